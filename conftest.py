@@ -1,0 +1,16 @@
+"""Settings of JAX for the whole test process, made before any array is."""
+
+import os
+
+import jax
+
+
+def pytest_configure(config) -> None:
+    # Eight simulated devices, for the tests of pmap; all other tests use the first.
+    jax.config.update("jax_num_cpu_devices", 8)
+    # Compiling is most of the suite's time: the workers of pytest-xdist share what they compile.
+    # The environment is for the processes that tests start.
+    cache = str(config.cache.mkdir("xla"))
+    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = cache

@@ -1,0 +1,35 @@
+"""Group-equivariant convolutions for JAX and Flax.
+
+The pure functions and the groups are here; the Flax layers are in `gconv_jax.nnx` and
+`gconv_jax.linen`, the checks in `gconv_jax.testing`, networks in `gconv_jax.models` and data
+sets in `gconv_jax.datasets`.
+"""
+
+from gconv_jax.action import rotate as rotate, transform as transform
+from gconv_jax.conv import (
+    group_conv as group_conv,
+    lift_conv as lift_conv,
+    planar_conv as planar_conv,
+)
+from gconv_jax.filters import filter_bank as filter_bank
+from gconv_jax.geometry import InexactEquivarianceWarning as InexactEquivarianceWarning
+from gconv_jax.groups import (
+    P4 as P4,
+    P4M as P4M,
+    Z2 as Z2,
+    FiniteGroup as FiniteGroup,
+    cyclic as cyclic,
+    dihedral as dihedral,
+    mirror as mirror,
+    trivial as trivial,
+)
+from gconv_jax.pooling import (
+    avg_pool as avg_pool,
+    coset_pool as coset_pool,
+    group_pool as group_pool,
+    max_pool as max_pool,
+    restrict as restrict,
+    upsample as upsample,
+)
+
+__version__ = "0.1.0"

@@ -1,0 +1,186 @@
+"""Group convolutions: a filter bank, then one planar convolution."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import DTypeLike
+
+from gconv_jax.filters import check_filter, filter_bank
+from gconv_jax.geometry import PaddingLike, make_windows, per_axis, warn_if_inexact
+from gconv_jax.groups import FiniteGroup, check_group
+
+
+def planar_conv(
+    x: jax.Array,
+    w: jax.Array,
+    *,
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    precision: lax.PrecisionLike = None,
+) -> jax.Array:
+    """The ordinary convolution (correlation) that all layers go through.
+
+    ``y[n, p, o] = sum_t sum_i x[n, s p + d t - low, i] w[t, i, o]``, zero outside the image.
+
+    Args:
+        x: ``[N, *spatial, C_in]`` with one, two or three spatial axes.
+        w: ``[*kernel, C_in, C_out]`` of the same dtype.
+        strides, dilation: one integer for each spatial axis.
+        padding: zeros (low, high) before and after each spatial axis.
+        precision: as in ``jax.lax``.
+
+    Returns:
+        ``[N, *spatial', C_out]``.
+    """
+    spatial = "DHW"[-(x.ndim - 2) :]
+    return lax.conv_general_dilated(
+        x,
+        w,
+        window_strides=tuple(strides),
+        padding=tuple(padding),
+        rhs_dilation=tuple(dilation),
+        dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
+        precision=precision,
+    )
+
+
+def lift_conv(
+    x: jax.Array,
+    w: jax.Array,
+    *,
+    group: FiniteGroup,
+    bias: jax.Array | None = None,
+    strides: int | Sequence[int] = 1,
+    padding: PaddingLike = "SAME",
+    dilation: int | Sequence[int] = 1,
+    dtype: DTypeLike | None = None,
+    precision: lax.PrecisionLike = None,
+) -> jax.Array:
+    """Convolve an image with a filter in every pose of the group (Cohen & Welling 2016,
+    arXiv:1602.07576, eq. 10).
+
+    ``[f * psi](g) = sum_y sum_k f_k(y) psi_k(g^-1 y)`` for g = (translation, group element). It
+    satisfies ``lift_conv(L_g x) == L_g lift_conv(x)`` with the actions of `transform`.
+
+    Args:
+        x: images ``[*batch, *spatial, C_in]``, with any number of batch axes, or none.
+        w: base filter ``[*kernel, C_in, C_out]``, odd or even sizes.
+        group: a group that acts exactly on the lattice, e.g. `P4` or `P4M`.
+        bias: ``[C_out]``, shared by all elements.
+        strides, dilation: an integer, or one for each spatial axis.
+        padding: ``SAME`` (zeros, symmetric wherever possible), ``VALID``, ``CIRCULAR``,
+            ``REFLECT``, an integer, or integers or (low, high) pairs for each axis.
+        dtype: of computation and result; by default what ``x``, ``w`` and ``bias`` promote to.
+        precision: as in ``jax.lax``.
+
+    Returns:
+        A feature map on the group, ``[*batch, *spatial', |G|, C_out]``.
+
+    Warns:
+        InexactEquivarianceWarning: the sizes break the law, `(n + 2p - k) % s != 0` on an axis.
+
+    Raises:
+        ValueError, TypeError: shapes that do not fit, or unknown options.
+
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import P4, lift_conv
+    >>> lift_conv(jnp.ones((2, 28, 28, 1)), jnp.ones((3, 3, 1, 10)), group=P4).shape
+    (2, 28, 28, 4, 10)
+    """
+    return _conv(x, w, bias, group, True, strides, padding, dilation, dtype, precision)
+
+
+def group_conv(
+    x: jax.Array,
+    w: jax.Array,
+    *,
+    group: FiniteGroup,
+    bias: jax.Array | None = None,
+    strides: int | Sequence[int] = 1,
+    padding: PaddingLike = "SAME",
+    dilation: int | Sequence[int] = 1,
+    dtype: DTypeLike | None = None,
+    precision: lax.PrecisionLike = None,
+) -> jax.Array:
+    """Convolve a feature map on the group with a filter on the group (Cohen & Welling 2016,
+    arXiv:1602.07576, eq. 11).
+
+    ``[f * psi](g) = sum_h sum_k f_k(h) psi_k(g^-1 h)``, h over positions and group elements. It
+    satisfies ``group_conv(L_g x) == L_g group_conv(x)``.
+
+    Args:
+        x: feature maps ``[*batch, *spatial, |G|, C_in]``, from `lift_conv` or `group_conv`.
+        w: base filter ``[*kernel, |G|, C_in, C_out]``.
+        group, bias, strides, padding, dilation, dtype, precision: as in `lift_conv`.
+
+    Returns:
+        ``[*batch, *spatial', |G|, C_out]``.
+
+    Warns, Raises: as `lift_conv`.
+
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import P4, group_conv
+    >>> group_conv(jnp.ones((2, 9, 9, 4, 5)), jnp.ones((3, 3, 4, 5, 6)), group=P4).shape
+    (2, 9, 9, 4, 6)
+    """
+    return _conv(x, w, bias, group, False, strides, padding, dilation, dtype, precision)
+
+
+def _conv(x, w, bias, group, lifting, strides, padding, dilation, dtype, precision) -> jax.Array:
+    check_group(group)
+    x, w = jnp.asarray(x), jnp.asarray(w)
+    check_filter(w, group=group, lifting=lifting)
+    _check_input(x, w, group=group, lifting=lifting)
+    dtype = jnp.result_type(x, w, *([] if bias is None else [bias])) if dtype is None else dtype
+    x, w = x.astype(dtype), w.astype(dtype)
+
+    channel_axes = 1 if lifting else 2
+    batch = x.shape[: x.ndim - channel_axes - group.dimension]
+    spatial = x.shape[len(batch) : x.ndim - channel_axes]
+    kernel, c_out = w.shape[: group.dimension], w.shape[-1]
+    windows = make_windows(kernel, strides, padding, dilation)
+    warn_if_inexact(windows, spatial, group=group, what="lift_conv" if lifting else "group_conv")
+    output = [windows.output_size(axis, n) for axis, n in enumerate(spatial)]
+    pads = [windows.pads(axis, n) for axis, n in enumerate(spatial)]
+
+    # The group axis is the slow one of the merged channels, as in the bank.
+    x = x.reshape(-1, *spatial, x.shape[-1] if lifting else group.order * x.shape[-1])
+    if windows.padding in ("CIRCULAR", "REFLECT"):
+        mode = {"CIRCULAR": "wrap", "REFLECT": "reflect"}[windows.padding]
+        x = jnp.pad(x, [(0, 0), *pads, (0, 0)], mode=mode)
+        pads = [(0, 0)] * len(pads)
+    y = planar_conv(
+        x,
+        filter_bank(w, group=group, lifting=lifting),
+        strides=windows.strides,
+        padding=pads,
+        dilation=per_axis(dilation, group.dimension, "dilation"),
+        precision=precision,
+    )
+    y = y.reshape(*batch, *output, group.order, c_out)
+    if bias is not None:
+        if jnp.shape(bias) != (c_out,):
+            raise ValueError(
+                f"`bias` must have shape ({c_out},), one value for each output channel and shared "
+                f"by all group elements, got {jnp.shape(bias)}"
+            )
+        y = y + jnp.asarray(bias, dtype)
+    return y
+
+
+def _check_input(x: jax.Array, w: jax.Array, *, group: FiniteGroup, lifting: bool) -> None:
+    spatial = ", ".join("DHW"[-group.dimension :])
+    if lifting:
+        layout = f"[*batch, {spatial}, C_in={w.shape[-2]}]"
+        remedy = "for a feature map on the group use group_conv / GroupConv"
+        good = x.ndim > group.dimension and x.shape[-1] == w.shape[-2]
+    else:
+        layout = f"[*batch, {spatial}, |G|={group.order}, C_in={w.shape[-2]}]"
+        remedy = "for an image use lift_conv / LiftConv"
+        expected = (group.order, w.shape[-2])
+        good = x.ndim > group.dimension + 1 and x.shape[-2:] == expected
+    if not good:
+        raise ValueError(f"`x` must be {layout} for {group!r}, got shape {x.shape}; {remedy}")

@@ -1,0 +1,252 @@
+"""Pooling over the group, and over space, that keeps the law; upsampling."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from gconv_jax.geometry import PaddingLike, Windows, make_windows, per_axis, warn_if_inexact
+from gconv_jax.groups import FiniteGroup, check_group
+
+_REDUCERS = {"max": jnp.max, "mean": jnp.mean}
+
+
+def group_pool(x: jax.Array, *, reduce: Literal["max", "mean"] = "max") -> jax.Array:
+    """Pool over all group elements: a feature map on the group becomes an image.
+
+    ``y(p) = max_g x(p, g)`` (or the mean). The result turns with the input, and once space is
+    pooled too it does not change at all (Cohen & Welling 2016, arXiv:1602.07576, section 6.3).
+
+    Args:
+        x: ``[..., |G|, C]``.
+        reduce: ``"max"`` or ``"mean"``.
+
+    Returns:
+        ``[..., C]``.
+
+    >>> import jax.numpy as jnp
+    >>> group_pool(jnp.ones((2, 9, 9, 4, 5))).shape
+    (2, 9, 9, 5)
+    """
+    if x.ndim < 2:
+        raise ValueError(f"`x` must be [..., |G|, C], got shape {x.shape}")
+    return _reducer(reduce)(x, axis=-2)
+
+
+def coset_pool(
+    x: jax.Array,
+    *,
+    group: FiniteGroup,
+    subgroup: FiniteGroup,
+    reduce: Literal["max", "mean"] = "max",
+) -> jax.Array:
+    """Pool over a subgroup: a feature map on G becomes one on the left cosets G/H.
+
+    ``y(p, gH) = max_{h in H} x(p, gh)`` (Cohen & Welling 2016, arXiv:1602.07576, section 6.3).
+    Left cosets, since L_u takes the coset gH to ugH; right ones are not permuted among themselves
+    when H is not normal, e.g. a mirroring in p4m. ``transform(..., subgroup=H)`` is the action
+    on the result.
+
+    Args:
+        x: ``[..., |G|, C]``.
+        group, subgroup: G and H.
+        reduce: ``"max"`` or ``"mean"``.
+
+    Returns:
+        ``[..., |G| / |H|, C]``, cosets in the order of ``group.cosets(subgroup)``.
+
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import P4, P4M
+    >>> coset_pool(jnp.ones((2, 9, 9, 8, 5)), group=P4M, subgroup=P4).shape
+    (2, 9, 9, 2, 5)
+    """
+    _check_group_axis(x, group)
+    return _reducer(reduce)(x[..., group.cosets(subgroup), :], axis=-2)
+
+
+def restrict(x: jax.Array, *, group: FiniteGroup, subgroup: FiniteGroup) -> jax.Array:
+    """See a feature map on G as one on a subgroup H with [G:H] times the channels.
+
+    ``y(p, h, (i, c)) = x(p, h g_i, c)`` with representatives g_i of the right cosets Hg. Nothing
+    is lost; the layers that follow need only respect H. With the trivial group, all orientations
+    become ordinary channels.
+
+    Args:
+        x: ``[..., |G|, C]``.
+        group, subgroup: G and H.
+
+    Returns:
+        ``[..., |H|, [G:H] C]``, the coset as the slow index of the channels.
+
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import P4, P4M
+    >>> restrict(jnp.ones((2, 9, 9, 8, 5)), group=P4M, subgroup=P4).shape
+    (2, 9, 9, 4, 10)
+    """
+    _check_group_axis(x, group)
+    cosets = group.cosets(subgroup, side="right")  # [i, h] -> h g_i
+    return x[..., cosets.T, :].reshape(*x.shape[:-2], subgroup.order, -1)
+
+
+def max_pool(
+    x: jax.Array,
+    *,
+    group: FiniteGroup,
+    window_shape: int | Sequence[int],
+    strides: int | Sequence[int] | None = None,
+    padding: PaddingLike = "VALID",
+    lifted: bool = True,
+) -> jax.Array:
+    """The maximum over windows in space, for each group element and channel.
+
+    Args:
+        x: feature maps ``[*batch, *spatial, |G|, C]`` if ``lifted``, else images
+            ``[*batch, *spatial, C]``. The group axis may also be one of cosets.
+        group: whose law is to hold; decides the number of spatial axes.
+        window_shape: window size, one integer or one for each spatial axis.
+        strides: as many; by default the window's own size, so that windows tile the image.
+        padding: ``SAME``, ``VALID``, an integer, integers or (low, high) pairs. Padding never
+            wins a maximum.
+        lifted: whether ``x`` has a group axis.
+
+    Returns:
+        The same layout with ``(n + 2p - k) // s + 1`` pixels on each axis.
+
+    Warns:
+        InexactEquivarianceWarning: ``(n + 2p - k) % s != 0``, e.g. 2 x 2 windows on odd sizes.
+
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import P4
+    >>> max_pool(jnp.ones((2, 24, 24, 4, 5)), group=P4, window_shape=2).shape
+    (2, 12, 12, 4, 5)
+    """
+
+    def reduce(x, windows, pads):
+        lowest = -jnp.inf if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.iinfo(x.dtype).min
+        init = np.array(lowest, x.dtype)
+        return lax.reduce_window(
+            x, init, lax.max, (1, *windows.size, 1), (1, *windows.strides, 1), pads
+        )
+
+    return _pool("max_pool", reduce, x, group, window_shape, strides, padding, lifted)
+
+
+def avg_pool(
+    x: jax.Array,
+    *,
+    group: FiniteGroup,
+    window_shape: int | Sequence[int],
+    strides: int | Sequence[int] | None = None,
+    padding: PaddingLike = "VALID",
+    lifted: bool = True,
+) -> jax.Array:
+    """The mean over windows in space, for each group element and channel.
+
+    Arguments, result, warnings and errors as `max_pool`. Padding counts as zeros, as in Flax.
+
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import P4
+    >>> avg_pool(jnp.ones((2, 25, 25, 4, 5)), group=P4, window_shape=3, strides=2).shape
+    (2, 12, 12, 4, 5)
+    """
+
+    def reduce(x, windows, pads):
+        zero = np.array(0, x.dtype)
+        total = lax.reduce_window(
+            x, zero, lax.add, (1, *windows.size, 1), (1, *windows.strides, 1), pads
+        )
+        return total / math.prod(windows.size)
+
+    return _pool("avg_pool", reduce, x, group, window_shape, strides, padding, lifted)
+
+
+def upsample(
+    x: jax.Array,
+    *,
+    group: FiniteGroup,
+    scale: int | Sequence[int],
+    method: Literal["nearest", "bilinear"] = "nearest",
+    lifted: bool = True,
+) -> jax.Array:
+    """Enlarge every spatial axis ``scale`` times, by repetition or linear interpolation.
+
+    Both commute exactly with the elements of a lattice group. Pixels are squares: the borders of
+    the image stay where they are, and ``bilinear`` extends the outermost values.
+
+    Args:
+        x, group, lifted: as in `max_pool`.
+        scale: an integer, or one for each spatial axis.
+        method: ``"nearest"`` or ``"bilinear"``.
+
+    Returns:
+        The same layout with ``scale`` times as many pixels on each axis.
+
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import P4
+    >>> upsample(jnp.ones((2, 12, 12, 4, 5)), group=P4, scale=2).shape
+    (2, 24, 24, 4, 5)
+    """
+    if method not in ("nearest", "bilinear"):
+        raise ValueError(f"`method` must be 'nearest' or 'bilinear', got {method!r}")
+    first, spatial = _spatial_axes(x, group, lifted)
+    scale = per_axis(scale, group.dimension, "scale")
+    # A factor for each axis is a window moved by as much: what the group exchanges must agree.
+    warn_if_inexact(Windows(scale, scale, "VALID"), scale, group=group, what="upsample")
+    shape = list(x.shape)
+    for axis, (n, factor) in enumerate(zip(spatial, scale, strict=True)):
+        shape[first + axis] = n * factor
+    return jax.image.resize(x, shape, "nearest" if method == "nearest" else "linear")
+
+
+def _reducer(reduce: str) -> Callable[..., jax.Array]:
+    if reduce not in _REDUCERS:
+        raise ValueError(f"`reduce` must be one of {sorted(_REDUCERS)}, got {reduce!r}")
+    return _REDUCERS[reduce]
+
+
+def _check_group_axis(x: jax.Array, group: FiniteGroup) -> None:
+    check_group(group)
+    if x.ndim < 2 or x.shape[-2] != group.order:
+        raise ValueError(
+            f"`x` must be [..., |G|={group.order}, C] for {group!r}, got shape {x.shape}"
+        )
+
+
+def _spatial_axes(x: jax.Array, group: FiniteGroup, lifted: bool) -> tuple[int, tuple[int, ...]]:
+    """The index of the first spatial axis and the sizes of all."""
+    check_group(group)
+    rank = group.dimension
+    first = x.ndim - rank - (2 if lifted else 1)
+    if first < 0 or (lifted and group.order % x.shape[-2]):
+        layout = f"[*batch, {', '.join('DHW'[-rank:])}, {'|G|, ' if lifted else ''}C]"
+        raise ValueError(
+            f"`x` must be {layout} for {group!r} and lifted={lifted}, got shape {x.shape}; pass "
+            "lifted=False for an image, lifted=True for a feature map on the group"
+        )
+    return first, x.shape[first : first + rank]
+
+
+def _pool(what, reduce, x, group, window_shape, strides, padding, lifted) -> jax.Array:
+    first, spatial = _spatial_axes(x, group, lifted)
+    window_shape = per_axis(window_shape, group.dimension, "window_shape")
+    windows = make_windows(
+        window_shape,
+        window_shape if strides is None else strides,
+        padding,
+        size_name="window_shape",
+    )
+    if windows.padding in ("CIRCULAR", "REFLECT"):
+        raise ValueError(f"`padding` of {what} must be zeros, 'SAME' or 'VALID', got {padding!r}")
+    warn_if_inexact(windows, spatial, group=group, what=what)
+    output = [windows.output_size(axis, n) for axis, n in enumerate(spatial)]
+    pads = [windows.pads(axis, n) for axis, n in enumerate(spatial)]
+    y = reduce(
+        x.reshape(-1, *spatial, math.prod(x.shape[first + len(spatial) :])),
+        windows,
+        [(0, 0), *pads, (0, 0)],
+    )
+    return y.reshape(*x.shape[:first], *output, *x.shape[first + len(spatial) :])
