@@ -1,0 +1,88 @@
+"""Group convolutions as Flax Linen modules: the parameters, and a call of `gconv_jax.conv`."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jax.nn.initializers import Initializer, lecun_normal, zeros
+
+from gconv_jax.conv import group_conv, lift_conv
+from gconv_jax.geometry import PaddingLike, per_axis
+from gconv_jax.groups import FiniteGroup, check_group
+
+
+class LiftConv(nn.Module):
+    """The first layer of a G-CNN: convolves an image with its filters in every pose of a group.
+
+    The arguments are those of ``nn.Conv``, and ``group``; their meaning, and the names and shapes
+    of the parameters, are those of `gconv_jax.nnx.LiftConv`.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import P4
+    >>> from gconv_jax.linen import LiftConv
+    >>> y, variables = LiftConv(16, 3, group=P4).init_with_output(
+    ...     jax.random.key(0), jnp.ones((2, 33, 33, 3))
+    ... )
+    >>> y.shape, variables["params"]["kernel"].shape
+    ((2, 33, 33, 4, 16), (3, 3, 3, 16))
+    """
+
+    features: int
+    kernel_size: int | Sequence[int]
+    group: FiniteGroup
+    strides: int | Sequence[int] = 1
+    padding: PaddingLike = "SAME"
+    kernel_dilation: int | Sequence[int] = 1
+    use_bias: bool = True
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    precision: lax.PrecisionLike = None
+    kernel_init: Initializer = lecun_normal()
+    bias_init: Initializer = zeros
+
+    lifting: ClassVar[bool] = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """``[..., (|G|,) C_in]`` to ``[..., |G|, features]``."""
+        check_group(self.group)
+        (features,) = per_axis(self.features, 1, "features")
+        kernel_size = per_axis(self.kernel_size, self.group.dimension, "kernel_size")
+        group_axis = () if self.lifting else (self.group.order,)
+        shape = (*kernel_size, *group_axis, x.shape[-1], features)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, (features,), self.param_dtype)
+        convolve = lift_conv if self.lifting else group_conv
+        return convolve(
+            x,
+            kernel,
+            group=self.group,
+            bias=bias,
+            strides=self.strides,
+            padding=self.padding,
+            dilation=self.kernel_dilation,
+            dtype=self.dtype,
+            precision=self.precision,
+        )
+
+
+class GroupConv(LiftConv):
+    """The layer that replaces ``nn.Conv`` in a G-CNN: from feature map on the group to feature
+    map on the group. Arguments as `LiftConv`; see `gconv_jax.nnx.GroupConv`.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import P4
+    >>> from gconv_jax.linen import GroupConv
+    >>> layer = GroupConv(32, 3, group=P4, strides=2)
+    >>> layer.init_with_output(jax.random.key(0), jnp.ones((2, 33, 33, 4, 16)))[0].shape
+    (2, 17, 17, 4, 32)
+    """
+
+    lifting: ClassVar[bool] = False

@@ -1,0 +1,123 @@
+"""Group convolutions as Flax NNX modules: the parameters, and a call of `gconv_jax.conv`."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jax.nn.initializers import Initializer, lecun_normal, zeros
+from jax.typing import DTypeLike
+
+from gconv_jax.conv import group_conv, lift_conv
+from gconv_jax.geometry import PaddingLike, make_windows, per_axis
+from gconv_jax.groups import FiniteGroup, check_group
+
+
+class LiftConv(nnx.Module):
+    """The first layer of a G-CNN: convolves an image with its filters in every pose of a group.
+
+    The arguments are those of ``nnx.Conv``, and ``group``. One integer stands for every spatial
+    axis. See `gconv_jax.lift_conv` for the equation and the law.
+
+    Args:
+        in_features, out_features: channels of the image, and channels for each group element.
+        kernel_size: odd or even, an integer or one for each spatial axis.
+        strides, padding, kernel_dilation: as in `gconv_jax.lift_conv`.
+        use_bias: add a bias for each output channel, shared by the group elements.
+        dtype: of computation; by default what input and parameters promote to.
+        param_dtype: of the parameters.
+        precision: as in ``jax.lax``.
+        kernel_init, bias_init: initialisers. Fan-in is ``taps * C_in``, and
+            ``taps * |G| * C_in`` in `GroupConv`.
+        group: the symmetry, e.g. `gconv_jax.P4`.
+        rngs: random key.
+
+    Attributes:
+        kernel: ``[*kernel_size, in_features, out_features]``, the base filters; the same in
+            training and in evaluation.
+        bias: ``[out_features]`` or None.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from gconv_jax import P4
+    >>> from gconv_jax.nnx import LiftConv
+    >>> LiftConv(3, 16, 3, group=P4, rngs=nnx.Rngs(0))(jnp.ones((2, 33, 33, 3))).shape
+    (2, 33, 33, 4, 16)
+    """
+
+    lifting = True
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 1,
+        *,
+        padding: PaddingLike = "SAME",
+        kernel_dilation: int | Sequence[int] = 1,
+        use_bias: bool = True,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        precision: lax.PrecisionLike = None,
+        kernel_init: Initializer = lecun_normal(),  # noqa: B008
+        bias_init: Initializer = zeros,
+        group: FiniteGroup,
+        rngs: nnx.Rngs,
+    ):
+        check_group(group)
+        (self.in_features,) = per_axis(in_features, 1, "in_features")
+        (self.out_features,) = per_axis(out_features, 1, "out_features")
+        self.kernel_size = per_axis(kernel_size, group.dimension, "kernel_size")
+        make_windows(self.kernel_size, strides, padding, kernel_dilation)  # raises if wrong
+        self.strides = strides
+        self.padding = padding
+        self.kernel_dilation = kernel_dilation
+        self.use_bias = use_bias
+        self.dtype = dtype
+        self.param_dtype = param_dtype
+        self.precision = precision
+        self.group = group
+        group_axis = () if self.lifting else (group.order,)
+        shape = (*self.kernel_size, *group_axis, self.in_features, self.out_features)
+        self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
+        if use_bias:
+            self.bias = nnx.Param(bias_init(rngs.params(), (self.out_features,), param_dtype))
+        else:
+            self.bias = nnx.data(None)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """``[..., (|G|,) in_features]`` to ``[..., |G|, out_features]``."""
+        convolve = lift_conv if self.lifting else group_conv
+        return convolve(
+            x,
+            self.kernel[...],
+            group=self.group,
+            bias=None if self.bias is None else self.bias[...],
+            strides=self.strides,
+            padding=self.padding,
+            dilation=self.kernel_dilation,
+            dtype=self.dtype,
+            precision=self.precision,
+        )
+
+
+class GroupConv(LiftConv):
+    """The layer that replaces ``nnx.Conv`` in a G-CNN: from feature map on the group to feature
+    map on the group.
+
+    Arguments and attributes are those of `LiftConv`; ``in_features`` are the channels for each
+    group element, and ``kernel`` is ``[*kernel_size, |G|, in_features, out_features]``. See
+    `gconv_jax.group_conv` for the equation and the law.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from gconv_jax import P4
+    >>> from gconv_jax.nnx import GroupConv
+    >>> layer = GroupConv(16, 32, 3, strides=2, group=P4, rngs=nnx.Rngs(0))
+    >>> layer(jnp.ones((2, 33, 33, 4, 16))).shape
+    (2, 17, 17, 4, 32)
+    """
+
+    lifting = False
