@@ -1,0 +1,82 @@
+"""Read .amat files, the text format of the data sets of Larochelle et al. 2007, block by block."""
+
+import contextlib
+import io
+import itertools
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+# Rows parsed at a time: 785 numbers each, so some 6 MB of text.
+_BLOCK = 1000
+
+
+@contextlib.contextmanager
+def open_amat(paths: tuple[pathlib.Path, ...], name: str) -> Iterator[Iterable[str]]:
+    """The lines of the file `name`: one of `paths`, or else inside the zip that is the only path.
+
+    Nothing is unpacked to disk, and no more than a buffer is held in memory.
+
+    Raises:
+      ValueError: the zip is damaged or holds no such file.
+    """
+    for path in paths:
+        if path.name == name:
+            with path.open(encoding="ascii", errors="replace") as lines:
+                yield lines
+            return
+    (archive,) = paths
+    try:
+        with zipfile.ZipFile(archive) as members:
+            # By the last part, as some have packed it again with a folder.
+            inside = [m for m in members.namelist() if m.rpartition("/")[2] == name]
+            if len(inside) != 1:
+                raise ValueError(
+                    f"{archive}: exactly one {name} expected in the archive, which holds "
+                    f"{members.namelist()}. Fetch the archive again."
+                )
+            with members.open(inside[0]) as stream:
+                yield io.TextIOWrapper(stream, encoding="ascii", errors="replace")
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(
+            f"{archive}: damaged or truncated zip ({error}). Fetch the archive again."
+        ) from error
+
+
+def read_amat(lines: Iterable[str], *, name: str, columns: int) -> Iterator[np.ndarray]:
+    """Parse rows of numbers separated by white space, blank lines and `#` comments left out.
+
+    Args:
+      lines: the lines.
+      name: what they come from, for the messages.
+      columns: numbers in a row.
+
+    Yields:
+      float32 `[rows, columns]`, at most 1,000 rows at a time.
+
+    Raises:
+      ValueError: a row has another number of columns, or something is not a number.
+
+    Example:
+
+      >>> [block.tolist() for block in read_amat(["0 0.5 7", "1 0 2"], name="-", columns=3)]
+      [[[0.0, 0.5, 7.0], [1.0, 0.0, 2.0]]]
+    """
+    rows = (line for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    done = 0
+    while block := list(itertools.islice(rows, _BLOCK)):
+        where = f"{name}, rows {done + 1} to {done + len(block)}"
+        try:
+            values = np.loadtxt(block, np.float32, ndmin=2)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}. Fetch the file again.") from error
+        if values.shape[1] != columns:
+            raise ValueError(
+                f"{where}: {values.shape[1]} columns found, {columns} expected. "
+                "Is it the right file?"
+            )
+        yield values
+        done += len(block)

@@ -1,0 +1,69 @@
+"""What the builders share: array_record files, and no noise where nobody watches."""
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils import tqdm_utils
+
+from gconv_jax.datasets._raw import RawFile
+
+
+class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """A TFDS builder that writes array_record by default: TFDS's own default needs TensorFlow."""
+
+    # The checksums are in `RawFile`, not in TFDS's file beside the code. Looking for that file
+    # makes TFDS 4.9.10 import `importlib_resources`, which it does not ask to be installed.
+    url_infos = None
+
+    def __init__(self, *, file_format: str = "array_record", **kwargs: Any) -> None:
+        super().__init__(file_format=file_format, **kwargs)
+
+    @property
+    def raw_files(self) -> dict[str, RawFile]:
+        """The files that this builder is made from, by a key of its own."""
+        raise NotImplementedError
+
+    def download_and_prepare(self, **kwargs: Any) -> None:
+        """See `tfds.core.DatasetBuilder`; shows progress only on a terminal."""
+        with _progress_bar_only_on_terminal():
+            super().download_and_prepare(**kwargs)
+
+    def _generate_examples(
+        self, blocks: Iterable[dict[str, np.ndarray]]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        # The keys count the examples: with `disable_shuffling` they are the order on disk.
+        key = 0
+        for block in blocks:
+            for values in zip(*block.values(), strict=True):
+                yield key, dict(zip(block, values, strict=True))
+                key += 1
+
+    # TFDS prints these two lines to stdout, past its logger.
+    def _log_download_bytes(self) -> None:
+        if _is_terminal(sys.stdout):
+            super()._log_download_bytes()
+
+    def _log_download_done(self) -> None:
+        if _is_terminal(sys.stdout):
+            super()._log_download_done()
+
+
+def _is_terminal(stream: Any) -> bool:
+    return stream is not None and stream.isatty()  # pythonw has no streams
+
+
+@contextlib.contextmanager
+def _progress_bar_only_on_terminal() -> Iterator[None]:
+    # TFDS has no question "is it on?", and a bar that the user has switched off must stay off.
+    if _is_terminal(sys.stderr) or not tqdm_utils._active:
+        yield
+        return
+    tfds.disable_progress_bar()
+    try:
+        yield
+    finally:
+        tfds.enable_progress_bar()

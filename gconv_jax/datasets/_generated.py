@@ -1,0 +1,74 @@
+"""The generated rotated MNIST: which digits are drawn, and by how much each is turned."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gconv_jax.datasets._rotate import rotate_images
+
+# Part of the definition of the data set: another seed is another data set.
+SEED = 2007
+_BLOCK = 1000
+
+
+def draw_rotations(pool: int, count: int, *, seed: int = SEED) -> tuple[np.ndarray, np.ndarray]:
+    """Draw digits without replacement, and for each an angle uniform in [0, 2 pi).
+
+    `numpy.random.RandomState` is used as its stream is frozen: it is the same in every NumPy.
+
+    Args:
+      pool: number of digits to draw from.
+      count: number to draw, at most `pool`.
+      seed: of the stream.
+
+    Returns:
+      index: int64 `[count]`, of the digits in the pool.
+      angle: float32 `[count]`, radians.
+
+    Raises:
+      ValueError: `count` is larger than `pool`.
+
+    Example:
+
+      >>> index, angle = draw_rotations(10, 3, seed=0)
+      >>> index
+      array([2, 8, 4])
+    """
+    if count > pool:
+        raise ValueError(f"`count` must be at most `pool`={pool}, got {count}.")
+    random = np.random.RandomState(seed)
+    index = random.permutation(pool)[:count].astype(np.int64)
+    # Rounded to float32 here, so that what is stored is what the image was rotated by.
+    angle = (random.random_sample(count) * (2 * np.pi)).astype(np.float32)
+    return index, angle
+
+
+def generate(
+    images: np.ndarray, labels: np.ndarray, sizes: dict[str, int]
+) -> dict[str, Iterator[dict[str, np.ndarray]]]:
+    """By split, blocks of `image`, `label`, `angle` and `index`, made as they are asked for.
+
+    Args:
+      images: uint8 `[N, H, W, C]`, the upright digits.
+      labels: `[N]`.
+      sizes: number of examples by split. The splits follow each other in one draw, so that no digit
+        is in two.
+    """
+    index, angle = draw_rotations(len(images), sum(sizes.values()))
+
+    def blocks(start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
+        for at in range(start, stop, _BLOCK):
+            part = slice(at, min(at + _BLOCK, stop))
+            drawn = index[part]
+            yield {
+                "image": rotate_images(images[drawn], angle[part]),
+                "label": labels[drawn],
+                "angle": angle[part],
+                "index": drawn,
+            }
+
+    splits, start = {}, 0
+    for split, size in sizes.items():
+        splits[split] = blocks(start, start + size)
+        start += size
+    return splits

@@ -1,0 +1,144 @@
+"""Raw files of a data set: find them on disk, else download them, and check what was got."""
+
+import dataclasses
+import hashlib
+import pathlib
+
+import requests
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+from tensorflow_datasets.core.download.util import DownloadError
+
+# Seconds. A machine without a network fails at once on the name; this is for firewalls that drop.
+_PROBE_TIMEOUT = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class RawFile:
+    """One published file.
+
+    Attributes:
+      url: where it comes from; the last part is its name.
+      size: for people, with the unit.
+      checksums: by the name of the algorithm; the first one is checked, all are told.
+      unpacked: the files it holds, with their md5 or None where none is known. They are as good as
+        the published file, for those who have unpacked it already.
+    """
+
+    url: str
+    size: str
+    checksums: dict[str, str]
+    unpacked: dict[str, str | None]
+
+    @property
+    def name(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    def find(self, folder: pathlib.Path | None) -> tuple[pathlib.Path, ...] | None:
+        """The published file in `folder`, else all that it holds, else None."""
+        if folder is None:
+            return None
+        if (folder / self.name).is_file():
+            return (folder / self.name,)
+        unpacked = tuple(folder / name for name in self.unpacked)
+        return unpacked if all(path.is_file() for path in unpacked) else None
+
+
+Found = dict[str, tuple[pathlib.Path, ...]]
+
+
+def find_all(files: dict[str, RawFile], folder: pathlib.Path | None) -> Found:
+    """Those of `files` that are in `folder`, by key, as paths. Nothing is checked or downloaded."""
+    found = {key: file.find(folder) for key, file in files.items()}
+    return {key: paths for key, paths in found.items() if paths is not None}
+
+
+def obtain(files: dict[str, RawFile], dl_manager: tfds.download.DownloadManager) -> Found:
+    """Paths of all `files`, from the manual directory of `dl_manager` or else downloaded.
+
+    Returns:
+      For each key one path (the published file), or the paths of what it holds.
+
+    Raises:
+      FileNotFoundError: a file is neither there nor to be downloaded. The message says what to
+        fetch from where, and where to put it.
+      ValueError: a file has another checksum than the published one.
+    """
+    try:
+        folder = pathlib.Path(dl_manager.manual_dir)
+    except AssertionError:  # TFDS's way to say that there is no such directory, or an empty one
+        folder = None
+    found = find_all(files, folder)
+    for key, paths in found.items():
+        for path in paths:
+            _check(path, files[key], downloaded=False)
+
+    missing = {key: file for key, file in files.items() if key not in found}
+    if missing:
+        downloaded = _download(missing, folder, dl_manager)
+        for key, path in downloaded.items():
+            _check(path, missing[key], downloaded=True)
+            found[key] = (path,)
+    return found
+
+
+def missing_message(files: dict[str, RawFile], folder: pathlib.Path | None, reason: str) -> str:
+    """What to fetch, from where, how to check it, and where to put it."""
+    place = "a manual directory" if folder is None else folder
+    lines = [f"Raw files are not in {place}, and {reason}. Fetch them by other means:"]
+    for file in files.values():
+        checksums = ", ".join(f"{kind} {digest}" for kind, digest in file.checksums.items())
+        lines.append(f"  {file.url}\n    {file.size}, {checksums}")
+    unpacked = ", ".join(name for file in files.values() for name in file.unpacked)
+    lines.append(
+        f"Put them, or what is packed in them ({unpacked}), into one directory and name it: "
+        "load_arrays(..., raw_dir=<directory>), or with TFDS's own calls "
+        "DownloadConfig(manual_dir=<directory>)."
+    )
+    return "\n".join(lines)
+
+
+def _download(
+    files: dict[str, RawFile],
+    folder: pathlib.Path | None,
+    dl_manager: tfds.download.DownloadManager,
+) -> dict[str, pathlib.Path]:
+    try:
+        # TFDS tries again for minutes where there is no network: ask once, and give up at once.
+        _probe(next(iter(files.values())).url)
+        paths = dl_manager.download({key: file.url for key, file in files.items()})
+    except (OSError, DownloadError, NonMatchingChecksumError) as error:
+        reason = f"could not be downloaded ({type(error).__name__}: {error})"
+        raise FileNotFoundError(missing_message(files, folder, reason)) from error
+    return {key: pathlib.Path(path) for key, path in paths.items()}
+
+
+def _probe(url: str) -> None:
+    try:
+        requests.head(url, timeout=_PROBE_TIMEOUT).close()
+    except (requests.ConnectionError, requests.Timeout):
+        raise
+    except requests.RequestException:
+        pass  # there is a server; what it says to the real request is TFDS's business
+
+
+def _check(path: pathlib.Path, file: RawFile, *, downloaded: bool) -> None:
+    kind, expected = next(iter(file.checksums.items()))
+    if not downloaded and path.name != file.name:
+        kind, expected = "md5", file.unpacked[path.name]
+    if expected is None:
+        return
+    with path.open("rb") as stream:
+        # For recognition, not for security: systems that forbid md5 for the latter allow it here.
+        digest = hashlib.file_digest(stream, lambda: hashlib.new(kind, usedforsecurity=False))
+    found = digest.hexdigest()
+    if found == expected:
+        return
+    if downloaded:
+        # TFDS would take its copy again for ever.
+        path.unlink()
+        path.with_name(f"{path.name}.INFO").unlink(missing_ok=True)
+        remedy = f"The copy was removed. Run again, or fetch {file.url} by other means."
+    else:
+        remedy = f"Replace it by {file.url} ({file.size})."
+    raise ValueError(f"{path}: {kind} {found} found, {expected} expected. {remedy}")

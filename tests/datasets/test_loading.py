@@ -1,0 +1,191 @@
+"""`load_arrays`: prepared once, nothing half-made, clear errors, no noise, no TensorFlow."""
+
+import re
+import subprocess
+import sys
+
+import chex
+import pytest
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils import tqdm_utils
+
+from gconv_jax.datasets import Mnist, RotatedMnist, load_arrays
+from tests.datasets import raw_files
+
+NAMES = ["mnist", "rotated_mnist/generated", "rotated_mnist/larochelle2007"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_prepared_once_and_only_read_afterwards(tiny, tmp_path, name):
+    data_dir = tmp_path / "data"
+    first = load_arrays(name, data_dir=data_dir, raw_dir=tiny, download=False)
+    for path in tiny.iterdir():
+        path.unlink()
+    # Neither the files nor the directory are looked at any more.
+    again = load_arrays(name, data_dir=data_dir, raw_dir=tmp_path / "absent", download=False)
+    chex.assert_trees_all_equal(first, again)
+
+
+def test_two_preparations_give_the_same(tiny, tmp_path):
+    one, other = (load_arrays(NAMES[1], data_dir=tmp_path / d, raw_dir=tiny) for d in "ab")
+    chex.assert_trees_all_equal(one, other)
+
+
+def test_order_across_chunks(tiny, tmp_path, monkeypatch):
+    whole = load_arrays("mnist", data_dir=tmp_path, raw_dir=tiny)
+    monkeypatch.setattr("gconv_jax.datasets.loading._CHUNK", 2)
+    chex.assert_trees_all_equal(load_arrays("mnist", data_dir=tmp_path), whole)
+
+
+def test_the_manual_directory_of_tfds_is_looked_at(tiny, tmp_path):
+    manual = tmp_path / "data" / "downloads" / "manual"
+    manual.parent.mkdir(parents=True)
+    tiny.rename(manual)
+    data = load_arrays("mnist", data_dir=str(tmp_path / "data"), download=False)
+    chex.assert_trees_all_equal(data["test"]["image"], raw_files.tiny_mnist()["test"][0])
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("mnits", "mnist"),
+        ("rotated_mnist", "rotated_mnist/generated"),
+        ("rotated_mnist/larochelle", "rotated_mnist/larochelle2007"),
+    ],
+)
+def test_an_unknown_name(name, nearest):
+    message = f"`name`={name!r} is unknown. Did you mean {nearest!r}? Known: 'mnist', "
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_arrays(name)
+
+
+def test_a_name_that_is_no_string():
+    with pytest.raises(ValueError, match=r"`name`=None is unknown\. .* Known: 'mnist', "):
+        load_arrays(None)
+
+
+def test_raw_dir_that_does_not_exist(tmp_path):
+    message = f"`raw_dir`='{tmp_path}/absent' is not a directory."
+    with pytest.raises(FileNotFoundError, match=re.escape(message)):
+        load_arrays("mnist", data_dir=tmp_path, raw_dir=tmp_path / "absent")
+
+
+def test_files_missing_and_no_download(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        load_arrays("mnist", data_dir=tmp_path, raw_dir=tmp_path, download=False)
+    message = str(caught.value)
+    assert message.startswith(
+        f"Raw files are not in {tmp_path}, and `download` is False. Fetch them"
+    )
+    # What the user needs: address, size, checksums, names, and where to put the files.
+    for part in (
+        "https://storage.googleapis.com/cvdf-datasets/mnist/train-images-idx3-ubyte.gz",
+        "9,912,422 bytes",
+        "md5 f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "sha256 440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "t10k-labels-idx1-ubyte.gz",
+        "load_arrays(..., raw_dir=<directory>)",
+        "DownloadConfig(manual_dir=<directory>)",
+    ):
+        assert part in message
+    with pytest.raises(FileNotFoundError, match=r"mnist_rotation_new\.zip"):
+        load_arrays(NAMES[2], data_dir=tmp_path, raw_dir=tmp_path, download=False)
+
+
+def test_only_the_missing_files_are_named(tiny, tmp_path):
+    (tiny / "train-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        load_arrays("mnist", data_dir=tmp_path, raw_dir=tiny, download=False)
+    assert "train-labels-idx1-ubyte.gz" in str(caught.value)
+    assert "train-images" not in str(caught.value)
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_preparation_leaves_nothing(tiny, tmp_path, monkeypatch, interruption):
+    whole = Mnist._generate_examples
+
+    def interrupted(self, blocks):
+        examples = whole(self, blocks)
+        yield next(examples)
+        raise interruption("stop")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Mnist, "_generate_examples", interrupted)
+        with pytest.raises(interruption):
+            load_arrays("mnist", data_dir=tmp_path, raw_dir=tiny)
+    assert not list((tmp_path / "mnist").iterdir())
+    data = load_arrays("mnist", data_dir=tmp_path, raw_dir=tiny)
+    chex.assert_trees_all_equal(data["train"]["image"], raw_files.tiny_mnist()["train"][0])
+
+
+def test_what_a_killed_preparation_leaves_is_not_taken_for_a_data_set(tiny, tmp_path):
+    # The name under which TFDS writes until it is done.
+    left = tmp_path / "mnist" / "incomplete.ABC123_0.1.0"
+    left.mkdir(parents=True)
+    (left / "mnist-train.array_record-00000-of-00001").write_bytes(b"half")
+    data = load_arrays("mnist", data_dir=tmp_path, raw_dir=tiny)
+    chex.assert_trees_all_equal(data["train"]["image"], raw_files.tiny_mnist()["train"][0])
+
+
+def test_another_process_that_finishes_first(tiny, tmp_path, monkeypatch):
+    whole = Mnist._generate_examples
+
+    def overtaken(self, blocks):
+        monkeypatch.setattr(Mnist, "_generate_examples", whole)
+        config = tfds.download.DownloadConfig(manual_dir=tiny)
+        Mnist(data_dir=tmp_path).download_and_prepare(download_config=config)
+        yield from whole(self, blocks)
+
+    monkeypatch.setattr(Mnist, "_generate_examples", overtaken)
+    data = load_arrays("mnist", data_dir=tmp_path, raw_dir=tiny)
+    chex.assert_trees_all_equal(data["train"]["image"], raw_files.tiny_mnist()["train"][0])
+    assert [path.name for path in (tmp_path / "mnist").iterdir()] == ["0.1.0"]
+
+
+def test_a_directory_that_holds_no_data_set(tiny, tmp_path):
+    place = tmp_path / "mnist" / "0.1.0"
+    place.mkdir(parents=True)
+    with pytest.raises(RuntimeError, match=re.escape(f"{place} is there but holds no complete")):
+        load_arrays("mnist", data_dir=tmp_path, raw_dir=tiny)
+
+
+def test_nothing_is_printed_where_there_is_no_terminal(tiny, tmp_path, capfd):
+    load_arrays(NAMES[1], data_dir=tmp_path, raw_dir=tiny)
+    assert capfd.readouterr() == ("", "")
+    assert tqdm_utils._active  # and TFDS's progress bars are on again
+
+
+def test_progress_is_shown_on_a_terminal(tiny, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("gconv_jax.datasets._builder._is_terminal", lambda stream: True)
+    load_arrays("mnist", data_dir=tmp_path, raw_dir=tiny)
+    printed = capsys.readouterr()
+    assert "Downloading and preparing dataset" in printed.out
+    assert "Generating train examples" in printed.err
+
+
+def test_progress_that_is_off_stays_off(tiny, tmp_path):
+    tfds.disable_progress_bar()
+    try:
+        load_arrays("mnist", data_dir=tmp_path, raw_dir=tiny)
+        assert not tqdm_utils._active
+    finally:
+        tfds.enable_progress_bar()
+
+
+def test_what_an_import_brings_in():
+    code = """
+import sys
+import gconv_jax
+assert "tensorflow_datasets" not in sys.modules, "by gconv_jax"
+import gconv_jax.datasets
+assert "tensorflow_datasets" in sys.modules
+assert "tensorflow" not in sys.modules, "by gconv_jax.datasets"
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_builders_write_array_record_unless_told_otherwise(tmp_path):
+    for builder in (Mnist(data_dir=tmp_path), RotatedMnist(data_dir=tmp_path)):
+        assert builder.info.file_format.value == "array_record"
+    other = Mnist(data_dir=tmp_path, file_format="tfrecord")
+    assert other.info.file_format.value == "tfrecord"
