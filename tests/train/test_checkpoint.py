@@ -1,0 +1,90 @@
+"""A checkpoint comes back bit for bit, or is recognised as damaged."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from train.checkpoint import Checkpoints, CorruptCheckpointError, load_tree, save_tree
+
+
+def make_tree(seed: int):
+    x = jax.random.normal(jax.random.key(seed), (300, 7))
+    params = {"a": {"kernel": x, "half": x.astype(jnp.bfloat16)}, "b": x[0]}
+    return params, optax.adam(1e-3).init(params), jnp.int32(seed)
+
+
+def largest_file(folder):
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def test_round_trip_is_bitwise(tmp_path):
+    tree = make_tree(1)
+    save_tree(tmp_path / "x", tree)
+    restored = load_tree(tmp_path / "x", make_tree(2))
+    chex.assert_trees_all_equal_shapes_and_dtypes(restored, tree)
+    chex.assert_trees_all_equal(restored, tree)
+    save_tree(tmp_path / "x", make_tree(3))  # replaces
+    chex.assert_trees_all_equal(load_tree(tmp_path / "x", tree), make_tree(3))
+
+
+def test_the_newest_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c", keep=2)
+    assert checkpoints.restore(make_tree(0)) is None
+    for number in (1, 2, 10):
+        checkpoints.save(number, make_tree(number))
+    assert checkpoints.numbers() == [2, 10]
+    number, tree = checkpoints.restore(make_tree(0))
+    assert number == 10
+    chex.assert_trees_all_equal(tree, make_tree(10))
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+DAMAGE = {
+    "bit": lambda folder: flip_a_bit(largest_file(folder / "arrays")),
+    "cut": lambda folder: largest_file(folder / "arrays").write_bytes(b"short"),
+    "missing file": lambda folder: largest_file(folder / "arrays").unlink(),
+    "no manifest": lambda folder: (folder / "manifest.json").unlink(),
+    "manifest cut": lambda folder: (folder / "manifest.json").write_text('{"a": '),
+    "manifest not text": lambda folder: (folder / "manifest.json").write_bytes(b"\xff\xfe\x00"),
+    "manifest not a table": lambda folder: (folder / "manifest.json").write_text("[1]"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path, damage):
+    checkpoints, said = Checkpoints(tmp_path), []
+    for number in (1, 2):
+        checkpoints.save(number, make_tree(number))
+    DAMAGE[damage](tmp_path / "000002")
+    number, tree = checkpoints.restore(make_tree(0), warn=said.append)
+    assert number == 1
+    chex.assert_trees_all_equal(tree, make_tree(1))
+    assert len(said) == 1 and "checkpoint 2 is damaged" in said[0]
+    DAMAGE[damage](tmp_path / "000001")
+    assert checkpoints.restore(make_tree(0), warn=said.append) is None
+    with pytest.raises(CorruptCheckpointError):
+        load_tree(tmp_path / "000001", make_tree(0))
+
+
+def test_a_half_written_checkpoint_is_not_seen(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, make_tree(1))
+    (tmp_path / ".000002.tmp").mkdir()  # what a kill while writing leaves
+    assert checkpoints.restore(make_tree(0))[0] == 1
+    checkpoints.save(2, make_tree(2))
+    assert checkpoints.restore(make_tree(0))[0] == 2
+
+
+def test_another_network_is_not_a_damaged_one(tmp_path):
+    save_tree(tmp_path / "x", {"a": np.zeros(3)})
+    for other in ({"a": np.zeros(4)}, {"b": np.zeros(3)}, {"a": np.zeros(3), "b": np.zeros(3)}):
+        with pytest.raises(ValueError, match="was written by a network of another shape"):
+            load_tree(tmp_path / "x", other)

@@ -1,0 +1,94 @@
+"""What a user types, and what is answered to mistakes."""
+
+import pytest
+
+from train.__main__ import main
+from train.config import PRESETS, Config
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    try:
+        status = main(list(arguments))
+    except SystemExit as exit:  # tyro's own errors and --help
+        status = exit.code
+    out, err = capsys.readouterr()
+    # tyro draws boxes: compare words
+    out, err = (
+        " ".join(w for w in text.split() if set(w) - set("│|─-+╭╮╰╯")) for text in (out, err)
+    )
+    return status, out, err
+
+
+def test_help_shows_the_commands_and_presets(capsys):
+    status, out, _ = run(capsys, "--help")
+    assert status == 0
+    for word in (*PRESETS, "evaluate", "predict", "list", "--resume", "digits"):
+        assert word in out
+
+
+def test_help_of_a_preset_shows_every_option_with_its_meaning(capsys):
+    status, out, _ = run(capsys, "rotmnist-p4cnn", "--help")
+    assert status == 0
+    assert "--epochs INT" in out and "Passes over the training images. (default: 100)" in out
+    assert "--raw-dir" in out and "--parallel {auto,jit,pmap}" in out
+
+
+def test_list_names_every_preset(capsys):
+    status, out, _ = run(capsys, "list")
+    assert status == 0
+    assert all(name in out for name in PRESETS)
+
+
+MISTAKES = {
+    ("rotmnist-p4cn",): "unknown command or preset `rotmnist-p4cn`; did you mean `rotmnist-p4cnn`?",
+    ("evalute", "x"): "unknown command or preset `evalute`; did you mean `evaluate`?",
+    ("rotmnist-p4cnn", "--epoch", "20"): "Perhaps you meant: --epochs INT",
+    ("--epoch", "20"): "Perhaps you meant: --epochs INT",
+    ("rotmnist-p4cnn", "--epochs", "0"): "`epochs` must be at least 1, got 0",
+    ("digits-p4cnn", "--learning-rate", "nan"): "`learning_rate` must be positive and finite",
+    ("digits-p4cnn", "--batch-size", "5000"): "`batch_size` must be at most the number of training",
+    (
+        "digits-p4cnn",
+        "--batch-size",
+        "20",
+    ): "`batch_size` 20 does not divide by the 8 local devices",
+    ("digits-p4cnn", "--group", "p3"): "p3",
+    ("--resume", "nowhere"): "nowhere is not a run folder: it has no config.json",
+    ("evaluate", "nowhere"): "nowhere is not a run folder",
+    ("predict", "nowhere", "x.png"): "nowhere is not a run folder",
+    ("list", "x"): "`list` takes no arguments, got x",
+}
+
+
+@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
+def test_mistakes_get_one_clear_line(capsys, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, *arguments)
+    assert status == 2
+    assert MISTAKES[arguments] in err
+    assert "Traceback" not in out + err
+
+
+def test_no_network_and_no_files_says_what_to_fetch(capsys, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    status, _, err = run(
+        capsys, "rotmnist-p4cnn", "--raw-dir", str(empty), "--data-dir", str(tmp_path / "data"),
+        "--run", str(tmp_path / "run"), "--parallel", "jit",
+    )  # fmt: skip
+    assert status == 2
+    assert "train-images-idx3-ubyte.gz" in err
+
+
+def test_a_folder_with_something_in_it_is_not_overwritten(capsys, tmp_path):
+    (tmp_path / "precious.txt").write_text("x")
+    status, _, err = run(capsys, "digits-p4cnn", "--run", str(tmp_path))
+    assert status == 2
+    assert "is not empty; continue it with `--resume" in err
+
+
+def test_configuration_survives_a_round_trip(tmp_path):
+    config = Config(raw_dir=tmp_path, epochs=7, width=3, augment="jitter", run=tmp_path / "r")
+    assert Config.from_json(config.to_json()) == config
+    with pytest.raises(ValueError, match="unknown settings in the configuration: colour"):
+        Config.from_json(config.to_json().replace('"epochs"', '"colour"'))

@@ -1,0 +1,235 @@
+"""Whole runs: the folder they leave, what can be done with it, and what an interruption costs."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from train.__main__ import main
+from train.checkpoint import load_tree
+from train.data import load_digits
+from train.evaluate import ANGLES
+from train.loop import TrainingDivergedError, resume, train
+from train.predict import Evaluate, Predict, evaluate, predict, read_image
+from train.rundir import Run
+from train.session import prepare_session
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory):
+    config = dataclasses.replace(tiny, validation=40)
+    run = Run.create(config, tmp_path_factory.mktemp("runs") / "finished")
+    said = []
+    results = train(config, run, said.append)
+    return run, results, said
+
+
+def final_arrays(run: Run):
+    state = prepare_session(run.config).steps.init()
+    params, stats = load_tree(run.path / "model", (state.params, state.stats))
+    return [np.asarray(leaf) for leaf in jax.tree.leaves((params, stats))]
+
+
+def assert_same_bits(a: Run, b: Run) -> None:
+    pairs = list(zip(final_arrays(a), final_arrays(b), strict=True))
+    assert pairs
+    for x, y in pairs:
+        assert x.dtype == y.dtype and x.shape == y.shape
+        np.testing.assert_array_equal(x, y)
+
+
+def test_the_run_folder_holds_everything(finished):
+    run, results, said = finished
+    names = {p.name for p in run.path.iterdir()}
+    assert {
+        "config.json", "environment.json", "metrics.jsonl", "results.json", "report.md",
+        "tensorboard", "checkpoints", "model", "learning_curves.png", "predictions.png",
+        "accuracy_against_angle.png", "filters.png",
+    } <= names  # fmt: skip
+    assert not [name for name in names if name.endswith(".tmp")]
+    records = run.metrics()
+    assert [r["epoch"] for r in records] == [1, 2] and [r["step"] for r in records] == [6, 12]
+    assert all(np.isfinite(list(r.values())).all() for r in records)
+    assert "validation_error" in records[0]
+    assert run.results == json.loads(json.dumps(results))
+    assert list((run.path / "tensorboard").glob("events.out.tfevents.*"))
+    assert any("epoch 2/2" in line for line in said)
+    for picture in run.path.glob("*.png"):
+        with Image.open(picture) as image:
+            assert image.width > 200 and np.asarray(image.convert("L")).std() > 5, picture
+
+
+def test_the_report_states_figures_and_protocol(finished):
+    run, results, _ = finished
+    report = (run.path / "report.md").read_text()
+    assert f"{100 * results['test_error']:.2f} %" in report
+    for words in ("stand-in data", "96 training", "40 validation", "40 test", "last of 2 epochs"):
+        assert words in report
+    for picture in run.path.glob("*.png"):
+        assert f"]({picture.name})" in report
+
+
+def test_the_group_convolutions_are_invariant_after_training(finished):
+    _, results, _ = finished
+    assert results["equivariance_error"] < 1e-5
+    # A quarter turn is exact, so accuracy against angle repeats every 90 degrees.
+    accuracy = dict(zip(ANGLES, results["accuracy_at_angle"], strict=True))
+    assert all(abs(accuracy[a] - accuracy[a + 90]) < 0.03 for a in ANGLES if a + 90 <= 360)
+
+
+def test_evaluate_gives_the_figures_of_the_run_again(finished, capsys):
+    run, results, _ = finished
+    figures = evaluate(Evaluate(run.path))
+    assert figures["test_error"] == results["test_error"]
+    assert f"{100 * results['test_error']:.2f} %" in capsys.readouterr().out
+    validation = evaluate(Evaluate(run.path, split="validation"))
+    assert validation["error"] == pytest.approx(run.metrics()[-1]["validation_error"])
+
+
+def test_predict_reads_image_files_as_the_network_saw_them(finished, tmp_path, capsys):
+    run, _, _ = finished
+    image = load_digits()[1].image[:3]
+    files = [tmp_path / f"{i}.png" for i in range(3)]
+    for path, x in zip(files, image, strict=True):
+        Image.fromarray(x[..., 0]).save(path)
+    probabilities = predict(Predict(run.path, tuple(files)))
+    session = prepare_session(run.config)
+    state = session.steps.init()
+    params, stats = load_tree(run.path / "model", (state.params, state.stats))
+    state = dataclasses.replace(state, params=params, stats=stats)
+    logits = session.feed.logits(state, image)
+    expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    assert probabilities.shape == expected.shape == (3, 10)
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-4)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{files[0]}: {expected[0].argmax()} (")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "1", "I;16", "P", "LA", "CMYK"])
+def test_images_of_every_mode_and_either_ink(tmp_path, mode):
+    """Dark strokes on white paper, larger than the network's input and not square."""
+    paper = np.full((60, 40), 255, np.uint8)
+    paper[10:50, 15:25] = 0
+    image = Image.fromarray(paper)
+    if mode == "I;16":
+        image = Image.fromarray(paper.astype(np.uint16) * 257)
+    elif mode != "L":
+        image = image.convert(mode)
+    path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
+    image.save(path)
+    read = read_image(path, (28, 28, 1))
+    assert read.shape == (28, 28, 1) and read.dtype == np.uint8
+    assert read[14, 14, 0] > 200, "the stroke is light"
+    assert read[14, 0, 0] < 20 and read[0, 14, 0] < 20, "the ground is dark, out to the border"
+
+
+def test_a_file_that_is_no_image_is_named(finished, tmp_path):
+    run, _, _ = finished
+    (tmp_path / "text.png").write_text("not an image")
+    for path, message in (
+        (tmp_path / "text.png", "cannot read .*text.png as an image"),
+        (tmp_path / "absent.png", "no such image file: .*absent.png"),
+        (tmp_path, "cannot read .* as an image"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            predict(Predict(run.path, (path,)))
+
+
+def test_a_finished_run_is_left_alone_and_can_be_extended(tiny, tmp_path):
+    config = dataclasses.replace(tiny, epochs=1)
+    run = Run.create(config, tmp_path / "short")
+    results = train(config, run, lambda line: None)
+    said = []
+    assert resume(run.path, say=said.append) == run.results
+    assert "finished; nothing to do" in said[0]
+    resume(run.path, epochs=2, say=said.append)
+    whole = Run.create(tiny, tmp_path / "whole")
+    train(tiny, whole, lambda line: None)
+    assert_same_bits(run, whole)
+    assert results["epochs"] == 1 and run.results["epochs"] == 2
+    with pytest.raises(ValueError, match="`epochs` must be at least the 2 that are done"):
+        resume(run.path, epochs=1)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_a_remedy(tiny, tmp_path):
+    config = dataclasses.replace(tiny, learning_rate=1e38)
+    run = Run.create(config, tmp_path / "nan")
+    with pytest.raises(TrainingDivergedError, match=r"the loss is (nan|inf) at step \d; try a sm"):
+        train(config, run, lambda line: None)
+    assert run.results is None
+
+
+def test_a_damaged_checkpoint_costs_one_epoch(tiny, tmp_path):
+    run, whole = (Run.create(tiny, tmp_path / name) for name in ("damaged", "whole"))
+    train(tiny, whole, lambda line: None)
+    train(tiny, run, lambda line: None)
+    (run.path / "results.json").unlink()
+    newest = run.path / "checkpoints" / "000002" / "manifest.json"
+    newest.write_text("")
+    said = []
+    resume(run.path, say=said.append)
+    assert "checkpoint 2 is damaged" in said[0] and "continuing after epoch 1" in said[1]
+    assert [r["epoch"] for r in run.metrics()] == [1, 2]
+    assert_same_bits(run, whole)
+
+
+def start(log: Path, *arguments: str) -> subprocess.Popen:
+    with log.open("w") as output:
+        return subprocess.Popen([sys.executable, "-m", "train", *arguments], stdout=output)
+
+
+@pytest.mark.slow
+def test_kill_9_in_mid_epoch_and_resume_end_with_the_same_bits(tmp_path):
+    options = [
+        "digits-p4cnn", "--width", "2", "--batch-size", "8", "--train-images", "400",
+        "--test-images", "16", "--epochs", "3",
+    ]  # fmt: skip
+    log = tmp_path / "log.txt"
+    whole = start(log, *options, "--run", str(tmp_path / "whole"))
+    killed = start(log, *options, "--run", str(tmp_path / "killed"))
+    checkpoint = tmp_path / "killed" / "checkpoints" / "000001"
+    deadline = time.monotonic() + 300
+    while not checkpoint.is_dir():
+        assert killed.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.3)  # into the second epoch
+    os.kill(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "results.json").exists()
+    assert whole.wait() == 0
+    assert start(log, "--resume", str(tmp_path / "killed")).wait() == 0
+    assert "continuing after epoch" in log.read_text()
+    killed, whole = Run(tmp_path / "killed"), Run(tmp_path / "whole")
+    assert [r["epoch"] for r in killed.metrics()] == [1, 2, 3]
+    assert_same_bits(killed, whole)
+
+
+@pytest.mark.slow
+def test_the_main_job_compares_both_networks_and_continues_where_it_was(tmp_path, monkeypatch):
+    from train import compare, config
+
+    small = {
+        name: (text, dataclasses.replace(c, train_images=100, test_images=40, parallel="jit"))
+        for name, (text, c) in config.PRESETS.items()
+    }
+    monkeypatch.setattr(compare, "PRESETS", small)
+    run = tmp_path / "digits"
+    assert main(["--epochs", "1", "--run", str(run)]) == 0
+    report = (run / "report.md").read_text()
+    assert "| z2cnn | 21,750 " in report and "| p4cnn | 24,680 " in report
+    assert (run / "learning_curves.png").is_file() and (run / "p4cnn" / "report.md").is_file()
+    (run / "report.md").unlink()
+    (run / "p4cnn" / "results.json").unlink()  # as if killed before the end of the second
+    finished = (run / "z2cnn" / "results.json").stat().st_mtime_ns
+    assert main(["--resume", str(run)]) == 0
+    assert (run / "report.md").read_text() == report
+    assert (run / "z2cnn" / "results.json").stat().st_mtime_ns == finished, "not trained again"

@@ -1,0 +1,182 @@
+"""``python -m train``: the command line.
+
+python -m train                             the main job, on embedded data
+python -m train PRESET [--options]          train a recipe
+python -m train --resume RUN                continue a run
+python -m train evaluate RUN                evaluate a finished run
+python -m train predict RUN IMAGE...        classify image files
+python -m train list                        the recipes
+"""
+
+import difflib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from train.config import PRESETS, Config
+
+PROGRAM = "python -m train"
+OTHERS = {
+    "digits": "Z2CNN beside P4CNN on embedded digits: the main job, and what runs by default.",
+    "evaluate": "Evaluate a finished run again.",
+    "predict": "Classify image files with a finished run.",
+    "list": "List the recipes.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume:
+    """Continue a run that was interrupted, or add epochs to one."""
+
+    resume: Path
+    """The run folder."""
+    epochs: int | None = None
+    """Train to this epoch instead of the one that the run was started with."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status. Errors of the user are one line, without a
+    traceback."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _dispatch(arguments)
+    except (ValueError, TypeError, FileNotFoundError, FileExistsError) as error:
+        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        if type(error).__name__ != "TrainingDivergedError":  # imported late: it needs jax
+            raise
+        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n{PROGRAM}: stopped; continue with --resume and the run folder", file=sys.stderr)
+        return 130
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(_overview())
+        return 0
+    _remember_compilations()
+    if any(a == "--resume" or a.startswith("--resume=") for a in arguments):
+        return _resume(arguments)
+    if not arguments or arguments[0].startswith("-"):
+        arguments = ["digits", *arguments]
+    command, *rest = arguments
+    runners: dict[str, Callable[[list[str]], None]] = {
+        "digits": _digits,
+        "evaluate": _evaluate,
+        "predict": _predict,
+        "list": _list,
+    }
+    if command in PRESETS:
+        _train(command, rest)
+    elif command in runners:
+        runners[command](rest)
+    else:
+        known = [*OTHERS, *PRESETS]
+        near = difflib.get_close_matches(command, known, n=1, cutoff=0.4)
+        hint = f"did you mean `{near[0]}`? " if near else ""
+        raise ValueError(f"unknown command or preset `{command}`; {hint}known: {', '.join(known)}")
+    return 0
+
+
+def _parse(kind, name: str, rest: list[str], **options):
+    return tyro.cli(kind, prog=f"{PROGRAM} {name}", args=rest, **options)
+
+
+def _remember_compilations() -> None:
+    """Keep compiled programs on disk, unless the user has set where (JAX_COMPILATION_CACHE_DIR)."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(cache / "gconv_jax" / "xla"))
+
+
+def _train(name: str, rest: list[str]) -> None:
+    description, default = PRESETS[name]
+    config = _parse(Config, name, rest, default=default, description=description)
+    from train.loop import train
+    from train.rundir import Run
+
+    train(config, Run.create(config))
+
+
+def _digits(rest: list[str]) -> None:
+    from train.compare import Compare, compare
+
+    compare(_parse(Compare, "digits", rest))
+
+
+def _evaluate(rest: list[str]) -> None:
+    from train.predict import Evaluate, evaluate
+
+    evaluate(_parse(Evaluate, "evaluate", rest))
+
+
+def _predict(rest: list[str]) -> None:
+    from train.predict import Predict, predict
+
+    predict(_parse(Predict, "predict", rest))
+
+
+def _list(rest: list[str]) -> None:
+    if rest:
+        raise ValueError(f"`list` takes no arguments, got {' '.join(rest)}")
+    for name, (description, config) in PRESETS.items():
+        print(f"{name:18} {description} {config.epochs} epochs.")
+
+
+def _resume(arguments: list[str]) -> int:
+    # A preset before --resume is allowed if the run began as it.
+    preset = None if arguments[0].startswith("-") else arguments[0]
+    options = _parse(Resume, "", arguments if preset is None else arguments[1:])
+    from train.compare import ROWS, Compare, compare
+    from train.loop import resume
+    from train.rundir import Run
+
+    folders = [options.resume / name.removeprefix("digits-") for name in ROWS]
+    if any((folder / "config.json").is_file() for folder in folders):
+        if preset not in (None, "digits"):
+            raise ValueError(f"{options.resume} began as preset digits, not {preset}")
+        if options.epochs is not None:
+            raise ValueError("`epochs` of a comparison cannot be changed; resume one of its runs")
+        begun = next(f for f in folders if (f / "config.json").is_file())
+        config = Run.open(begun).config
+        compare(Compare(epochs=config.epochs, seed=config.seed, run=options.resume))
+        return 0
+    run = Run.open(options.resume)
+    if preset not in (None, run.config.preset):
+        raise ValueError(f"{options.resume} began as preset {run.config.preset}, not {preset}")
+    resume(options.resume, epochs=options.epochs)
+    return 0
+
+
+def _overview() -> str:
+    usage = __doc__.split("\n", 2)[2].rstrip()
+    commands = [f"  {name:18} {text}" for name, text in OTHERS.items()]
+    presets = [f"  {name:18} {text}" for name, (text, _) in PRESETS.items()]
+    return "\n".join(
+        [
+            f"usage: {PROGRAM} [COMMAND or PRESET] [options]",
+            "",
+            usage,
+            "",
+            "commands:",
+            *commands,
+            "",
+            "presets:",
+            *presets,
+            "",
+            f"options of each: {PROGRAM} NAME --help",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

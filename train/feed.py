@@ -1,0 +1,137 @@
+"""How images reach the step: from device memory or from the host, an epoch or a step at a time."""
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from train.data import Split
+from train.parallel import Parallel
+from train.step import Batch, Metrics, Steps, TrainState
+
+RESIDENT_BYTES = 2**30
+
+
+class Feed:
+    """Runs the steps of one model over a training split and over evaluation splits.
+
+    The order of an epoch depends on the seed and the epoch alone, so every way of feeding takes
+    the same steps.
+
+    Args:
+        steps: the pure steps.
+        train: the training images.
+        batch_size: images in a step, over all devices; the rest of an epoch is left out.
+        seed: of order, augmentation and dropout.
+        parallel: one device or several.
+        loop: ``scan`` for one dispatch an epoch, ``step`` for one each step, or ``auto``.
+        memory: ``device``, ``host`` or ``auto``.
+    """
+
+    def __init__(
+        self,
+        steps: Steps,
+        train: Split,
+        *,
+        batch_size: int,
+        seed: int,
+        parallel: Parallel,
+        loop: Literal["auto", "scan", "step"] = "auto",
+        memory: Literal["auto", "device", "host"] = "auto",
+    ):
+        self.train, self.batch_size, self.parallel = train, batch_size, parallel
+        self.steps_per_epoch = len(train.label) // batch_size
+        keys = jax.random.split(jax.random.key(seed), 3)
+        self._train_key, self._order_key, self._calibration_key = keys
+        if memory == "auto":
+            memory = "device" if train.image.nbytes <= RESIDENT_BYTES else "host"
+        if loop == "auto":
+            # XLA:CPU compiles convolutions inside loops to slow single-threaded code.
+            on_cpu = jax.default_backend() == "cpu"
+            loop = "step" if on_cpu or memory == "host" else "scan"
+        if memory == "host" and loop == "scan":
+            raise ValueError("loop='scan' needs the images in device memory: use memory='device'")
+        self.memory, self.loop = memory, loop
+
+        compile_ = parallel.compile
+        self._train_step = compile_(steps.train, sharded=(False, True, False), donate=True)
+        self._evaluate = compile_(steps.evaluate, sharded=(False, False, True, True))
+        self._batch_stats = compile_(steps.batch_stats, sharded=(False, False, True, False))
+        self._logits = jax.jit(steps.logits)
+        if memory == "device":
+            self._data = jax.tree.map(jnp.asarray, Batch(*train))
+
+            def gather_step(state, data, index, key):
+                return steps.train(state, jax.tree.map(lambda a: a[index], data), key)
+
+            def epoch(state, data, number, key, place):
+                order = self._order(number).reshape(self.steps_per_epoch, parallel.devices, -1)
+                order = order[:, place[0]]
+                return lax.scan(lambda s, index: gather_step(s, data, index, key), state, order)
+
+            sharded = (False, False, True, False)
+            self._gather_step = compile_(gather_step, sharded=sharded, donate=True)
+            self._epoch = compile_(epoch, sharded=(False,) * 4 + (True,), donate=True)
+
+    def epoch(self, state: TrainState, epoch: int) -> Iterator[tuple[TrainState, Metrics]]:
+        """Train for one epoch; yields the state and metrics ``[k]`` after every k steps that are
+        dispatched together. The state passed in must not be used again."""
+        if self.loop == "scan":
+            place = self.parallel.shard(np.arange(self.parallel.devices))
+            yield self._epoch(state, self._data, epoch, self._train_key, place)
+            return
+        for index in np.asarray(self._order(epoch)):
+            if self.memory == "device":
+                index = self.parallel.shard(index)
+                state, metrics = self._gather_step(state, self._data, index, self._train_key)
+            else:
+                batch = Batch(*(self.parallel.shard(array[index]) for array in self.train))
+                state, metrics = self._train_step(state, batch, self._train_key)
+            yield state, jax.tree.map(lambda m: m[None], metrics)
+
+    def calibrate(self, state: TrainState) -> TrainState:
+        """The state with batch statistics that are the plain average over the training images,
+        as in the published protocol, instead of a running average."""
+        total = None
+        for i in range(self.steps_per_epoch):
+            batch = slice(i * self.batch_size, (i + 1) * self.batch_size)
+            image = self.parallel.shard(self.train.image[batch])
+            key = jax.random.fold_in(self._calibration_key, i)
+            stats = self._batch_stats(state.params, state.stats, image, key)
+            total = stats if total is None else jax.tree.map(jnp.add, total, stats)
+        stats = jax.tree.map(lambda s: s / self.steps_per_epoch, total)
+        return TrainState(state.params, stats, state.opt_state, state.step)
+
+    def evaluate(self, state: TrainState, split: Split) -> dict[str, float]:
+        """Mean loss and error (a fraction) over a split."""
+        sums = None
+        for batch, weight in self._padded(split):
+            batch, weight = jax.tree.map(self.parallel.shard, (batch, weight))
+            part = self._evaluate(state.params, state.stats, batch, weight)
+            sums = part if sums is None else jax.tree.map(jnp.add, sums, part)
+        return {k: float(v) / len(split.label) for k, v in sums._asdict().items()}
+
+    def logits(self, state: TrainState, image: np.ndarray) -> np.ndarray:
+        """Logits of stored images, ``[N, classes]``, on one device."""
+        split = Split(image, np.zeros(len(image), np.int32))
+        parts = [self._logits(state.params, state.stats, b.image) for b, _ in self._padded(split)]
+        return np.concatenate([np.asarray(p) for p in parts])[: len(image)]
+
+    def _order(self, epoch: int | jax.Array) -> jax.Array:
+        """Which images the steps of an epoch see: ``[steps, batch]``; the same on every path."""
+        key = jax.random.fold_in(self._order_key, epoch)
+        order = jax.random.permutation(key, len(self.train.label))
+        return order[: self.steps_per_epoch * self.batch_size].reshape(-1, self.batch_size)
+
+    def _padded(self, split: Split) -> Iterator[tuple[Batch, np.ndarray]]:
+        """Batches of one size; the last is filled with images that weigh nothing."""
+        count = len(split.label)
+        for i in range(math.ceil(count / self.batch_size)):
+            index = np.arange(i * self.batch_size, (i + 1) * self.batch_size)
+            weight = (index < count).astype(np.float32)
+            index = np.minimum(index, count - 1)
+            yield Batch(split.image[index], split.label[index]), weight

@@ -1,0 +1,86 @@
+"""The pictures of a report. Drawn with matplotlib's own objects: no global state, no display."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+COLOURS = ("#1f6fb4", "#d1495b", "#3a7d44", "#8d6a9f")
+
+
+def learning_curves(runs: dict[str, list[dict]], path: Path) -> None:
+    """Loss and error against epochs; ``runs`` maps a name to its records."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    loss, error = figure.subplots(1, 2)
+    for colour, (name, records) in zip(COLOURS, runs.items(), strict=False):
+        epochs = [r["epoch"] for r in records]
+        loss.plot(epochs, [r["train_loss"] for r in records], color=colour, label=name)
+        error.plot(
+            epochs,
+            [100 * r["train_error"] for r in records],
+            color=colour,
+            label=f"{name}, training",
+            linestyle="-",
+        )
+        held_out = [r for r in records if "validation_error" in r]
+        if held_out:
+            epochs = [r["epoch"] for r in held_out]
+            values = [100 * r["validation_error"] for r in held_out]
+            label = f"{name}, validation"
+            error.plot(epochs, values, color=colour, label=label, linestyle="--", marker=".")
+    loss.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
+    error.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
+    for axes in (loss, error):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _finish(figure, [loss, error], path)
+
+
+def accuracy_against_angle(runs: dict[str, dict], path: Path) -> None:
+    """Accuracy on test images that are turned further; ``runs`` maps a name to its results."""
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for colour, (name, results) in zip(COLOURS, runs.items(), strict=False):
+        values = [100 * a for a in results["accuracy_at_angle"]]
+        axes.plot(results["angles"], values, color=colour, label=name, marker=".")
+    axes.set(xlabel="further rotation (degrees)", ylabel="accuracy (%)", xlim=(0, 360))
+    axes.set_xticks(range(0, 361, 45))
+    _finish(figure, [axes], path)
+
+
+def predictions(image: np.ndarray, label: np.ndarray, predicted: np.ndarray, path: Path) -> None:
+    """Images with the predicted class; wrong ones in red with the true class beside it."""
+    columns = 8
+    rows = -(-len(image) // columns)
+    figure = Figure(figsize=(columns, 1.25 * rows), layout="constrained")
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis("off")
+    for axes, x, y, p in zip(figure.axes, image, label, predicted, strict=False):
+        axes.imshow(x if x.shape[-1] == 3 else x[..., 0], cmap="gray")
+        title, colour = (str(p), "black") if p == y else (f"{p} (is {y})", "#c1121f")
+        axes.set_title(title, fontsize=9, color=colour, pad=2)
+    figure.savefig(path, dpi=110)
+
+
+def filters(bank: np.ndarray, names: list[str], path: Path) -> None:
+    """The first layer's filters ``[k, k, |G|, C]``: a row for each group element."""
+    elements, channels = bank.shape[2:]
+    figure = Figure(figsize=(0.7 * channels + 1, 0.75 * elements + 0.4), layout="constrained")
+    largest = np.abs(bank).max()
+    grid = figure.subplots(elements, channels, squeeze=False)
+    for g in range(elements):
+        for c in range(channels):
+            axes = grid[g, c]
+            axes.imshow(bank[:, :, g, c], cmap="RdBu", vmin=-largest, vmax=largest)
+            axes.set(xticks=[], yticks=[])
+        grid[g, 0].set_ylabel(names[g], rotation=0, ha="right", va="center")
+    figure.savefig(path, dpi=110)
+
+
+def _finish(figure: Figure, every: list[Axes], path: Path) -> None:
+    for axes in every:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,116 @@
+"""The run folder: configuration, metrics, results. No file in it is ever half written."""
+
+import dataclasses
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+
+import gconv_jax
+from train.config import Config
+
+
+class Run:
+    """A run folder. Use `Run.create` for a new one and `Run.open` for one that is there."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, config: Config, path: Path | None = None) -> "Run":
+        """Make the folder and write ``config.json`` and ``environment.json``.
+
+        FileExistsError if there is something in it already.
+        """
+        path = path or config.run or default_path(config.preset)
+        path = Path(path)
+        if path.exists() and any(path.iterdir()):
+            raise FileExistsError(
+                f"run folder {path} is not empty; continue it with `--resume {path}`, or name "
+                "another one with `--run`"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        # A run can be continued from anywhere, so its paths are absolute.
+        folders = {
+            name: value.absolute()
+            for name in ("raw_dir", "data_dir")
+            if (value := getattr(config, name)) is not None
+        }
+        config = dataclasses.replace(config, **folders)
+        run = cls(path)
+        run.write_json("environment.json", environment())
+        run.write("config.json", config.to_json())
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """FileNotFoundError unless ``path`` is a run folder."""
+        run = cls(path)
+        if not (run.path / "config.json").is_file():
+            near = Path("runs")
+            runs = (
+                sorted(str(p.parent) for p in near.glob("*/config.json")) if near.is_dir() else []
+            )
+            hint = f"; there are {', '.join(runs[-5:])}" if runs else ""
+            raise FileNotFoundError(f"{path} is not a run folder: it has no config.json{hint}")
+        return run
+
+    @property
+    def config(self) -> Config:
+        return Config.from_json((self.path / "config.json").read_text())
+
+    @property
+    def results(self) -> dict | None:
+        """The final figures, or None if the run is not finished."""
+        path = self.path / "results.json"
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def write(self, name: str, text: str) -> None:
+        """Write beside, then rename."""
+        temporary = self.path / f".{name}.tmp"
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, self.path / name)
+
+    def write_json(self, name: str, value) -> None:
+        self.write(name, json.dumps(value, indent=2) + "\n")
+
+    def metrics(self) -> list[dict]:
+        """The records of ``metrics.jsonl``, one for each epoch."""
+        return list(self._read_metrics())
+
+    def add_metrics(self, record: dict) -> None:
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def forget_metrics_after(self, epoch: int) -> None:
+        """Drop the records of epochs that will be run again, and a line cut off by a kill."""
+        kept = [record for record in self._read_metrics() if record["epoch"] <= epoch]
+        self.write("metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
+
+    def _read_metrics(self) -> Iterator[dict]:
+        path = self.path / "metrics.jsonl"
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:  # the last line before a kill
+                return
+
+
+def default_path(preset: str) -> Path:
+    return Path("runs") / f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def environment() -> dict:
+    """What a figure needs to be judged: versions and devices."""
+    devices = jax.local_devices()
+    return {
+        "gconv_jax": gconv_jax.__version__,
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "device": f"{len(devices)} x {devices[0].device_kind}",
+        "cores": os.cpu_count(),
+    }
