@@ -5,6 +5,7 @@ python -m train PRESET [--options]          train a recipe
 python -m train --resume RUN                continue a run
 python -m train evaluate RUN                evaluate a finished run
 python -m train predict RUN IMAGE...        classify image files
+python -m train compare RUN RUN...          one table and one picture of several runs
 python -m train list                        the recipes
 """
 
@@ -24,6 +25,7 @@ OTHERS = {
     "digits": "Z2CNN beside P4CNN on embedded digits: the main job, and what runs by default.",
     "evaluate": "Evaluate a finished run again.",
     "predict": "Classify image files with a finished run.",
+    "compare": "Put finished runs side by side.",
     "list": "List the recipes.",
 }
 
@@ -71,6 +73,7 @@ def _dispatch(arguments: list[str]) -> int:
         "digits": _digits,
         "evaluate": _evaluate,
         "predict": _predict,
+        "compare": _compare,
         "list": _list,
     }
     if command in PRESETS:
@@ -108,9 +111,9 @@ def _train(name: str, rest: list[str]) -> None:
 
 
 def _digits(rest: list[str]) -> None:
-    from train.compare import Compare, compare
+    from train.digits import Digits, digits
 
-    compare(_parse(Compare, "digits", rest))
+    digits(_parse(Digits, "digits", rest))
 
 
 def _evaluate(rest: list[str]) -> None:
@@ -125,6 +128,12 @@ def _predict(rest: list[str]) -> None:
     predict(_parse(Predict, "predict", rest))
 
 
+def _compare(rest: list[str]) -> None:
+    from train.compare import Compare, compare
+
+    compare(_parse(Compare, "compare", rest))
+
+
 def _list(rest: list[str]) -> None:
     if rest:
         raise ValueError(f"`list` takes no arguments, got {' '.join(rest)}")
@@ -136,19 +145,16 @@ def _resume(arguments: list[str]) -> int:
     # A preset before --resume is allowed if the run began as it.
     preset = None if arguments[0].startswith("-") else arguments[0]
     options = _parse(Resume, "", arguments if preset is None else arguments[1:])
-    from train.compare import ROWS, Compare, compare
+    from train.digits import is_digits, resume_digits
     from train.loop import resume
     from train.rundir import Run
 
-    folders = [options.resume / name.removeprefix("digits-") for name in ROWS]
-    if any((folder / "config.json").is_file() for folder in folders):
+    if is_digits(options.resume):
         if preset not in (None, "digits"):
             raise ValueError(f"{options.resume} began as preset digits, not {preset}")
         if options.epochs is not None:
-            raise ValueError("`epochs` of a comparison cannot be changed; resume one of its runs")
-        begun = next(f for f in folders if (f / "config.json").is_file())
-        config = Run.open(begun).config
-        compare(Compare(epochs=config.epochs, seed=config.seed, run=options.resume))
+            raise ValueError("`epochs` of the main job cannot be changed; resume one of its runs")
+        resume_digits(options.resume)
         return 0
     run = Run.open(options.resume)
     if preset not in (None, run.config.preset):

@@ -1,66 +1,67 @@
-"""The main job: Z2CNN beside P4CNN on the embedded digits, at equal parameter count."""
+"""Finished runs side by side: one table, their curves in one picture."""
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import tyro
+
 from train import pictures
-from train.config import PRESETS
-from train.loop import resume, train
 from train.report import protocol, results_table
-from train.rundir import Run, default_path
-
-ROWS = ("digits-z2cnn", "digits-p4cnn")
+from train.rundir import Run
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Compare:
-    """Train Z2CNN and P4CNN beside each other on the rotated digits inside scikit-learn.
+    """Put finished runs side by side: a table, and their curves in one picture."""
 
-    No download; a few minutes on two CPU cores.
-    """
-
-    epochs: int = PRESETS[ROWS[0]][1].epochs
-    """Passes over the training images."""
-    seed: int = 0
-    """Of initialisation and order."""
-    run: Path | None = None
-    """The run folder (default: runs/digits-DATE-TIME)."""
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """The run folders."""
+    out: Path = Path("comparison")
+    """The folder for report.md and the pictures."""
 
 
-def compare(options: Compare, say: Callable[[str], None] = print) -> list[dict]:
-    """Train both networks into one folder, each in its own run folder below it, and write the
-    table. Called again with the same folder it continues where it was killed."""
-    path = options.run or default_path("digits")
-    say(f"run folder {path}")
-    finished = []
-    for name in ROWS:
-        config = dataclasses.replace(PRESETS[name][1], epochs=options.epochs, seed=options.seed)
-        folder = path / config.model
-        if (folder / "config.json").is_file():
-            finished.append(resume(folder, say=say))
-        else:
-            finished.append(train(config, Run.create(config, folder), say))
-    by_name = {results["model"]: results for results in finished}
-    records = {name: Run.open(path / name).metrics() for name in by_name}
-    pictures.learning_curves(records, path / "learning_curves.png")
-    pictures.accuracy_against_angle(by_name, path / "accuracy_against_angle.png")
-    table = results_table(finished)
-    details = "\n".join(f"- [{name}]({name}/report.md)" for name in by_name)
-    Run(path).write(
+def compare(options: Compare, say: Callable[[str], None] = print) -> str:
+    """Write the comparison of finished runs; returns the table. ValueError names a run that is
+    not finished."""
+    if not options.runs:
+        raise ValueError("`runs` must name at least one run folder")
+    options.out.mkdir(parents=True, exist_ok=True)
+    return write_comparison("Comparison", [Run.open(p) for p in options.runs], options.out, say)
+
+
+def write_comparison(title: str, runs: list[Run], out: Path, say: Callable[[str], None]) -> str:
+    """Write ``report.md`` and its pictures into the folder ``out``; returns the table."""
+    for run in runs:
+        run.require_finished()
+    names = [run.results["model"] for run in runs]
+    if len(set(names)) < len(names):  # the same network twice: tell them apart by folder
+        names = [str(run.path) for run in runs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"`runs` must be different run folders, got {', '.join(names)}")
+    records = {name: run.metrics() for name, run in zip(names, runs, strict=True)}
+    results = {name: run.results for name, run in zip(names, runs, strict=True)}
+    pictures.learning_curves(records, out / "learning_curves.png")
+    pictures.accuracy_against_angle(results, out / "accuracy_against_angle.png")
+    table = results_table([r | {"model": name} for name, r in results.items()])
+    protocols = "\n\n".join(
+        f"{name}: {protocol(run.config, run.results)}"
+        for name, run in zip(names, runs, strict=True)
+    )
+    Run(out).write(
         "report.md",
-        f"""# Plain CNN and G-CNN on rotated digits
+        f"""# {title}
 
 {table}
 
-{protocol(config, finished[-1])}
-
 ![loss and error against epochs](learning_curves.png)
+
 ![accuracy against angle](accuracy_against_angle.png)
 
-{details}
+## Protocol
+
+{protocols}
 """,
     )
-    say(f"\n{table}\n\nReport with pictures: {path / 'report.md'}")
-    return finished
+    say(f"\n{table}\n\nReport with pictures: {out / 'report.md'}")
+    return table

@@ -30,7 +30,12 @@ def learning_curves(runs: dict[str, list[dict]], path: Path) -> None:
             values = [100 * r["validation_error"] for r in held_out]
             label = f"{name}, validation"
             error.plot(epochs, values, color=colour, label=label, linestyle="--", marker=".")
-    loss.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
+    losses = [r["train_loss"] for records in runs.values() for r in records]
+    loss.set(xlabel="epoch", ylabel="training loss")
+    if max(losses) > 10 * min(losses) > 0:
+        loss.set_yscale("log")
+    else:
+        loss.set_ylim(0, None)
     error.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
     for axes in (loss, error):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -44,7 +49,10 @@ def accuracy_against_angle(runs: dict[str, dict], path: Path) -> None:
     for colour, (name, results) in zip(COLOURS, runs.items(), strict=False):
         values = [100 * a for a in results["accuracy_at_angle"]]
         axes.plot(results["angles"], values, color=colour, label=name, marker=".")
+    # At least ten points high: a few images more or less are not a landscape.
+    lowest = min(100 * min(results["accuracy_at_angle"]) for results in runs.values())
     axes.set(xlabel="further rotation (degrees)", ylabel="accuracy (%)", xlim=(0, 360))
+    axes.set_ylim(min(90, 10 * (lowest // 10)), 100)
     axes.set_xticks(range(0, 361, 45))
     _finish(figure, [axes], path)
 

@@ -1,5 +1,6 @@
 """Use a finished run: evaluate it again, or classify image files."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,10 +76,7 @@ def predict(options: Predict, say: Callable[[str], None] = print) -> np.ndarray:
 
 def load_run(run: Run, raw_dir: Path | None = None) -> tuple[Session, TrainState]:
     """The session and the final state of a finished run; ValueError if it is not finished."""
-    import dataclasses
-
-    if run.results is None:
-        raise ValueError(f"{run.path} is not finished; continue it with `--resume {run.path}`")
+    run.require_finished()
     config = run.config
     if raw_dir is not None:
         config = dataclasses.replace(config, raw_dir=raw_dir)

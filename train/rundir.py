@@ -69,6 +69,13 @@ class Run:
         path = self.path / "results.json"
         return json.loads(path.read_text()) if path.is_file() else None
 
+    def require_finished(self) -> None:
+        """ValueError unless the run is finished."""
+        if self.results is None:
+            raise ValueError(
+                f"{self.path} is not finished; continue it with `--resume {self.path}`"
+            )
+
     def write(self, name: str, text: str) -> None:
         """Write beside, then rename."""
         temporary = self.path / f".{name}.tmp"

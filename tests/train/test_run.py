@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -215,13 +216,13 @@ def test_kill_9_in_mid_epoch_and_resume_end_with_the_same_bits(tmp_path):
 
 @pytest.mark.slow
 def test_the_main_job_compares_both_networks_and_continues_where_it_was(tmp_path, monkeypatch):
-    from train import compare, config
+    from train import config, digits
 
     small = {
         name: (text, dataclasses.replace(c, train_images=100, test_images=40, parallel="jit"))
         for name, (text, c) in config.PRESETS.items()
     }
-    monkeypatch.setattr(compare, "PRESETS", small)
+    monkeypatch.setattr(digits, "PRESETS", small)
     run = tmp_path / "digits"
     assert main(["--epochs", "1", "--run", str(run)]) == 0
     report = (run / "report.md").read_text()
@@ -233,3 +234,18 @@ def test_the_main_job_compares_both_networks_and_continues_where_it_was(tmp_path
     assert main(["--resume", str(run)]) == 0
     assert (run / "report.md").read_text() == report
     assert (run / "z2cnn" / "results.json").stat().st_mtime_ns == finished, "not trained again"
+
+
+def test_compare_puts_finished_runs_side_by_side(finished, tmp_path, capsys):
+    run, results, _ = finished
+    out, other = tmp_path / "comparison", shutil.copytree(run.path, tmp_path / "other")
+    assert main(["compare", str(run.path), str(other), "--out", str(out)]) == 0
+    assert capsys.readouterr().out.count(f"{100 * results['test_error']:.2f} %") == 2
+    report = (out / "report.md").read_text()
+    for picture in ("learning_curves.png", "accuracy_against_angle.png"):
+        assert (out / picture).is_file() and f"]({picture})" in report
+    assert main(["compare", str(run.path), str(run.path)]) == 2
+    assert "`runs` must be different run folders" in capsys.readouterr().err
+    unfinished = Run.create(run.config, tmp_path / "unfinished")
+    assert main(["compare", str(unfinished.path)]) == 2
+    assert "is not finished; continue it with `--resume" in capsys.readouterr().err

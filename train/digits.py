@@ -1,0 +1,60 @@
+"""The main job: Z2CNN beside P4CNN on the embedded digits, at equal parameter count."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from train.compare import write_comparison
+from train.config import PRESETS
+from train.loop import resume, train
+from train.rundir import Run, default_path
+
+ROWS = ("digits-z2cnn", "digits-p4cnn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits:
+    """Train Z2CNN and P4CNN beside each other on the rotated digits inside scikit-learn.
+
+    No download; a few minutes on two CPU cores.
+    """
+
+    epochs: int = PRESETS[ROWS[0]][1].epochs
+    """Passes over the training images."""
+    seed: int = 0
+    """Of initialisation and order."""
+    run: Path | None = None
+    """The run folder (default: runs/digits-DATE-TIME)."""
+
+
+def digits(options: Digits, say: Callable[[str], None] = print) -> str:
+    """Train both networks, each in a run folder below one folder, and compare them; returns the
+    table. Called again with the same folder it continues where it was interrupted."""
+    path = options.run or default_path("digits")
+    say(f"run folder {path}")
+    runs = []
+    for folder, name in zip(row_folders(path), ROWS, strict=True):
+        if (folder / "config.json").is_file():
+            resume(folder, say=say)
+        else:
+            config = dataclasses.replace(PRESETS[name][1], epochs=options.epochs, seed=options.seed)
+            train(config, Run.create(config, folder), say)
+        runs.append(Run.open(folder))
+    return write_comparison("Plain CNN and G-CNN on rotated digits", runs, path, say)
+
+
+def resume_digits(path: Path, say: Callable[[str], None] = print) -> str:
+    """Continue the main job in ``path``."""
+    begun = next(f for f in row_folders(path) if (f / "config.json").is_file())
+    config = Run.open(begun).config
+    return digits(Digits(epochs=config.epochs, seed=config.seed, run=path), say)
+
+
+def is_digits(path: Path) -> bool:
+    """Whether the main job was begun in ``path``."""
+    return any((folder / "config.json").is_file() for folder in row_folders(path))
+
+
+def row_folders(path: Path) -> list[Path]:
+    return [path / name.removeprefix("digits-") for name in ROWS]
