@@ -22,8 +22,8 @@ class Config:
     """The recipe this began as; for the record."""
     model: Literal["z2cnn", "p4cnn", "p4cnn-rp"] = "p4cnn"
     """The network: plain, group convolutions, or with rotation pooling after every layer."""
-    group: Group = "p4"
-    """The symmetry of p4cnn and p4cnn-rp: p4 quarter turns, p4m with reflections, ..."""
+    group: Group | None = None
+    """The symmetry of p4cnn and p4cnn-rp (default: p4); p4m has reflections too, and so on."""
     width: int | None = None
     """Channels for each group element; by default what gives the published parameter count."""
 
@@ -80,6 +80,8 @@ class Config:
             value = getattr(self, name)
             if value is not None and not value >= least:
                 raise ValueError(f"`{name}` must be at least {least}, got {value}")
+        if self.model == "z2cnn" and self.group not in (None, "z2"):
+            raise ValueError(f"`group` is for p4cnn and p4cnn-rp; z2cnn has none, got {self.group}")
         if not 0 < self.learning_rate < float("inf"):
             raise ValueError(
                 f"`learning_rate` must be positive and finite, got {self.learning_rate}"
@@ -110,7 +112,7 @@ def _rotmnist(model: str, epochs: int) -> Config:
 
 
 # Small batches: a thousand images have to give enough steps in a few minutes.
-_DIGITS = Config(dataset="digits", epochs=30, batch_size=50)
+_DIGITS = Config(dataset="digits", epochs=12, batch_size=50)
 
 PRESETS: dict[str, tuple[str, Config]] = {
     "digits-z2cnn": (

@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 
-from gconv_jax import P4, FiniteGroup, rotate, transform
+from gconv_jax import FiniteGroup, rotate, transform
 from train.data import to_unit
 from train.models import GROUPS
 from train.session import Session
@@ -20,7 +20,8 @@ def final_figures(session: Session, state: TrainState) -> dict:
     """Test loss and error, and the figures that go with them, as plain numbers."""
     test = session.data.test
     figures = session.feed.evaluate(state, test)
-    group = P4 if session.config.model == "z2cnn" else GROUPS[session.config.group]
+    # A network without a group is measured against the quarter turns that the others know.
+    group = GROUPS[session.config.group or "p4"]
     return {
         "test_loss": figures["loss"],
         "test_error": figures["error"],

@@ -51,14 +51,16 @@ def train(config: Config, run: Run, say: Callable[[str], None] = print) -> dict:
     # disable=None: no bar where the output is not a terminal
     progress = tqdm(total=total, initial=int(state.step), unit="step", disable=None)
     with events as writer, progress as bar:
+        held_out = ""
         for epoch in range(first + 1, config.epochs + 1):
-            bar.set_description(f"{config.model} {epoch}/{config.epochs}")
+            bar.set_description(f"{config.model} {epoch}/{config.epochs}{held_out}")
             state, record = _train_epoch(session, state, epoch, bar)
             seconds += record["seconds"]
             if session.data.validation and epoch % config.evaluate_every == 0:
                 calibrated = session.feed.calibrate(state)
                 figures = session.feed.evaluate(calibrated, session.data.validation)
                 record |= {f"validation_{name}": value for name, value in figures.items()}
+                held_out = f", validation error {100 * figures['error']:.2f} %"
             run.add_metrics(record)
             for name, value in record.items():
                 writer.add_scalar(name, value, record["step"])

@@ -29,7 +29,7 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
     if config.model == "z2cnn":
         return Z2CNN(**options)
     cls = {"p4cnn": P4CNN, "p4cnn-rp": P4CNNRotationPooling}[config.model]
-    return cls(group=GROUPS[config.group], **options)
+    return cls(group=GROUPS[config.group or "p4"], **options)
 
 
 def parameter_count(tree) -> int:

@@ -53,6 +53,11 @@ MISTAKES = {
         "20",
     ): "`batch_size` 20 does not divide by the 8 local devices",
     ("digits-p4cnn", "--group", "p3"): "p3",
+    (
+        "digits-z2cnn",
+        "--group",
+        "p4m",
+    ): "`group` is for p4cnn and p4cnn-rp; z2cnn has none, got p4m",
     ("--resume", "nowhere"): "nowhere is not a run folder: it has no config.json",
     ("evaluate", "nowhere"): "nowhere is not a run folder",
     ("predict", "nowhere", "x.png"): "nowhere is not a run folder",
