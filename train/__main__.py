@@ -10,15 +10,16 @@ python -m train list                        the recipes
 """
 
 import difflib
+import importlib
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
 from train.config import PRESETS, Config
+from train.errors import TrainingDivergedError
 
 PROGRAM = "python -m train"
 OTHERS = {
@@ -28,6 +29,13 @@ OTHERS = {
     "compare": "Put finished runs side by side.",
     "list": "List the recipes.",
 }
+COMMANDS = {
+    "digits": ("train.digits", "Digits", "digits"),
+    "evaluate": ("train.predict", "Evaluate", "evaluate"),
+    "predict": ("train.predict", "Predict", "predict"),
+    "compare": ("train.compare", "Compare", "compare"),
+}
+"""Name -> (module, dataclass of its options, function that takes them)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         return _dispatch(arguments)
-    except (ValueError, TypeError, FileNotFoundError, FileExistsError) as error:
+    except (ValueError, TypeError, OSError) as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 2
-    except RuntimeError as error:
-        if type(error).__name__ != "TrainingDivergedError":  # imported late: it needs jax
-            raise
+    except TrainingDivergedError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -69,17 +75,14 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0].startswith("-"):
         arguments = ["digits", *arguments]
     command, *rest = arguments
-    runners: dict[str, Callable[[list[str]], None]] = {
-        "digits": _digits,
-        "evaluate": _evaluate,
-        "predict": _predict,
-        "compare": _compare,
-        "list": _list,
-    }
     if command in PRESETS:
         _train(command, rest)
-    elif command in runners:
-        runners[command](rest)
+    elif command == "list":
+        _list(rest)
+    elif command in COMMANDS:
+        module, kind, function = COMMANDS[command]
+        module = importlib.import_module(module)  # only now: they import jax
+        getattr(module, function)(_parse(getattr(module, kind), command, rest))
     else:
         known = [*OTHERS, *PRESETS]
         near = difflib.get_close_matches(command, known, n=1, cutoff=0.4)
@@ -105,33 +108,8 @@ def _train(name: str, rest: list[str]) -> None:
     description, default = PRESETS[name]
     config = _parse(Config, name, rest, default=default, description=description)
     from train.loop import train
-    from train.rundir import Run
 
-    train(config, Run.create(config))
-
-
-def _digits(rest: list[str]) -> None:
-    from train.digits import Digits, digits
-
-    digits(_parse(Digits, "digits", rest))
-
-
-def _evaluate(rest: list[str]) -> None:
-    from train.predict import Evaluate, evaluate
-
-    evaluate(_parse(Evaluate, "evaluate", rest))
-
-
-def _predict(rest: list[str]) -> None:
-    from train.predict import Predict, predict
-
-    predict(_parse(Predict, "predict", rest))
-
-
-def _compare(rest: list[str]) -> None:
-    from train.compare import Compare, compare
-
-    compare(_parse(Compare, "compare", rest))
+    train(config)
 
 
 def _list(rest: list[str]) -> None:

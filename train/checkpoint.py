@@ -35,19 +35,25 @@ class Checkpoints:
         """Write a pytree of arrays as checkpoint ``number``."""
         self.folder.mkdir(parents=True, exist_ok=True)
         save_tree(self.folder / f"{number:06d}", tree)
-        for old in self.numbers()[: -self.keep]:
-            shutil.rmtree(self.folder / f"{old:06d}")
+        # Later ones are damaged, or of a future that is being trained again.
+        later = [n for n in self.numbers() if n > number]
+        earlier = [n for n in self.numbers() if n <= number]
+        for n in later + earlier[: -self.keep]:
+            shutil.rmtree(self.folder / f"{n:06d}")
 
     def restore(self, template, warn=print):
         """``(number, tree)`` of the newest checkpoint that is whole, or None if there is none.
 
         ``warn`` is told of each damaged one that was passed over.
         """
-        for number in reversed(self.numbers()):
+        numbers = self.numbers()
+        for number in reversed(numbers):
             try:
                 return number, load_tree(self.folder / f"{number:06d}", template)
             except CorruptCheckpointError as error:
-                warn(f"checkpoint {number} is damaged ({error}); trying the one before")
+                last = number == numbers[0]
+                then = "none is left: starting again" if last else "trying the one before"
+                warn(f"checkpoint {number} is damaged ({error}); {then}")
         return None
 
 

@@ -17,7 +17,7 @@ class Compare:
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """The run folders."""
-    out: Path = Path("comparison")
+    out: Path = Path("runs/comparison")
     """The folder for report.md and the pictures."""
 
 
@@ -26,7 +26,6 @@ def compare(options: Compare, say: Callable[[str], None] = print) -> str:
     not finished."""
     if not options.runs:
         raise ValueError("`runs` must name at least one run folder")
-    options.out.mkdir(parents=True, exist_ok=True)
     return write_comparison("Comparison", [Run.open(p) for p in options.runs], options.out, say)
 
 
@@ -39,6 +38,7 @@ def write_comparison(title: str, runs: list[Run], out: Path, say: Callable[[str]
         names = [str(run.path) for run in runs]
     if len(set(names)) < len(names):
         raise ValueError(f"`runs` must be different run folders, got {', '.join(names)}")
+    out.mkdir(parents=True, exist_ok=True)
     records = {name: run.metrics() for name, run in zip(names, runs, strict=True)}
     results = {name: run.results for name, run in zip(names, runs, strict=True)}
     pictures.learning_curves(records, out / "learning_curves.png")

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from train.compare import write_comparison
 from train.config import PRESETS
@@ -24,6 +25,8 @@ class Digits:
     """Passes over the training images."""
     seed: int = 0
     """Of initialisation and order."""
+    parallel: Literal["auto", "jit", "pmap"] = "auto"
+    """jit on one device, or pmap over the local ones; auto: pmap if there are several."""
     run: Path | None = None
     """The run folder (default: runs/digits-DATE-TIME)."""
 
@@ -35,12 +38,18 @@ def digits(options: Digits, say: Callable[[str], None] = print) -> str:
     say(f"run folder {path}")
     runs = []
     for folder, name in zip(row_folders(path), ROWS, strict=True):
-        if (folder / "config.json").is_file():
-            resume(folder, say=say)
+        config = dataclasses.replace(
+            PRESETS[name][1],
+            epochs=options.epochs,
+            seed=options.seed,
+            parallel=options.parallel,
+        )
+        if not (folder / "config.json").is_file():
+            runs.append(train(config, folder, say))
+        elif Run.open(folder).config == config:
+            runs.append(resume(folder, say=say))
         else:
-            config = dataclasses.replace(PRESETS[name][1], epochs=options.epochs, seed=options.seed)
-            train(config, Run.create(config, folder), say)
-        runs.append(Run.open(folder))
+            raise ValueError(f"{path} was begun with other options; name another --run")
     return write_comparison("Plain CNN and G-CNN on rotated digits", runs, path, say)
 
 
@@ -48,7 +57,8 @@ def resume_digits(path: Path, say: Callable[[str], None] = print) -> str:
     """Continue the main job in ``path``."""
     begun = next(f for f in row_folders(path) if (f / "config.json").is_file())
     config = Run.open(begun).config
-    return digits(Digits(epochs=config.epochs, seed=config.seed, run=path), say)
+    options = {name: getattr(config, name) for name in ("epochs", "seed", "parallel")}
+    return digits(Digits(**options, run=path), say)
 
 
 def is_digits(path: Path) -> bool:

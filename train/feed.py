@@ -63,7 +63,7 @@ class Feed:
         self._batch_stats = compile_(steps.batch_stats, sharded=(False, False, True, False))
         self._logits = jax.jit(steps.logits)
         if memory == "device":
-            self._data = jax.tree.map(jnp.asarray, Batch(*train))
+            self._data = parallel.replicate(Batch(*train))
 
             def gather_step(state, data, index, key):
                 return steps.train(state, jax.tree.map(lambda a: a[index], data), key)
@@ -73,9 +73,10 @@ class Feed:
                 order = order[:, place[0]]
                 return lax.scan(lambda s, index: gather_step(s, data, index, key), state, order)
 
-            sharded = (False, False, True, False)
+            sharded = (False, True, True, False)
             self._gather_step = compile_(gather_step, sharded=sharded, donate=True)
-            self._epoch = compile_(epoch, sharded=(False,) * 4 + (True,), donate=True)
+            sharded = (False, True, False, False, True)
+            self._epoch = compile_(epoch, sharded=sharded, donate=True)
 
     def epoch(self, state: TrainState, epoch: int) -> Iterator[tuple[TrainState, Metrics]]:
         """Train for one epoch; yields the state and metrics ``[k]`` after every k steps that are

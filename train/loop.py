@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from train.checkpoint import Checkpoints, save_tree
 from train.config import Config
+from train.errors import TrainingDivergedError
 from train.evaluate import final_figures
 from train.models import parameter_count
 from train.report import write_report
@@ -21,23 +22,46 @@ from train.session import Session, prepare_session
 from train.step import TrainState
 
 
-class TrainingDivergedError(RuntimeError):
-    """The loss is not a finite number any more."""
-
-
-def train(config: Config, run: Run, say: Callable[[str], None] = print) -> dict:
+def train(config: Config, path: Path | None = None, say: Callable[[str], None] = print) -> Run:
     """Train to the last epoch, evaluate once on the test split, write the report.
 
-    Continues from the newest whole checkpoint in the run folder, if there is one: the result is
-    bitwise that of a run that was never interrupted.
+    Args:
+        config: what to train on what.
+        path: the run folder; by default ``config.run``, or one named after preset and time.
+        say: where lines for the user go.
 
     Returns:
-        The contents of ``results.json``.
+        The finished run; its ``results`` are the figures.
 
     Raises:
         TrainingDivergedError: the loss is not finite; names the step and what to try.
+        ValueError, FileNotFoundError, FileExistsError: before anything is written.
     """
     session = prepare_session(config)
+    return _train(session, Run.create(config, path), say)
+
+
+def resume(path: Path, *, epochs: int | None = None, say: Callable[[str], None] = print) -> Run:
+    """Continue the run in ``path`` from its newest whole checkpoint, to more epochs if asked.
+
+    On the same machine the result is bitwise that of a run that was never interrupted.
+    """
+    run = Run.open(path)
+    config = run.config
+    if epochs is not None and epochs != config.epochs:
+        if epochs < len(run.metrics()):
+            raise ValueError(f"`epochs` must be at least the {len(run.metrics())} that are done")
+        config = dataclasses.replace(config, epochs=epochs)
+        (run.path / "results.json").unlink(missing_ok=True)
+        run.write("config.json", config.to_json())
+    if run.results:
+        say(f"{run.path} is finished; nothing to do")
+        return run
+    return _train(prepare_session(config), run, say)
+
+
+def _train(session: Session, run: Run, say: Callable[[str], None]) -> Run:
+    config = session.config
     state, checkpoints = session.steps.init(), Checkpoints(run.path / "checkpoints")
     restored = checkpoints.restore(state, warn=say)
     first, state = restored or (0, state)
@@ -68,23 +92,8 @@ def train(config: Config, run: Run, say: Callable[[str], None] = print) -> dict:
                 say(_line(config, record))
             if epoch % config.checkpoint_every == 0 or epoch == config.epochs:
                 checkpoints.save(epoch, state)
-    return _finish(session, state, run, seconds, say)
-
-
-def resume(path: Path, *, epochs: int | None = None, say: Callable[[str], None] = print) -> dict:
-    """Continue the run in ``path``, to more epochs if asked."""
-    run = Run.open(path)
-    config = run.config
-    if epochs is not None and epochs != config.epochs:
-        if epochs < len(run.metrics()):
-            raise ValueError(f"`epochs` must be at least the {len(run.metrics())} that are done")
-        config = dataclasses.replace(config, epochs=epochs)
-        (run.path / "results.json").unlink(missing_ok=True)
-        run.write("config.json", config.to_json())
-    if run.results:
-        say(f"{run.path} is finished; nothing to do")
-        return run.results
-    return train(config, run, say)
+    _finish(session, state, run, seconds, say)
+    return run
 
 
 def _train_epoch(session: Session, state: TrainState, epoch: int, bar: tqdm):
@@ -109,6 +118,9 @@ def _train_epoch(session: Session, state: TrainState, epoch: int, bar: tqdm):
             read(pending.popleft())
     while pending:
         read(pending.popleft())
+    # The loss of the last step says nothing of what that step made of the parameters.
+    if not all(np.isfinite(np.asarray(p)).all() for p in jax.tree.leaves(state.params)):
+        raise _diverged("the parameters are not finite", int(state.step), session.config)
     seconds = time.perf_counter() - started
     return state, {
         "epoch": epoch,
@@ -123,17 +135,23 @@ def _train_epoch(session: Session, state: TrainState, epoch: int, bar: tqdm):
 def _require_finite(losses: np.ndarray, steps_before: int, config: Config) -> None:
     bad = np.flatnonzero(~np.isfinite(np.asarray(losses, np.float64)))
     if bad.size:
-        raise TrainingDivergedError(
-            f"the loss is {losses[bad[0]]} at step {steps_before + bad[0] + 1}; try a smaller "
-            f"--learning-rate (it is {config.learning_rate:g})"
-            + (", --dtype float32" if config.dtype != "float32" else "")
-            + ", or look for pixels that are not finite numbers. The last checkpoint is kept."
-        )
+        raise _diverged(f"the loss is {losses[bad[0]]}", steps_before + bad[0] + 1, config)
 
 
-def _finish(session: Session, state: TrainState, run: Run, seconds: float, say) -> dict:
+def _diverged(what: str, step: int, config: Config) -> TrainingDivergedError:
+    return TrainingDivergedError(
+        f"{what} at step {step}; try a smaller --learning-rate (it is {config.learning_rate:g})"
+        + (", --dtype float32" if config.dtype != "float32" else "")
+        + ", or look for pixels that are not finite numbers. The last checkpoint is kept."
+    )
+
+
+def _finish(session: Session, state: TrainState, run: Run, seconds: float, say) -> None:
     say("re-estimating batch statistics, then evaluating on the test images, once")
     state = session.feed.calibrate(state)
+    figures = final_figures(session, state)
+    if not np.isfinite(figures["test_loss"]):
+        raise _diverged(f"the test loss is {figures['test_loss']}", int(state.step), session.config)
     save_tree(run.path / "model", (state.params, state.stats))
     results = {
         "model": session.config.model,
@@ -142,7 +160,13 @@ def _finish(session: Session, state: TrainState, run: Run, seconds: float, say) 
         "train_images": len(session.data.train.label),
         "validation_images": session.config.validation,
         "train_seconds": seconds,
-        **final_figures(session, state),
+        "input": {
+            "shape": session.data.test.image.shape[1:],
+            "mean": session.data.mean,
+            "std": session.data.std,
+            "classes": session.data.classes,
+        },
+        **figures,
     }
     write_report(session, state, run, results)
     run.write_json("results.json", results)
@@ -150,7 +174,6 @@ def _finish(session: Session, state: TrainState, run: Run, seconds: float, say) 
         f"test error {100 * results['test_error']:.2f} % of {results['test_images']} images, "
         f"report in {run.path / 'report.md'}"
     )
-    return results
 
 
 def _header(session: Session, state: TrainState, run: Run) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -32,6 +33,13 @@ class Parallel:
         axes = tuple(0 if s else None for s in sharded)
         return jax.pmap(fn, axis_name=self.axis_name, in_axes=axes, out_axes=None)
 
+    def replicate(self, tree):
+        """Put a pytree of arrays on every device, once: pass it as sharded from then on."""
+        if self.mode == "jit":
+            return jax.tree.map(jnp.asarray, tree)
+        copy = jax.pmap(lambda _, tree: tree, in_axes=(0, None))
+        return copy(jnp.arange(self.devices), tree)
+
     def shard(self, array: np.ndarray | jax.Array, axis: int = 0):
         """``[..., batch, ...]`` to ``[devices, ..., batch / devices, ...]``, cut along ``axis``;
         under jit, the array itself."""
@@ -54,6 +62,6 @@ def choose_parallel(mode: Literal["auto", "jit", "pmap"], batch_size: int) -> Pa
         below, above = batch_size // devices * devices, -(-batch_size // devices) * devices
         raise ValueError(
             f"`batch_size` {batch_size} does not divide by the {devices} local devices; use "
-            f"{f'{below} or ' if below else ''}{above}, or parallel='jit'"
+            f"{f'{below} or ' if below else ''}{above}, or --parallel jit"
         )
     return Parallel("pmap", devices)

@@ -1,5 +1,6 @@
 """The pictures of a report. Drawn with matplotlib's own objects: no global state, no display."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ def learning_curves(runs: dict[str, list[dict]], path: Path) -> None:
     """Loss and error against epochs; ``runs`` maps a name to its records."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     loss, error = figure.subplots(1, 2)
-    for colour, (name, records) in zip(COLOURS, runs.items(), strict=False):
+    for colour, (name, records) in _coloured(runs):
         epochs = [r["epoch"] for r in records]
         loss.plot(epochs, [r["train_loss"] for r in records], color=colour, label=name)
         error.plot(
@@ -46,7 +47,7 @@ def accuracy_against_angle(runs: dict[str, dict], path: Path) -> None:
     """Accuracy on test images that are turned further; ``runs`` maps a name to its results."""
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.subplots()
-    for colour, (name, results) in zip(COLOURS, runs.items(), strict=False):
+    for colour, (name, results) in _coloured(runs):
         values = [100 * a for a in results["accuracy_at_angle"]]
         axes.plot(results["angles"], values, color=colour, label=name, marker=".")
     # At least ten points high: a few images more or less are not a landscape.
@@ -84,6 +85,10 @@ def filters(bank: np.ndarray, names: list[str], path: Path) -> None:
             axes.set(xticks=[], yticks=[])
         grid[g, 0].set_ylabel(names[g], rotation=0, ha="right", va="center")
     figure.savefig(path, dpi=110)
+
+
+def _coloured(runs: dict):
+    return zip(itertools.cycle(COLOURS), runs.items(), strict=False)
 
 
 def _finish(figure: Figure, every: list[Axes], path: Path) -> None:

@@ -8,15 +8,19 @@ from typing import Literal
 
 import jax
 import numpy as np
+import optax
 import tyro
+from flax import nnx
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from train.augment import Prepare
 from train.checkpoint import load_tree
 from train.evaluate import final_figures
+from train.models import build_model
 from train.report import results_table
 from train.rundir import Run
 from train.session import Session, prepare_session
-from train.step import TrainState
+from train.step import Steps, TrainState
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,9 @@ def predict(options: Predict, say: Callable[[str], None] = print) -> np.ndarray:
     """Print the most probable classes of each image; returns probabilities ``[N, classes]``."""
     if not options.images:
         raise ValueError("`images` must name at least one image file")
-    run = Run.open(options.run)
-    session, state = load_run(run)
-    size = session.data.test.image.shape[1:]
-    images = np.stack([read_image(path, size, options.ink) for path in options.images])
-    logits = session.feed.logits(state, images)
+    network = load_network(Run.open(options.run))
+    images = [read_image(path, network.shape, options.ink) for path in options.images]
+    logits = network(np.stack(images))
     probabilities = np.asarray(jax.nn.softmax(logits.astype(np.float32)))
     for path, p in zip(options.images, probabilities, strict=True):
         best = np.argsort(-p)[:3]
@@ -86,6 +88,31 @@ def load_run(run: Run, raw_dir: Path | None = None) -> tuple[Session, TrainState
     return session, TrainState(params, stats, state.opt_state, state.step)
 
 
+@dataclass(frozen=True)
+class Network:
+    """A finished network by itself, without its data: stored pixels to logits."""
+
+    steps: Steps
+    params: nnx.State
+    stats: nnx.State
+    shape: tuple[int, int, int]
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return np.asarray(jax.jit(self.steps.logits)(self.params, self.stats, image))
+
+
+def load_network(run: Run) -> Network:
+    """The network of a finished run; ValueError if it is not finished."""
+    run.require_finished()
+    form = run.results["input"]
+    shape = tuple(form["shape"])
+    model = build_model(run.config, classes=form["classes"], in_features=shape[-1])
+    steps = Steps(model, optax.identity(), Prepare(form["mean"], form["std"]))
+    state = steps.init()
+    params, stats = load_tree(run.path / "model", (state.params, state.stats))
+    return Network(steps, params, stats, shape)
+
+
 def read_image(path: Path, size: tuple[int, int, int], ink: str = "auto") -> np.ndarray:
     """An image file as the network wants it: uint8 ``[H, W, C]``, light strokes on dark ground.
 
@@ -95,15 +122,10 @@ def read_image(path: Path, size: tuple[int, int, int], ink: str = "auto") -> np.
     height, width, channels = size
     try:
         with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode in ("RGBA", "LA", "PA", "P"):  # transparent is ground
-                image = image.convert("RGBA")
-                ground = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(ground, image)
-            image = image.convert("L" if channels == 1 else "RGB")
+            image = _eight_bits(ImageOps.exif_transpose(opened), "L" if channels == 1 else "RGB")
     except FileNotFoundError:
         raise ValueError(f"no such image file: {path}") from None
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
         raise ValueError(f"cannot read {path} as an image: {error}") from None
     pixels = np.asarray(image)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
@@ -113,3 +135,19 @@ def read_image(path: Path, size: tuple[int, int, int], ink: str = "auto") -> np.
     colour = int(ground[0]) if channels == 1 else tuple(int(v) for v in ground)
     image = ImageOps.pad(image, (width, height), Image.Resampling.BILINEAR, color=colour)
     return np.asarray(image, np.uint8).reshape(height, width, channels)
+
+
+def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
+    """The image with 8 bits for each channel, transparent parts filled with what contrasts."""
+    if image.mode.startswith(("I", "F")):  # 16 and 32 bits, which `convert` would cut off at 255
+        values = np.asarray(image, np.float64)
+        full = 1.0 if image.mode == "F" and values.max() <= 1 else 255.0
+        full = 65535.0 if values.max() > full else full
+        return Image.fromarray(np.clip(255 * values / full, 0, 255).astype(np.uint8)).convert(mode)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        grey, alpha = (np.asarray(image.convert("LA"), np.float64)[..., i] for i in (0, 1))
+        light = (grey * alpha).sum() > 127 * alpha.sum()
+        ground = Image.new("RGBA", image.size, "black" if light else "white")
+        image = Image.alpha_composite(ground, image)
+    return image.convert(mode)

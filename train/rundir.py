@@ -1,4 +1,8 @@
-"""The run folder: configuration, metrics, results. No file in it is ever half written."""
+"""The run folder: configuration, metrics, results.
+
+JSON and Markdown are written beside and renamed; of ``metrics.jsonl`` a kill can cut the last line,
+which is dropped when it is read.
+"""
 
 import dataclasses
 import json
@@ -42,8 +46,8 @@ class Run:
         }
         config = dataclasses.replace(config, **folders)
         run = cls(path)
-        run.write_json("environment.json", environment())
         run.write("config.json", config.to_json())
+        run.write_json("environment.json", environment())
         return run
 
     @classmethod

@@ -2,7 +2,8 @@
 
 Each is a function of arrays alone. Randomness comes from a key and the step number, so a run that
 is resumed at a step does what the uninterrupted one did. With an ``axis_name`` the same functions
-run under pmap, and gradients, batch statistics and sums are those of the whole batch.
+run under pmap, and gradients, batch statistics, augmentation and sums are those of the whole batch;
+only dropout draws its masks for each device.
 """
 
 import functools
@@ -89,8 +90,8 @@ class Steps:
 
     def train(self, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         """One step of gradient descent on the mean cross-entropy of the batch."""
-        order, dropout = jax.random.split(jax.random.fold_in(key, state.step))
-        image = self.prepare(batch.image, self._example_keys(order, len(batch.label)))
+        augment, dropout = jax.random.split(jax.random.fold_in(key, state.step))
+        image = self.prepare(batch.image, self._example_keys(augment, len(batch.label)))
         rng = self._fresh_rng(dropout)
 
         def loss_fn(params):

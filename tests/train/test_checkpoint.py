@@ -70,6 +70,10 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path,
     assert len(said) == 1 and "checkpoint 2 is damaged" in said[0]
     DAMAGE[damage](tmp_path / "000001")
     assert checkpoints.restore(make_tree(0), warn=said.append) is None
+    assert "none is left: starting again" in said[-1]
+    checkpoints.save(1, make_tree(5))  # a run that starts again is not kept from saving
+    assert checkpoints.numbers() == [1]
+    DAMAGE[damage](tmp_path / "000001")
     with pytest.raises(CorruptCheckpointError):
         load_tree(tmp_path / "000001", make_tree(0))
 

@@ -57,7 +57,7 @@ MISTAKES = {
         "digits-z2cnn",
         "--group",
         "p4m",
-    ): "`group` is for p4cnn and p4cnn-rp; z2cnn has none, got p4m",
+    ): "`group` is for p4cnn and p4cnn-rp; z2cnn has none, got 'p4m'",
     ("--resume", "nowhere"): "nowhere is not a run folder: it has no config.json",
     ("evaluate", "nowhere"): "nowhere is not a run folder",
     ("predict", "nowhere", "x.png"): "nowhere is not a run folder",
