@@ -176,7 +176,9 @@ def _check_input(x: jax.Array, w: jax.Array, *, group: FiniteGroup, lifting: boo
     if lifting:
         layout = f"[*batch, {spatial}, C_in={w.shape[-2]}]"
         remedy = "for a feature map on the group use group_conv / GroupConv"
-        good = x.ndim > group.dimension and x.shape[-1] == w.shape[-2]
+        # Two batch axes would be read off a feature map that came here by mistake.
+        mistaken = x.ndim == group.dimension + 3 and x.shape[-2] == group.order > 1
+        good = x.ndim > group.dimension and x.shape[-1] == w.shape[-2] and not mistaken
     else:
         layout = f"[*batch, {spatial}, |G|={group.order}, C_in={w.shape[-2]}]"
         remedy = "for an image use lift_conv / LiftConv"

@@ -102,7 +102,7 @@ def _bank_table(group: FiniteGroup, kernel: tuple[int, ...], lifting: bool) -> n
             )
         turned.append(moved.ravel())
     table = np.stack(turned, -1)  # [tap, r]
-    if lifting:
-        return table
-    source = group.cayley[group.inverse]  # source[r, s] = r^-1 s
-    return table[:, None, :] * group.order + source.T[None]
+    if not lifting:
+        source = group.cayley[group.inverse]  # source[r, s] = r^-1 s
+        table = table[:, None, :] * group.order + source.T[None]
+    return table.astype(np.int32)  # the same with and without jax_enable_x64

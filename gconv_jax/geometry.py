@@ -53,9 +53,10 @@ class Windows:
         return (n + sum(self.pads(axis, n)) - self.size[axis]) % self.strides[axis]
 
     def is_symmetric(self, axis: int, n: int) -> bool:
-        """Whether the windows on an axis of ``n`` pixels are their own mirror image."""
+        """Whether the windows on an axis of ``n`` pixels are their own mirror image: as much
+        padding is covered at the end as at the beginning."""
         low, high = self.pads(axis, n)
-        return low == high and self.remainder(axis, n) == 0
+        return low == high - self.remainder(axis, n)
 
     def output_size(self, axis: int, n: int) -> int:
         """How many windows fit; ValueError if none does."""
@@ -177,12 +178,14 @@ def _mirror_fault(windows: Windows, axis: int, n: int) -> str:
         for m in range(max(n - stride, 1), n + stride + 1)
         if m + sum(windows.pads(axis, m)) >= size and windows.is_symmetric(axis, m)
     ]
+    even_pads = [p for p in range(size) if n + 2 * p >= size and (n + 2 * p - size) % stride == 0]
     if good:
         nearest = sorted(sorted(good, key=lambda m: abs(m - n))[:2])
         remedy = f"nearest sizes that keep it: {' and '.join(map(str, nearest))}"
+    elif even_pads:
+        # Above rather than below, if there is a choice: nothing of the image is lost.
+        nearest = min(even_pads, key=lambda p: (abs(2 * p - low - high), -p))
+        remedy = f"no size keeps it with this padding; padding={nearest} does"
     else:
-        remedy = (
-            "no size keeps it with this padding; use an odd window, padding='VALID' or "
-            f"padding={size // 2}"
-        )
+        remedy = "no size keeps it with this padding; make it symmetric"
     return f"size {n}, padding {low}+{high}, window {size}, stride {stride}: {fault}; {remedy}"

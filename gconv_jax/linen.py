@@ -1,5 +1,6 @@
 """Group convolutions as Flax Linen modules: the parameters, and a call of `gconv_jax.conv`."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -14,26 +15,11 @@ from gconv_jax.geometry import PaddingLike, per_axis
 from gconv_jax.groups import FiniteGroup, check_group
 
 
-class LiftConv(nn.Module):
-    """The first layer of a G-CNN: convolves an image with its filters in every pose of a group.
-
-    The arguments are those of ``nn.Conv``, and ``group``; their meaning, and the names and shapes
-    of the parameters, are those of `gconv_jax.nnx.LiftConv`.
-
-    >>> import jax
-    >>> import jax.numpy as jnp
-    >>> from gconv_jax import P4
-    >>> from gconv_jax.linen import LiftConv
-    >>> y, variables = LiftConv(16, 3, group=P4).init_with_output(
-    ...     jax.random.key(0), jnp.ones((2, 33, 33, 3))
-    ... )
-    >>> y.shape, variables["params"]["kernel"].shape
-    ((2, 33, 33, 4, 16), (3, 3, 3, 16))
-    """
+class _Conv(nn.Module):
+    """The parameters, and a call of `lift_conv` or `group_conv`."""
 
     features: int
     kernel_size: int | Sequence[int]
-    group: FiniteGroup
     strides: int | Sequence[int] = 1
     padding: PaddingLike = "SAME"
     kernel_dilation: int | Sequence[int] = 1
@@ -43,8 +29,9 @@ class LiftConv(nn.Module):
     precision: lax.PrecisionLike = None
     kernel_init: Initializer = lecun_normal()
     bias_init: Initializer = zeros
+    group: FiniteGroup = dataclasses.field(kw_only=True)
 
-    lifting: ClassVar[bool] = True
+    lifting: ClassVar[bool]
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -52,6 +39,7 @@ class LiftConv(nn.Module):
         check_group(self.group)
         (features,) = per_axis(self.features, 1, "features")
         kernel_size = per_axis(self.kernel_size, self.group.dimension, "kernel_size")
+        per_axis(self.kernel_dilation, self.group.dimension, "kernel_dilation")
         group_axis = () if self.lifting else (self.group.order,)
         shape = (*kernel_size, *group_axis, x.shape[-1], features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
@@ -72,7 +60,27 @@ class LiftConv(nn.Module):
         )
 
 
-class GroupConv(LiftConv):
+class LiftConv(_Conv):
+    """The first layer of a G-CNN: convolves an image with its filters in every pose of a group.
+
+    The arguments are those of ``nn.Conv``, and ``group``; their meaning, and the names and shapes
+    of the parameters, are those of `gconv_jax.nnx.LiftConv`.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import P4
+    >>> from gconv_jax.linen import LiftConv
+    >>> y, variables = LiftConv(16, 3, group=P4).init_with_output(
+    ...     jax.random.key(0), jnp.ones((2, 33, 33, 3))
+    ... )
+    >>> y.shape, variables["params"]["kernel"].shape
+    ((2, 33, 33, 4, 16), (3, 3, 3, 16))
+    """
+
+    lifting: ClassVar[bool] = True
+
+
+class GroupConv(_Conv):
     """The layer that replaces ``nn.Conv`` in a G-CNN: from feature map on the group to feature
     map on the group. Arguments as `LiftConv`; see `gconv_jax.nnx.GroupConv`.
 

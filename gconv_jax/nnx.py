@@ -14,7 +14,68 @@ from gconv_jax.geometry import PaddingLike, make_windows, per_axis
 from gconv_jax.groups import FiniteGroup, check_group
 
 
-class LiftConv(nnx.Module):
+class _Conv(nnx.Module):
+    """The parameters, and a call of `lift_conv` or `group_conv`."""
+
+    lifting: bool
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 1,
+        *,
+        padding: PaddingLike = "SAME",
+        kernel_dilation: int | Sequence[int] = 1,
+        use_bias: bool = True,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        precision: lax.PrecisionLike = None,
+        kernel_init: Initializer = lecun_normal(),  # noqa: B008
+        bias_init: Initializer = zeros,
+        group: FiniteGroup,
+        rngs: nnx.Rngs,
+    ):
+        check_group(group)
+        (self.in_features,) = per_axis(in_features, 1, "in_features")
+        (self.out_features,) = per_axis(out_features, 1, "out_features")
+        self.kernel_size = per_axis(kernel_size, group.dimension, "kernel_size")
+        per_axis(kernel_dilation, group.dimension, "kernel_dilation")
+        make_windows(self.kernel_size, strides, padding)  # raises if these are wrong
+        self.strides = strides
+        self.padding = padding
+        self.kernel_dilation = kernel_dilation
+        self.use_bias = use_bias
+        self.dtype = dtype
+        self.param_dtype = param_dtype
+        self.precision = precision
+        self.group = group
+        group_axis = () if self.lifting else (group.order,)
+        shape = (*self.kernel_size, *group_axis, self.in_features, self.out_features)
+        self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
+        if use_bias:
+            self.bias = nnx.Param(bias_init(rngs.params(), (self.out_features,), param_dtype))
+        else:
+            self.bias = nnx.data(None)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """``[..., (|G|,) in_features]`` to ``[..., |G|, out_features]``."""
+        convolve = lift_conv if self.lifting else group_conv
+        return convolve(
+            x,
+            self.kernel[...],
+            group=self.group,
+            bias=None if self.bias is None else self.bias[...],
+            strides=self.strides,
+            padding=self.padding,
+            dilation=self.kernel_dilation,
+            dtype=self.dtype,
+            precision=self.precision,
+        )
+
+
+class LiftConv(_Conv):
     """The first layer of a G-CNN: convolves an image with its filters in every pose of a group.
 
     The arguments are those of ``nnx.Conv``, and ``group``. One integer stands for every spatial
@@ -48,62 +109,8 @@ class LiftConv(nnx.Module):
 
     lifting = True
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        kernel_size: int | Sequence[int],
-        strides: int | Sequence[int] = 1,
-        *,
-        padding: PaddingLike = "SAME",
-        kernel_dilation: int | Sequence[int] = 1,
-        use_bias: bool = True,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        precision: lax.PrecisionLike = None,
-        kernel_init: Initializer = lecun_normal(),  # noqa: B008
-        bias_init: Initializer = zeros,
-        group: FiniteGroup,
-        rngs: nnx.Rngs,
-    ):
-        check_group(group)
-        (self.in_features,) = per_axis(in_features, 1, "in_features")
-        (self.out_features,) = per_axis(out_features, 1, "out_features")
-        self.kernel_size = per_axis(kernel_size, group.dimension, "kernel_size")
-        make_windows(self.kernel_size, strides, padding, kernel_dilation)  # raises if wrong
-        self.strides = strides
-        self.padding = padding
-        self.kernel_dilation = kernel_dilation
-        self.use_bias = use_bias
-        self.dtype = dtype
-        self.param_dtype = param_dtype
-        self.precision = precision
-        self.group = group
-        group_axis = () if self.lifting else (group.order,)
-        shape = (*self.kernel_size, *group_axis, self.in_features, self.out_features)
-        self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
-        if use_bias:
-            self.bias = nnx.Param(bias_init(rngs.params(), (self.out_features,), param_dtype))
-        else:
-            self.bias = nnx.data(None)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """``[..., (|G|,) in_features]`` to ``[..., |G|, out_features]``."""
-        convolve = lift_conv if self.lifting else group_conv
-        return convolve(
-            x,
-            self.kernel[...],
-            group=self.group,
-            bias=None if self.bias is None else self.bias[...],
-            strides=self.strides,
-            padding=self.padding,
-            dilation=self.kernel_dilation,
-            dtype=self.dtype,
-            precision=self.precision,
-        )
-
-
-class GroupConv(LiftConv):
+class GroupConv(_Conv):
     """The layer that replaces ``nnx.Conv`` in a G-CNN: from feature map on the group to feature
     map on the group.
 

@@ -99,7 +99,7 @@ def max_pool(
     window_shape: int | Sequence[int],
     strides: int | Sequence[int] | None = None,
     padding: PaddingLike = "VALID",
-    lifted: bool = True,
+    lifted: bool,
 ) -> jax.Array:
     """The maximum over windows in space, for each group element and channel.
 
@@ -121,7 +121,7 @@ def max_pool(
 
     >>> import jax.numpy as jnp
     >>> from gconv_jax import P4
-    >>> max_pool(jnp.ones((2, 24, 24, 4, 5)), group=P4, window_shape=2).shape
+    >>> max_pool(jnp.ones((2, 24, 24, 4, 5)), group=P4, window_shape=2, lifted=True).shape
     (2, 12, 12, 4, 5)
     """
 
@@ -142,24 +142,32 @@ def avg_pool(
     window_shape: int | Sequence[int],
     strides: int | Sequence[int] | None = None,
     padding: PaddingLike = "VALID",
-    lifted: bool = True,
+    lifted: bool,
 ) -> jax.Array:
     """The mean over windows in space, for each group element and channel.
 
     Arguments, result, warnings and errors as `max_pool`. Padding counts as zeros, as in Flax.
+    Summed in float32 or longer; integers give float32.
 
     >>> import jax.numpy as jnp
     >>> from gconv_jax import P4
-    >>> avg_pool(jnp.ones((2, 25, 25, 4, 5)), group=P4, window_shape=3, strides=2).shape
+    >>> x = jnp.ones((2, 25, 25, 4, 5))
+    >>> avg_pool(x, group=P4, window_shape=3, strides=2, lifted=True).shape
     (2, 12, 12, 4, 5)
     """
 
     def reduce(x, windows, pads):
-        zero = np.array(0, x.dtype)
+        dtype = jnp.promote_types(x.dtype, jnp.float32)  # sums overflow short types
         total = lax.reduce_window(
-            x, zero, lax.add, (1, *windows.size, 1), (1, *windows.strides, 1), pads
+            x.astype(dtype),
+            np.array(0, dtype),
+            lax.add,
+            (1, *windows.size, 1),
+            (1, *windows.strides, 1),
+            pads,
         )
-        return total / math.prod(windows.size)
+        mean = total / math.prod(windows.size)
+        return mean.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else mean
 
     return _pool("avg_pool", reduce, x, group, window_shape, strides, padding, lifted)
 
@@ -170,7 +178,7 @@ def upsample(
     group: FiniteGroup,
     scale: int | Sequence[int],
     method: Literal["nearest", "bilinear"] = "nearest",
-    lifted: bool = True,
+    lifted: bool,
 ) -> jax.Array:
     """Enlarge every spatial axis ``scale`` times, by repetition or linear interpolation.
 
@@ -187,7 +195,7 @@ def upsample(
 
     >>> import jax.numpy as jnp
     >>> from gconv_jax import P4
-    >>> upsample(jnp.ones((2, 12, 12, 4, 5)), group=P4, scale=2).shape
+    >>> upsample(jnp.ones((2, 12, 12, 4, 5)), group=P4, scale=2, lifted=True).shape
     (2, 24, 24, 4, 5)
     """
     if method not in ("nearest", "bilinear"):

@@ -37,7 +37,7 @@ def assert_equivariant(
         x: a batch of images ``[N, *spatial, C]`` or of feature maps ``[N, *spatial, |G|, C]``.
         group: a symmetry of the lattice.
         atol, rtol: the largest error allowed is ``atol + rtol * max|fn(x)|``. By default ``rtol``
-            is 1e-10 for float64, 1e-4 for float32 and 0.05 for shorter results.
+            is 1e-10 for float64, 1e-4 for float32, 0.05 for shorter results and 0 for integers.
         input_action, output_action: how g acts there: ``"image"``, ``"feature_map"``,
             ``"invariant"``, or a function ``(array, element) -> array``. By default read off the
             shape: ``[N, *spatial, |G|, C]`` is a feature map, ``[N, *spatial, C]`` an image, and
@@ -46,7 +46,7 @@ def assert_equivariant(
 
     Raises:
         AssertionError: names the function, the worst element, its error and, for a Flax model,
-            the first layer that breaks the law.
+            the first layer that breaks the law. Also if ``fn(x)`` is zero everywhere.
         ValueError: an action that cannot be read off the shape.
 
     >>> import jax.numpy as jnp
@@ -62,8 +62,14 @@ def assert_equivariant(
     _require_array(y, fn)
     act_out = _action(output_action, y, group, "output")
     if rtol is None:
-        rtol = {8: 1e-10, 4: 1e-4}.get(jnp.finfo(y.dtype).bits // 8, 0.05)
-    allowed = atol + rtol * float(jnp.max(jnp.abs(y), initial=0.0))
+        rtol = _default_rtol(y.dtype)
+    largest = float(jnp.max(jnp.abs(y), initial=0.0))
+    if largest == 0:
+        raise AssertionError(
+            f"{_name(fn)} is zero everywhere, which keeps every law and proves none; "
+            "use another `x`"
+        )
+    allowed = atol + rtol * largest
     errors = [_distance(fn(act_in(x, g), **kwargs), act_out(y, g)) for g in group.elements]
     # `not <=` so that a NaN fails as well.
     failed = [g for g in group.elements if not errors[g] <= allowed]
@@ -181,6 +187,12 @@ def _action(action: Action | None, x: jax.Array, group: FiniteGroup, what: str):
     if action == "invariant":
         return lambda y, g: y
     return lambda y, g: transform(y, group=group, element=g, lifted=action == "feature_map")
+
+
+def _default_rtol(dtype) -> float:
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        return 0.0
+    return {64: 1e-10, 32: 1e-4}.get(jnp.finfo(dtype).bits, 0.05)
 
 
 def _distance(a: jax.Array, b: jax.Array) -> float:

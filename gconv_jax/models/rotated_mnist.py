@@ -126,7 +126,7 @@ class P4CNN(nnx.Module):
         for i in range(DEPTH):
             x = getattr(self, f"layer{i}")(x)
             if i == 1:
-                x = max_pool(x, group=self.group, window_shape=2)
+                x = max_pool(x, group=self.group, window_shape=2, lifted=True)
         return jnp.max(group_pool(self.top(x)), axis=(1, 2))
 
 
