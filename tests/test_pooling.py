@@ -1,0 +1,234 @@
+"""Pooling over the group, over cosets and over space; restriction; upsampling."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gconv_jax import (
+    P4,
+    P4M,
+    Z2,
+    avg_pool,
+    coset_pool,
+    cyclic,
+    dihedral,
+    group_pool,
+    max_pool,
+    mirror,
+    restrict,
+    transform,
+    upsample,
+)
+from tests import oracles
+from tests.helpers import (
+    BY_NAME,
+    act,
+    assert_close,
+    every_case,
+    feature_map,
+    image,
+    law_error,
+    some_cases,
+)
+
+P4M_CASE = BY_NAME["p4m"]
+SUBGROUPS = [Z2, mirror(), P4M.subgroup(5), cyclic(2), P4, dihedral(2), P4M.subgroup(2, 5), P4M]
+every_subgroup = pytest.mark.parametrize("sub", SUBGROUPS, ids=repr)
+every_reduce = pytest.mark.parametrize("reduce", ["max", "mean"])
+
+
+@every_case
+@every_reduce
+def test_group_pool(case, reduce, rng, x64):
+    x = feature_map(rng, case, 4)
+    pool = functools.partial(group_pool, reduce=reduce)
+    assert_close(pool(x), getattr(np, reduce)(x, axis=-2), atol=1e-15)
+    assert law_error(pool, case, x, lifted=(True, False)) < 1e-14
+
+
+@every_subgroup
+@every_reduce
+def test_coset_pool_is_the_definition(sub, reduce, rng, x64):
+    """``y(gH) = max_h x(gh)``, by products of the matrices written by hand."""
+    x = feature_map(rng, P4M_CASE, 3)
+    y = coset_pool(x, group=P4M, subgroup=sub, reduce=reduce)
+    seen = {}
+    for g in range(8):
+        coset = [P4M_CASE.index(P4M_CASE.matrices[g] @ h) for h in np.rint(sub.matrices)]
+        seen.setdefault(frozenset(coset), getattr(np, reduce)(x[..., coset, :], axis=-2))
+    # In the order of their smallest elements, which is that of first sight.
+    assert_close(y, np.stack(list(seen.values()), -2), atol=1e-15)
+
+
+@every_subgroup
+def test_coset_pool_keeps_the_law(sub, rng, x64):
+    x = feature_map(rng, P4M_CASE, 4)
+    turned = [act(P4M_CASE, x, g, lifted=True) for g in range(8)]
+
+    @jax.jit
+    def both_sides(turned):
+        pooled = [coset_pool(x, group=P4M, subgroup=sub) for x in turned]
+        acted = [
+            transform(pooled[0], group=P4M, element=g, lifted=True, subgroup=sub) for g in range(8)
+        ]
+        return pooled, acted
+
+    pooled, acted = both_sides(turned)
+    for of_turned, expected in zip(pooled, acted, strict=True):
+        assert_close(of_turned, expected, atol=0)
+    if sub == Z2:
+        assert_close(pooled[0], x, atol=0)
+    if sub == P4M:
+        assert_close(np.asarray(pooled[0])[..., 0, :], group_pool(x), atol=0)
+
+
+def right_coset_pool(x, sub):
+    return x[..., P4M.cosets(sub, side="right"), :].max(axis=-2)
+
+
+@pytest.mark.parametrize(("sub", "normal"), [(mirror(), False), (P4, True)], ids=str)
+def test_negative_control_right_cosets(sub, normal, rng, x64):
+    """Pooled over right cosets of a subgroup that is not normal, no permutation of the results
+    is the action of the group."""
+    x = feature_map(rng, P4M_CASE, 4)
+    y = right_coset_pool(x, sub)
+    distances = []
+    for g in range(8):
+        of_turned = right_coset_pool(act(P4M_CASE, x, g, lifted=True), sub)
+        # For every coset of the turned map, the nearest of the turned cosets.
+        turned = [act(P4M_CASE, y[..., i, :], g, lifted=False) for i in range(y.shape[-2])]
+        for i in range(y.shape[-2]):
+            distances.append(min(np.abs(of_turned[..., i, :] - t).max() for t in turned))
+    assert (max(distances) < 1e-15) == normal
+    assert normal or max(distances) > 1e-3
+
+
+def restriction_error(sub, restricted) -> float:
+    """How far ``restricted`` is from the law under the elements of ``sub``."""
+    case = next(case for case in BY_NAME.values() if case.group == sub)
+    x = feature_map(np.random.default_rng(0), P4M_CASE, 4)
+    y = np.asarray(restricted(x))
+    assert y.shape == (*x.shape[:-2], sub.order, 8 // sub.order * x.shape[-1])
+    errors = []
+    for h in range(case.order):
+        of_turned = restricted(act(P4M_CASE, x, P4M_CASE.index(case.matrices[h]), lifted=True))
+        errors.append(np.abs(np.asarray(of_turned) - act(case, y, h, lifted=True)).max())
+    return max(errors)
+
+
+@every_subgroup
+def test_restrict_keeps_the_law_of_the_subgroup(sub, x64):
+    assert restriction_error(sub, lambda x: restrict(x, group=P4M, subgroup=sub)) == 0
+
+
+@pytest.mark.parametrize("sub", [mirror(), P4M.subgroup(5)], ids=repr)
+def test_negative_control_restrict_by_left_cosets(sub, x64):
+    def by_left_cosets(x):
+        return x[..., P4M.cosets(sub).T, :].reshape(*x.shape[:-2], sub.order, -1)
+
+    assert restriction_error(sub, by_left_cosets) > 1e-3
+
+
+@every_subgroup
+def test_restrict_loses_nothing(sub):
+    x = np.arange(8 * 3.0, dtype=np.float32).reshape(8, 3)
+    y = np.asarray(restrict(x, group=P4M, subgroup=sub))
+    assert sorted(y.ravel()) == list(x.ravel())
+    assert_close(y[0, :3], x[0], atol=0)  # identity and first coset: the raw features
+    # Channels stay together: every run of C is one orientation of the input.
+    assert {tuple(run) for run in y.reshape(-1, 3)} == {tuple(row) for row in x}
+
+
+@pytest.mark.parametrize("lifted", [True, False])
+@some_cases("pmm", "line-mirror")
+def test_spatial_pools_are_the_definition(case, lifted, rng, x64):
+    draw = feature_map if lifted else image
+    x = draw(rng, case, (7, 6)[: case.dimension], batch=2)
+    for window, strides, padding, low, output in [
+        ((3, 2), (2, 2), "VALID", (0, 0), (3, 3)),
+        ((3, 4), (2, 2), 1, (1, 1), (4, 3)),
+        ((3, 3), (1, 1), "SAME", (1, 1), (7, 6)),
+    ]:
+        d = case.dimension
+        options = {"window_shape": window[:d], "strides": strides[:d], "padding": padding}
+        oracle = functools.partial(
+            oracles.pool,
+            x,
+            first=1,
+            window=window[:d],
+            strides=strides[:d],
+            low=low,
+            output=output[:d],
+        )
+        y = max_pool(x, group=case.group, lifted=lifted, **options)
+        assert_close(y, oracle(reduce=lambda pixels: pixels.max(axis=0)), atol=0)
+        y = avg_pool(x, group=case.group, lifted=lifted, **options)
+        total = oracle(reduce=lambda pixels: pixels.sum(axis=0))
+        assert_close(y, total / np.prod(window[:d]), atol=1e-14)
+
+
+def test_windows_tile_by_default(rng):
+    x = rng.normal(size=(2, 6, 6, 4, 3)).astype(np.float32)
+    for pool in (max_pool, avg_pool):
+        tiled = pool(x, group=P4, window_shape=2, lifted=True)
+        assert tiled.shape == (2, 3, 3, 4, 3)
+        assert_close(pool(x, group=P4, window_shape=2, strides=2, lifted=True), tiled, atol=0)
+
+
+def test_padding_never_wins_a_maximum():
+    for dtype in (jnp.float32, jnp.bfloat16, jnp.int32, jnp.uint8):
+        low = 0 if dtype == jnp.uint8 else -5
+        y = max_pool(
+            jnp.full((1, 3, 3, 1), low, dtype),
+            group=P4,
+            window_shape=3,
+            strides=1,
+            padding=1,
+            lifted=False,
+        )
+        assert_close(y, jnp.full((1, 3, 3, 1), low, dtype), atol=0)
+
+
+@every_case
+def test_upsample_keeps_the_law(case, rng, x64):
+    for method, scale, lifted in [
+        ("nearest", 2, True),
+        ("nearest", 3, False),
+        ("bilinear", 2, False),
+        ("bilinear", 3, True),
+    ]:
+        options = {"group": case.group, "scale": scale, "method": method, "lifted": lifted}
+        x = (feature_map if lifted else image)(rng, case, (3, 4)[: case.dimension])
+        fn = jax.jit(functools.partial(upsample, **options))
+        assert law_error(fn, case, x, lifted=(lifted, lifted)) < 1e-12
+
+
+def test_upsample_is_the_definition(x64):
+    x = np.array([1.0, 3.0, 2.0]).reshape(1, 3, 1)
+    line = mirror(1)
+    y = upsample(x, group=line, scale=2, lifted=False)
+    assert_close(y.ravel(), np.array([1.0, 1, 3, 3, 2, 2]), atol=0)
+    # Centres of the new pixels lie a quarter of an old pixel from those of the old.
+    y = upsample(x, group=line, scale=2, method="bilinear", lifted=False)
+    assert_close(y.ravel(), np.array([1, 1.5, 2.5, 2.75, 2.25, 2]), atol=1e-12)
+    assert_close(upsample(x, group=line, scale=1, lifted=False), x, atol=0)
+
+
+def test_upsample_undoes_pooling_of_constants(rng):
+    x = np.repeat(np.repeat(rng.normal(size=(1, 3, 3, 4, 2)), 2, 1), 2, 2).astype(np.float32)
+    pooled = avg_pool(x, group=P4, window_shape=2, lifted=True)
+    assert_close(upsample(pooled, group=P4, scale=2, lifted=True), x, atol=1e-6)
+
+
+def test_means_are_summed_without_overflow():
+    """In the input's own type 255 + 255 is 254 in uint8, and 256 + 1 is 256 in bfloat16."""
+    for dtype, value in ((jnp.uint8, 255), (jnp.int8, -100), (jnp.float16, 60_000)):
+        y = avg_pool(jnp.full((1, 4, 4, 1), value, dtype), group=P4, window_shape=2, lifted=False)
+        assert y.dtype == (dtype if dtype == jnp.float16 else jnp.float32)
+        np.testing.assert_array_equal(np.asarray(y, np.float32), np.float32(dtype(value)))
+    ones = jnp.ones((1, 64, 64, 1), jnp.bfloat16)
+    y = avg_pool(ones, group=P4, window_shape=64, lifted=False)
+    assert_close(y, jnp.ones((1, 1, 1, 1), jnp.bfloat16), atol=0)

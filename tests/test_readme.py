@@ -1,0 +1,53 @@
+"""What the README shows is what happens."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    every = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    return [body for name, body in every if name == language]
+
+
+def test_the_first_example_prints_the_law():
+    first, expected = blocks("python")[0], blocks("")[0]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(first, "README.md", "exec"), {})
+    assert printed.getvalue() == expected
+    assert len(first.splitlines()) <= 15
+
+
+def test_the_other_examples_run_together():
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile("\n".join(blocks("python")[1:]), "README.md", "exec"), {"__name__": "readme"})
+    assert "conv" in printed.getvalue() and "r270·m" in printed.getvalue()
+
+
+def test_the_commands_are_one_line_each_and_ci_runs_the_second():
+    main_job, tests = blocks("sh")[0].splitlines()
+    assert main_job.endswith("python -m train")
+    assert "pytest" in tests
+    assert next(line for line in README.splitlines() if "pytest" in line) == tests
+    assert "grep -m1 'pytest' README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_links_to_files_lead_somewhere():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_options_shown_exist():
+    from train.__main__ import OTHERS
+    from train.config import PRESETS
+
+    for line in blocks("sh")[1].splitlines():
+        words = line.split("#")[0].split()[3:]
+        if words and not words[0].startswith("--"):
+            assert words[0] in {*OTHERS, *PRESETS}, line

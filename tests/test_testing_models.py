@@ -1,0 +1,151 @@
+"""The public checks on models of Flax: a figure for each layer, and the first broken one."""
+
+import re
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import gconv_jax.linen as gnn
+from gconv_jax import P4, group_pool, max_pool
+from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax.testing import assert_equivariant, equivariance_errors
+from tests.test_testing import broken
+
+
+class Mixed(nnx.Module):
+    """A user's own model: layers of this library among Flax's, to logits."""
+
+    def __init__(self, rngs, spoil=None):
+        self.lift = LiftConv(1, 4, 3, group=P4, rngs=rngs)
+        self.norm = nnx.BatchNorm(4, rngs=rngs)
+        self.conv = GroupConv(4, 4, 3, group=P4, rngs=rngs)
+        self.spoiler = spoil
+        self.dense = nnx.Linear(4, 3, rngs=rngs)
+
+    def __call__(self, x):
+        x = nnx.relu(self.norm(self.lift(x)))
+        x = self.conv(max_pool(x, group=P4, window_shape=2, lifted=True))
+        if self.spoiler is not None:
+            x = self.spoiler(x)
+        return self.dense(group_pool(x).max(axis=(1, 2)))
+
+
+@pytest.fixture
+def x(rng):
+    return jnp.asarray(rng.normal(size=(2, 8, 8, 1)), jnp.float32)
+
+
+@pytest.fixture
+def model():
+    model = Mixed(nnx.Rngs(0))
+    model.eval()
+    return model
+
+
+def test_users_own_model(model, x):
+    assert_equivariant(model, x, group=P4)
+    report = equivariance_errors(model, x, group=P4)
+    assert list(report.errors) == ["lift", "norm", "conv", "dense", "output"]
+    assert all(row.shape == (4,) and (row < 1e-5).all() for row in report.errors.values())
+    assert all(row.dtype == np.float64 for row in report.errors.values())
+
+
+def test_first_broken_layer_is_named(x):
+    class Broken(nnx.Module):
+        def __call__(self, x):
+            return broken(x)
+
+    model = Mixed(nnx.Rngs(0), spoil=Broken())
+    model.eval()
+    with pytest.raises(AssertionError, match=r"first layer that breaks the law is 'spoiler', by"):
+        assert_equivariant(model, x, group=P4)
+    errors = equivariance_errors(model, x, group=P4).errors
+    assert errors["conv"].max() < 1e-5
+    assert errors["spoiler"][0] == 0
+    assert errors["spoiler"][1:].min() > 1e-3
+    assert errors["output"].max() > 1e-3
+
+
+def test_model_is_left_as_it_was(model, x):
+    """NNX has no hooks: classes are changed for the time of a call, and only then."""
+    call, own = nnx.Linear.__call__, dict(vars(GroupConv))
+    before = jax.tree.leaves(nnx.state(model))
+    equivariance_errors(model, x, group=P4)
+    with pytest.raises(ValueError, match="must be"):
+        equivariance_errors(model, jnp.ones((1, 8, 8, 3)), group=P4)
+    assert nnx.Linear.__call__ is call
+    assert dict(vars(GroupConv)) == own
+    for a, b in zip(before, jax.tree.leaves(nnx.state(model)), strict=True):
+        assert a is b or bool((a == b).all())
+
+
+def test_layers_that_are_called_twice_or_contain_layers(x):
+    class Twice(nnx.Module):
+        def __init__(self, rngs):
+            self.conv = LiftConv(1, 1, 3, group=P4, rngs=rngs)
+
+        def __call__(self, x):
+            return self.conv(group_pool(self.conv(x)))
+
+    class Outer(nnx.Module):
+        def __init__(self, rngs):
+            self.block = Twice(rngs)
+
+        def __call__(self, x):
+            return self.block(x)
+
+    errors = equivariance_errors(Outer(nnx.Rngs(0)), x, group=P4).errors
+    assert list(errors) == ["block.conv", "block.conv#2", "block", "output"]
+
+
+class LinenNet(nn.Module):
+    spoil: bool = False
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = gnn.LiftConv(4, 3, group=P4, name="lift")(x)
+        x = nn.BatchNorm(use_running_average=not train, name="norm")(x)
+        x = gnn.GroupConv(4, 3, group=P4, name="conv")(broken(x) if self.spoil else x)
+        return nn.Dense(3, name="dense")(group_pool(x).max(axis=(1, 2)))
+
+
+def test_bound_linen_modules(x):
+    variables = LinenNet().init(jax.random.key(0), x)
+    model = LinenNet().bind(variables)
+    assert_equivariant(model, x, group=P4)
+    errors = equivariance_errors(model, x, group=P4).errors
+    assert list(errors) == ["lift", "norm", "conv", "dense", "output"]
+    assert max(row.max() for row in errors.values()) < 1e-5
+    with pytest.raises(AssertionError, match=r"LinenNet .* first layer .* is 'conv'"):
+        assert_equivariant(LinenNet(spoil=True).bind(variables), x, group=P4)
+    with pytest.raises(ValueError, match=r"pass module\.bind\(variables\)"):
+        equivariance_errors(LinenNet(), x, group=P4)
+
+
+def test_report_is_a_table(model, x):
+    lines = str(equivariance_errors(model, x, group=P4)).splitlines()
+    assert lines[0].split() == ["layer", "e", "r90", "r180", "r270"]
+    assert [line.split()[0] for line in lines[1:]] == ["lift", "norm", "conv", "dense", "output"]
+    assert all(re.fullmatch(r"\S+( +\d\.\de[+-]\d\d){4}", line) for line in lines[1:])
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_results_without_a_known_action_are_marked(x):
+    class Odd(nnx.Module):
+        def __init__(self):
+            self.inner = Inner()
+
+        def __call__(self, x):
+            return self.inner(x).sum(axis=(1, 2))
+
+    class Inner(nnx.Module):
+        def __call__(self, x):
+            return x[..., 0]  # [N, H, W]
+
+    report = equivariance_errors(Odd(), x, group=P4)
+    assert np.isnan(report.errors["inner"]).all()
+    assert str(report).splitlines()[1].split() == ["inner", "?", "?", "?", "?"]
