@@ -159,19 +159,17 @@ def random_float64(build: Callable[[], nnx.Module], rng) -> nnx.Module:
     None is at its gentle default, so that batch normalisation really shifts and scales. The
     model is built abstractly, without compiling the initialiser of each parameter.
     """
-    model = nnx.eval_shape(build)
-    for path, variable in nnx.iter_graph(model):
-        if not isinstance(variable, nnx.Variable):
-            continue
-        shape, dtype = variable.shape, variable.dtype
-        if jnp.issubdtype(dtype, jax.dtypes.prng_key):
-            value = jax.random.key(0)
-        elif not jnp.issubdtype(dtype, jnp.floating):
-            value = jnp.zeros(shape, dtype)
-        elif len(shape) > 1:  # keeps the size of the signal through convolution and ReLU
-            value = rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1]))
-        else:
-            value = 0.3 * rng.normal(size=shape)
-            value = np.exp(value) if path[-1] in ("scale", "var") else value
-        variable.set_value(jnp.asarray(value))
-    return model
+    graphdef, state = nnx.split(nnx.eval_shape(build))
+
+    def draw(path, leaf):
+        shape, name = leaf.shape, jax.tree_util.keystr(path)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.key(0)
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return jnp.zeros(shape, leaf.dtype)
+        if len(shape) > 1:  # keeps the size of the signal through convolution and ReLU
+            return jnp.asarray(rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1])))
+        value = 0.3 * rng.normal(size=shape)
+        return jnp.asarray(np.exp(value) if "'scale'" in name or "'var'" in name else value)
+
+    return nnx.merge(graphdef, jax.tree_util.tree_map_with_path(draw, state))

@@ -29,7 +29,6 @@ class Net(nnx.Module):
         self.conv = GroupConv(4, 4, 2, padding="VALID", **options)
         self.norm2 = nnx.LayerNorm(4, rngs=rngs)
         self.pointwise = nnx.Linear(4, 6, rngs=rngs)
-        self.prelu = nnx.PReLU()
         self.head = nnx.Linear(6, 3, rngs=rngs)
 
     def features(self, x, key=None):
@@ -37,7 +36,7 @@ class Net(nnx.Module):
             nnx.relu(self.norm1(self.lift(x))), group=self.group, window_shape=2, lifted=True
         )
         x = self.dropout(x, rngs=None if key is None else nnx.Rngs(key))
-        return self.prelu(self.pointwise(self.norm2(self.conv(x))))
+        return nnx.gelu(self.pointwise(self.norm2(self.conv(x))))
 
     def __call__(self, x, key=None):
         return self.head(group_pool(self.features(x, key)).mean(axis=(1, 2)))

@@ -51,3 +51,7 @@ def test_the_options_shown_exist():
         words = line.split("#")[0].split()[3:]
         if words and not words[0].startswith("--"):
             assert words[0] in {*OTHERS, *PRESETS}, line
+
+
+def test_no_placeholder_is_left():
+    assert not re.search(r"^[A-Z]{4,}$", README, re.MULTILINE)

@@ -114,7 +114,7 @@ def _rotmnist(model: str, epochs: int) -> Config:
 
 
 # Small batches: a thousand images have to give enough steps in a few minutes.
-_DIGITS = Config(dataset="digits", epochs=12, batch_size=48)
+_DIGITS = Config(dataset="digits", epochs=15, batch_size=48)
 
 PRESETS: dict[str, tuple[str, Config]] = {
     "digits-z2cnn": (
