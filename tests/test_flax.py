@@ -24,16 +24,16 @@ OPTIONS = [
     {"dtype": jnp.bfloat16},
     {"param_dtype": jnp.bfloat16},
     {"dtype": jnp.float32, "param_dtype": jnp.float16, "precision": "highest"},
-    {"kernel_init": nnx.initializers.ones, "bias_init": nnx.initializers.normal(1.0)},
     {"kernel_size": 2, "strides": 2, "padding": "VALID"},
     {"kernel_size": [3, 3], "strides": [1, 1], "kernel_dilation": [1, 2], "padding": [1, 2]},
 ]
 
 
-def pair(layer: str, options: dict, *, group=P4, c_in=2, c_out=3, seed=0):
-    """The NNX layer, the Linen layer, and the pure function with the options it is to get."""
+def pair(layer: str, options: dict, *, group=P4, c_in=2, c_out=3):
+    """The abstract NNX layer, the Linen layer, and the pure function with the same options."""
     options = {"kernel_size": 3, "group": group, **options}
-    nnx_layer = getattr(gnnx, layer)(c_in, c_out, rngs=nnx.Rngs(seed), **options)
+    nnx_class = getattr(gnnx, layer)
+    nnx_layer = nnx.eval_shape(lambda: nnx_class(c_in, c_out, rngs=nnx.Rngs(0), **options))
     linen_layer = getattr(glinen, layer)(c_out, **options)
     names = {"strides": "strides", "padding": "padding", "kernel_dilation": "dilation"}
     names |= {"dtype": "dtype", "precision": "precision"}
@@ -53,6 +53,7 @@ def test_nnx_is_linen_is_the_pure_function(layer, options, rng):
     x = draw(rng, layer)
     nnx_layer, linen_layer, pure = pair(layer, options)
     graphdef, state = nnx.split(nnx_layer)
+    state = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), a.dtype), state)
     weights = nnx.to_pure_dict(state)
 
     @jax.jit
@@ -77,7 +78,8 @@ def test_nnx_is_linen_is_the_pure_function(layer, options, rng):
 
 def test_weights_go_across_and_back(rng):
     x = draw(rng, "GroupConv")
-    nnx_layer, linen_layer, _ = pair("GroupConv", {})
+    linen_layer = glinen.GroupConv(3, 3, group=P4)
+    nnx_layer = gnnx.GroupConv(2, 3, 3, group=P4, rngs=nnx.Rngs(0))
     variables = linen_layer.init(jax.random.key(1), x)
     nnx_layer.kernel[...] = variables["params"]["kernel"]
     nnx_layer.bias[...] = variables["params"]["bias"]
@@ -87,12 +89,34 @@ def test_weights_go_across_and_back(rng):
     assert_close(linen_layer.apply(back, x), expected, atol=0)
 
 
+def test_precision_reaches_the_convolution():
+    x = jnp.ones((1, 3, 3, 1))
+    layer = gnnx.LiftConv(1, 2, 3, group=P4, precision="highest", rngs=nnx.Rngs(0))
+    assert "Precision.HIGHEST" in str(jax.make_jaxpr(layer)(x))
+    layer = glinen.LiftConv(2, 3, group=P4, precision="highest")
+    assert "Precision.HIGHEST" in str(jax.make_jaxpr(layer.init)(jax.random.key(0), x))
+
+
+def test_initialisers():
+    inits = {"kernel_init": nnx.initializers.ones, "bias_init": nnx.initializers.constant(2.0)}
+    layer = gnnx.LiftConv(1, 2, 3, group=P4, rngs=nnx.Rngs(0), **inits)
+    x = jnp.ones((1, 3, 3, 1))
+    params = glinen.LiftConv(2, 3, group=P4, **inits).init(jax.random.key(0), x)["params"]
+    for kernel, bias in ((layer.kernel[...], layer.bias[...]), (params["kernel"], params["bias"])):
+        assert_close(kernel, jnp.ones((3, 3, 1, 2)), atol=0)
+        assert_close(bias, jnp.full(2, 2.0), atol=0)
+
+
 @every_case
 def test_parameters(case):
     """They are the base filters, of the advertised shapes, whatever the group."""
-    options = {"group": case.group, "rngs": nnx.Rngs(0)}
     kernel = (3,) * case.dimension
-    lift, conv = gnnx.LiftConv(2, 5, 3, **options), gnnx.GroupConv(5, 4, 3, **options)
+
+    def make(cls, c_in, c_out, **more):
+        options = {"group": case.group, **more}
+        return nnx.eval_shape(lambda: cls(c_in, c_out, 3, rngs=nnx.Rngs(0), **options))
+
+    lift, conv = make(gnnx.LiftConv, 2, 5), make(gnnx.GroupConv, 5, 4)
     assert lift.kernel.shape == (*kernel, 2, 5)
     assert conv.kernel.shape == (*kernel, case.order, 5, 4)
     assert lift.bias.shape == (5,)
@@ -100,7 +124,7 @@ def test_parameters(case):
     for layer in (lift, conv):
         arrays = jax.tree.leaves(nnx.state(layer))
         assert len(arrays) == len(jax.tree.leaves(nnx.state(layer, nnx.Param))) == 2
-    layer = gnnx.GroupConv(5, 4, 3, use_bias=False, **options)
+    layer = make(gnnx.GroupConv, 5, 4, use_bias=False)
     assert layer.bias is None
     assert len(jax.tree.leaves(nnx.state(layer))) == 1
 

@@ -5,6 +5,7 @@ import re
 import warnings
 
 import jax
+import numpy as np
 import pytest
 
 from gconv_jax import (
@@ -15,6 +16,7 @@ from gconv_jax import (
     max_pool,
 )
 from tests.helpers import (
+    CASES,
     feature_map,
     group_filter,
     image,
@@ -118,6 +120,28 @@ def test_pools(case, pool, window, strides, padding, rng, x64):
         of_this_kind = [n for n in (7, 8, 9) if rule(n, window, strides, padding) == good]
         for n in of_this_kind[:1]:
             check(layer, case, draw, (True, True), n, good)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_warns_iff_the_law_is_broken(seed, x64):
+    """Random sizes and options, different on each axis where the group lets them be."""
+    rng = np.random.default_rng(seed)
+    for case in CASES:
+        turns = (np.abs(case.matrices)[:, 0, 1:] != 0).any()
+        free = case.dimension if not turns else 1
+
+        def per_axis(least, most, free=free, case=case, rng=rng):
+            values = rng.integers(least, most + 1, size=free).tolist()
+            return tuple(values * case.dimension)[: case.dimension]
+
+        kernel, strides, size = per_axis(1, 4), per_axis(1, 3), rng.integers(7, 12, case.dimension)
+        pads = tuple(zip(per_axis(0, 2), per_axis(0, 2), strict=True))
+        padding = ["SAME", "VALID", "CIRCULAR", pads][rng.integers(4)]
+        layer = conv(case, rng, kernel, strides, padding)
+        x = feature_map(rng, case, tuple(size.tolist()), 1)
+        error, message = error_and_warning(layer, case, x, (True, True))
+        assert (error > BROKEN) == (message is not None), (kernel, strides, padding, size, message)
+        assert message or error < TOLERANCE
 
 
 @some_cases("p4m")

@@ -196,15 +196,24 @@ def test_float32_and_float64_in_one_process(first):
 
 def test_dtype_argument_rules_the_computation(rng):
     x, w, bias = arrays(rng, (1, 5, 5, 2), (3, 3, 2, 2), (2,), dtype=jnp.float32)
-    half = lift_conv(x, w, group=P4, bias=bias, dtype=jnp.bfloat16)
-    assert half.dtype == jnp.bfloat16
-    expected = lift_conv(
-        x.astype(jnp.bfloat16), w.astype(jnp.bfloat16), group=P4, bias=bias.astype(jnp.bfloat16)
-    )
-    assert_close(half, expected, atol=0)
-    assert lift_conv(x.astype(jnp.bfloat16), w, group=P4).dtype == jnp.float32
-    assert lift_conv(x.astype(jnp.bfloat16), w.astype(jnp.float16), group=P4).dtype == jnp.float32
-    assert lift_conv((x > 0).astype(jnp.uint8), w, group=P4).dtype == jnp.float32
+    half = [a.astype(jnp.bfloat16) for a in (x, w, bias)]
+    by_argument = lift_conv(x, w, group=P4, bias=bias, dtype=jnp.bfloat16)
+    assert_close(by_argument, lift_conv(*half[:2], group=P4, bias=half[2]), atol=0)
+
+
+def test_dtype_by_default_is_what_the_operands_promote_to(rng):
+    x, w, bias = arrays(rng, (1, 5, 5, 2), (3, 3, 2, 2), (2,), dtype=jnp.float32)
+    half = [a.astype(jnp.bfloat16) for a in (x, w, bias)]
+
+    def dtype_of(x, w, bias):
+        return jax.eval_shape(functools.partial(lift_conv, group=P4), x, w, bias=bias).dtype
+
+    assert dtype_of(*half) == jnp.bfloat16
+    assert dtype_of(x, *half[1:]) == jnp.float32
+    assert dtype_of(half[0], w, half[2]) == jnp.float32
+    assert dtype_of(*half[:2], bias) == jnp.float32
+    assert dtype_of(half[0], w.astype(jnp.float16), None) == jnp.float32
+    assert dtype_of((x > 0).astype(jnp.uint8), *half[1:]) == jnp.bfloat16
 
 
 def test_precision_argument(rng):
