@@ -167,7 +167,7 @@ def _conv(x, w, bias, group, lifting, strides, padding, dilation, dtype, precisi
                 f"`bias` must have shape ({c_out},), one value for each output channel and shared "
                 f"by all group elements, got {jnp.shape(bias)}"
             )
-        y = y + jnp.asarray(bias, dtype)
+        y = y + jnp.asarray(bias, dtype).reshape((1,) * (y.ndim - 1) + (c_out,))
     return y
 
 

@@ -41,10 +41,11 @@ class _Conv(nnx.Module):
         (self.in_features,) = per_axis(in_features, 1, "in_features")
         (self.out_features,) = per_axis(out_features, 1, "out_features")
         self.kernel_size = per_axis(kernel_size, group.dimension, "kernel_size")
-        per_axis(kernel_dilation, group.dimension, "kernel_dilation")
-        make_windows(self.kernel_size, strides, padding)  # raises if these are wrong
-        self.strides = strides
-        self.padding = padding
+        kernel_dilation = per_axis(kernel_dilation, group.dimension, "kernel_dilation")
+        windows = make_windows(self.kernel_size, strides, padding)
+        # Tuples: arrays would be state to Flax, lists are not hashable.
+        self.strides = windows.strides
+        self.padding = windows.padding
         self.kernel_dilation = kernel_dilation
         self.use_bias = use_bias
         self.dtype = dtype

@@ -249,6 +249,14 @@ def _pool(what, reduce, x, group, window_shape, strides, padding, lifted) -> jax
     )
     if windows.padding in ("CIRCULAR", "REFLECT"):
         raise ValueError(f"`padding` of {what} must be zeros, 'SAME' or 'VALID', got {padding!r}")
+    if any(
+        max(windows.pads(axis, n)) >= k
+        for axis, (n, k) in enumerate(zip(spatial, window_shape, strict=True))
+    ):
+        raise ValueError(
+            f"`padding` of {what} must be smaller than the window {window_shape}, got {padding!r}: "
+            "a window must not lie in the padding alone"
+        )
     warn_if_inexact(windows, spatial, group=group, what=what)
     output = [windows.output_size(axis, n) for axis, n in enumerate(spatial)]
     pads = [windows.pads(axis, n) for axis, n in enumerate(spatial)]

@@ -218,6 +218,7 @@ def _first_broken_layer(fn, x, group, input_action, rtol, kwargs) -> str:
     if not _is_flax(fn):
         return ""
     report = equivariance_errors(fn, x, group=group, input_action=input_action, **kwargs)
+    rtol = max(rtol, _default_rtol(jnp.asarray(x).dtype))  # no layer is to blame for rounding
     for name, row in report.errors.items():
         if np.nanmax(row, initial=0.0) > rtol:
             g = int(np.nanargmax(row))

@@ -183,3 +183,18 @@ def test_options_written_as_lists_go_through_jit_and_split():
     linen = glinen.LiftConv(3, [3, 3], group=P4, **options)
     variables = linen.init(jax.random.key(0), x)
     assert_close(jax.jit(linen.apply)(variables, x), linen.apply(variables, x), atol=1e-6)
+
+
+def test_arrays_as_options_are_not_state():
+    layer = gnnx.LiftConv(
+        1, 2, 3, strides=np.array([2, 2]), padding=np.array([1, 1]), group=P4, rngs=nnx.Rngs(0)
+    )
+    assert (layer.strides, layer.padding) == ((2, 2), ((1, 1), (1, 1)))
+    assert set(nnx.to_pure_dict(nnx.state(layer))) == {"kernel", "bias"}
+    hash(nnx.graphdef(layer))
+
+
+def test_strict_rank_promotion():
+    layer = gnnx.LiftConv(1, 2, 3, group=P4, rngs=nnx.Rngs(0))
+    with jax.numpy_rank_promotion("raise"):
+        assert layer(jnp.ones((1, 5, 5, 1))).shape == (1, 5, 5, 4, 2)

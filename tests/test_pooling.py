@@ -232,3 +232,9 @@ def test_means_are_summed_without_overflow():
     ones = jnp.ones((1, 64, 64, 1), jnp.bfloat16)
     y = avg_pool(ones, group=P4, window_shape=64, lifted=False)
     assert_close(y, jnp.ones((1, 1, 1, 1), jnp.bfloat16), atol=0)
+
+
+def test_a_window_that_would_lie_in_the_padding_alone_is_refused():
+    for pool in (max_pool, avg_pool):
+        with pytest.raises(ValueError, match=r"`padding` of \w+ must be smaller than the window"):
+            pool(jnp.ones((1, 9, 9, 2)), group=P4, window_shape=3, padding=3, lifted=False)
