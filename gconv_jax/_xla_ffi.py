@@ -1,0 +1,148 @@
+"""Python functions as targets of XLA's foreign function interface, without a compiler.
+
+XLA calls a C function with one pointer to a structure, and ``ctypes`` makes such functions of
+Python ones. They run in XLA's own threads, and wait there for the interpreter lock; JAX gives that
+up wherever it waits for XLA.
+
+The structures are the part of ``xla/ffi/api/c_api.h`` that is needed here. It has been the same
+from version 0.1 of the interface (jax 0.7.2) to 0.3 (jax 0.10.2).
+"""
+
+import ctypes
+from collections.abc import Callable
+from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from typing import NamedTuple
+
+import jax
+
+METADATA, EXECUTE, ARRAY = 1, 3, 1
+INTERNAL_ERROR = 13
+TYPES = {11: "float32", 16: "bfloat16"}
+
+
+class _ApiVersion(Structure):
+    _fields_ = [("size", c_size_t), ("ext", c_void_p), ("major", c_int), ("minor", c_int)]
+
+
+class _ErrorArgs(Structure):
+    _fields_ = [("size", c_size_t), ("ext", c_void_p), ("message", c_char_p), ("code", c_int)]
+
+
+class _Api(Structure):
+    _fields_ = [
+        *(("size", c_size_t), ("ext", c_void_p), ("version", _ApiVersion), ("internal", c_void_p)),
+        ("create_error", ctypes.CFUNCTYPE(c_void_p, POINTER(_ErrorArgs))),
+    ]
+
+
+class _Metadata(Structure):
+    _fields_ = [("size", c_size_t), ("version", _ApiVersion), ("traits", ctypes.c_uint32)]
+
+
+class _Extension(Structure):
+    """The base of all extensions, and the pointer that follows it in the metadata's."""
+
+    _fields_ = [
+        *(("size", c_size_t), ("type", c_int), ("next", c_void_p)),
+        ("metadata", POINTER(_Metadata)),
+    ]
+
+
+class _Buffer(Structure):
+    _fields_ = [
+        *(("size", c_size_t), ("ext", c_void_p), ("dtype", c_int), ("data", c_void_p)),
+        *(("rank", c_int64), ("dims", POINTER(c_int64))),
+    ]
+
+
+class _Array(Structure):
+    _fields_ = [("dtype", c_int), ("size", c_size_t), ("data", POINTER(c_int64))]
+
+
+class _Name(Structure):
+    _fields_ = [("data", c_void_p), ("size", c_size_t)]
+
+
+class _Buffers(Structure):
+    _fields_ = [
+        *(("size", c_size_t), ("ext", c_void_p), ("count", c_int64), ("types", POINTER(c_int))),
+        ("items", POINTER(POINTER(_Buffer))),
+    ]
+
+
+class _Attributes(Structure):
+    _fields_ = [
+        *(("size", c_size_t), ("ext", c_void_p), ("count", c_int64), ("types", POINTER(c_int))),
+        *(("names", POINTER(POINTER(_Name))), ("items", POINTER(POINTER(_Array)))),
+    ]
+
+
+class _CallFrame(Structure):
+    _fields_ = [
+        *(("size", c_size_t), ("ext", POINTER(_Extension)), ("api", POINTER(_Api))),
+        *(("ctx", c_void_p), ("stage", c_int)),
+        *(("args", _Buffers), ("rets", _Buffers), ("attrs", _Attributes)),
+    ]
+
+
+_Handler = ctypes.CFUNCTYPE(c_void_p, POINTER(_CallFrame))
+
+
+class Buffer(NamedTuple):
+    """An operand or a result: dense, in rows."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    pointer: int
+
+
+# Kept for ever: XLA has their addresses.
+_targets: dict[str, object] = {}
+
+
+def register(name: str, function: Callable[[list[Buffer], dict[str, tuple]], None]):
+    """Let programs for the CPU call ``function(buffers, attributes)`` under this name.
+
+    Args:
+        function: gets the operands and then the results, and the attributes that are arrays of
+            int64. It runs in several threads at once. What it raises becomes the program's error.
+    """
+
+    def handle(pointer) -> int | None:
+        frame = pointer.contents
+        try:
+            if frame.ext and frame.ext.contents.type == METADATA:
+                describe(frame)
+            elif frame.stage == EXECUTE:
+                function([*_buffers(frame.args), *_buffers(frame.rets)], _attributes(frame.attrs))
+        except BaseException as error:  # ctypes would print it, and XLA go on
+            text = f"{name}: {type(error).__name__}: {error}".encode()
+            args = _ErrorArgs(ctypes.sizeof(_ErrorArgs), None, text, INTERNAL_ERROR)
+            return frame.api.contents.create_error(byref(args))
+        return None
+
+    def describe(frame: _CallFrame):
+        metadata = frame.ext.contents.metadata.contents
+        # What does not suit XLA costs it the whole backend. The oldest do not say what they are.
+        own = frame.api.contents.version if frame.api else _ApiVersion(major=0, minor=1)
+        metadata.version.major, metadata.version.minor = own.major, own.minor
+        metadata.traits = 0
+
+    _targets[name] = _Handler(handle)
+    capsule = jax.ffi.pycapsule(ctypes.cast(_targets[name], c_void_p).value)
+    jax.ffi.register_ffi_target(name, capsule, platform="cpu", api_version=1)
+
+
+def _buffers(frame: _Buffers) -> list[Buffer]:
+    items = [frame.items[i].contents for i in range(frame.count)]
+    return [Buffer(TYPES.get(b.dtype, "?"), tuple(b.dims[: b.rank]), b.data) for b in items]
+
+
+def _attributes(attrs: _Attributes) -> dict[str, tuple[int, ...]]:
+    found = {}
+    for i in range(attrs.count):
+        if attrs.types[i] == ARRAY:
+            name, array = attrs.names[i].contents, attrs.items[i].contents
+            key = ctypes.string_at(name.data, name.size).decode()
+            found[key] = tuple(array.data[: array.size])
+    return found
