@@ -5,6 +5,11 @@ import os
 import jax
 
 
+def pytest_addoption(parser) -> None:
+    parser.addoption("--planar", help="how planar convolutions are computed: xla, patches, onednn")
+    parser.addoption("--algorithm", help="how group convolutions are computed: dense, fourier")
+
+
 def pytest_configure(config) -> None:
     # Eight simulated devices, for the tests of pmap; all other tests use the first.
     jax.config.update("jax_num_cpu_devices", 8)
@@ -14,3 +19,14 @@ def pytest_configure(config) -> None:
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
+    # Any test of the library proves its law for these too, if asked to.
+    if config.getoption("--planar"):
+        from gconv_jax.planar import planar_implementation
+
+        config._planar = planar_implementation(config.getoption("--planar"))
+        config._planar.__enter__()
+    if config.getoption("--algorithm"):
+        from gconv_jax.algorithm import auto_algorithm
+
+        config._algorithm = auto_algorithm(config.getoption("--algorithm"))
+        config._algorithm.__enter__()

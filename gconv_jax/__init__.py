@@ -9,7 +9,6 @@ from gconv_jax.action import rotate as rotate, transform as transform
 from gconv_jax.conv import (
     group_conv as group_conv,
     lift_conv as lift_conv,
-    planar_conv as planar_conv,
 )
 from gconv_jax.filters import filter_bank as filter_bank
 from gconv_jax.geometry import InexactEquivarianceWarning as InexactEquivarianceWarning
@@ -23,6 +22,7 @@ from gconv_jax.groups import (
     mirror as mirror,
     trivial as trivial,
 )
+from gconv_jax.planar import planar_conv as planar_conv
 from gconv_jax.pooling import (
     avg_pool as avg_pool,
     coset_pool as coset_pool,

@@ -7,44 +7,13 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
 
+from gconv_jax.algorithm import Algorithm, fourier_platforms
 from gconv_jax.filters import check_filter, filter_bank
+from gconv_jax.fourier import fourier_conv
 from gconv_jax.geometry import PaddingLike, make_windows, per_axis, warn_if_inexact
 from gconv_jax.groups import FiniteGroup, check_group
-
-
-def planar_conv(
-    x: jax.Array,
-    w: jax.Array,
-    *,
-    strides: Sequence[int],
-    padding: Sequence[tuple[int, int]],
-    dilation: Sequence[int],
-    precision: lax.PrecisionLike = None,
-) -> jax.Array:
-    """The ordinary convolution (correlation) that all layers go through.
-
-    ``y[n, p, o] = sum_t sum_i x[n, s p + d t - low, i] w[t, i, o]``, zero outside the image.
-
-    Args:
-        x: ``[N, *spatial, C_in]`` with one, two or three spatial axes.
-        w: ``[*kernel, C_in, C_out]`` of the same dtype.
-        strides, dilation: one integer for each spatial axis.
-        padding: zeros (low, high) before and after each spatial axis.
-        precision: as in ``jax.lax``.
-
-    Returns:
-        ``[N, *spatial', C_out]``.
-    """
-    spatial = "DHW"[-(x.ndim - 2) :]
-    return lax.conv_general_dilated(
-        x,
-        w,
-        window_strides=tuple(strides),
-        padding=tuple(padding),
-        rhs_dilation=tuple(dilation),
-        dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
-        precision=precision,
-    )
+from gconv_jax.merge import tile_channels
+from gconv_jax.planar import planar_conv
 
 
 def lift_conv(
@@ -104,6 +73,7 @@ def group_conv(
     dilation: int | Sequence[int] = 1,
     dtype: DTypeLike | None = None,
     precision: lax.PrecisionLike = None,
+    algorithm: Algorithm = "auto",
 ) -> jax.Array:
     """Convolve a feature map on the group with a filter on the group (Cohen & Welling 2016,
     arXiv:1602.07576, eq. 11).
@@ -115,6 +85,9 @@ def group_conv(
         x: feature maps ``[*batch, *spatial, |G|, C_in]``, from `lift_conv` or `group_conv`.
         w: base filter ``[*kernel, |G|, C_in, C_out]``.
         group, bias, strides, padding, dilation, dtype, precision: as in `lift_conv`.
+        algorithm: ``dense`` convolves with the filter bank, ``fourier`` transforms over the group
+            (`gconv_jax.fourier`), which needs fewer multiplications and gives the same values to
+            rounding; ``auto`` takes the faster (`gconv_jax.algorithm`).
 
     Returns:
         ``[*batch, *spatial', |G|, C_out]``.
@@ -126,10 +99,12 @@ def group_conv(
     >>> group_conv(jnp.ones((2, 9, 9, 4, 5)), jnp.ones((3, 3, 4, 5, 6)), group=P4).shape
     (2, 9, 9, 4, 6)
     """
-    return _conv(x, w, bias, group, False, strides, padding, dilation, dtype, precision)
+    return _conv(x, w, bias, group, False, strides, padding, dilation, dtype, precision, algorithm)
 
 
-def _conv(x, w, bias, group, lifting, strides, padding, dilation, dtype, precision) -> jax.Array:
+def _conv(
+    x, w, bias, group, lifting, strides, padding, dilation, dtype, precision, algorithm="dense"
+) -> jax.Array:
     check_group(group)
     x, w = jnp.asarray(x), jnp.asarray(w)
     check_filter(w, group=group, lifting=lifting)
@@ -146,29 +121,40 @@ def _conv(x, w, bias, group, lifting, strides, padding, dilation, dtype, precisi
     output = [windows.output_size(axis, n) for axis, n in enumerate(spatial)]
     pads = [windows.pads(axis, n) for axis, n in enumerate(spatial)]
 
-    # The group axis is the slow one of the merged channels, as in the bank.
-    x = x.reshape(-1, *spatial, x.shape[-1] if lifting else group.order * x.shape[-1])
+    x = x.reshape(-1, *x.shape[len(batch) :])
     if windows.padding in ("CIRCULAR", "REFLECT"):
         mode = {"CIRCULAR": "wrap", "REFLECT": "reflect"}[windows.padding]
-        x = jnp.pad(x, [(0, 0), *pads, (0, 0)], mode=mode)
+        x = jnp.pad(x, [(0, 0), *pads, *[(0, 0)] * channel_axes], mode=mode)
         pads = [(0, 0)] * len(pads)
-    y = planar_conv(
-        x,
-        filter_bank(w, group=group, lifting=lifting),
+    options = {
+        "strides": windows.strides,
+        "padding": pads,
+        "dilation": per_axis(dilation, group.dimension, "dilation"),
+        "precision": precision,
+    }
+    platforms = fourier_platforms(
+        algorithm,
+        group=group,
+        kernel=kernel,
         strides=windows.strides,
-        padding=pads,
-        dilation=per_axis(dilation, group.dimension, "dilation"),
-        precision=precision,
+        c_in=x.shape[-1],
+        c_out=c_out,
     )
-    y = y.reshape(*batch, *output, group.order, c_out)
+    if lifting:
+        y = planar_conv(x, filter_bank(w, group=group, lifting=True), **options)
+    else:
+        y = fourier_conv(x, w, group=group, platforms=platforms, **options)
     if bias is not None:
         if jnp.shape(bias) != (c_out,):
             raise ValueError(
                 f"`bias` must have shape ({c_out},), one value for each output channel and shared "
                 f"by all group elements, got {jnp.shape(bias)}"
             )
-        y = y + jnp.asarray(bias, dtype).reshape((1,) * (y.ndim - 1) + (c_out,))
-    return y
+        # On merged channels: XLA:CPU makes good loops over |G| C numbers, poor ones over C.
+        y = y.reshape(*y.shape[: 1 + group.dimension], group.order * c_out)
+        bias = tile_channels(jnp.asarray(bias, dtype), group.order)
+        y = y + jnp.expand_dims(bias, tuple(range(y.ndim - 1)))
+    return y.reshape(*batch, *output, group.order, c_out)
 
 
 def _check_input(x: jax.Array, w: jax.Array, *, group: FiniteGroup, lifting: bool) -> None:

@@ -46,7 +46,7 @@ def filter_bank(w: jax.Array, *, group: FiniteGroup, lifting: bool = False) -> j
     check_filter(w, group=group, lifting=lifting)
     kernel = w.shape[: group.dimension]
     c_in, c_out = w.shape[-2:]
-    table = _bank_table(group, kernel, lifting)  # [taps, s, r] or [taps, r]
+    table = bank_table(group, kernel, lifting)  # [taps, s, r] or [taps, r]
     bank = w.reshape(-1, c_in, c_out)[table]  # [taps, (s,) r, C_in, C_out]
     bank = jnp.moveaxis(bank, -3, -2)  # [taps, (s,) C_in, r, C_out]
     return bank.reshape(*kernel, -1, group.order * c_out)
@@ -88,7 +88,7 @@ def check_lattice(group: FiniteGroup) -> None:
 
 
 @functools.cache
-def _bank_table(group: FiniteGroup, kernel: tuple[int, ...], lifting: bool) -> np.ndarray:
+def bank_table(group: FiniteGroup, kernel: tuple[int, ...], lifting: bool) -> np.ndarray:
     """Index into the flattened base filter for [tap, (input element,) output element]."""
     taps = np.arange(np.prod(kernel)).reshape(kernel)
     turned = []

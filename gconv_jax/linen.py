@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -10,9 +11,11 @@ from flax import linen as nn
 from jax import lax
 from jax.nn.initializers import Initializer, lecun_normal, zeros
 
+from gconv_jax.algorithm import Algorithm, check_algorithm
 from gconv_jax.conv import group_conv, lift_conv
 from gconv_jax.geometry import PaddingLike, per_axis
 from gconv_jax.groups import FiniteGroup, check_group
+from gconv_jax.initializers import quick
 
 
 class _Conv(nn.Module):
@@ -30,6 +33,7 @@ class _Conv(nn.Module):
     kernel_init: Initializer = lecun_normal()
     bias_init: Initializer = zeros
     group: FiniteGroup = dataclasses.field(kw_only=True)
+    algorithm: Algorithm = dataclasses.field(default="auto", kw_only=True)
 
     lifting: ClassVar[bool]
 
@@ -37,16 +41,17 @@ class _Conv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[..., (|G|,) C_in]`` to ``[..., |G|, features]``."""
         check_group(self.group)
+        check_algorithm(self.algorithm)
         (features,) = per_axis(self.features, 1, "features")
         kernel_size = per_axis(self.kernel_size, self.group.dimension, "kernel_size")
         per_axis(self.kernel_dilation, self.group.dimension, "kernel_dilation")
         group_axis = () if self.lifting else (self.group.order,)
         shape = (*kernel_size, *group_axis, x.shape[-1], features)
-        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        kernel = self.param("kernel", quick(self.kernel_init), shape, self.param_dtype)
         bias = None
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (features,), self.param_dtype)
-        convolve = lift_conv if self.lifting else group_conv
+        convolve = lift_conv if self.lifting else partial(group_conv, algorithm=self.algorithm)
         return convolve(
             x,
             kernel,

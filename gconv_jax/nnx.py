@@ -1,6 +1,7 @@
 """Group convolutions as Flax NNX modules: the parameters, and a call of `gconv_jax.conv`."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,12 @@ from jax import lax
 from jax.nn.initializers import Initializer, lecun_normal, zeros
 from jax.typing import DTypeLike
 
+from gconv_jax.algorithm import Algorithm, check_algorithm
 from gconv_jax.conv import group_conv, lift_conv
 from gconv_jax.geometry import PaddingLike, make_windows, per_axis
 from gconv_jax.groups import FiniteGroup, check_group
+from gconv_jax.initializers import quick
+from gconv_jax.norm import BatchNorm as BatchNorm
 
 
 class _Conv(nnx.Module):
@@ -35,9 +39,11 @@ class _Conv(nnx.Module):
         kernel_init: Initializer = lecun_normal(),  # noqa: B008
         bias_init: Initializer = zeros,
         group: FiniteGroup,
+        algorithm: Algorithm = "auto",
         rngs: nnx.Rngs,
     ):
         check_group(group)
+        check_algorithm(algorithm)
         (self.in_features,) = per_axis(in_features, 1, "in_features")
         (self.out_features,) = per_axis(out_features, 1, "out_features")
         self.kernel_size = per_axis(kernel_size, group.dimension, "kernel_size")
@@ -52,9 +58,10 @@ class _Conv(nnx.Module):
         self.param_dtype = param_dtype
         self.precision = precision
         self.group = group
+        self.algorithm = algorithm
         group_axis = () if self.lifting else (group.order,)
         shape = (*self.kernel_size, *group_axis, self.in_features, self.out_features)
-        self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
+        self.kernel = nnx.Param(quick(kernel_init)(rngs.params(), shape, param_dtype))
         if use_bias:
             self.bias = nnx.Param(bias_init(rngs.params(), (self.out_features,), param_dtype))
         else:
@@ -62,7 +69,7 @@ class _Conv(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[..., (|G|,) in_features]`` to ``[..., |G|, out_features]``."""
-        convolve = lift_conv if self.lifting else group_conv
+        convolve = lift_conv if self.lifting else partial(group_conv, algorithm=self.algorithm)
         return convolve(
             x,
             self.kernel[...],
@@ -93,6 +100,7 @@ class LiftConv(_Conv):
         kernel_init, bias_init: initialisers. Fan-in is ``taps * C_in``, and
             ``taps * |G| * C_in`` in `GroupConv`.
         group: the symmetry, e.g. `gconv_jax.P4`.
+        algorithm: of `GroupConv`, as in `gconv_jax.group_conv`; lifting is always dense.
         rngs: random key.
 
     Attributes:

@@ -1,5 +1,6 @@
 """Pooling over the group, and over space, that keeps the law; upsampling."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -13,6 +14,8 @@ from gconv_jax.geometry import PaddingLike, Windows, make_windows, per_axis, war
 from gconv_jax.groups import FiniteGroup, check_group
 
 _REDUCERS = {"max": jnp.max, "mean": jnp.mean}
+# Windows up to this size are written out as slices.
+_SMALL_WINDOW = 4
 
 
 def group_pool(x: jax.Array, *, reduce: Literal["max", "mean"] = "max") -> jax.Array:
@@ -128,9 +131,17 @@ def max_pool(
     def reduce(x, windows, pads):
         lowest = -jnp.inf if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.iinfo(x.dtype).min
         init = np.array(lowest, x.dtype)
-        return lax.reduce_window(
-            x, init, lax.max, (1, *windows.size, 1), (1, *windows.strides, 1), pads
-        )
+        if max(windows.size) > _SMALL_WINDOW or any(any(pad) for pad in pads):
+            return lax.reduce_window(
+                x, init, lax.max, (1, *windows.size, 1), (1, *windows.strides, 1), pads
+            )
+        # Maxima of slices, an axis at a time: XLA fuses them with what stands around, and their
+        # gradient is several times faster on a CPU than that of reduce_window.
+        for axis, (size, stride) in enumerate(zip(windows.size, windows.strides, strict=True), 1):
+            end = x.shape[axis] - size + 1
+            taps = [lax.slice_in_dim(x, t, t + end, stride, axis) for t in range(size)]
+            x = functools.reduce(jnp.maximum, taps)
+        return x
 
     return _pool("max_pool", reduce, x, group, window_shape, strides, padding, lifted)
 

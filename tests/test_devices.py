@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from gconv_jax import P4
+from gconv_jax import P4, group_conv
 from tests.helpers import assert_close
 from tests.test_transformations import network
 
@@ -64,4 +64,30 @@ def test_gradient_is_that_of_the_whole_batch(mesh, args):
     spread = jax.jit(jax.grad(loss), out_shardings=NamedSharding(mesh, PartitionSpec()))
     gradient = spread(weights, jax.device_put(x, NamedSharding(mesh, DATA)))
     for actual, e in zip(gradient, expected, strict=True):
+        assert_close(np.asarray(actual), np.asarray(e), atol=1e-4 * float(jnp.abs(e).max()))
+
+
+@pytest.mark.parametrize("algorithm", ["dense", "fourier"])
+@pytest.mark.parametrize("replicated", [True, False])
+def test_gradients_inside_shard_map(mesh, rng, algorithm, replicated):
+    """Data parallelism by hand: filters are the same on all devices, and so is their gradient."""
+    x = rng.normal(size=(4, 5, 5, 4, 2)).astype(np.float32)
+    w = rng.normal(size=(3, 3, 4, 2, 2)).astype(np.float32)
+    bias = np.ones(2, np.float32)
+
+    def loss(w, x):
+        return (group_conv(x, w, group=P4, bias=bias, algorithm=algorithm) ** 2).sum()
+
+    def spread(w, x):
+        specs = (PartitionSpec(), DATA) if replicated else (PartitionSpec(), PartitionSpec())
+        total = jax.shard_map(
+            lambda w, x: jax.lax.psum(loss(w, x), "data") if replicated else loss(w, x),
+            mesh=mesh,
+            in_specs=specs,
+            out_specs=PartitionSpec(),
+        )
+        return total(w, x)
+
+    expected = jax.jit(jax.grad(loss, (0, 1)))(w, x)
+    for actual, e in zip(jax.jit(jax.grad(spread, (0, 1)))(w, x), expected, strict=True):
         assert_close(np.asarray(actual), np.asarray(e), atol=1e-4 * float(jnp.abs(e).max()))

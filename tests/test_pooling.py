@@ -238,3 +238,17 @@ def test_a_window_that_would_lie_in_the_padding_alone_is_refused():
     for pool in (max_pool, avg_pool):
         with pytest.raises(ValueError, match=r"`padding` of \w+ must be smaller than the window"):
             pool(jnp.ones((1, 9, 9, 2)), group=P4, window_shape=3, padding=3, lifted=False)
+
+
+@pytest.mark.parametrize("padding", ["VALID", 1])
+@pytest.mark.parametrize("window", [2, 3, 5])
+def test_gradient_of_max_pool_goes_to_the_largest(window, padding, rng):
+    """Each window gives 1 to its maximum."""
+    x = rng.permutation(2 * 9 * 9).reshape(2, 9, 9, 1).astype(np.float32)
+
+    def pool(x):
+        return max_pool(x, group=Z2, window_shape=window, strides=1, padding=padding, lifted=False)
+
+    gradient = np.asarray(jax.jit(jax.grad(lambda x: pool(x).sum()))(x))
+    counts = np.array([(np.asarray(pool(x)) == value).sum() for value in x.ravel()])
+    np.testing.assert_array_equal(gradient.ravel(), counts)

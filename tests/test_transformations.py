@@ -5,6 +5,7 @@ import functools
 import chex
 import jax
 import jax.experimental
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -218,8 +219,21 @@ def test_dtype_by_default_is_what_the_operands_promote_to(rng):
 
 def test_precision_argument(rng):
     x, w = arrays(rng, (1, 5, 5, 2), (3, 3, 2, 2), dtype=jnp.float32)
-    jaxpr = jax.make_jaxpr(functools.partial(lift_conv, group=P4, precision="highest"))(x, w)
-    assert "Precision.HIGHEST" in str(jaxpr)
+    layer = jax.jit(functools.partial(lift_conv, group=P4, precision="highest"))
+    exported = jax.export.export(layer, platforms=["tpu"])(x, w)
+    assert "HIGHEST" in exported.mlir_module()
+
+
+@pytest.mark.parametrize("precision", ["high", ["highest", "default"], ("high", "high")], ids=str)
+def test_forms_of_precision(precision, rng):
+    x, w = arrays(rng, (1, 5, 5, 4, 2), (3, 3, 4, 2, 2), dtype=jnp.float32)
+    assert group_conv(x, w, group=P4, precision=precision).shape == x.shape
+
+
+def test_unknown_precision_is_refused(rng):
+    x, w = arrays(rng, (1, 5, 5, 4, 2), (3, 3, 4, 2, 2), dtype=jnp.float32)
+    with pytest.raises(ValueError, match="bogus"):
+        group_conv(x, w, group=P4, precision="bogus")
 
 
 def test_weights_are_not_constants_of_the_program(rng):

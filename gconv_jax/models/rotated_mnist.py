@@ -13,12 +13,13 @@ from jax.nn.initializers import variance_scaling
 from jax.typing import DTypeLike
 
 from gconv_jax.groups import P4, Z2, FiniteGroup
-from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax.initializers import quick
+from gconv_jax.nnx import BatchNorm, GroupConv, LiftConv
 from gconv_jax.pooling import group_pool, max_pool
 
 DEPTH = 6
 SMALLEST = 28
-_init = variance_scaling(1.0, "fan_in", "normal")
+_init = quick(variance_scaling(1.0, "fan_in", "normal"))
 
 
 class _Layer(nnx.Module):
@@ -26,9 +27,7 @@ class _Layer(nnx.Module):
 
     def __init__(self, conv: nnx.Module, *, dtype: DTypeLike | None, rngs: nnx.Rngs):
         self.conv = conv
-        self.norm = nnx.BatchNorm(
-            conv.out_features, momentum=0.9, epsilon=2e-5, dtype=dtype, rngs=rngs
-        )
+        self.norm = BatchNorm(conv.out_features, momentum=0.9, epsilon=2e-5, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return nnx.relu(self.norm(self.conv(x)))

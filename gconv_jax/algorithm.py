@@ -1,0 +1,99 @@
+"""Which algorithm computes a group convolution: a filter bank, or a Fourier transform."""
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import jax
+
+from gconv_jax import planar
+from gconv_jax.fourier import Platform
+from gconv_jax.groups import FiniteGroup
+from gconv_jax.irreps import real_irreps
+
+Algorithm = Literal["auto", "dense", "fourier"]
+ALGORITHMS = ("auto", "dense", "fourier")
+
+# What a number costs to transform, in multiplications of the dense form: (for each tap, once).
+# Fitted to benchmarks/group_conv.py on a CPU with AVX-512, for both ways to convolve there. Large
+# filters cost less: what is transformed once, the output, counts for less.
+COST_OF_TRANSFORM = {"patches": (46, 84), "onednn": (98, 112)}
+# Elsewhere only pointwise convolutions are transformed, for which no patches are made, and only
+# those of so many channels on both sides that multiplications count. By the count, not measured.
+POINTWISE_CHANNELS = 512
+
+_auto: Algorithm = "auto"
+
+
+def fourier_platforms(
+    algorithm: Algorithm,
+    *,
+    group: FiniteGroup,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    c_in: int,
+    c_out: int,
+) -> tuple[Platform, ...]:
+    """The platforms on which a group convolution uses the Fourier transform.
+
+    For each tap and pixel the filter bank takes ``|G|^2 C_in C_out`` multiplications and the
+    transform ``sum_rho (d^3 / e) C_in C_out`` (`gconv_jax.irreps`). In turn ``|G| (C_in + C_out)``
+    numbers are transformed. On a CPU ``auto`` is ``fourier`` if
+
+        (|G|^2 - sum_rho d^3 / e) C_in C_out > tau |G| (C_in + C_out),    tau = a + b / taps
+
+    with a and b of `COST_OF_TRANSFORM`; so with 3x3 filters for P4M from 18 channels on (34 where
+    oneDNN convolves), and for P4 from 45 (89). With strides it is ``dense``, since the transform's
+    input gradient gains nothing there. On other platforms it is ``fourier`` only for pointwise
+    convolutions with `POINTWISE_CHANNELS`: without a fused kernel, memory traffic would eat up what
+    is saved.
+
+    Args:
+        algorithm: ``dense`` and ``fourier`` are nowhere and everywhere.
+        group, kernel, strides, c_in, c_out: the convolution, channels for each element.
+
+    Returns:
+        A subset of ``cpu`` and ``other``.
+    """
+    check_algorithm(algorithm)
+    if algorithm == "auto":
+        algorithm = _auto
+    if algorithm != "auto":
+        return () if algorithm == "dense" else ("cpu", "other")
+    if group.order == 1 or max(strides) > 1:
+        return ()
+    taps = math.prod(kernel)
+    saved = group.order**2 - sum(irrep.cost for irrep in real_irreps(group))
+    each, once = COST_OF_TRANSFORM[planar.cpu_implementation()]
+    tau = each + once / taps
+    platforms: tuple[Platform, ...] = ()
+    if saved * c_in * c_out > tau * group.order * (c_in + c_out):
+        platforms += ("cpu",)
+    if taps == 1 and group.order * min(c_in, c_out) >= POINTWISE_CHANNELS:
+        platforms += ("other",)
+    return platforms
+
+
+def check_algorithm(algorithm: Algorithm) -> None:
+    """ValueError unless it is one of `ALGORITHMS`."""
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"`algorithm` must be one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
+
+
+@contextlib.contextmanager
+def auto_algorithm(algorithm: Algorithm) -> Iterator[None]:
+    """Force what ``auto`` stands for, for tests and measurements.
+
+    The choice is made while tracing, so this clears JAX's caches on both ends; it holds for all
+    threads.
+    """
+    global _auto
+    check_algorithm(algorithm)
+    before, _auto = _auto, algorithm
+    jax.clear_caches()
+    try:
+        yield
+    finally:
+        _auto = before
+        jax.clear_caches()

@@ -1,0 +1,169 @@
+"""JAX primitives for convolutions: bilinear maps whose derivatives are maps of the same kind.
+
+A convolution y = x * w comes in three forms: y from (x, w), the input gradient from (g, w) and
+the filter gradient from (x, g). Differentiating any of them by either operand gives another of
+them. So three hand-written functions make a primitive with forward and reverse mode of any
+order, vmap, and code of its own for each platform; JAX's custom_vjp would lose forward mode.
+"""
+
+import enum
+from collections.abc import Callable, Hashable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+from jax.sharding import PartitionSpec
+
+
+class Form(enum.Enum):
+    """What is computed of ``y = x * w``, with g the cotangent of y."""
+
+    OUTPUT = "y from (x, w)"
+    INPUT_GRADIENT = "x from (g, w)"
+    FILTER_GRADIENT = "w from (x, g)"
+
+
+Shape = tuple[int, ...]
+
+
+class Convolution(NamedTuple):
+    """The functions that make a convolution; ``static`` is hashable and goes with every call.
+
+    All operands and results have the same rank and dtype; images are on the first axis of x, g
+    and y.
+    """
+
+    name: str
+    shape: Callable[[Form, Shape, Shape, Hashable], Shape]
+    """(form, shape of each operand, static) to the shape of the result."""
+    default: Callable[[Form, jax.Array, jax.Array, Hashable], jax.Array]
+    cpu: Callable[[Form, jax.Array, jax.Array, Hashable], jax.Array]
+    channels_last: bool
+    """Whether the last two axes of w are C_in and C_out, and the last axis of x and y these, so
+    that vmap may merge an axis with them."""
+
+
+Bind = Callable[[Form, jax.Array, jax.Array, Hashable], jax.Array]
+
+
+def make_primitive(conv: Convolution) -> Bind:
+    """The function ``bind(form, lhs, rhs, static)`` that calls the new primitive."""
+    prim = Primitive(conv.name)
+
+    def bind(form: Form, lhs: jax.Array, rhs: jax.Array, static: Hashable) -> jax.Array:
+        return prim.bind(*_equally_varying(lhs, rhs), form=form, static=static)
+
+    def abstract(lhs, rhs, *, form, static):
+        shape = conv.shape(form, lhs.shape, rhs.shape, static)
+        if form is Form.FILTER_GRADIENT and any(axis is not None for axis in lhs.sharding.spec):
+            replicated = lhs.sharding.update(spec=PartitionSpec(*[None] * lhs.ndim))
+            return lhs.update(shape=shape, sharding=replicated)
+        return lhs.update(shape=shape)
+
+    prim.def_abstract_eval(abstract)
+    prim.def_impl(jax.jit(prim.bind, static_argnames=("form", "static")))
+
+    def lhs_transpose(ct, lhs, rhs, *, form, static):
+        if form is Form.OUTPUT:
+            return bind(Form.INPUT_GRADIENT, ct, rhs, static)
+        if form is Form.INPUT_GRADIENT:
+            return bind(Form.OUTPUT, ct, rhs, static)
+        return bind(Form.INPUT_GRADIENT, rhs, ct, static)
+
+    def rhs_transpose(ct, lhs, rhs, *, form, static):
+        if form is Form.OUTPUT:
+            return bind(Form.FILTER_GRADIENT, lhs, ct, static)
+        if form is Form.INPUT_GRADIENT:
+            return bind(Form.FILTER_GRADIENT, ct, lhs, static)
+        return bind(Form.OUTPUT, lhs, ct, static)
+
+    ad.defbilinear(prim, lhs_transpose, rhs_transpose)
+
+    def batch(operands, dims, *, form, static):
+        for i in (0, 1):
+            merged = dims[1 - i] is None and _mergeable(form, i, conv.channels_last)
+            if merged:
+                axis, out_axis = merged
+                mapped, pair = operands[i], list(operands)
+                size = mapped.shape[dims[i]]
+                rest = mapped.shape[: dims[i]] + mapped.shape[dims[i] + 1 :]
+                pair[i] = _merge(mapped, dims[i], axis)
+                y = bind(form, *pair, static)
+                out_axis %= y.ndim
+                shape = (*y.shape[:out_axis], size, rest[axis], *y.shape[out_axis + 1 :])
+                return y.reshape(shape), out_axis
+        return _mapped(operands, dims, form, static), 0
+
+    def _mapped(operands, dims, form, static):
+        """Any mapped operands, e.g. those of several seeds at once: one after the other on a CPU,
+        elsewhere as vmap of the default."""
+
+        def one_by_one(*mapped):
+            def one(mapped):
+                rest = iter(mapped)
+                pair = [a if d is None else next(rest) for a, d in zip(operands, dims, strict=True)]
+                return bind(form, *pair, static)
+
+            fronts = [
+                jnp.moveaxis(a, d, 0) for a, d in zip(operands, dims, strict=True) if d is not None
+            ]
+            return lax.map(one, fronts)
+
+        def at_once(*pair):
+            return jax.vmap(lambda a, b: conv.default(form, a, b, static), dims)(*pair)
+
+        return lax.platform_dependent(*operands, cpu=one_by_one, default=at_once)
+
+    batching.primitive_batchers[prim] = batch
+
+    def lowering(function):
+        return mlir.lower_fun(
+            lambda lhs, rhs, *, form, static: function(form, lhs, rhs, static),
+            multiple_results=False,
+        )
+
+    mlir.register_lowering(prim, lowering(conv.default))
+    mlir.register_lowering(prim, lowering(conv.cpu), platform="cpu")
+    return bind
+
+
+def _mergeable(form: Form, operand: int, channels_last: bool) -> tuple[int, int] | None:
+    """The axis of the operand, and that of the result, with which a mapped axis can be merged."""
+    if operand == 0 and form is not Form.FILTER_GRADIENT:
+        return 0, 0  # more images
+    if not channels_last:
+        return None
+    if form is Form.FILTER_GRADIENT:
+        return (-1, -2) if operand == 0 else (-1, -1)
+    return (-1, -1) if form is Form.OUTPUT else (-2, -1)
+
+
+def _merge(a: jax.Array, dim: int, axis: int) -> jax.Array:
+    """Merge the axis ``dim`` with another one of the operand, as its slow part."""
+    axis %= a.ndim - 1
+    a = jnp.moveaxis(a, dim, axis)
+    return a.reshape(*a.shape[:axis], a.shape[axis] * a.shape[axis + 1], *a.shape[axis + 2 :])
+
+
+def transpose(function: Callable, shape: Shape, cotangent) -> jax.Array:
+    """The transpose of a linear function of an array of ``shape``. Unlike jax.linear_transpose it
+    keeps track under shard_map; what the function itself would compute is never run."""
+    like = jax.tree.leaves(cotangent)[0]
+    zero = jnp.zeros(shape, like.dtype) + like.ravel()[:0].sum()
+    return jax.vjp(function, zero)[1](cotangent)[0]
+
+
+def _equally_varying(lhs: jax.Array, rhs: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Under shard_map, operands that vary over the same mesh axes, as JAX's own operations do for
+    themselves. An empty sum is zero and carries the other operand's axes in every JAX version."""
+    if _variance(lhs) == _variance(rhs):
+        return lhs, rhs
+    return lhs + rhs.ravel()[:0].sum(), rhs + lhs.ravel()[:0].sum()
+
+
+def _variance(a: jax.Array):
+    kind = jax.typeof(a)
+    return getattr(kind, "vma", None), getattr(kind, "manual_axis_type", None)

@@ -1,0 +1,241 @@
+"""The ordinary convolution that every layer goes through, with its two gradients.
+
+GPU and TPU get XLA's own convolution. A CPU gets matrix products of patches
+(`gconv_jax.patches`), several times faster there than XLA's (benchmarks/planar_conv.py). Both
+gradients, and theirs, run the same code (`gconv_jax.bilinear`).
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gconv_jax import onednn, patches
+from gconv_jax.bilinear import Convolution, Form, Shape, make_primitive, transpose
+
+IMPLEMENTATIONS = ("auto", "xla", "patches", "onednn")
+_implementation = "auto"
+
+
+class Geometry(NamedTuple):
+    """Where the windows of a convolution lie; ``spatial`` and ``kernel`` are sizes of x and w."""
+
+    strides: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    spatial: tuple[int, ...]
+    kernel: tuple[int, ...]
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """Spatial sizes of y."""
+        return tuple(
+            max((n + low + high - (k - 1) * d - 1) // s + 1, 0)
+            for n, (low, high), k, d, s in zip(
+                self.spatial, self.padding, self.kernel, self.dilation, self.strides, strict=True
+            )
+        )
+
+
+def planar_conv(
+    x: jax.Array,
+    w: jax.Array,
+    *,
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    feature_group_count: int = 1,
+    precision: lax.PrecisionLike = None,
+) -> jax.Array:
+    """The ordinary convolution (correlation) that all layers go through.
+
+    ``y[n, p, o] = sum_t sum_i x[n, s p + d t - low, i] w[t, i, o]``, zero outside the image.
+
+    Args:
+        x: ``[N, *spatial, C_in]`` with one, two or three spatial axes.
+        w: ``[*kernel, C_in / feature_group_count, C_out]`` of the same dtype.
+        strides, dilation: one integer for each spatial axis.
+        padding: zeros (low, high) before and after each spatial axis.
+        feature_group_count: parts of the channels that are convolved apart; with more than one
+            this is XLA's own convolution.
+        precision: as in ``jax.lax``; on a CPU every product is exact to the dtype.
+
+    Returns:
+        ``[N, *spatial', C_out]``.
+
+    Raises:
+        ValueError: shapes or dtypes that do not fit.
+    """
+    rank = x.ndim - 2
+    if w.ndim != x.ndim or x.shape[-1] != feature_group_count * w.shape[-2] or x.dtype != w.dtype:
+        raise ValueError(
+            "`x` must be [N, *spatial, C_in] and `w` [*kernel, C_in / feature_group_count, C_out] "
+            f"of one dtype, got {x.dtype}{list(x.shape)} and {w.dtype}{list(w.shape)} with "
+            f"feature_group_count={feature_group_count}"
+        )
+    static = make_static(
+        x.shape[1 : 1 + rank],
+        w.shape[:rank],
+        strides=strides,
+        padding=padding,
+        dilation=dilation,
+        precision=precision,
+    )
+    if feature_group_count > 1 or not jnp.issubdtype(x.dtype, jnp.inexact):
+        return _xla_conv(x, w, static, feature_group_count)
+    return planar_form(Form.OUTPUT, x, w, static)
+
+
+@contextlib.contextmanager
+def planar_implementation(name: str) -> Iterator[None]:
+    """Force how planar convolutions are computed on a CPU, for tests and measurements.
+
+    The choice is made while tracing, so this clears JAX's caches on both ends; it holds for all
+    threads.
+
+    Args:
+        name: ``xla`` for XLA's convolution, ``patches`` for matrix products of patches,
+            ``onednn`` for oneDNN (`gconv_jax.onednn`), or ``auto``, the default: oneDNN where it is
+            installed, else patches.
+    """
+    global _implementation
+    if name not in IMPLEMENTATIONS:
+        raise ValueError(f"`name` must be one of {', '.join(IMPLEMENTATIONS)}, got {name!r}")
+    if name == "onednn" and not onednn.available():
+        raise ValueError(f"`name` {name!r} needs oneDNN: pip install 'gconv_jax[onednn]'")
+    before, _implementation = _implementation, name
+    jax.clear_caches()
+    try:
+        yield
+    finally:
+        _implementation = before
+        jax.clear_caches()
+
+
+def cpu_implementation() -> str:
+    """What ``auto`` stands for on a CPU."""
+    return "onednn" if onednn.available() else "patches"
+
+
+class PlanarConv(NamedTuple):
+    """The static part of a convolution."""
+
+    geometry: Geometry
+    precision: lax.PrecisionLike
+    implementation: str
+
+
+def make_static(
+    spatial: Sequence[int],
+    kernel: Sequence[int],
+    *,
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    precision: lax.PrecisionLike,
+) -> PlanarConv:
+    """The static part of a convolution, as it is computed now (`planar_implementation`)."""
+    geometry = Geometry(
+        strides=tuple(strides),
+        padding=tuple((int(low), int(high)) for low, high in padding),
+        dilation=tuple(dilation),
+        spatial=tuple(spatial),
+        kernel=tuple(kernel),
+    )
+    return PlanarConv(geometry, _canonical(precision), _implementation)
+
+
+def _canonical(precision: lax.PrecisionLike) -> lax.PrecisionLike:
+    """Hashable, and known to JAX, or it raises what JAX raises."""
+    if precision is None:
+        return None
+    precision = tuple(precision) if isinstance(precision, list) else precision
+    one = jax.ShapeDtypeStruct((1, 1), jnp.float32)
+    jax.eval_shape(lambda a: lax.dot(a, a, precision=precision), one)
+    return precision
+
+
+def _shape(form: Form, lhs: Shape, rhs: Shape, static: PlanarConv) -> Shape:
+    geometry = static.geometry
+    if form is Form.OUTPUT:
+        return lhs[0], *geometry.output, rhs[-1]
+    if form is Form.INPUT_GRADIENT:
+        return lhs[0], *geometry.spatial, rhs[-2]
+    return *geometry.kernel, lhs[-1], rhs[-1]
+
+
+def _xla_conv(x, w, static: PlanarConv, feature_group_count: int = 1) -> jax.Array:
+    geometry = static.geometry
+    spatial = "DHW"[-len(geometry.kernel) :]
+    return lax.conv_general_dilated(
+        x,
+        w,
+        window_strides=geometry.strides,
+        padding=geometry.padding,
+        rhs_dilation=geometry.dilation,
+        dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
+        feature_group_count=feature_group_count,
+        precision=static.precision,
+    )
+
+
+def _xla(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
+    """Any form by XLA's convolution and its derivatives."""
+
+    def conv(x, w):
+        return _xla_conv(x, w, static)
+
+    if form is Form.OUTPUT:
+        return conv(lhs, rhs)
+    shape = _shape(form, lhs.shape, rhs.shape, static)
+    if form is Form.INPUT_GRADIENT:
+        return transpose(lambda x: conv(x, rhs), shape, lhs)
+    return transpose(lambda w: conv(lhs, w), shape, rhs)
+
+
+def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
+    implementation = static.implementation
+    if implementation == "auto":
+        implementation = cpu_implementation()
+        # Images of one or three channels: there is little to multiply.
+        first_layer = patches.is_short(static.geometry, rhs.shape[-2])
+        if implementation == "patches" and form is Form.OUTPUT and first_layer:
+            implementation = "xla"
+    shape = _shape(form, lhs.shape, rhs.shape, static)
+    if implementation == "xla" or 0 in lhs.shape or 0 in rhs.shape or 0 in shape:
+        return _xla(form, lhs, rhs, static)
+    dtype = lhs.dtype
+    # Short types are summed in float32, as the matrix units of other devices do.
+    long = jnp.promote_types(dtype, jnp.float32)
+    lhs, rhs = lhs.astype(long), rhs.astype(long)
+    if implementation == "onednn" and long == jnp.float32 and not _crops(static.geometry):
+        return _onednn(form, lhs, rhs, static.geometry).astype(dtype)
+    compute = {
+        Form.OUTPUT: patches.conv,
+        Form.INPUT_GRADIENT: patches.input_gradient,
+        Form.FILTER_GRADIENT: patches.filter_gradient,
+    }[form]
+    return compute(lhs, rhs, static.geometry).astype(dtype)
+
+
+def _onednn(form: Form, lhs: jax.Array, rhs: jax.Array, geometry: Geometry) -> jax.Array:
+    strides, padding, dilation, spatial, kernel = geometry
+    options = {"strides": strides, "padding": padding, "dilation": dilation}
+    if form is Form.OUTPUT:
+        return onednn.conv(lhs, rhs, **options)
+    if form is Form.INPUT_GRADIENT:
+        return onednn.input_gradient(lhs, rhs, spatial=spatial, **options)
+    return onednn.filter_gradient(lhs, rhs, kernel=kernel, **options)
+
+
+def _crops(geometry: Geometry) -> bool:
+    """Negative padding, which only the second derivative of a strided convolution might have."""
+    return min(min(pair) for pair in geometry.padding) < 0
+
+
+planar_form = make_primitive(
+    Convolution("gconv_jax_planar_conv", _shape, default=_xla, cpu=_cpu, channels_last=True)
+)
