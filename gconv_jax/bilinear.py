@@ -26,6 +26,13 @@ class Form(enum.Enum):
     FILTER_GRADIENT = "w from (x, g)"
 
 
+# The operands and the result of each form; g has the role of y.
+_ROLES = {
+    Form.OUTPUT: ("x", "w", "y"),
+    Form.INPUT_GRADIENT: ("y", "w", "x"),
+    Form.FILTER_GRADIENT: ("x", "y", "w"),
+}
+
 Shape = tuple[int, ...]
 
 
@@ -66,21 +73,18 @@ def make_primitive(conv: Convolution) -> Bind:
     prim.def_abstract_eval(abstract)
     prim.def_impl(jax.jit(prim.bind, static_argnames=("form", "static")))
 
-    def lhs_transpose(ct, lhs, rhs, *, form, static):
-        if form is Form.OUTPUT:
-            return bind(Form.INPUT_GRADIENT, ct, rhs, static)
-        if form is Form.INPUT_GRADIENT:
-            return bind(Form.OUTPUT, ct, rhs, static)
-        return bind(Form.INPUT_GRADIENT, rhs, ct, static)
+    def transposed(operand: int):
+        """The gradient by one operand, from the cotangent of the result and the other operand."""
 
-    def rhs_transpose(ct, lhs, rhs, *, form, static):
-        if form is Form.OUTPUT:
-            return bind(Form.FILTER_GRADIENT, lhs, ct, static)
-        if form is Form.INPUT_GRADIENT:
-            return bind(Form.FILTER_GRADIENT, ct, lhs, static)
-        return bind(Form.OUTPUT, lhs, ct, static)
+        def rule(ct, lhs, rhs, *, form, static):
+            *operands, result = _ROLES[form]
+            known = {result: ct, operands[1 - operand]: (lhs, rhs)[1 - operand]}
+            form = next(f for f, roles in _ROLES.items() if roles[2] == operands[operand])
+            return bind(form, *(known[role] for role in _ROLES[form][:2]), static)
 
-    ad.defbilinear(prim, lhs_transpose, rhs_transpose)
+        return rule
+
+    ad.defbilinear(prim, transposed(0), transposed(1))
 
     def batch(operands, dims, *, form, static):
         for i in (0, 1):

@@ -12,7 +12,7 @@ from gconv_jax.filters import check_filter, filter_bank
 from gconv_jax.fourier import fourier_conv
 from gconv_jax.geometry import PaddingLike, make_windows, per_axis, warn_if_inexact
 from gconv_jax.groups import FiniteGroup, check_group
-from gconv_jax.merge import tile_channels
+from gconv_jax.merge import merge_channels, tile_channels
 from gconv_jax.planar import planar_conv
 
 
@@ -140,8 +140,9 @@ def _conv(
         c_in=x.shape[-1],
         c_out=c_out,
     )
-    if lifting:
-        y = planar_conv(x, filter_bank(w, group=group, lifting=True), **options)
+    if lifting or not jnp.issubdtype(dtype, jnp.inexact):  # sums of integers are exact
+        x = x if lifting else merge_channels(x)
+        y = planar_conv(x, filter_bank(w, group=group, lifting=lifting), **options)
     else:
         y = fourier_conv(x, w, group=group, platforms=platforms, **options)
     if bias is not None:

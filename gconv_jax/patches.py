@@ -6,7 +6,7 @@ products that are summed. A few images are taken at a time, so that patches stay
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +22,10 @@ SHORT_ROW = 32
 
 def conv(x: jax.Array, w: jax.Array, geometry) -> jax.Array:
     """``[N, *spatial, C_in]`` and ``[*kernel, C_in, C_out]`` to ``[N, *spatial', C_out]``."""
-    c_out = w.shape[-1]
 
     def products(x):
-        y = 0
-        for rows, w_part in zip(_patches(x, geometry), _parts(w, geometry), strict=True):
-            y = y + rows @ w_part
-        return y.reshape(*y.shape[:-1], c_out)
+        pairs = zip(_patches(x, geometry), _parts(w, geometry), strict=True)
+        return sum(rows @ part for rows, part in pairs)
 
     return over_images(products, (x,), _chunk(x, geometry))
 
@@ -57,7 +54,8 @@ def input_gradient(g: jax.Array, w: jax.Array, geometry) -> jax.Array:
     rank = len(geometry.kernel)
     crops = min(low for low, _ in geometry.padding) < 0
     if max(geometry.strides) > 1 and (max(geometry.dilation) > 1 or crops):
-        g = lax.pad(g, jnp.zeros((), g.dtype), _interior(g.ndim, geometry.strides))
+        interior = [(0, 0, 0), *((0, 0, s - 1) for s in geometry.strides), (0, 0, 0)]
+        g = lax.pad(g, jnp.zeros((), g.dtype), interior)
         geometry = geometry._replace(strides=(1,) * rank)
     strides = geometry.strides
     sizes = [-(-(n + low) // s) for n, (low, _), s in _zip(geometry, "spatial padding strides")]
@@ -100,10 +98,6 @@ def input_gradient(g: jax.Array, w: jax.Array, geometry) -> jax.Array:
 
 def _zip(geometry, names: str):
     return zip(*(getattr(geometry, name) for name in names.split()), strict=True)
-
-
-def _interior(ndim: int, strides: Sequence[int]) -> list[tuple[int, int, int]]:
-    return [(0, 0, 0), *((0, 0, s - 1) for s in strides), (0, 0, 0)]
 
 
 def _patches(x: jax.Array, geometry) -> Iterator[jax.Array]:

@@ -206,4 +206,14 @@ def test_symbolic_batch_and_empty_batch(algorithm):
     exported = jax.export.export(jax.jit(layer))(shape)
     assert_close(exported.call(x), layer(x), atol=1e-4)
     assert layer(x[:0]).shape == (0, 5, 5, 4, 2)
-    assert jax.grad(lambda w: group_conv(x[:0], w, group=P4, algorithm=algorithm).sum())(w).shape
+    loss = jax.grad(lambda w: group_conv(x[:0], w, group=P4, algorithm=algorithm).sum())
+    assert_close(loss(w), jnp.zeros_like(w), atol=0)
+
+
+@pytest.mark.parametrize("algorithm", ["dense", "fourier", "auto"])
+def test_integers_are_summed_exactly(algorithm):
+    """Beyond the 24 bits of float32; there is no transform of integers."""
+    x, w = jnp.full((1, 3, 3, 4, 1), 2**13 + 1), jnp.full((1, 1, 4, 1, 1), 2**13 + 1)
+    y = group_conv(x, w, group=P4, algorithm=algorithm)
+    assert y.dtype == x.dtype
+    assert (y == 4 * (2**13 + 1) ** 2).all()
