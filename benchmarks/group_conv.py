@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--channels", type=harness.comma(int), default="4,8,16,32,64,128")
     parser.add_argument("--kernels", type=harness.comma(int), default="3,1")
     parser.add_argument("--pixels", type=int, default=16)
+    parser.add_argument("--padding", choices=("same", "valid"), default="same")
     parser.add_argument("--batch", type=int, default=16)
     args = parser.parse_args()
     if args.quick:
@@ -114,7 +115,8 @@ def main() -> None:
         for name in args.groups:
             for kernel in args.kernels:
                 for channels in args.channels:
-                    shape = (args.batch, args.pixels, channels, channels, kernel, kernel // 2)
+                    padding = kernel // 2 if args.padding == "same" else 0
+                    shape = (args.batch, args.pixels, channels, channels, kernel, padding)
                     for backward in (False, True):
                         row, new_notes = compare(
                             ours, torch, name, shape, backward, peak, args.rounds
@@ -171,7 +173,8 @@ def compare(ours, torch, name: str, shape, backward: bool, peak: int, rounds: in
     forms = {which: seconds[which] for which in ALGORITHMS if which in seconds}
     if forms:
         best = min(forms, key=forms.get)
-        products = counts[best] * n * pixels**2 * (3 if backward else 1)
+        output = n * (pixels + 2 * padding - kernel + 1) ** 2
+        products = counts[best] * output * (3 if backward else 1)
         row |= {"best": best, "share_of_peak": 2 * products / forms[best] / peak_flops}
     if forms and "auto" in seconds:
         # The same program is the same time: what is left is noise.
