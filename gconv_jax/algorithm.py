@@ -18,7 +18,7 @@ ALGORITHMS = ("auto", "dense", "fourier")
 # What a number costs to transform, in multiplications of the dense form: (for each tap, once).
 # Fitted to benchmarks/group_conv.py on a CPU with AVX-512, for both ways to convolve there. Large
 # filters cost less: what is transformed once, the output, counts for less.
-COST_OF_TRANSFORM = {"patches": (46, 84), "onednn": (98, 112)}
+COST_OF_TRANSFORM = {"patches": (46, 84), "onednn": (90, 120)}
 # Elsewhere only pointwise convolutions are transformed, for which no patches are made, and only
 # those of so many channels on both sides that multiplications count. By the count, not measured.
 POINTWISE_CHANNELS = 512
@@ -43,8 +43,8 @@ def fourier_platforms(
 
         (|G|^2 - sum_rho d^3 / e) C_in C_out > tau |G| (C_in + C_out),    tau = a + b / taps
 
-    with a and b of `COST_OF_TRANSFORM`; so with 3x3 filters for P4M from 18 channels on (34 where
-    oneDNN convolves), and for P4 from 45 (89). With strides it is ``dense``, since the transform's
+    with a and b of `COST_OF_TRANSFORM`; so with 3x3 filters for P4M from 18 channels on (32 where
+    oneDNN convolves), and for P4 from 45 (83). With strides it is ``dense``, since the transform's
     input gradient gains nothing there. On other platforms it is ``fourier`` only for pointwise
     convolutions with `POINTWISE_CHANNELS`: without a fused kernel, memory traffic would eat up what
     is saved.
