@@ -5,10 +5,11 @@ import io
 import itertools
 import pathlib
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+
+from gconv_jax.datasets._archive import only_member, reporting_damage
 
 # Rows parsed at a time: 785 numbers each, so some 6 MB of text.
 _BLOCK = 1000
@@ -29,21 +30,10 @@ def open_amat(paths: tuple[pathlib.Path, ...], name: str) -> Iterator[Iterable[s
                 yield lines
             return
     (archive,) = paths
-    try:
-        with zipfile.ZipFile(archive) as members:
-            # By the last part, as some have packed it again with a folder.
-            inside = [m for m in members.namelist() if m.rpartition("/")[2] == name]
-            if len(inside) != 1:
-                raise ValueError(
-                    f"{archive}: exactly one {name} expected in the archive, which holds "
-                    f"{members.namelist()}. Fetch the archive again."
-                )
-            with members.open(inside[0]) as stream:
-                yield io.TextIOWrapper(stream, encoding="ascii", errors="replace")
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(
-            f"{archive}: damaged or truncated zip ({error}). Fetch the archive again."
-        ) from error
+    with reporting_damage(archive, "zip"), zipfile.ZipFile(archive) as members:
+        inside = only_member(archive, members.namelist(), name)
+        with members.open(inside) as stream:
+            yield io.TextIOWrapper(stream, encoding="ascii", errors="replace")
 
 
 def read_amat(lines: Iterable[str], *, name: str, columns: int) -> Iterator[np.ndarray]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,34 @@ class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
         with _progress_bar_only_on_terminal():
             super().download_and_prepare(**kwargs)
 
+    def _image_info(
+        self,
+        description: str,
+        *,
+        shape: tuple[int, int, int],
+        classes: int | Sequence[str],
+        more: dict[str, tfds.features.FeatureConnector] | None = None,
+        dtype: np.dtype = np.uint8,
+        homepage: str,
+        citation: str,
+    ) -> tfds.core.DatasetInfo:
+        """What describes labelled images: `image` of one shape, `label`, and more by name."""
+        features = {
+            # Bytes: otherwise every value is written as a 64-bit integer.
+            "image": tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes"),
+            "label": class_label(classes),
+            **(more or {}),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=description,
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "label"),
+            disable_shuffling=True,  # the order of the files or of the draw, the same for everyone
+            homepage=homepage,
+            citation=citation,
+        )
+
     def _generate_examples(
         self, blocks: Iterable[dict[str, np.ndarray]]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -50,6 +78,13 @@ class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
     def _log_download_done(self) -> None:
         if _is_terminal(sys.stdout):
             super()._log_download_done()
+
+
+def class_label(classes: int | Sequence[str]) -> tfds.features.ClassLabel:
+    """The feature of a label: its number of classes, or their names in order."""
+    if isinstance(classes, int):
+        return tfds.features.ClassLabel(num_classes=classes)
+    return tfds.features.ClassLabel(names=list(classes))
 
 
 def _is_terminal(stream: Any) -> bool:

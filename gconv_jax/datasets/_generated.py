@@ -1,4 +1,4 @@
-"""The generated rotated MNIST: which digits are drawn, and by how much each is turned."""
+"""The generated rotated digits: which are drawn, and by how much each is turned."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,12 @@ from gconv_jax.datasets._rotate import rotate_images
 # Part of the definition of the data set: another seed is another data set.
 SEED = 2007
 _BLOCK = 1000
+
+
+def draw_angles(random: np.random.RandomState, count: int) -> np.ndarray:
+    """Float32 `[count]`, uniform in [0, 2 pi)."""
+    # Rounded to float32 here, so that what is stored is what the image was rotated by.
+    return (random.random_sample(count) * (2 * np.pi)).astype(np.float32)
 
 
 def draw_rotations(pool: int, count: int, *, seed: int = SEED) -> tuple[np.ndarray, np.ndarray]:
@@ -38,9 +44,17 @@ def draw_rotations(pool: int, count: int, *, seed: int = SEED) -> tuple[np.ndarr
         raise ValueError(f"`count` must be at most `pool`={pool}, got {count}.")
     random = np.random.RandomState(seed)
     index = random.permutation(pool)[:count].astype(np.int64)
-    # Rounded to float32 here, so that what is stored is what the image was rotated by.
-    angle = (random.random_sample(count) * (2 * np.pi)).astype(np.float32)
-    return index, angle
+    return index, draw_angles(random, count)
+
+
+def rotate_blocks(
+    images: np.ndarray, angle: np.ndarray, **columns: np.ndarray
+) -> Iterator[dict[str, np.ndarray]]:
+    """Blocks of `image` (each turned by its `angle`), `angle` and `columns`, made as asked for."""
+    for at in range(0, len(images), _BLOCK):
+        part = slice(at, at + _BLOCK)
+        turned = {"image": rotate_images(images[part], angle[part]), "angle": angle[part]}
+        yield turned | {name: column[part] for name, column in columns.items()}
 
 
 def generate(
@@ -55,20 +69,10 @@ def generate(
         is in two.
     """
     index, angle = draw_rotations(len(images), sum(sizes.values()))
-
-    def blocks(start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
-        for at in range(start, stop, _BLOCK):
-            part = slice(at, min(at + _BLOCK, stop))
-            drawn = index[part]
-            yield {
-                "image": rotate_images(images[drawn], angle[part]),
-                "label": labels[drawn],
-                "angle": angle[part],
-                "index": drawn,
-            }
-
     splits, start = {}, 0
     for split, size in sizes.items():
-        splits[split] = blocks(start, start + size)
+        part = slice(start, start + size)
+        drawn = index[part]
+        splits[split] = rotate_blocks(images[drawn], angle[part], label=labels[drawn], index=drawn)
         start += size
     return splits

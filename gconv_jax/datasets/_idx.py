@@ -3,6 +3,7 @@
 import gzip
 import math
 import os
+import pathlib
 import zlib
 
 import numpy as np
@@ -41,13 +42,17 @@ def read_idx(path: str | os.PathLike[str], *, ndim: int) -> np.ndarray:
 
     Reference: http://yann.lecun.com/exdb/mnist/, "The IDX file format".
     """
-    path = os.fspath(path)
-    content = _read_bytes(path)
+    return decode_idx(pathlib.Path(path).read_bytes(), ndim=ndim, where=os.fspath(path))
+
+
+def decode_idx(content: bytes, *, ndim: int, where: str) -> np.ndarray:
+    """`read_idx` of a file in memory; `where` is what the messages call it."""
+    content = _unzipped(content, where)
     found = int.from_bytes(content[:4], "big")
     expected = _UNSIGNED_BYTE << 8 | ndim
     if len(content) < 4 or found != expected:
         raise ValueError(
-            f"{path}: magic number 0x{found:08x} found, 0x{expected:08x} expected (an IDX file of "
+            f"{where}: magic number 0x{found:08x} found, 0x{expected:08x} expected (an IDX file of "
             f"unsigned bytes with `ndim`={ndim}). Is it the right file? If so, fetch it again."
         )
     header = 4 + 4 * ndim
@@ -55,23 +60,19 @@ def read_idx(path: str | os.PathLike[str], *, ndim: int) -> np.ndarray:
     size = math.prod(shape)
     if len(content) != header + size:
         raise ValueError(
-            f"{path}: {len(content)} bytes found, {header + size} expected (a header of {header} "
+            f"{where}: {len(content)} bytes found, {header + size} expected (a header of {header} "
             f"and {size} values of shape {shape}). Fetch the file again."
         )
     # A copy, so that the result can be written to and does not hold on to the header.
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
 
 
-def _read_bytes(path: str) -> bytes:
-    with open(path, "rb") as file:
-        zipped = file.read(2) == _GZIP_MAGIC
-        file.seek(0)
-        if not zipped:
-            return file.read()
-        try:
-            with gzip.GzipFile(fileobj=file) as unzipped:
-                return unzipped.read()
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(
-                f"{path}: damaged or truncated gzip file ({error}). Fetch the file again."
-            ) from error
+def _unzipped(content: bytes, where: str) -> bytes:
+    if not content.startswith(_GZIP_MAGIC):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(
+            f"{where}: damaged or truncated gzip file ({error}). Fetch the file again."
+        ) from error

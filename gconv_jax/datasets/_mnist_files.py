@@ -1,11 +1,12 @@
 """MNIST's four published files, and how they become arrays."""
 
 import dataclasses
-import pathlib
 
 import numpy as np
 
-from gconv_jax.datasets._idx import read_idx
+from gconv_jax.datasets._archive import Member, read_members
+from gconv_jax.datasets._check import check_labels, check_shape
+from gconv_jax.datasets._idx import decode_idx
 from gconv_jax.datasets._raw import Found, RawFile
 
 SIDE = 28
@@ -73,17 +74,23 @@ def read_mnist(source: MnistFiles, found: Found) -> dict[str, dict[str, np.ndarr
     """By split, `image` uint8 `[N, 28, 28, 1]` and `label` uint8 `[N]`, in the files' order."""
     splits = {}
     for split, size in source.sizes.items():
-        (image_path,), (label_path,) = found[f"{split}_images"], found[f"{split}_labels"]
-        images = _read(image_path, (size, SIDE, SIDE))
-        labels = _read(label_path, (size,))
-        if labels.max(initial=0) >= CLASSES:
-            raise ValueError(f"{label_path}: labels must be below {CLASSES}, got {labels.max()}.")
-        splits[split] = {"image": images[..., None], "label": labels}
+        paths = found[f"{split}_images"] + found[f"{split}_labels"]
+        members = read_members(paths, [path.name for path in paths])
+        splits[split] = decode_split(*members, size=size, classes=CLASSES)
     return splits
 
 
-def _read(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
-    array = read_idx(path, ndim=len(shape))
-    if array.shape != shape:
-        raise ValueError(f"{path}: array of shape {array.shape} found, {shape} expected.")
-    return array
+def decode_split(
+    images: Member, labels: Member, *, size: int, classes: int
+) -> dict[str, np.ndarray]:
+    """`image` uint8 `[size, 28, 28, 1]` and `label` uint8 `[size]`, from two IDX files.
+
+    Raises:
+      ValueError: a file is damaged or holds another number of examples, or a label is no class.
+    """
+    image = decode_idx(images.content, ndim=3, where=images.where)
+    label = decode_idx(labels.content, ndim=1, where=labels.where)
+    return {
+        "image": check_shape(image, (size, SIDE, SIDE), images.where)[..., None],
+        "label": check_labels(check_shape(label, (size,), labels.where), classes, labels.where),
+    }

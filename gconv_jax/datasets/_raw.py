@@ -11,6 +11,7 @@ from tensorflow_datasets.core.download.util import DownloadError
 
 # Seconds. A machine without a network fails at once on the name; this is for firewalls that drop.
 _PROBE_TIMEOUT = 10
+_SHA256_DIGITS = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,17 +19,20 @@ class RawFile:
     """One published file.
 
     Attributes:
-      url: where it comes from; the last part is its name.
+      url: where it comes from; the last part is its name. The name alone where it has no address.
       size: for people, with the unit.
       checksums: by the name of the algorithm; the first one is checked, all are told.
-      unpacked: the files it holds, with their md5 or None where none is known. They are as good as
-        the published file, for those who have unpacked it already.
+      unpacked: the files it holds, with their md5 or sha256 (told by the length), or None where
+        none is known. They are as good as the published file, for those who have unpacked it
+        already; one in .gz may have been unpacked in turn.
+      folder: the folder in which it holds them: they may lie there as well.
     """
 
     url: str
     size: str
     checksums: dict[str, str]
     unpacked: dict[str, str | None]
+    folder: str = ""
 
     @property
     def name(self) -> str:
@@ -40,8 +44,16 @@ class RawFile:
             return None
         if (folder / self.name).is_file():
             return (folder / self.name,)
-        unpacked = tuple(folder / name for name in self.unpacked)
-        return unpacked if all(path.is_file() for path in unpacked) else None
+        for place in (folder, folder / self.folder):
+            unpacked = tuple(_find_unpacked(place, name) for name in self.unpacked)
+            if unpacked and all(unpacked):
+                return unpacked
+        return None
+
+
+def _find_unpacked(place: pathlib.Path, name: str) -> pathlib.Path | None:
+    either = (place / name, place / name.removesuffix(".gz"))
+    return next((path for path in either if path.is_file()), None)
 
 
 Found = dict[str, tuple[pathlib.Path, ...]]
@@ -90,10 +102,10 @@ def missing_message(files: dict[str, RawFile], folder: pathlib.Path | None, reas
         checksums = ", ".join(f"{kind} {digest}" for kind, digest in file.checksums.items())
         lines.append(f"  {file.url}\n    {file.size}, {checksums}")
     unpacked = ", ".join(name for file in files.values() for name in file.unpacked)
+    held = f", or what is packed in them ({unpacked})," if unpacked else ""
     lines.append(
-        f"Put them, or what is packed in them ({unpacked}), into one directory and name it: "
-        "load_arrays(..., raw_dir=<directory>), or with TFDS's own calls "
-        "DownloadConfig(manual_dir=<directory>)."
+        f"Put them{held} into one directory and name it: load_arrays(..., raw_dir=<directory>), or "
+        "with TFDS's own calls DownloadConfig(manual_dir=<directory>)."
     )
     return "\n".join(lines)
 
@@ -103,6 +115,8 @@ def _download(
     folder: pathlib.Path | None,
     dl_manager: tfds.download.DownloadManager,
 ) -> dict[str, pathlib.Path]:
+    if any("://" not in file.url for file in files.values()):
+        raise FileNotFoundError(missing_message(files, folder, "have no public address"))
     try:
         # TFDS tries again for minutes where there is no network: ask once, and give up at once.
         _probe(next(iter(files.values())).url)
@@ -125,9 +139,10 @@ def _probe(url: str) -> None:
 def _check(path: pathlib.Path, file: RawFile, *, downloaded: bool) -> None:
     kind, expected = next(iter(file.checksums.items()))
     if not downloaded and path.name != file.name:
-        kind, expected = "md5", file.unpacked[path.name]
-    if expected is None:
-        return
+        expected = file.unpacked.get(path.name)  # not known either if it was unpacked once more
+        if expected is None:
+            return
+        kind = "sha256" if len(expected) == _SHA256_DIGITS else "md5"
     with path.open("rb") as stream:
         # For recognition, not for security: systems that forbid md5 for the latter allow it here.
         digest = hashlib.file_digest(stream, lambda: hashlib.new(kind, usedforsecurity=False))

@@ -10,14 +10,24 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from gconv_jax.datasets._builder import ArrayRecordBuilder
 from gconv_jax.datasets._raw import find_all, missing_message
+from gconv_jax.datasets.cifar import Cifar10, Cifar100
+from gconv_jax.datasets.cifar10_packed import Cifar10Packed
+from gconv_jax.datasets.emnist import BALANCED, Emnist
 from gconv_jax.datasets.mnist import Mnist
+from gconv_jax.datasets.mnist_rotated_test import MnistRotatedTest
 from gconv_jax.datasets.rotated_mnist import GENERATED, LAROCHELLE, RotatedMnist
 
-# No default config: which rotated MNIST a number was got on must be said.
+# `mnist` and `cifar10` mean the published sets. `rotated_mnist` alone means none: which one a
+# number was got on must be said.
 _BUILDERS = {
     "mnist": (Mnist, None),
+    "mnist/rotated_test": (MnistRotatedTest, None),
     f"rotated_mnist/{GENERATED}": (RotatedMnist, GENERATED),
     f"rotated_mnist/{LAROCHELLE}": (RotatedMnist, LAROCHELLE),
+    f"emnist/{BALANCED}": (Emnist, BALANCED),
+    "cifar10": (Cifar10, None),
+    "cifar10/packed": (Cifar10Packed, None),
+    "cifar100": (Cifar100, None),
 }
 _CHUNK = 4096
 
@@ -36,7 +46,14 @@ def load_arrays(
     data set behind, and the next call starts it again.
 
     Args:
-      name: `"mnist"`, `"rotated_mnist/generated"` or `"rotated_mnist/larochelle2007"`.
+      name: one of
+
+        - `"mnist"`: see `Mnist`;
+        - `"mnist/rotated_test"`: upright to train on, rotated to test on; see `MnistRotatedTest`;
+        - `"rotated_mnist/generated"`, `"rotated_mnist/larochelle2007"`: see `RotatedMnist`;
+        - `"emnist/balanced"`: see `Emnist`;
+        - `"cifar10"`, `"cifar100"`: see `Cifar10`, `Cifar100`;
+        - `"cifar10/packed"`: in another order, from another archive; see `Cifar10Packed`.
       data_dir: where TFDS keeps prepared data sets. None is TFDS's own default: the environment
         variable `TFDS_DATA_DIR` or else `~/tensorflow_datasets`.
       raw_dir: a directory that holds the published files, packed or unpacked; read only, and only
@@ -45,14 +62,16 @@ def load_arrays(
 
     Returns:
       By split (`"train"`, `"test"`) and feature, C-contiguous arrays in the order of the data set,
-      the same for everyone: `image` `[N, 28, 28, 1]` (uint8, or float32 for larochelle2007) and
-      `label` int32 `[N]`; for the generated set also `angle` float32 `[N]` in radians and `index`
-      int32 `[N]`. See `Mnist` and `RotatedMnist`.
+      the same for everyone: `image` `[N, H, W, C]` (uint8, or float32 for larochelle2007) and
+      `label` int32 `[N]`. Some have more: `angle` float32 `[N]` in radians where images were
+      rotated here, `index` int32 `[N]` where digits were drawn, `coarse_label` int32 `[N]` for
+      `"cifar100"`.
 
     Raises:
       ValueError: there is no such data set, or a raw file is damaged or not the published one.
       FileNotFoundError: raw files are neither in `raw_dir` nor to be downloaded. The message says
         what to fetch and where to put it.
+      ImportError: Pillow, which only `"cifar10/packed"` needs, is not installed.
       RuntimeError: the place of the data set holds something that is no complete data set.
 
     Example::
@@ -74,7 +93,8 @@ def load_arrays(
 
 def _make_builder(name: str, data_dir: str | os.PathLike[str] | None) -> ArrayRecordBuilder:
     if name not in _BUILDERS:
-        nearest = difflib.get_close_matches(str(name), _BUILDERS, n=1, cutoff=0.0)[0]
+        configs = [full for full in _BUILDERS if full.startswith(f"{name}/")]
+        nearest = difflib.get_close_matches(str(name), configs or _BUILDERS, n=1, cutoff=0.0)[0]
         known = ", ".join(map(repr, _BUILDERS))
         raise ValueError(f"`name`={name!r} is unknown. Did you mean {nearest!r}? Known: {known}.")
     builder_class, config = _BUILDERS[name]

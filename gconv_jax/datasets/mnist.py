@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from gconv_jax.datasets._builder import ArrayRecordBuilder
@@ -50,20 +49,16 @@ class Mnist(ArrayRecordBuilder, skip_registration=True):
         return self._mnist.files
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="MNIST: 28x28 grey images of handwritten digits.",
-            features=tfds.features.FeaturesDict(
-                {
-                    # Bytes: otherwise every value is written as a 64-bit integer.
-                    "image": tfds.features.Tensor(
-                        shape=(SIDE, SIDE, 1), dtype=np.uint8, encoding="bytes"
-                    ),
-                    "label": tfds.features.ClassLabel(num_classes=CLASSES),
-                }
-            ),
-            supervised_keys=("image", "label"),
-            disable_shuffling=True,  # the order of the files, the same for everyone
+        return self._mnist_info("MNIST: 28x28 grey images of handwritten digits.")
+
+    def _mnist_info(
+        self, description: str, more: dict[str, tfds.features.FeatureConnector] | None = None
+    ) -> tfds.core.DatasetInfo:
+        return self._image_info(
+            description,
+            shape=(SIDE, SIDE, 1),
+            classes=CLASSES,
+            more=more,
             homepage="http://yann.lecun.com/exdb/mnist/",
             citation=(
                 "@article{lecun1998gradient, title={Gradient-based learning applied to document "

@@ -85,23 +85,16 @@ class RotatedMnist(ArrayRecordBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         generated = self.builder_config.name == GENERATED
-        features = {
-            "image": tfds.features.Tensor(
-                shape=(SIDE, SIDE, 1),
-                dtype=np.uint8 if generated else np.float32,
-                encoding="bytes",
-            ),
-            "label": tfds.features.ClassLabel(num_classes=CLASSES),
+        more = {
+            "angle": tfds.features.Scalar(np.float32),
+            "index": tfds.features.Scalar(np.int64),
         }
-        if generated:
-            features["angle"] = tfds.features.Scalar(np.float32)
-            features["index"] = tfds.features.Scalar(np.int64)
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="MNIST digits, each turned by an angle uniform in [0, 2 pi).",
-            features=tfds.features.FeaturesDict(features),
-            supervised_keys=("image", "label"),
-            disable_shuffling=True,  # the order of the files or of the draw, the same for everyone
+        return self._image_info(
+            "MNIST digits, each turned by an angle uniform in [0, 2 pi).",
+            shape=(SIDE, SIDE, 1),
+            classes=CLASSES,
+            more=more if generated else {},
+            dtype=np.uint8 if generated else np.float32,
             homepage="http://www.iro.umontreal.ca/~lisa/icml2007",
             citation=(
                 "@inproceedings{larochelle2007empirical, title={An empirical evaluation of deep "

@@ -83,9 +83,10 @@ def write_larochelle(
     members = LAROCHELLE_FILES.members
     texts = {members[split]: amat_text(*arrays) for split, arrays in tiny_amat().items()}
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(stream, "w") as archive:
         for name, text in texts.items():
-            archive.writestr(name, text)
+            # `ZipInfo` has no time of day: the same bytes whenever they are written.
+            archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
     content = stream.getvalue()
     if packed:
         (folder / "mnist_rotation_new.zip").write_bytes(content)

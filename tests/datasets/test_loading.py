@@ -9,10 +9,28 @@ import pytest
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
 
-from gconv_jax.datasets import Mnist, RotatedMnist, load_arrays
+from gconv_jax.datasets import (
+    Cifar10,
+    Cifar10Packed,
+    Cifar100,
+    Emnist,
+    Mnist,
+    MnistRotatedTest,
+    RotatedMnist,
+    load_arrays,
+)
 from tests.datasets import raw_files
 
-NAMES = ["mnist", "rotated_mnist/generated", "rotated_mnist/larochelle2007"]
+NAMES = [
+    "mnist",
+    "rotated_mnist/generated",
+    "rotated_mnist/larochelle2007",
+    "mnist/rotated_test",
+    "emnist/balanced",
+    "cifar10",
+    "cifar10/packed",
+    "cifar100",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,6 +69,11 @@ def test_the_manual_directory_of_tfds_is_looked_at(tiny, tmp_path):
         ("mnits", "mnist"),
         ("rotated_mnist", "rotated_mnist/generated"),
         ("rotated_mnist/larochelle", "rotated_mnist/larochelle2007"),
+        ("mnist_rotated_test", "mnist/rotated_test"),
+        ("emnist", "emnist/balanced"),
+        ("CIFAR10", "cifar10"),
+        ("cifar10_packed", "cifar10/packed"),
+        ("cifar-100", "cifar100"),
     ],
 )
 def test_an_unknown_name(name, nearest):
@@ -62,6 +85,15 @@ def test_an_unknown_name(name, nearest):
 def test_a_name_that_is_no_string():
     with pytest.raises(ValueError, match=r"`name`=None is unknown\. .* Known: 'mnist', "):
         load_arrays(None)
+
+
+def test_every_set_has_a_place_of_its_own(tiny, tmp_path):
+    for name in NAMES:
+        load_arrays(name, data_dir=tmp_path, raw_dir=tiny, download=False)
+    places = [path.parent for path in tmp_path.rglob("dataset_info.json")]
+    prepared = {tfds.builder_from_directory(place).info.full_name for place in places}
+    assert prepared == {str(place.relative_to(tmp_path)) for place in places}
+    assert len(prepared) == len(NAMES)
 
 
 def test_raw_dir_that_does_not_exist(tmp_path):
@@ -185,7 +217,9 @@ assert "tensorflow" not in sys.modules, "by gconv_jax.datasets"
 
 
 def test_builders_write_array_record_unless_told_otherwise(tmp_path):
-    for builder in (Mnist(data_dir=tmp_path), RotatedMnist(data_dir=tmp_path)):
-        assert builder.info.file_format.value == "array_record"
+    for builder_class in (
+        Mnist, MnistRotatedTest, RotatedMnist, Emnist, Cifar10, Cifar10Packed, Cifar100
+    ):  # fmt: skip
+        assert builder_class(data_dir=tmp_path).info.file_format.value == "array_record"
     other = Mnist(data_dir=tmp_path, file_format="tfrecord")
     assert other.info.file_format.value == "tfrecord"
