@@ -173,3 +173,31 @@ def random_float64(build: Callable[[], nnx.Module], rng) -> nnx.Module:
         return jnp.asarray(np.exp(value) if "'scale'" in name or "'var'" in name else value)
 
     return nnx.merge(graphdef, jax.tree_util.tree_map_with_path(draw, state))
+
+
+def quick_jit(fn: Callable) -> Callable:
+    """``jax.jit`` without most of XLA's optimisations, for deep networks of a few channels, which
+    take longer to compile than to run."""
+    return jax.jit(fn, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def parameters(model: nnx.Module) -> int:
+    return sum(int(np.prod(p.shape)) for p in jax.tree.leaves(nnx.state(model, nnx.Param)))
+
+
+def evaluated(network, rng, **options):
+    """The network as a compiled function, with random parameters and batch statistics."""
+    model = random_float64(lambda: network(rngs=nnx.Rngs(0), **options), rng)
+    model.eval()
+    graphdef, state = nnx.split(model)
+    return quick_jit(lambda x: nnx.merge(graphdef, state)(x))
+
+
+def invariance_error(fn, case, x) -> float:
+    """``max|fn(L_g x) - fn(x)|`` over all g, where two different images differ by 1."""
+    turned = np.concatenate([act(case, x, g, lifted=False) for g in range(case.order)])
+    logits = np.asarray(fn(turned)).reshape(case.order, len(x), -1)
+    assert np.isfinite(logits).all()
+    unit = np.abs(logits[0, 0] - logits[0, 1]).max()
+    assert unit > 1e-3, "the logits hardly depend on the image"
+    return float(np.abs(logits - logits[0]).max() / unit)

@@ -10,32 +10,21 @@ from flax import nnx
 
 from gconv_jax import P4, P4M, InexactEquivarianceWarning, cyclic, trivial
 from gconv_jax.models import P4CNN, Z2CNN, P4CNNRotationPooling
-from tests.helpers import BY_NAME, CASES, act, assert_close, image, law_error, random_float64
+from tests.helpers import (
+    BY_NAME,
+    CASES,
+    act,
+    assert_close,
+    evaluated,
+    image,
+    invariance_error,
+    law_error,
+    parameters,
+    random_float64,
+)
 
 PLANE = [case for case in CASES if case.dimension == 2]
 INVARIANT = [P4CNN, P4CNNRotationPooling]
-
-
-def parameters(model: nnx.Module) -> int:
-    return sum(int(np.prod(p.shape)) for p in jax.tree.leaves(nnx.state(model, nnx.Param)))
-
-
-def evaluated(network, rng, **options):
-    """The network as a compiled function, with random parameters and batch statistics."""
-    model = random_float64(lambda: network(rngs=nnx.Rngs(0), **options), rng)
-    model.eval()
-    graphdef, state = nnx.split(model)
-    return jax.jit(lambda x: nnx.merge(graphdef, state)(x))
-
-
-def invariance_error(fn, case, x) -> float:
-    """``max|fn(L_g x) - fn(x)|`` over all g, where two different images differ by 1."""
-    turned = np.concatenate([act(case, x, g, lifted=False) for g in range(case.order)])
-    logits = np.asarray(fn(turned)).reshape(case.order, len(x), -1)
-    assert np.isfinite(logits).all()
-    unit = np.abs(logits[0, 0] - logits[0, 1]).max()
-    assert unit > 1e-3, "the logits hardly depend on the image"
-    return float(np.abs(logits - logits[0]).max() / unit)
 
 
 @pytest.mark.parametrize(

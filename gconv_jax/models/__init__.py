@@ -1,5 +1,19 @@
 """Reference networks in Flax NNX, one file for each family."""
 
+from gconv_jax.models.all_cnn import AllCNNC as AllCNNC
+from gconv_jax.models.group_equivariant_cnn import GroupEquivariantCNN as GroupEquivariantCNN
+from gconv_jax.models.lenet import LeNet as LeNet
+from gconv_jax.models.mixed_groups import (
+    LETTER_WIDTHS as LETTER_WIDTHS,
+    EarlyP4CNN as EarlyP4CNN,
+    MixedGroupCNN as MixedGroupCNN,
+    PlainCNN as PlainCNN,
+)
+from gconv_jax.models.resnet import (
+    ResNet as ResNet,
+    ResNet26 as ResNet26,
+    ResNet44 as ResNet44,
+)
 from gconv_jax.models.rotated_mnist import (
     P4CNN as P4CNN,
     Z2CNN as Z2CNN,

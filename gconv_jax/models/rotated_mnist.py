@@ -14,23 +14,13 @@ from jax.typing import DTypeLike
 
 from gconv_jax.groups import P4, Z2, FiniteGroup
 from gconv_jax.initializers import quick
-from gconv_jax.nnx import BatchNorm, GroupConv, LiftConv
+from gconv_jax.models._layers import ConvNormReLU, check_images, scaled_width
+from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.pooling import group_pool, max_pool
 
 DEPTH = 6
 SMALLEST = 28
 _init = quick(variance_scaling(1.0, "fan_in", "normal"))
-
-
-class _Layer(nnx.Module):
-    """Convolution, batch normalisation, ReLU."""
-
-    def __init__(self, conv: nnx.Module, *, dtype: DTypeLike | None, rngs: nnx.Rngs):
-        self.conv = conv
-        self.norm = BatchNorm(conv.out_features, momentum=0.9, epsilon=2e-5, dtype=dtype, rngs=rngs)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return nnx.relu(self.norm(self.conv(x)))
 
 
 class Z2CNN(nnx.Module):
@@ -63,16 +53,18 @@ class Z2CNN(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
-        self.layer0 = _Layer(_conv(in_features, width, 3, dtype, rngs), dtype=dtype, rngs=rngs)
+        self.layer0 = ConvNormReLU(
+            _conv(in_features, width, 3, dtype, rngs), dtype=dtype, rngs=rngs
+        )
         for i in range(1, DEPTH):
-            layer = _Layer(_conv(width, width, 3, dtype, rngs), dtype=dtype, rngs=rngs)
+            layer = ConvNormReLU(_conv(width, width, 3, dtype, rngs), dtype=dtype, rngs=rngs)
             setattr(self, f"layer{i}", layer)
         self.top = _conv(width, classes, 4, dtype, rngs)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
-        _check_images(x)
+        check_images(x, SMALLEST)
         for i in range(DEPTH):
             x = getattr(self, f"layer{i}")(x)
             x = max_pool(x, group=Z2, window_shape=2, lifted=False) if i == 1 else self.dropout(x)
@@ -109,19 +101,19 @@ class P4CNN(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
-        width = max(1, round(20 / group.order**0.5)) if width is None else width
+        width = scaled_width(20, group) if width is None else width
         options = {"group": group, **_conv_options(dtype, rngs)}
         self.group = group
         conv = LiftConv(in_features, width, 3, **options)
-        self.layer0 = _Layer(conv, dtype=dtype, rngs=rngs)
+        self.layer0 = ConvNormReLU(conv, dtype=dtype, rngs=rngs)
         for i in range(1, DEPTH):
             conv = GroupConv(width, width, 3, **options)
-            setattr(self, f"layer{i}", _Layer(conv, dtype=dtype, rngs=rngs))
+            setattr(self, f"layer{i}", ConvNormReLU(conv, dtype=dtype, rngs=rngs))
         self.top = GroupConv(width, classes, 4, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
-        _check_images(x)
+        check_images(x, SMALLEST)
         for i in range(DEPTH):
             x = getattr(self, f"layer{i}")(x)
             if i == 1:
@@ -158,12 +150,12 @@ class P4CNNRotationPooling(nnx.Module):
         self.group = group
         for i in range(DEPTH):
             conv = LiftConv(width if i else in_features, width, 3, **options)
-            setattr(self, f"layer{i}", _Layer(conv, dtype=dtype, rngs=rngs))
+            setattr(self, f"layer{i}", ConvNormReLU(conv, dtype=dtype, rngs=rngs))
         self.top = LiftConv(width, classes, 4, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
-        _check_images(x)
+        check_images(x, SMALLEST)
         for i in range(DEPTH):
             x = group_pool(getattr(self, f"layer{i}")(x))
             if i == 1:
@@ -177,11 +169,3 @@ def _conv_options(dtype: DTypeLike | None, rngs: nnx.Rngs) -> dict:
 
 def _conv(c_in: int, c_out: int, k: int, dtype: DTypeLike | None, rngs: nnx.Rngs) -> nnx.Conv:
     return nnx.Conv(c_in, c_out, (k, k), **_conv_options(dtype, rngs))
-
-
-def _check_images(x: jax.Array) -> None:
-    if x.ndim != 4 or min(x.shape[1:3]) < SMALLEST:
-        raise ValueError(
-            f"`x` must be images [N, H, W, C] of at least {SMALLEST} x {SMALLEST} pixels, got "
-            f"shape {x.shape}"
-        )

@@ -1,0 +1,209 @@
+"""Residual networks with group convolutions for CIFAR-10 (Cohen & Welling 2016, arXiv:1602.07576,
+section 8.2), with the normalisation before each convolution (He et al. 2016, arXiv:1603.05027).
+
+A 3x3 convolution, three stages of blocks ``x + conv(relu(bn(conv(relu(bn(x))))))`` on all, a half
+and a quarter of the pixels, batch normalisation, ReLU, the mean over space and a linear classifier.
+Where a stage halves the pixels, a pointwise convolution without normalisation takes the place of x.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+from flax import nnx
+from jax.nn.initializers import variance_scaling
+from jax.typing import DTypeLike
+
+from gconv_jax.geometry import per_axis
+from gconv_jax.groups import P4M, FiniteGroup
+from gconv_jax.initializers import quick
+from gconv_jax.models._downsample import SMALLEST, Geometry, HalvingConv, check_geometry
+from gconv_jax.models._layers import batch_norm, check_images, check_planar, scaled_width
+from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax.pooling import group_pool
+
+Head = Literal["invariant", "published"]
+HEADS = ("invariant", "published")
+STAGES = 3
+_init = quick(variance_scaling(2.0, "fan_in", "normal"))
+
+
+class _Block(nnx.Module):
+    """Two convolutions beside a shortcut; to half the pixels if a ``geometry`` is given."""
+
+    def __init__(self, c_in: int, c_out: int, *, geometry: Geometry | None, **options):
+        norm_options = {"dtype": options["dtype"], "rngs": options["rngs"]}
+        self.halves = geometry is not None
+        self.norm0 = batch_norm(c_in, **norm_options)
+        self.norm1 = batch_norm(c_out, **norm_options)
+        if self.halves:
+            self.conv0 = HalvingConv(c_in, c_out, 3, geometry=geometry, **options)
+            self.shortcut = HalvingConv(c_in, c_out, 1, geometry=geometry, **options)
+        else:
+            self.conv0 = GroupConv(c_in, c_out, 3, **options)
+        self.conv1 = GroupConv(c_out, c_out, 3, **options)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = self.conv0(nnx.relu(self.norm0(x)))
+        y = self.conv1(nnx.relu(self.norm1(y)))
+        return y + (self.shortcut(x) if self.halves else x)
+
+
+class ResNet(nnx.Module):
+    """``6 blocks + 2`` layers deep; `ResNet44` and `ResNet26` are the published ones.
+
+    Args:
+        blocks: residual blocks in each of the three stages.
+        widths: channels for each group element, one for each stage.
+        group: any symmetry of the lattice; `Z2` for the plain network.
+        head: what comes after the mean over space, with the same parameters: a pointwise group
+            convolution to the classes. ``"invariant"`` takes its maximum over the group.
+            ``"published"`` takes the identity's response alone, which is a linear map of all
+            ``|G| C`` planes: it may tell orientations apart, and so its logits turn with the image.
+        geometry: ``"exact"`` halves in a way that keeps the law on images of any size;
+            ``"published"`` by strides of 2, which break it on even sizes, with a warning.
+        classes: outputs.
+        in_features: channels of the image.
+        dtype: of computation.
+        rngs: random key ``params``.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from gconv_jax import P4
+    >>> from gconv_jax.models import ResNet
+    >>> model = ResNet(blocks=1, widths=(4, 8, 16), group=P4, rngs=nnx.Rngs(0))
+    >>> model.eval()
+    >>> model(jnp.ones((2, 32, 32, 3))).shape  # logits
+    (2, 10)
+    """
+
+    def __init__(
+        self,
+        *,
+        blocks: int,
+        widths: int | Sequence[int],
+        group: FiniteGroup = P4M,
+        head: Head = "invariant",
+        geometry: Geometry = "exact",
+        classes: int = 10,
+        in_features: int = 3,
+        dtype: DTypeLike | None = None,
+        rngs: nnx.Rngs,
+    ):
+        check_planar(group)
+        check_geometry(geometry)
+        if head not in HEADS:
+            raise ValueError(f"`head` must be one of {', '.join(HEADS)}, got {head!r}")
+        (self.blocks,) = per_axis(blocks, 1, "blocks")
+        widths = per_axis(widths, STAGES, "widths")
+        self.group = group
+        self.head = head
+        options = {"group": group, "kernel_init": _init, "dtype": dtype, "rngs": rngs}
+        self.lift = LiftConv(in_features, widths[0], 3, **options)
+        c_in = widths[0]
+        for stage, c_out in enumerate(widths):
+            for i in range(self.blocks):
+                halving = geometry if stage and i == 0 else None
+                block = _Block(c_in, c_out, geometry=halving, **options)
+                setattr(self, f"stage{stage}_block{i}", block)
+                c_in = c_out
+        self.norm = batch_norm(c_in, dtype=dtype, rngs=rngs)
+        self.top = GroupConv(c_in, classes, 1, **options)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
+        check_images(x, SMALLEST)
+        x = self.lift(x)
+        for stage in range(STAGES):
+            for i in range(self.blocks):
+                x = getattr(self, f"stage{stage}_block{i}")(x)
+        x = nnx.relu(self.norm(x)).mean(axis=(1, 2), keepdims=True)
+        responses = self.top(x)[:, 0, 0]  # [N, |G|, classes]
+        if self.head == "published":
+            return responses[:, self.group.identity]
+        return group_pool(responses)
+
+
+class ResNet44(ResNet):
+    """`ResNet` with seven blocks a stage: 2,639,434 parameters for Z2 and 2,622,878 for P4M.
+
+    The widths are 32, 64 and 128 for Z2 and, as published, 11, 23 and 45 for P4M. Those of other
+    groups follow the same formula ``(32, 64, 128) / sqrt(|G|)`` and are ours: 16, 32 and 64 for P4,
+    with 2,635,434 parameters. Other arguments as `ResNet`.
+
+    >>> import jax
+    >>> from flax import nnx
+    >>> from gconv_jax.models import ResNet44
+    >>> model = nnx.eval_shape(lambda: ResNet44(rngs=nnx.Rngs(0)))
+    >>> sum(p.size for p in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    2622878
+    """
+
+    def __init__(
+        self,
+        *,
+        group: FiniteGroup = P4M,
+        widths: int | Sequence[int] | None = None,
+        head: Head = "invariant",
+        geometry: Geometry = "exact",
+        classes: int = 10,
+        in_features: int = 3,
+        dtype: DTypeLike | None = None,
+        rngs: nnx.Rngs,
+    ):
+        super().__init__(
+            blocks=7,
+            widths=_scaled((32, 64, 128), group) if widths is None else widths,
+            group=group,
+            head=head,
+            geometry=geometry,
+            classes=classes,
+            in_features=in_features,
+            dtype=dtype,
+            rngs=rngs,
+        )
+
+
+class ResNet26(ResNet):
+    """`ResNet` with four wide blocks a stage: 7,236,046 parameters for Z2 and 7,173,110 for P4M.
+
+    The widths are 71, 142 and 284 for Z2 and, as published, 25, 50 and 100 for P4M. Those of other
+    groups follow the same formula ``(71, 142, 284) / sqrt(|G|)`` and are ours. Other arguments as
+    `ResNet`.
+
+    >>> import jax
+    >>> from flax import nnx
+    >>> from gconv_jax.models import ResNet26
+    >>> model = nnx.eval_shape(lambda: ResNet26(rngs=nnx.Rngs(0)))
+    >>> sum(p.size for p in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    7173110
+    """
+
+    def __init__(
+        self,
+        *,
+        group: FiniteGroup = P4M,
+        widths: int | Sequence[int] | None = None,
+        head: Head = "invariant",
+        geometry: Geometry = "exact",
+        classes: int = 10,
+        in_features: int = 3,
+        dtype: DTypeLike | None = None,
+        rngs: nnx.Rngs,
+    ):
+        super().__init__(
+            blocks=4,
+            widths=_scaled((71, 142, 284), group) if widths is None else widths,
+            group=group,
+            head=head,
+            geometry=geometry,
+            classes=classes,
+            in_features=in_features,
+            dtype=dtype,
+            rngs=rngs,
+        )
+
+
+def _scaled(widths: Sequence[int], group: FiniteGroup) -> tuple[int, ...]:
+    check_planar(group)
+    return tuple(scaled_width(width, group) for width in widths)
