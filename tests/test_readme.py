@@ -45,7 +45,7 @@ def test_links_to_files_lead_somewhere():
 
 def test_the_options_shown_exist():
     from train.__main__ import OTHERS
-    from train.config import PRESETS
+    from train.presets import PRESETS
 
     for line in blocks("sh")[1].splitlines():
         words = line.split("#")[0].split()[3:]

@@ -6,6 +6,7 @@ python -m train --resume RUN                continue a run
 python -m train evaluate RUN                evaluate a finished run
 python -m train predict RUN IMAGE...        classify image files
 python -m train compare RUN RUN...          one table and one picture of several runs
+python -m train table NAME [--seeds N]      reproduce a published table
 python -m train list                        the recipes
 """
 
@@ -18,8 +19,9 @@ from pathlib import Path
 
 import tyro
 
-from train.config import PRESETS, Config
+from train.config import Config
 from train.errors import TrainingDivergedError
+from train.presets import PRESETS
 
 PROGRAM = "python -m train"
 OTHERS = {
@@ -27,6 +29,7 @@ OTHERS = {
     "evaluate": "Evaluate a finished run again.",
     "predict": "Classify image files with a finished run.",
     "compare": "Put finished runs side by side.",
+    "table": "Reproduce a published table, row by row.",
     "list": "List the recipes.",
 }
 COMMANDS = {
@@ -34,6 +37,7 @@ COMMANDS = {
     "evaluate": ("train.predict", "Evaluate", "evaluate"),
     "predict": ("train.predict", "Predict", "predict"),
     "compare": ("train.compare", "Compare", "compare"),
+    "table": ("train.table", "Table", "table"),
 }
 """Name -> (module, dataclass of its options, function that takes them)."""
 
@@ -107,16 +111,20 @@ def _remember_compilations() -> None:
 def _train(name: str, rest: list[str]) -> None:
     description, default = PRESETS[name]
     config = _parse(Config, name, rest, default=default, description=description)
-    from train.loop import train
+    from train.loop import train, train_seeds
+    from train.table import summary
 
-    train(config)
+    if config.seeds == 1:
+        train(config)
+    else:
+        print(summary(train_seeds(config)))
 
 
 def _list(rest: list[str]) -> None:
     if rest:
         raise ValueError(f"`list` takes no arguments, got {' '.join(rest)}")
     for name, (description, config) in PRESETS.items():
-        print(f"{name:18} {description} {config.epochs} epochs.")
+        print(f"{name:24} {description} {config.epochs} epochs.")
 
 
 def _resume(arguments: list[str]) -> int:
@@ -124,7 +132,7 @@ def _resume(arguments: list[str]) -> int:
     preset = None if arguments[0].startswith("-") else arguments[0]
     options = _parse(Resume, "", arguments if preset is None else arguments[1:])
     from train.digits import is_digits, resume_digits
-    from train.loop import resume
+    from train.loop import is_seeds, resume, resume_seeds
     from train.rundir import Run
 
     if is_digits(options.resume):
@@ -133,6 +141,11 @@ def _resume(arguments: list[str]) -> int:
         if options.epochs is not None:
             raise ValueError("`epochs` of the main job cannot be changed; resume one of its runs")
         resume_digits(options.resume)
+        return 0
+    if is_seeds(options.resume):
+        from train.table import summary
+
+        print(summary(resume_seeds(options.resume, epochs=options.epochs)))
         return 0
     run = Run.open(options.resume)
     if preset not in (None, run.config.preset):
@@ -143,8 +156,8 @@ def _resume(arguments: list[str]) -> int:
 
 def _overview() -> str:
     usage = __doc__.split("\n", 2)[2].rstrip()
-    commands = [f"  {name:18} {text}" for name, text in OTHERS.items()]
-    presets = [f"  {name:18} {text}" for name, (text, _) in PRESETS.items()]
+    commands = [f"  {name:24} {text}" for name, text in OTHERS.items()]
+    presets = [f"  {name:24} {text}" for name, (text, _) in PRESETS.items()]
     return "\n".join(
         [
             f"usage: {PROGRAM} [COMMAND or PRESET] [options]",

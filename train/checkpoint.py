@@ -41,12 +41,13 @@ class Checkpoints:
         for n in later + earlier[: -self.keep]:
             shutil.rmtree(self.folder / f"{n:06d}")
 
-    def restore(self, template, warn=print):
+    def restore(self, template, warn=print, at_most: int | None = None):
         """``(number, tree)`` of the newest checkpoint that is whole, or None if there is none.
 
-        ``warn`` is told of each damaged one that was passed over.
+        ``warn`` is told of each damaged one that was passed over; those with a number above
+        ``at_most`` are not looked at.
         """
-        numbers = self.numbers()
+        numbers = [n for n in self.numbers() if at_most is None or n <= at_most]
         for number in reversed(numbers):
             try:
                 return number, load_tree(self.folder / f"{number:06d}", template)

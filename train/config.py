@@ -1,4 +1,4 @@
-"""What a training run is made of, and the recipes that have a name.
+"""What a training run is made of.
 
 The command line is made from these dataclasses, so the strings below each field are its help.
 """
@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 import tyro
 
 Group = Literal["z2", "mirror", "p2", "p4", "d2", "p4m"]
+WITHOUT_GROUP = ("z2cnn", "plain-cnn", "mixed")
+WITH_GEOMETRY = ("all-cnn-c", "resnet44", "resnet26")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,15 +22,45 @@ class Config:
 
     preset: Annotated[str, tyro.conf.Suppress] = "custom"
     """The recipe this began as; for the record."""
-    model: Literal["z2cnn", "p4cnn", "p4cnn-rp"] = "p4cnn"
-    """The network: plain, group convolutions, or with rotation pooling after every layer."""
+    model: Literal[
+        "z2cnn",
+        "p4cnn",
+        "p4cnn-rp",
+        "plain-cnn",
+        "early-p4cnn",
+        "mixed",
+        "lenet",
+        "group-cnn",
+        "all-cnn-c",
+        "resnet44",
+        "resnet26",
+    ] = "p4cnn"
+    """The network; see gconv_jax.models."""
     group: Group | None = None
-    """The symmetry of p4cnn and p4cnn-rp (default: p4); p4m has reflections too, and so on."""
+    """The symmetry (default: p4); z2 is translations alone, p4m has reflections too, and so on."""
+    groups: tuple[Group, ...] = ()
+    """Of the model mixed: a group for each part of the depth, each within the one before."""
     width: int | None = None
     """Channels for each group element; by default what gives the published parameter count."""
+    blocks: int | None = None
+    """Of the resnets, with width: blocks in each of the three stages, if not the published."""
+    size: Literal["digits", "letters"] = "digits"
+    """Of plain-cnn, p4cnn and early-p4cnn: the published one, or the wider one for letters."""
+    geometry: Literal["exact", "published"] = "exact"
+    """Of all-cnn-c and the resnets: halving that keeps the law, or the published that breaks it."""
+    head: Literal["invariant", "published"] = "invariant"
+    """Of the resnets: the maximum over the group, or the published flattening of it."""
 
     dataset: Literal[
-        "digits", "mnist", "rotated_mnist/generated", "rotated_mnist/larochelle2007"
+        "digits",
+        "mnist",
+        "mnist/rotated_test",
+        "rotated_mnist/generated",
+        "rotated_mnist/larochelle2007",
+        "emnist/balanced",
+        "cifar10",
+        "cifar10/packed",
+        "cifar100",
     ] = "digits"
     """digits: 1,797 rotated 8x8 digits of scikit-learn, no download. The others are TFDS sets."""
     raw_dir: Path | None = None
@@ -41,21 +73,44 @@ class Config:
     """Use only the first so many training images."""
     test_images: int | None = None
     """Use only the first so many test images; for a quick look."""
-    augment: Literal["none", "jitter", "rotate"] = "none"
-    """jitter: turn by up to 3.14 degrees, as the published code did; rotate: by any angle."""
+    preprocess: Literal["scale", "whiten"] = "scale"
+    """scale: one mean and deviation for all pixels; whiten: contrast of each image, then ZCA."""
+    augment: Literal["none", "jitter", "rotate", "shift-flip"] = "none"
+    """jitter: turn by up to 3.14 degrees, as the published code did; rotate: by any angle;
+    shift-flip: mirror every other image and move it by up to two pixels (CIFAR10+)."""
 
     epochs: int = 20
     """Passes over the training images."""
     batch_size: int = 128
     """Images in a step, over all devices."""
+    optimizer: Literal["adam", "sgd"] = "adam"
+    """adam: AdamW; sgd: with momentum."""
     learning_rate: float = 1e-3
-    """Of Adam; constant."""
+    """The largest; see schedule."""
+    momentum: float = 0.9
+    """Of sgd."""
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    """step: times decay after each of the milestones; cosine: to 0 at the last epoch."""
+    milestones: tuple[int, ...] = ()
+    """Epochs after which the step schedule lowers the rate."""
+    decay: float = 0.1
+    """The factor at each milestone."""
+    warmup: int = 0
+    """Epochs over which the rate rises from 0 in a line."""
     weight_decay: float = 0.0
-    """Decoupled decay of the base filters (AdamW)."""
+    """Of the base filters: decoupled from the gradient in adam, part of it in sgd."""
+    clip: float | None = None
+    """The largest norm of all gradients together; longer ones are shortened."""
+    average: float | None = None
+    """Evaluate an exponential moving average of the parameters with this decay, e.g. 0.999."""
+    patience: int | None = None
+    """Stop after so many epochs without a lower validation error, and keep the best epoch."""
     evaluate_every: int = 1
     """Epochs between evaluations on the validation images."""
     seed: int = 0
     """Of initialisation, order, dropout and augmentation."""
+    seeds: int = 1
+    """Train so many networks, with seeds from seed on, in one compiled program."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of computation; parameters stay float32."""
 
@@ -72,22 +127,66 @@ class Config:
     """The run folder (default: runs/PRESET-DATE-TIME)."""
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "evaluate_every", "checkpoint_every")
-        optional = ("width", "train_images", "test_images")
+        positive = ("epochs", "batch_size", "evaluate_every", "checkpoint_every", "seeds")
+        optional = ("width", "blocks", "train_images", "test_images", "patience")
         at_least = dict.fromkeys(positive + optional, 1)
-        at_least |= {"validation": 0, "seed": 0, "weight_decay": 0.0}
+        at_least |= {"validation": 0, "seed": 0, "weight_decay": 0.0, "warmup": 0}
         for name, least in at_least.items():
             value = getattr(self, name)
             if value is not None and not value >= least:
                 raise ValueError(f"`{name}` must be at least {least}, got {value}")
-        if self.model == "z2cnn" and self.group is not None:
+        for name in ("learning_rate", "clip"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ValueError(f"`{name}` must be positive and finite, got {value}")
+        for name in ("momentum", "average"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ValueError(f"`{name}` must be at least 0 and below 1, got {value}")
+        self._check_model()
+        self._check_schedule()
+
+    def _check_model(self) -> None:
+        if self.model in WITHOUT_GROUP and self.group is not None:
+            remedy = "; it takes --groups" if self.model == "mixed" else ""
+            raise ValueError(f"`group` is not for {self.model}{remedy}, got {self.group!r}")
+        if (self.model == "mixed") != bool(self.groups):
             raise ValueError(
-                f"`group` is for p4cnn and p4cnn-rp; z2cnn has none, got {self.group!r}"
+                f"`groups` go with model mixed, e.g. --model mixed --groups p4m p4 z2; got model "
+                f"{self.model} and groups {self.groups}"
             )
-        if not 0 < self.learning_rate < float("inf"):
+        for name, default, models in (
+            ("geometry", "exact", WITH_GEOMETRY),
+            ("head", "invariant", WITH_GEOMETRY[1:]),
+            ("blocks", None, WITH_GEOMETRY[1:]),
+            ("size", "digits", ("plain-cnn", "p4cnn", "early-p4cnn")),
+        ):
+            if getattr(self, name) != default and self.model not in models:
+                raise ValueError(f"`{name}` is for {', '.join(models)}, not for {self.model}")
+
+        if self.blocks is not None and self.width is None:
+            raise ValueError(f"`blocks` {self.blocks} needs a width: add --width")
+
+    def _check_schedule(self) -> None:
+        if (self.schedule == "step") != bool(self.milestones):
             raise ValueError(
-                f"`learning_rate` must be positive and finite, got {self.learning_rate}"
+                "`milestones` go with schedule step, e.g. --schedule step --milestones 50 100; got "
+                f"schedule {self.schedule} and milestones {self.milestones}"
             )
+        if list(self.milestones) != sorted({m for m in self.milestones if m > 0}):
+            raise ValueError(f"`milestones` must be positive and rise, got {self.milestones}")
+        if self.warmup >= self.epochs:
+            raise ValueError(f"`warmup` must be below epochs={self.epochs}, got {self.warmup}")
+        if self.patience is not None and not self.validation:
+            raise ValueError(
+                f"`patience` {self.patience} needs images to choose with: add --validation"
+            )
+
+    @property
+    def title(self) -> str:
+        """The network in a table: model and group."""
+        groups = self.groups or ((self.group,) if self.group else ())
+        return " ".join([self.model, *(["-".join(groups)] if groups else [])])
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2, default=str)
@@ -101,45 +200,6 @@ class Config:
             raise ValueError(f"unknown settings in the configuration: {', '.join(sorted(unknown))}")
         for name in ("raw_dir", "data_dir", "run"):
             values[name] = None if values.get(name) is None else Path(values[name])
+        for name in ("groups", "milestones"):
+            values[name] = tuple(values.get(name, ()))
         return cls(**values)
-
-
-def _rotmnist(model: str, epochs: int) -> Config:
-    return Config(
-        preset=f"rotmnist-{model}",
-        model=model,
-        dataset="rotated_mnist/generated",
-        epochs=epochs,
-    )
-
-
-# Small batches: a thousand images have to give enough steps in a few minutes.
-_DIGITS = Config(dataset="digits", epochs=15, batch_size=48)
-
-PRESETS: dict[str, tuple[str, Config]] = {
-    "digits-z2cnn": (
-        "Z2CNN on the rotated digits inside scikit-learn; no download.",
-        dataclasses.replace(_DIGITS, preset="digits-z2cnn", model="z2cnn"),
-    ),
-    "digits-p4cnn": (
-        "P4CNN on the rotated digits inside scikit-learn; no download.",
-        dataclasses.replace(_DIGITS, preset="digits-p4cnn", model="p4cnn"),
-    ),
-    "rotmnist-z2cnn": (
-        "Z2CNN on rotated MNIST: the plain CNN of Cohen & Welling 2016.",
-        _rotmnist("z2cnn", 300),
-    ),
-    "rotmnist-p4cnn": (
-        "P4CNN on rotated MNIST: the G-CNN of Cohen & Welling 2016.",
-        _rotmnist("p4cnn", 100),
-    ),
-    "rotmnist-p4cnn-rp": (
-        "P4CNN with rotation pooling after every layer, on rotated MNIST.",
-        _rotmnist("p4cnn-rp", 100),
-    ),
-}
-"""Name -> (what it is, configuration). The rotmnist ones follow Cohen & Welling 2016
-(arXiv:1602.07576): all 12,000 training images, Adam 1e-3, batch 128, no weight decay, batch
-statistics re-estimated before evaluation. No augmentation, as the paper has it; the authors' code
-turned images by +-3.14 *degrees* (a uniform angle in +-pi handed to a function that takes degrees),
-which is ``augment="jitter"``."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from train.config import Config
+from train.whiten import Whitening
 
 
 class Split(NamedTuple):
@@ -23,7 +24,8 @@ class Split(NamedTuple):
 @dataclass(frozen=True)
 class Data:
     """The splits of a data set. ``mean`` and ``std`` are single numbers over all training pixels
-    in [0, 1]: one for each pixel would break the equivariance."""
+    in [0, 1]: one for each pixel would break the equivariance. With ``whitening``, which is applied
+    to stored images, they are 0 and 1."""
 
     train: Split
     validation: Split | None
@@ -31,6 +33,7 @@ class Data:
     classes: int
     mean: float
     std: float
+    whitening: Whitening | None = None
 
 
 def load_data(config: Config) -> Data:
@@ -53,14 +56,21 @@ def load_data(config: Config) -> Data:
             f"`batch_size` must be at most the number of training images: {config.batch_size} > "
             f"{len(train.label)}"
         )
-    pixels = to_unit(train.image)
+    mean, std, whitening = 0.0, 1.0, None
+    if config.preprocess == "whiten":
+        whitening = Whitening.fit(train.image)
+    else:
+        pixels = to_unit(train.image)
+        mean = float(pixels.mean(dtype=np.float64))
+        std = float(pixels.std(dtype=np.float64)) or 1.0
     return Data(
         train=train,
         validation=validation,
         test=test[: config.test_images],
         classes=int(max(train.label.max(), test.label.max())) + 1,
-        mean=float(pixels.mean(dtype=np.float64)),
-        std=float(pixels.std(dtype=np.float64)) or 1.0,
+        mean=mean,
+        std=std,
+        whitening=whitening,
     )
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from train.compare import write_comparison
-from train.config import PRESETS
 from train.loop import resume, train
+from train.presets import PRESETS
 from train.rundir import Run, default_path
 
 ROWS = ("digits-z2cnn", "digits-p4cnn")
@@ -46,7 +46,7 @@ def digits(options: Digits, say: Callable[[str], None] = print) -> str:
         )
         if not (folder / "config.json").is_file():
             runs.append(train(config, folder, say))
-        elif Run.open(folder).config == config:
+        elif Run.open(folder).began_as(config):
             runs.append(resume(folder, say=say))
         else:
             raise ValueError(f"{path} was begun with other options; name another --run")

@@ -1,7 +1,8 @@
 """How images reach the step: from device memory or from the host, an epoch or a step at a time."""
 
+import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import jax
@@ -17,16 +18,18 @@ RESIDENT_BYTES = 2**30
 
 
 class Feed:
-    """Runs the steps of one model over a training split and over evaluation splits.
+    """Runs the steps of a model over a training split and over evaluation splits.
 
     The order of an epoch depends on the seed and the epoch alone, so every way of feeding takes
-    the same steps.
+    the same steps. With several seeds, networks are trained beside each other in one program: what
+    `epoch` takes and gives has an axis of seeds in front, and all else is of one network.
 
     Args:
         steps: the pure steps.
         train: the training images.
         batch_size: images in a step, over all devices; the rest of an epoch is left out.
-        seed: of order, augmentation and dropout.
+        seeds: of order, augmentation and dropout, one for each network.
+        preprocess: what is done to stored images on the host, before they reach the steps.
         parallel: one device or several.
         loop: ``scan`` for one dispatch an epoch, ``step`` for one each step, or ``auto``.
         memory: ``device``, ``host`` or ``auto``.
@@ -38,15 +41,22 @@ class Feed:
         train: Split,
         *,
         batch_size: int,
-        seed: int,
+        seeds: Sequence[int],
+        preprocess: Callable[[np.ndarray], np.ndarray] | None = None,
         parallel: Parallel,
         loop: Literal["auto", "scan", "step"] = "auto",
         memory: Literal["auto", "device", "host"] = "auto",
     ):
+        self._preprocess = preprocess or (lambda image: image)
+        train = Split(self._preprocess(train.image), train.label)
         self.train, self.batch_size, self.parallel = train, batch_size, parallel
         self.steps_per_epoch = len(train.label) // batch_size
-        keys = jax.random.split(jax.random.key(seed), 3)
-        self._train_key, self._order_key, self._calibration_key = keys
+        self.seeds = tuple(seeds)
+        keys = jnp.stack([jax.random.split(jax.random.key(seed), 3) for seed in self.seeds])
+        self._calibration_keys = keys[:, 2]
+        if not self._several:
+            keys = keys[0]
+        self._train_key, self._order_key = keys[..., 0], keys[..., 1]
         if memory == "auto":
             memory = "device" if train.image.nbytes <= RESIDENT_BYTES else "host"
         if loop == "auto":
@@ -58,19 +68,22 @@ class Feed:
         self.memory, self.loop = memory, loop
 
         compile_ = parallel.compile
-        self._train_step = compile_(steps.train, sharded=(False, True, False), donate=True)
+        train_step = self._over_seeds(steps.train, (0, 0, 0))
+        self._train_step = compile_(train_step, sharded=(False, True, False), donate=True)
         self._evaluate = compile_(steps.evaluate, sharded=(False, False, True, True))
         self._batch_stats = compile_(steps.batch_stats, sharded=(False, False, True, False))
         self._logits = jax.jit(steps.logits)
         if memory == "device":
             self._data = parallel.replicate(Batch(*train))
 
-            def gather_step(state, data, index, key):
+            def gather_one(state, data, index, key):
                 return steps.train(state, jax.tree.map(lambda a: a[index], data), key)
 
+            gather_step = self._over_seeds(gather_one, (0, None, 0, 0))
+
             def epoch(state, data, number, key, place):
-                order = self._order(number).reshape(self.steps_per_epoch, parallel.devices, -1)
-                order = order[:, place[0]]
+                order = self._order(number)
+                order = order.reshape(*order.shape[:-1], parallel.devices, -1)[..., place[0], :]
                 return lax.scan(lambda s, index: gather_step(s, data, index, key), state, order)
 
             sharded = (False, True, True, False)
@@ -79,54 +92,81 @@ class Feed:
             self._epoch = compile_(epoch, sharded=sharded, donate=True)
 
     def epoch(self, state: TrainState, epoch: int) -> Iterator[tuple[TrainState, Metrics]]:
-        """Train for one epoch; yields the state and metrics ``[k]`` after every k steps that are
-        dispatched together. The state passed in must not be used again."""
+        """Train for one epoch; yields the state and metrics ``[k]``, or ``[k, seeds]``, after every
+        k steps that are dispatched together. The state passed in must not be used again."""
         if self.loop == "scan":
             place = self.parallel.shard(np.arange(self.parallel.devices))
             yield self._epoch(state, self._data, epoch, self._train_key, place)
             return
         for index in np.asarray(self._order(epoch)):
+            axis = int(self._several)
             if self.memory == "device":
-                index = self.parallel.shard(index)
+                index = self.parallel.shard(index, axis)
                 state, metrics = self._gather_step(state, self._data, index, self._train_key)
             else:
-                batch = Batch(*(self.parallel.shard(array[index]) for array in self.train))
+                batch = Batch(*(self.parallel.shard(array[index], axis) for array in self.train))
                 state, metrics = self._train_step(state, batch, self._train_key)
             yield state, jax.tree.map(lambda m: m[None], metrics)
 
-    def calibrate(self, state: TrainState) -> TrainState:
-        """The state with batch statistics that are the plain average over the training images,
-        as in the published protocol, instead of a running average."""
+    def join(self, states: Sequence[TrainState]) -> TrainState:
+        """The state of all seeds from those of each."""
+        if not self._several:
+            return states[0]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+    def split(self, state: TrainState) -> list[TrainState]:
+        """The inverse of `join`."""
+        if not self._several:
+            return [state]
+        return [jax.tree.map(lambda a, i=i: a[i], state) for i in range(len(self.seeds))]
+
+    def calibrate(self, state: TrainState, which: int = 0) -> TrainState:
+        """The state of the seed number ``which`` with batch statistics that are the plain average
+        over the training images, as in the published protocol, instead of a running average."""
         total = None
         for i in range(self.steps_per_epoch):
             batch = slice(i * self.batch_size, (i + 1) * self.batch_size)
             image = self.parallel.shard(self.train.image[batch])
-            key = jax.random.fold_in(self._calibration_key, i)
-            stats = self._batch_stats(state.params, state.stats, image, key)
+            key = jax.random.fold_in(self._calibration_keys[which], i)
+            stats = self._batch_stats(state.weights, state.stats, image, key)
             total = stats if total is None else jax.tree.map(jnp.add, total, stats)
         stats = jax.tree.map(lambda s: s / self.steps_per_epoch, total)
-        return TrainState(state.params, stats, state.opt_state, state.step)
+        return dataclasses.replace(state, stats=stats)
 
     def evaluate(self, state: TrainState, split: Split) -> dict[str, float]:
         """Mean loss and error (a fraction) over a split."""
         sums = None
         for batch, weight in self._padded(split):
             batch, weight = jax.tree.map(self.parallel.shard, (batch, weight))
-            part = self._evaluate(state.params, state.stats, batch, weight)
+            part = self._evaluate(state.weights, state.stats, batch, weight)
             sums = part if sums is None else jax.tree.map(jnp.add, sums, part)
         return {k: float(v) / len(split.label) for k, v in sums._asdict().items()}
 
     def logits(self, state: TrainState, image: np.ndarray) -> np.ndarray:
         """Logits of stored images, ``[N, classes]``, on one device."""
         split = Split(image, np.zeros(len(image), np.int32))
-        parts = [self._logits(state.params, state.stats, b.image) for b, _ in self._padded(split)]
+        parts = [self._logits(state.weights, state.stats, b.image) for b, _ in self._padded(split)]
         return np.concatenate([np.asarray(p) for p in parts])[: len(image)]
 
+    @property
+    def _several(self) -> bool:
+        return len(self.seeds) > 1
+
+    def _over_seeds(self, function: Callable, axes: tuple[int | None, ...]) -> Callable:
+        return jax.vmap(function, axes) if self._several else function
+
     def _order(self, epoch: int | jax.Array) -> jax.Array:
-        """Which images the steps of an epoch see: ``[steps, batch]``; the same on every path."""
-        key = jax.random.fold_in(self._order_key, epoch)
-        order = jax.random.permutation(key, len(self.train.label))
-        return order[: self.steps_per_epoch * self.batch_size].reshape(-1, self.batch_size)
+        """Which images the steps of an epoch see: ``[steps, batch]``, or ``[steps, seeds, batch]``;
+        the same on every path."""
+
+        def of_seed(key):
+            key = jax.random.fold_in(key, epoch)
+            order = jax.random.permutation(key, len(self.train.label))
+            return order[: self.steps_per_epoch * self.batch_size].reshape(-1, self.batch_size)
+
+        if self._several:
+            return jax.vmap(of_seed, out_axes=1)(self._order_key)
+        return of_seed(self._order_key)
 
     def _padded(self, split: Split) -> Iterator[tuple[Batch, np.ndarray]]:
         """Batches of one size; the last is filled with images that weigh nothing."""
@@ -135,4 +175,4 @@ class Feed:
             index = np.arange(i * self.batch_size, (i + 1) * self.batch_size)
             weight = (index < count).astype(np.float32)
             index = np.minimum(index, count - 1)
-            yield Batch(split.image[index], split.label[index]), weight
+            yield Batch(self._preprocess(split.image[index]), split.label[index]), weight

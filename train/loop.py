@@ -1,32 +1,38 @@
-"""A training run from configuration to finished run folder, and its continuation."""
+"""Training from configuration to finished run folder, of one seed or of several at once."""
 
 import collections
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from train.checkpoint import Checkpoints, save_tree
+from train.checkpoint import save_tree
 from train.config import Config
 from train.errors import TrainingDivergedError
 from train.evaluate import final_figures
 from train.models import parameter_count
+from train.network import Network, best_epoch
 from train.report import write_report
-from train.rundir import Run
+from train.rundir import Run, default_path
 from train.session import Session, prepare_session
 from train.step import TrainState
+from train.whiten import WHITENING
+
+Say = Callable[[str], None]
 
 
-def train(config: Config, path: Path | None = None, say: Callable[[str], None] = print) -> Run:
+def train(config: Config, path: Path | None = None, say: Say = print) -> Run:
     """Train to the last epoch, evaluate once on the test split, write the report.
 
     Args:
-        config: what to train on what.
+        config: what to train on what; of one seed.
         path: the run folder; by default ``config.run``, or one named after preset and time.
         say: where lines for the user go.
 
@@ -37,11 +43,46 @@ def train(config: Config, path: Path | None = None, say: Callable[[str], None] =
         TrainingDivergedError: the loss is not finite; names the step and what to try.
         ValueError, FileNotFoundError, FileExistsError: before anything is written.
     """
+    if config.seeds > 1:
+        raise ValueError(f"`seeds` must be 1 for one run folder, got {config.seeds}")
     session = prepare_session(config)
-    return _train(session, Run.create(config, path), say)
+    return _train(session, [Run.create(config, path)], say)[0]
 
 
-def resume(path: Path, *, epochs: int | None = None, say: Callable[[str], None] = print) -> Run:
+def train_seeds(config: Config, path: Path | None = None, say: Say = print) -> list[Run]:
+    """Train ``config.seeds`` networks in one compiled program; see `train`.
+
+    Each has a run folder of its own below ``path``, ``seed0`` and so on, with what a run of that
+    seed alone would give. Called again with the same folder it continues where it was interrupted;
+    ValueError if that was begun with other options.
+    """
+    path = path or config.run or default_path(config.preset)
+    configs = [
+        dataclasses.replace(config, seed=config.seed + i, seeds=1, run=None)
+        for i in range(config.seeds)
+    ]
+    folders = [seed_folder(path, c.seed) for c in configs]
+    begun = [(folder / "config.json").is_file() for folder in folders]
+    for folder, c, there in zip(folders, configs, begun, strict=True):
+        if there and not Run.open(folder).began_as(c):
+            raise ValueError(f"{folder} was begun with other options; name another --run")
+    seeds = tuple(c.seed for c in configs)
+    if all(begun) and all(Run.open(folder).results for folder in folders):
+        say(f"{path} is finished; nothing to do")
+        return [Run.open(folder) for folder in folders]
+    session = prepare_session(configs[0], seeds)
+    runs = [
+        Run.open(folder) if there else Run.create(c, folder)
+        for folder, c, there in zip(folders, configs, begun, strict=True)
+    ]
+    return _train(session, runs, say)
+
+
+def seed_folder(path: Path, seed: int) -> Path:
+    return Path(path) / f"seed{seed}"
+
+
+def resume(path: Path, *, epochs: int | None = None, say: Say = print) -> Run:
     """Continue the run in ``path`` from its newest whole checkpoint, to more epochs if asked.
 
     On the same machine the result is bitwise that of a run that was never interrupted.
@@ -57,61 +98,107 @@ def resume(path: Path, *, epochs: int | None = None, say: Callable[[str], None] 
     if run.results:
         say(f"{run.path} is finished; nothing to do")
         return run
-    return _train(prepare_session(config), run, say)
+    return _train(prepare_session(config), [run], say)[0]
 
 
-def _train(session: Session, run: Run, say: Callable[[str], None]) -> Run:
-    config = session.config
-    state, checkpoints = session.steps.init(), Checkpoints(run.path / "checkpoints")
-    restored = checkpoints.restore(state, warn=say)
-    first, state = restored or (0, state)
-    if restored:
-        say(f"{run.path}: continuing after epoch {first}")
-    run.forget_metrics_after(first)
-    say(_header(session, state, run))
-    events = SummaryWriter(str(run.path / "tensorboard"), purge_step=int(state.step) + 1)
-    seconds = sum(record["seconds"] for record in run.metrics())
-    total = config.epochs * session.feed.steps_per_epoch
+def resume_seeds(path: Path, *, epochs: int | None = None, say: Say = print) -> list[Run]:
+    """Continue the runs of several seeds in ``path`` together."""
+    if epochs is not None:
+        raise ValueError("`epochs` of several seeds cannot be changed; resume one of the runs")
+    runs = [Run.open(folder) for folder in sorted(Path(path).glob("seed*"))]
+    seeds = sorted(run.config.seed for run in runs)
+    config = dataclasses.replace(runs[0].config, seed=seeds[0], seeds=len(seeds))
+    return train_seeds(config, Path(path), say)
+
+
+def is_seeds(path: Path) -> bool:
+    """Whether `train_seeds` was begun in ``path``."""
+    return any(Path(path).glob("seed*/config.json"))
+
+
+def _train(session: Session, runs: list[Run], say: Say) -> list[Run]:
+    config, feed = session.config, session.feed
+    networks = [Network(session, run, i) for i, run in enumerate(runs)]
+    first, state = _restore(session, networks, say)
+    for run in runs:
+        run.forget_metrics_after(first)
+    say(_header(session, runs))
+    total = config.epochs * feed.steps_per_epoch
     # disable=None: no bar where the output is not a terminal
-    progress = tqdm(total=total, initial=int(state.step), unit="step", disable=None)
-    with events as writer, progress as bar:
+    progress = tqdm(total=total, initial=first * feed.steps_per_epoch, unit="step", disable=None)
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(progress)
+        purge = first * feed.steps_per_epoch + 1
+        writers = [
+            stack.enter_context(SummaryWriter(str(run.path / "tensorboard"), purge_step=purge))
+            for run in runs
+        ]
         held_out = ""
         for epoch in range(first + 1, config.epochs + 1):
+            running = [network for network in networks if not network.stopped]
+            if not running:
+                break
             bar.set_description(f"{config.model} {epoch}/{config.epochs}{held_out}")
-            state, record = _train_epoch(session, state, epoch, bar)
-            seconds += record["seconds"]
-            if session.data.validation and epoch % config.evaluate_every == 0:
-                calibrated = session.feed.calibrate(state)
-                figures = session.feed.evaluate(calibrated, session.data.validation)
-                record |= {f"validation_{name}": value for name, value in figures.items()}
-                held_out = f", validation error {100 * figures['error']:.2f} %"
-            run.add_metrics(record)
-            for name, value in record.items():
-                writer.add_scalar(name, value, record["step"])
-            if bar.disable and (epoch % max(1, config.epochs // 10) == 0 or epoch == config.epochs):
-                say(_line(config, record))
-            if epoch % config.checkpoint_every == 0 or epoch == config.epochs:
-                checkpoints.save(epoch, state)
-    _finish(session, state, run, seconds, say)
-    return run
+            state, records = _train_epoch(session, state, epoch, bar)
+            states = feed.split(state)
+            records = [
+                n.record(records[n.which], states[n.which], writers[n.which]) for n in running
+            ]
+            if "validation_error" in records[0]:
+                errors = [100 * r["validation_error"] for r in records]
+                held_out = f", validation error {np.mean(errors):.2f} %"
+            last = epoch == config.epochs or all(n.stopped for n in running)
+            if bar.disable and (epoch % max(1, config.epochs // 10) == 0 or last):
+                say(_line(config, records))
+            if epoch % config.checkpoint_every == 0 or last:
+                for network in networks:
+                    network.save(epoch, states[network.which])
+    for network, of_network in zip(networks, feed.split(state), strict=True):
+        _finish(session, network, of_network, say)
+    return runs
+
+
+def _restore(session: Session, networks: list[Network], say: Say) -> tuple[int, TrainState]:
+    """The last epoch of which all networks have a whole checkpoint, and the state after it."""
+    fresh = [steps.init() for steps in session.networks]
+    at_most = None
+    while True:
+        found = [
+            network.restore(template, say, at_most)
+            for network, template in zip(networks, fresh, strict=True)
+        ]
+        if None in found:
+            return 0, session.feed.join(fresh)
+        epochs = {number for number, _ in found}
+        if len(epochs) == 1:
+            break
+        at_most = min(epochs)
+    for network, (_, progress) in zip(networks, found, strict=True):
+        network.best = progress.best
+    (first,) = epochs
+    say(f"{', '.join(str(n.run.path) for n in networks)}: continuing after epoch {first}")
+    return first, session.feed.join([progress.state for _, progress in found])
 
 
 def _train_epoch(session: Session, state: TrainState, epoch: int, bar: tqdm):
-    """One epoch; the metrics of a dispatch are read while the next one runs."""
+    """One epoch, and its record for each network; the metrics of a dispatch are read while the next
+    one runs."""
+    config, feed = session.config, session.feed
     started = time.perf_counter()
     losses, errors = [], []
-    pending = collections.deque()
+    pending: collections.deque[Any] = collections.deque()
 
     def read(metrics) -> None:
-        first = (epoch - 1) * session.feed.steps_per_epoch + len(losses)
-        losses.extend(np.asarray(metrics.loss, np.float64))
-        errors.extend(np.asarray(metrics.error, np.float64))
-        _require_finite(metrics.loss, first, session.config)
-        rate = len(losses) * session.config.batch_size / (time.perf_counter() - started)
-        bar.update(len(metrics.loss))
-        bar.set_postfix_str(f"loss {losses[-1]:.4f}, {rate:,.0f} images/s", refresh=False)
+        before = (epoch - 1) * feed.steps_per_epoch + len(losses)
+        loss, error = (np.asarray(m, np.float64).reshape(-1, len(feed.seeds)) for m in metrics)
+        losses.extend(loss)
+        errors.extend(error)
+        _require_finite(loss, before, config)
+        rate = len(losses) * config.batch_size / (time.perf_counter() - started)
+        bar.update(len(loss))
+        bar.set_postfix_str(f"loss {losses[-1].mean():.4f}, {rate:,.0f} images/s", refresh=False)
 
-    for new_state, metrics in session.feed.epoch(state, epoch):
+    for new_state, metrics in feed.epoch(state, epoch):
         state = new_state
         pending.append(metrics)
         if len(pending) > 1:
@@ -120,22 +207,28 @@ def _train_epoch(session: Session, state: TrainState, epoch: int, bar: tqdm):
         read(pending.popleft())
     # The loss of the last step says nothing of what that step made of the parameters.
     if not all(np.isfinite(np.asarray(p)).all() for p in jax.tree.leaves(state.params)):
-        raise _diverged("the parameters are not finite", int(state.step), session.config)
-    seconds = time.perf_counter() - started
-    return state, {
-        "epoch": epoch,
-        "step": epoch * session.feed.steps_per_epoch,
-        "train_loss": float(np.mean(losses)),
-        "train_error": float(np.mean(errors)),
-        "images_per_second": len(losses) * session.config.batch_size / seconds,
-        "seconds": seconds,
-    }
+        raise _diverged("the parameters are not finite", epoch * feed.steps_per_epoch, config)
+    # Of one network: those trained beside it took their share.
+    seconds = (time.perf_counter() - started) / len(feed.seeds)
+    return state, [
+        {
+            "epoch": epoch,
+            "step": epoch * feed.steps_per_epoch,
+            "train_loss": float(loss),
+            "train_error": float(error),
+            "images_per_second": len(losses) * config.batch_size / seconds,
+            "seconds": seconds,
+        }
+        for loss, error in zip(np.mean(losses, 0), np.mean(errors, 0), strict=True)
+    ]
 
 
 def _require_finite(losses: np.ndarray, steps_before: int, config: Config) -> None:
-    bad = np.flatnonzero(~np.isfinite(np.asarray(losses, np.float64)))
+    bad = np.argwhere(~np.isfinite(losses))
     if bad.size:
-        raise _diverged(f"the loss is {losses[bad[0]]}", steps_before + bad[0] + 1, config)
+        step, which = bad[0]
+        seed = f" (seed {config.seed + which})" if losses.shape[1] > 1 else ""
+        raise _diverged(f"the loss is {losses[step, which]}{seed}", steps_before + step + 1, config)
 
 
 def _diverged(what: str, step: int, config: Config) -> TrainingDivergedError:
@@ -146,20 +239,33 @@ def _diverged(what: str, step: int, config: Config) -> TrainingDivergedError:
     )
 
 
-def _finish(session: Session, state: TrainState, run: Run, seconds: float, say) -> None:
-    say("re-estimating batch statistics, then evaluating on the test images, once")
-    state = session.feed.calibrate(state)
+def _finish(session: Session, network: Network, state: TrainState, say: Say) -> None:
+    run, records, selected = network.run, network.run.metrics(), None
+    config = run.config
+    if config.patience is not None:
+        selected = best_epoch(records)
+        say(f"seed {config.seed}: epoch {selected} had the lowest validation error")
+    if selected is not None:
+        weights, stats = network.best
+        state = dataclasses.replace(state, params=weights, stats=stats, average=None)
+    else:
+        say("re-estimating batch statistics, then evaluating on the test images, once")
+        state = session.feed.calibrate(state, network.which)
+        state = dataclasses.replace(state, params=state.weights, average=None)
     figures = final_figures(session, state)
     if not np.isfinite(figures["test_loss"]):
-        raise _diverged(f"the test loss is {figures['test_loss']}", int(state.step), session.config)
+        raise _diverged(f"the test loss is {figures['test_loss']}", int(state.step), config)
     save_tree(run.path / "model", (state.params, state.stats))
+    if session.data.whitening is not None:
+        session.data.whitening.save(run.path / WHITENING)
     results = {
-        "model": session.config.model,
+        "model": config.title,
         "parameters": parameter_count(state.params),
-        "epochs": session.config.epochs,
+        "epochs": len(records),
+        "selected_epoch": selected,
         "train_images": len(session.data.train.label),
-        "validation_images": session.config.validation,
-        "train_seconds": seconds,
+        "validation_images": config.validation,
+        "train_seconds": sum(record["seconds"] for record in records),
         "input": {
             "shape": session.data.test.image.shape[1:],
             "mean": session.data.mean,
@@ -176,20 +282,23 @@ def _finish(session: Session, state: TrainState, run: Run, seconds: float, say) 
     )
 
 
-def _header(session: Session, state: TrainState, run: Run) -> str:
+def _header(session: Session, runs: list[Run]) -> str:
     config, parallel, devices = session.config, session.feed.parallel, jax.local_devices()
     return (
-        f"{config.model}: {parameter_count(state.params):,} parameters, "
+        f"{config.title}: {parameter_count(session.steps.init().params):,} parameters, "
         f"{len(session.data.train.label):,} training images of {config.dataset}, {parallel.mode} "
-        f"on {parallel.devices} of {len(devices)} {devices[0].device_kind}, run folder {run.path}"
+        f"on {parallel.devices} of {len(devices)} {devices[0].device_kind}, run folder "
+        + ", ".join(str(run.path) for run in runs)
     )
 
 
-def _line(config: Config, record: dict) -> str:
+def _line(config: Config, records: list[dict]) -> str:
+    """Means over the networks that are still trained."""
+    mean = {name: np.mean([r[name] for r in records]) for name in records[0]}
     line = (
-        f"{config.model} epoch {record['epoch']}/{config.epochs}: loss {record['train_loss']:.4f}, "
-        f"training error {100 * record['train_error']:.2f} %"
+        f"{config.title} epoch {records[0]['epoch']}/{config.epochs}: "
+        f"loss {mean['train_loss']:.4f}, training error {100 * mean['train_error']:.2f} %"
     )
-    if "validation_error" in record:
-        line += f", validation error {100 * record['validation_error']:.2f} %"
-    return f"{line}, {record['images_per_second']:,.0f} images/s"
+    if "validation_error" in mean:
+        line += f", validation error {100 * mean['validation_error']:.2f} %"
+    return f"{line}, {mean['images_per_second']:,.0f} images/s"

@@ -1,12 +1,13 @@
 """From a configuration to the network it names."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 import gconv_jax
-from gconv_jax import FiniteGroup
-from gconv_jax.models import P4CNN, Z2CNN, P4CNNRotationPooling
+from gconv_jax import FiniteGroup, models
 from train.config import Config
 
 GROUPS: dict[str, FiniteGroup] = {
@@ -18,18 +19,49 @@ GROUPS: dict[str, FiniteGroup] = {
     "p4m": gconv_jax.P4M,
 }
 
+NETWORKS: dict[str, Callable[..., nnx.Module]] = {
+    "z2cnn": models.Z2CNN,
+    "p4cnn": models.P4CNN,
+    "p4cnn-rp": models.P4CNNRotationPooling,
+    "plain-cnn": models.PlainCNN,
+    "early-p4cnn": models.EarlyP4CNN,
+    "mixed": models.MixedGroupCNN,
+    "lenet": models.LeNet,
+    "group-cnn": models.GroupEquivariantCNN,
+    "all-cnn-c": models.AllCNNC,
+    "resnet44": models.ResNet44,
+    "resnet26": models.ResNet26,
+}
+# Their channels change with depth: --width is that of the first layers.
+_MULTIPLES = {"all-cnn-c": (1, 2), "resnet44": (1, 2, 4), "resnet26": (1, 2, 4)}
+_LETTERS = {"plain-cnn": "plain", "p4cnn": "p4", "early-p4cnn": "early"}
+
 
 def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module:
     """The network with its initial parameters, which depend on ``config.seed`` alone."""
-    rngs = nnx.Rngs(config.seed)
-    options = {"classes": classes, "in_features": in_features, "rngs": rngs}
+    name = config.model
+    options = {"classes": classes, "in_features": in_features, "rngs": nnx.Rngs(config.seed)}
     options["dtype"] = jnp.dtype(config.dtype)
-    if config.width is not None:
-        options["width"] = config.width
-    if config.model == "z2cnn":
-        return Z2CNN(**options)
-    cls = {"p4cnn": P4CNN, "p4cnn-rp": P4CNNRotationPooling}[config.model]
-    return cls(group=GROUPS[config.group or "p4"], **options)
+    if name == "mixed":
+        options["groups"] = tuple(GROUPS[group] for group in config.groups)
+    elif name not in ("z2cnn", "plain-cnn"):
+        options["group"] = GROUPS[config.group or "p4"]
+    if config.size == "letters":
+        options["widths"] = models.LETTER_WIDTHS[_LETTERS[name]]
+        if name == "p4cnn":
+            name, options["groups"] = "mixed", (options.pop("group"),)
+    elif config.width is not None and name in _MULTIPLES:
+        options["widths"] = tuple(config.width * m for m in _MULTIPLES[name])
+    elif config.width is not None:
+        key = "widths" if name in ("plain-cnn", "early-p4cnn", "mixed", "lenet") else "width"
+        options[key] = config.width
+    if name in _MULTIPLES:
+        options["geometry"] = config.geometry
+    if name.startswith("resnet"):
+        options["head"] = config.head
+        if config.blocks is not None:
+            return models.ResNet(blocks=config.blocks, **options)
+    return NETWORKS[name](**options)
 
 
 def parameter_count(tree) -> int:

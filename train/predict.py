@@ -21,6 +21,7 @@ from train.report import results_table
 from train.rundir import Run
 from train.session import Session, prepare_session
 from train.step import Steps, TrainState
+from train.whiten import WHITENING, Whitening
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def load_run(run: Run, raw_dir: Path | None = None) -> tuple[Session, TrainState
     session = prepare_session(config)
     state = session.steps.init()
     params, stats = load_tree(run.path / "model", (state.params, state.stats))
-    return session, TrainState(params, stats, state.opt_state, state.step)
+    return session, dataclasses.replace(state, params=params, stats=stats, average=None)
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,11 @@ class Network:
     params: nnx.State
     stats: nnx.State
     shape: tuple[int, int, int]
+    whitening: Whitening | None = None
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
+        if self.whitening is not None:
+            image = self.whitening(image)
         return np.asarray(jax.jit(self.steps.logits)(self.params, self.stats, image))
 
 
@@ -110,7 +114,10 @@ def load_network(run: Run) -> Network:
     steps = Steps(model, optax.identity(), Prepare(form["mean"], form["std"]))
     state = steps.init()
     params, stats = load_tree(run.path / "model", (state.params, state.stats))
-    return Network(steps, params, stats, shape)
+    whitening = None
+    if run.config.preprocess == "whiten":
+        whitening = Whitening.load(run.path / WHITENING)
+    return Network(steps, params, stats, shape, whitening)
 
 
 def read_image(path: Path, size: tuple[int, int, int], ink: str = "auto") -> np.ndarray:

@@ -4,18 +4,21 @@ import numpy as np
 from flax import nnx
 
 from gconv_jax import Z2, filter_bank
+from gconv_jax.nnx import LiftConv
 from train import pictures
+from train.config import Config
 from train.evaluate import ANGLE_IMAGES
 from train.rundir import Run
 from train.session import Session
 from train.step import TrainState
 
 SAMPLES = 32
+FILTERS = 20
 
 
 def write_report(session: Session, state: TrainState, run: Run, results: dict) -> None:
     """Draw the pictures into the run folder, then write ``report.md`` around them."""
-    config, name = session.config, session.config.model
+    config, name = run.config, session.config.title
     test = session.data.test[:SAMPLES]
     predicted = session.feed.logits(state, test.image).argmax(-1)
     pictures.learning_curves({name: run.metrics()}, run.path / "learning_curves.png")
@@ -25,7 +28,7 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
     pictures.filters(bank, names, run.path / "filters.png")
     run.write(
         "report.md",
-        f"""# {config.model} on {config.dataset}
+        f"""# {name} on {config.dataset}
 
 {results_table([results])}
 
@@ -42,7 +45,8 @@ The first {min(ANGLE_IMAGES, results["test_images"])} test images, turned furthe
 ![test images with predicted classes](predictions.png)
 
 ## Filters of the first layer
-A row for each group element: the same base filters, turned. Mean over the input channels.
+A row for each group element: the same base filters, turned; the first {FILTERS} at most. Mean over
+the input channels.
 ![filters](filters.png)
 """,
     )
@@ -50,48 +54,88 @@ A row for each group element: the same base filters, turned. Mean over the input
 
 def results_table(rows: list[dict]) -> str:
     """The results of several runs as a Markdown table."""
-    header = ("model", "parameters", "test error", "equivariance error", "training time")
-    lines = [
-        (
-            row["model"],
-            f"{row['parameters']:,}",
-            f"{100 * row['test_error']:.2f} %",
-            f"{row['equivariance_error']:.1e}",
-            f"{row['train_seconds']:.0f} s",
-        )
-        for row in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
-    rule = tuple("-" * width for width in widths)
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
-        for line in (header, rule, *lines)
+    return markdown_table(
+        [
+            {
+                "model": row["model"],
+                "parameters": f"{row['parameters']:,}",
+                "test error": f"{100 * row['test_error']:.2f} %",
+                "equivariance error": f"{row['equivariance_error']:.1e}",
+                "training time": f"{row['train_seconds']:.0f} s",
+            }
+            for row in rows
+        ]
     )
 
 
-def protocol(config, results: dict) -> str:
+def markdown_table(rows: list[dict[str, str]]) -> str:
+    """Rows of cells by column, aligned."""
+    lines = [tuple(rows[0]), *(tuple(row.values()) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, tuple("-" * width for width in widths))
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    )
+
+
+def protocol(config: Config, results: dict) -> str:
     """What a figure means: data, split, epochs, selection."""
     stand_in = {
         "digits": " (stand-in data: the digits inside scikit-learn, enlarged and turned at random)",
         "rotated_mnist/generated": " (generated from MNIST; not the original MNIST-rot-12k)",
+        "mnist/rotated_test": " (upright training images; each test image turned at random)",
+        "cifar10/packed": " (in another order than the original files)",
     }.get(config.dataset, "")
+    selected = results.get("selected_epoch")
+    if selected is None:
+        epochs = f"the last of {results['epochs']} epochs, no selection"
+    else:
+        epochs = (
+            f"epoch {selected} of {results['epochs']}, that of the lowest validation error "
+            f"(stopped after {config.patience} epochs without a lower one)"
+        )
+    whitened = ", contrast-normalised and whitened" if config.preprocess == "whiten" else ""
     return (
         f"Protocol: {config.dataset}{stand_in}; {results['train_images']:,} training, "
-        f"{results['validation_images']:,} validation and {results['test_images']:,} test images; "
-        f"seed {config.seed}; the last of {config.epochs} epochs, no selection; Adam "
-        f"{config.learning_rate:g}, batch {config.batch_size}, augmentation {config.augment}; "
-        "batch statistics re-estimated on the training images. The test images are read once, at "
-        "the end. Equivariance error: largest change of the logits under "
+        f"{results['validation_images']:,} validation and {results['test_images']:,} test images"
+        f"{whitened}; seed {config.seed}; {epochs}; {_optimizer(config)}, batch "
+        f"{config.batch_size}, augmentation {config.augment}; batch statistics, if any, "
+        "re-estimated on the training images. The test images are read once, at the end. "
+        "Equivariance error: largest change of the logits under "
         f"{results['equivariance_group']}, relative to the largest logit, over 64 test images."
     )
 
 
+def _optimizer(config: Config) -> str:
+    parts = ["Adam" if config.optimizer == "adam" else f"SGD (momentum {config.momentum:g})"]
+    parts[0] += f" {config.learning_rate:g}"
+    if config.schedule == "step":
+        after = ", ".join(map(str, config.milestones))
+        parts.append(f"times {config.decay:g} after epochs {after}")
+    elif config.schedule == "cosine":
+        parts.append("cosine to 0")
+    if config.warmup:
+        parts.append(f"{config.warmup} epochs of warm-up")
+    if config.weight_decay:
+        parts.append(f"weight decay {config.weight_decay:g}")
+    if config.clip is not None:
+        parts.append(f"gradients clipped at {config.clip:g}")
+    if config.average is not None:
+        parts.append(f"parameters averaged with decay {config.average:g}")
+    if config.dtype != "float32":
+        parts.append(f"computed in {config.dtype}")
+    return ", ".join(parts)
+
+
 def _first_filters(model: nnx.Module) -> tuple[np.ndarray, list[str]]:
-    """The filters of ``model.layer0`` for each group element, ``[k, k, |G|, C]``, and the names
-    of the elements."""
-    conv = model.layer0.conv
+    """The filters of the first convolution for each group element, ``[k, k, |G|, C]``, and the
+    names of the elements."""
+    layers = [m for _, m in nnx.iter_graph(model) if isinstance(m, (LiftConv, nnx.Conv))]
+    # With rotation pooling every layer lifts; the first one has the fewest channels.
+    conv = min(layers, key=lambda layer: layer.in_features)
     group = getattr(conv, "group", Z2)
-    kernel = conv.kernel[...].astype(np.float32)
+    kernel = conv.kernel[...].astype(np.float32)[..., :FILTERS]
     bank = filter_bank(kernel.mean(-2, keepdims=True), group=group, lifting=True)
     bank = np.asarray(bank).reshape(*kernel.shape[:2], group.order, kernel.shape[-1])
     return bank, [group.element_name(g) for g in group.elements]

@@ -67,6 +67,11 @@ class Run:
     def config(self) -> Config:
         return Config.from_json((self.path / "config.json").read_text())
 
+    def began_as(self, config: Config) -> bool:
+        """Whether this run was begun with that configuration, wherever its files are."""
+        places = dict.fromkeys(("raw_dir", "data_dir", "run"))
+        return dataclasses.replace(self.config, **places) == dataclasses.replace(config, **places)
+
     @property
     def results(self) -> dict | None:
         """The final figures, or None if the run is not finished."""

@@ -1,17 +1,16 @@
 """A configuration made ready: data, model, optimiser, compiled steps."""
 
+import dataclasses
 from dataclasses import dataclass
-
-import jax
-import optax
 
 from train.augment import Prepare
 from train.config import Config
 from train.data import Data, load_data
 from train.feed import Feed
 from train.models import build_model
-from train.parallel import choose_parallel
-from train.step import Steps
+from train.optimizer import make_optimizer
+from train.parallel import Parallel, choose_parallel
+from train.step import Steps, TrainState
 
 
 @dataclass(frozen=True)
@@ -20,34 +19,47 @@ class Session:
 
     config: Config
     data: Data
-    steps: Steps
+    networks: tuple[Steps, ...]
+    """One for each seed; they differ in their initial parameters alone."""
     feed: Feed
 
+    @property
+    def steps(self) -> Steps:
+        """Of the first seed."""
+        return self.networks[0]
 
-def prepare_session(config: Config) -> Session:
-    """Load the data and build the rest. ValueError if the configuration
-    does not fit the data or the devices."""
+    def init(self) -> TrainState:
+        """The state before the first step, of all seeds (`Feed.join`)."""
+        return self.feed.join([steps.init() for steps in self.networks])
+
+
+def prepare_session(config: Config, seeds: tuple[int, ...] | None = None) -> Session:
+    """Load the data and build the rest, for ``config.seed`` or for several seeds at once.
+    ValueError if the configuration does not fit the data or the devices."""
+    seeds = (config.seed,) if seeds is None else seeds
     parallel = choose_parallel(config.parallel, config.batch_size)
     data = load_data(config)
-    model = build_model(config, classes=data.classes, in_features=data.train.image.shape[-1])
-    steps = Steps(
-        model,
-        optax.adamw(config.learning_rate, weight_decay=config.weight_decay, mask=_base_filters),
-        Prepare(data.mean, data.std, config.augment),
-        parallel.axis_name,
+    networks = tuple(
+        _steps(dataclasses.replace(config, seed=seed), data, parallel) for seed in seeds
     )
     feed = Feed(
-        steps,
+        networks[0],
         data.train,
         batch_size=config.batch_size,
-        seed=config.seed,
+        seeds=seeds,
+        preprocess=data.whitening,
         parallel=parallel,
         loop=config.loop,
         memory=config.memory,
     )
-    return Session(config, data, steps, feed)
+    return Session(config, data, networks, feed)
 
 
-def _base_filters(params):
-    """Decay acts on filters, once each, not on biases and normalisation."""
-    return jax.tree.map(lambda p: p.ndim > 1, params)
+def _steps(config: Config, data: Data, parallel: Parallel) -> Steps:
+    return Steps(
+        build_model(config, classes=data.classes, in_features=data.train.image.shape[-1]),
+        make_optimizer(config, len(data.train.label) // config.batch_size),
+        Prepare(data.mean, data.std, config.augment),
+        parallel.axis_name,
+        config.average,
+    )

@@ -29,17 +29,24 @@ class Batch(NamedTuple):
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["params", "stats", "opt_state", "step"],
+    data_fields=["params", "stats", "opt_state", "step", "average"],
     meta_fields=[],
 )
 @dataclass(frozen=True)
 class TrainState:
-    """All that training changes: parameters, batch statistics, optimiser state, step number."""
+    """All that training changes: parameters, batch statistics, optimiser state, step number, and
+    the moving average of the parameters if one is kept."""
 
     params: nnx.State
     stats: nnx.State
     opt_state: optax.OptState
     step: jax.Array
+    average: nnx.State | None = None
+
+    @property
+    def weights(self) -> nnx.State:
+        """The parameters to evaluate."""
+        return self.params if self.average is None else self.average
 
 
 class Metrics(NamedTuple):
@@ -57,6 +64,7 @@ class Steps:
         tx: the optimiser.
         prepare: from stored pixels to the model's input.
         axis_name: of the devices under pmap; None under jit.
+        average: decay of the moving average of the parameters; None for none.
     """
 
     def __init__(
@@ -65,8 +73,9 @@ class Steps:
         tx: optax.GradientTransformation,
         prepare: Prepare,
         axis_name: str | None = None,
+        average: float | None = None,
     ):
-        self.tx, self.prepare, self.axis_name = tx, prepare, axis_name
+        self.tx, self.prepare, self.axis_name, self.average = tx, prepare, axis_name, average
         norms = [m for _, m in nnx.iter_graph(model) if isinstance(m, nnx.BatchNorm)]
         for norm in norms:
             norm.axis_name = axis_name
@@ -86,7 +95,8 @@ class Steps:
         """The state before the first step, with the model's own parameters."""
         # Copies, since a state may be donated.
         params, stats = jax.tree.map(jnp.copy, (self._params, self._stats))
-        return TrainState(params, stats, self.tx.init(params), jnp.zeros((), jnp.int32))
+        average = None if self.average is None else jax.tree.map(jnp.copy, params)
+        return TrainState(params, stats, self.tx.init(params), jnp.zeros((), jnp.int32), average)
 
     def train(self, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         """One step of gradient descent on the mean cross-entropy of the batch."""
@@ -104,7 +114,12 @@ class Steps:
         grads, metrics = self._reduce(lax.pmean, (grads, metrics))
         updates, opt_state = self.tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(params, stats, opt_state, state.step + 1), metrics
+        average = state.average
+        if average is not None:
+            # A short memory at first, or the initial parameters would stay in it for long.
+            decay = jnp.minimum(self.average, (1 + state.step) / (10 + state.step))
+            average = jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)
+        return TrainState(params, stats, opt_state, state.step + 1, average), metrics
 
     def evaluate(self, params, stats, batch: Batch, weight: jax.Array) -> Metrics:
         """Sums over the batch, each image counted ``weight`` times (0 for filling)."""

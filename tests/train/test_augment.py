@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gconv_jax import rotate
-from train.augment import JITTER, Prepare
+from train.augment import JITTER, Prepare, shift
 
 
 @pytest.fixture
@@ -54,3 +54,40 @@ def test_each_image_has_its_own_angle(image):
 
 def test_without_keys_there_is_no_augmentation(image):
     np.testing.assert_array_equal(Prepare(0, 1, "rotate")(image), Prepare(0, 1)(image))
+
+
+def keys_cubic(d):
+    """Keys' kernel with a = -1/2, as he prints it."""
+    d = abs(d)
+    if d < 1:
+        return 1.5 * d**3 - 2.5 * d**2 + 1
+    return -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2 if d < 2 else 0.0
+
+
+@pytest.mark.parametrize("offset", [(0.0, 0.0), (1.0, -2.0), (0.3, -1.7), (-2.0, 1.99)])
+@pytest.mark.parametrize("shape", [(6, 7, 2), (5, 5, 1)])
+def test_shift_is_cubic_convolution_with_mirrored_borders(rng, offset, shape):
+    image = rng.normal(size=shape).astype(np.float32)
+    wide = np.pad(image, ((5, 5), (5, 5), (0, 0)), mode="symmetric")
+    expected = np.zeros(shape)
+    for i in range(shape[0]):
+        for j in range(shape[1]):
+            y, x = i - offset[0], j - offset[1]
+            for a in range(math.floor(y) - 1, math.floor(y) + 3):
+                for b in range(math.floor(x) - 1, math.floor(x) + 3):
+                    weight = keys_cubic(y - a) * keys_cubic(x - b)
+                    expected[i, j] += weight * wide[a + 5, b + 5]
+    np.testing.assert_allclose(shift(image, jnp.array(offset)), expected, atol=1e-5)
+
+
+def test_shift_flip_mirrors_half_and_moves_by_up_to_two_pixels(rng):
+    ramp = np.broadcast_to(np.arange(28.0)[None, :, None], (28, 28, 1)).astype(np.float32)
+    images = np.repeat(ramp[None] / 28, 200, 0)
+    moved = np.asarray(
+        Prepare(0, 1, "shift-flip")(images, jax.random.split(jax.random.key(0), 200))
+    )
+    slope = 28 * (moved[:, 14, 15, 0] - moved[:, 14, 13, 0]) / 2
+    np.testing.assert_allclose(np.abs(slope), 1, rtol=1e-3)
+    assert 70 < (slope < 0).sum() < 130
+    offset = 14 - 28 * moved[slope > 0, 14, 14, 0]
+    assert np.abs(offset).max() <= 2 and offset.min() < -1.5 and offset.max() > 1.5

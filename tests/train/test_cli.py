@@ -3,7 +3,8 @@
 import pytest
 
 from train.__main__ import main
-from train.config import PRESETS, Config
+from train.config import Config
+from train.presets import PRESETS
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -53,11 +54,24 @@ MISTAKES = {
         "20",
     ): "`batch_size` 20 does not divide by the 8 local devices",
     ("digits-p4cnn", "--group", "p3"): "p3",
+    ("digits-z2cnn", "--group", "p4m"): "`group` is not for z2cnn, got 'p4m'",
+    ("digits-p4cnn", "--model", "mixed", "--group", "p4"): "`group` is not for mixed; it takes --g",
+    ("digits-p4cnn", "--model", "mixed"): "`groups` go with model mixed, e.g. --model mixed --gro",
+    ("digits-p4cnn", "--head", "published"): "`head` is for resnet44, resnet26, not for p4cnn",
+    ("digits-p4cnn", "--schedule", "step"): "`milestones` go with schedule step, e.g. --schedule",
+    ("digits-p4cnn", "--schedule", "step", "--milestones", "5", "3"): "must be positive and rise",
+    ("digits-p4cnn", "--warmup", "15"): "`warmup` must be below epochs=15, got 15",
+    ("digits-p4cnn", "--patience", "3"): "`patience` 3 needs images to choose with: add --validat",
+    ("digits-p4cnn", "--average", "1"): "`average` must be at least 0 and below 1, got 1.0",
+    ("digits-p4cnn", "--clip", "0"): "`clip` must be positive and finite, got 0.0",
+    ("digits-p4cnn", "--seeds", "0"): "`seeds` must be at least 1, got 0",
+    ("table", "rotmnst"): "rotmnist",
     (
-        "digits-z2cnn",
-        "--group",
-        "p4m",
-    ): "`group` is for p4cnn and p4cnn-rp; z2cnn has none, got 'p4m'",
+        "table",
+        "rotmnist",
+        "--rows",
+        "p4",
+    ): "`rows` of rotmnist are rotmnist-z2cnn, rotmnist-p4cnn-rp",
     ("--resume", "nowhere"): "nowhere is not a run folder: it has no config.json",
     ("evaluate", "nowhere"): "nowhere is not a run folder",
     ("predict", "nowhere", "x.png"): "nowhere is not a run folder",

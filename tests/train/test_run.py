@@ -239,11 +239,11 @@ def test_kill_9_in_mid_epoch_and_resume_end_with_the_same_bits(tmp_path):
 
 @pytest.mark.slow
 def test_the_main_job_compares_both_networks_and_continues_where_it_was(tmp_path, monkeypatch):
-    from train import config, digits
+    from train import digits, presets
 
     small = {
         name: (text, dataclasses.replace(c, train_images=100, test_images=40, parallel="jit"))
-        for name, (text, c) in config.PRESETS.items()
+        for name, (text, c) in presets.PRESETS.items()
     }
     monkeypatch.setattr(digits, "PRESETS", small)
     run = tmp_path / "digits"

@@ -25,7 +25,7 @@ def make_feed(config, parallel=None, **options):
     prepare = Prepare(data.mean, data.std, config.augment)
     # Plain gradient descent: Adam would divide rounding errors of tiny gradients by themselves.
     steps = Steps(model, optax.sgd(0.01, momentum=0.9), prepare, parallel.axis_name)
-    feed = Feed(steps, data.train, batch_size=16, seed=3, parallel=parallel, **options)
+    feed = Feed(steps, data.train, batch_size=16, seeds=(3,), parallel=parallel, **options)
     return feed, steps.init(), data
 
 

@@ -1,0 +1,102 @@
+"""Early stopping keeps the best validation epoch; the moving average is what is evaluated."""
+
+import dataclasses
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from train.checkpoint import load_tree
+from train.feed import Feed
+from train.loop import resume, train
+from train.network import best_epoch
+from train.predict import Evaluate, evaluate
+from train.rundir import Run
+from train.session import prepare_session
+
+
+def test_the_best_epoch_is_the_first_of_the_lowest_error():
+    records = [{"epoch": i, "validation_error": e} for i, e in enumerate((0.5, 0.2, 0.3, 0.2), 1)]
+    assert best_epoch(records) == 2
+    assert best_epoch([*records, {"epoch": 5}]) == 2
+    assert best_epoch([{"epoch": 1}]) is None
+
+
+@pytest.fixture
+def stopping(tiny, monkeypatch):
+    """The validation errors are made up, so that it is known where to stop."""
+    errors = {1: 0.9, 2: 0.4, 3: 0.5, 4: 0.6, 5: 0.1}
+    real = Feed.evaluate
+
+    def evaluate(feed, state, split):
+        figures = real(feed, state, split)
+        if len(split.label) == 40:
+            figures["error"] = errors[int(state.step) // feed.steps_per_epoch]
+        return figures
+
+    monkeypatch.setattr(Feed, "evaluate", evaluate)
+    return dataclasses.replace(
+        tiny, validation=40, patience=2, epochs=5, test_images=24, train_images=64
+    )
+
+
+def arrays(run: Run):
+    state = prepare_session(run.config).steps.init()
+    return load_tree(run.path / "model", (state.params, state.stats))
+
+
+def test_it_stops_and_keeps_the_best_epoch(stopping, tmp_path):
+    run = train(stopping, tmp_path / "stopped", lambda line: None)
+    assert [r["epoch"] for r in run.metrics()] == [1, 2, 3, 4]
+    assert run.results["epochs"] == 4 and run.results["selected_epoch"] == 2
+    assert (
+        "epoch 2 of 4, that of the lowest validation error" in (run.path / "report.md").read_text()
+    )
+    # The same parameters as a run that ends there.
+    two = dataclasses.replace(stopping, patience=None, epochs=2)
+    expected = train(two, tmp_path / "two", lambda line: None)
+    chex.assert_trees_all_equal(arrays(run), arrays(expected))
+    assert run.results["test_loss"] == expected.results["test_loss"]
+    assert evaluate(Evaluate(run.path))["test_loss"] == pytest.approx(run.results["test_loss"])
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_an_interruption_changes_nothing(stopping, tmp_path, lost):
+    whole, cut = (train(stopping, tmp_path / n, lambda line: None) for n in ("whole", "cut"))
+    (cut.path / "results.json").unlink()
+    for number in range(4, 4 - lost, -1):
+        for folder in (cut.path / "checkpoints").glob(f"{number:06d}"):
+            (folder / "manifest.json").write_text("")
+    resume(cut.path, say=lambda line: None)
+    assert cut.results["selected_epoch"] == 2
+    assert [r["epoch"] for r in cut.metrics()] == [1, 2, 3, 4]
+    chex.assert_trees_all_equal(arrays(cut), arrays(whole))
+
+
+def test_the_average_follows_the_parameters(tiny):
+    config = dataclasses.replace(tiny, average=0.9)
+    session = prepare_session(config)
+    state = session.init()
+    expected = jax.tree.map(np.array, state.average)
+    chex.assert_trees_all_equal(expected, jax.tree.map(np.array, state.params))
+    for step, (state, _) in enumerate(session.feed.epoch(state, 1)):  # noqa: B020
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = jax.tree.map(lambda a, p, d=decay: d * a + (1 - d) * p, expected, state.params)
+        chex.assert_trees_all_close(state.average, expected, atol=1e-6)
+        expected = jax.tree.map(np.array, expected)
+    assert state.weights is state.average
+    plain = prepare_session(tiny)
+    *_, (other, _) = plain.feed.epoch(plain.init(), 1)
+    chex.assert_trees_all_equal(other.params, state.params)
+
+
+def test_a_run_keeps_the_average(tiny, tmp_path):
+    kept, plain = (
+        train(dataclasses.replace(tiny, average=a), tmp_path / str(a), lambda line: None)
+        for a in (0.5, None)
+    )
+    assert kept.results["test_loss"] != plain.results["test_loss"]
+    assert "averaged with decay 0.5" in (kept.path / "report.md").read_text()
+    again = evaluate(Evaluate(kept.path))
+    assert again["test_loss"] == pytest.approx(kept.results["test_loss"], rel=1e-6)

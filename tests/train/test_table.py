@@ -1,0 +1,125 @@
+"""`python -m train table`: every row is a recipe, is trained once, and stands beside its figure."""
+
+import dataclasses
+import json
+from typing import get_args
+
+import jax
+import pytest
+from flax import nnx
+
+from train import table as module
+from train.__main__ import main
+from train.models import build_model, parameter_count
+from train.presets import PRESETS
+from train.rundir import Run
+from train.table import Name, Table, table
+from train.tables import TABLES, PublishedTable, Row
+
+
+@pytest.fixture
+def small(tiny, monkeypatch):
+    """Two rows of a table on the embedded digits."""
+    for model in ("z2cnn", "p4cnn"):
+        config = dataclasses.replace(tiny, model=model, preset=f"small-{model}", width=2)
+        monkeypatch.setitem(PRESETS, f"small-{model}", ("", config))
+    rows = (Row("small-z2cnn", "5.03"), Row("small-p4cnn", "2.28 ± 0.04"))
+    quick = lambda config: dataclasses.replace(config, epochs=1)  # noqa: E731
+    monkeypatch.setitem(TABLES, "rotmnist", PublishedTable("Small", "Nowhere.", rows, quick))
+
+
+def test_rows_are_trained_once_and_stand_beside_the_published(small, tmp_path):
+    options, said = Table("rotmnist", seeds=2, parallel="jit", run=tmp_path / "t"), []
+    written = table(options, said.append)
+    assert "| small-z2cnn " in written and "| 2.28 ± 0.04 " in written
+    report = (tmp_path / "t" / "report.md").read_text()
+    assert written in report and "Published: Nowhere." in report and "--quick" not in report
+    assert report.count("Protocol: digits (stand-in data") == 2
+    for picture in ("learning_curves.png", "accuracy_against_angle.png"):
+        assert (tmp_path / "t" / picture).is_file() and f"]({picture})" in report
+    rows = json.loads((tmp_path / "t" / "table.json").read_text())["rows"]
+    runs = [Run.open(tmp_path / "t" / "small-p4cnn" / f"seed{i}") for i in (0, 1)]
+    errors = [100 * run.results["test_error"] for run in runs]
+    mean, spread = sum(errors) / 2, abs(errors[0] - errors[1]) / 2**0.5
+    assert rows[1]["test error"] == f"{mean:.2f} ± {spread:.2f}" and rows[1]["seeds"] == "2"
+    # Again: nothing is trained, and a row that was lost is.
+    before = {r.path: (r.path / "results.json").stat().st_mtime_ns for r in runs}
+    (tmp_path / "t" / "small-z2cnn" / "seed0" / "results.json").unlink()
+    assert table(options, said.append) == written
+    assert before == {p: (p / "results.json").stat().st_mtime_ns for p in before}
+    assert any("finished; nothing to do" in line for line in said)
+
+
+def test_quick_is_labelled_and_rows_can_be_chosen(small, tmp_path, capsys):
+    options = ("--quick", "--rows", "small-p4cnn", "--parallel", "jit")
+    assert main(["table", "rotmnist", *options, "--run", str(tmp_path / "q")]) == 0
+    report = (tmp_path / "q" / "report.md").read_text()
+    assert "This is the `--quick` version" in report and "small-z2cnn" not in report
+    assert "the last of 1 epochs" in report
+    assert main(["table", "rotmnist", "--rows", "small-p8cnn"]) == 2
+    assert "`rows` of rotmnist are small-z2cnn, small-p4cnn" in capsys.readouterr().err
+
+
+def test_the_names_of_the_command_are_the_tables():
+    assert set(get_args(Name)) == set(TABLES)
+    assert all(name in PRESETS for name in module.QUICK_CIFAR10)
+
+
+CLASSES = {"emnist/balanced": 47}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_row_is_a_recipe_with_a_network(name):
+    """The recipe's network, and that of the quick version, can be built."""
+    published = TABLES[name]
+    for row in published.rows:
+        for config in (row.config, published.quick(row.config)):
+            channels = 3 if config.dataset.startswith("cifar") else 1
+            classes = CLASSES.get(config.dataset, 10)
+            model = nnx.eval_shape(
+                lambda c=config, k=classes, i=channels: build_model(c, classes=k, in_features=i)
+            )
+            assert parameter_count(nnx.state(model, nnx.Param)) > 1000
+
+
+COUNTS = {
+    "rotmnist-z2cnn": 21_750,
+    "rotmnist-p4cnn": 24_680,
+    "rotmnist-p4cnn-rp": 21_750,
+    "lenet-z2": 216_212,
+    "lenet-p4": 216_122,
+    "lenet-p4m": 216_465,
+    "early-plain": 21_750,
+    "early-p4": 24_680,
+    "early-early": 25_170,
+    "letters-plain": 110_909,
+    "letters-p4": 108_411,
+    "letters-early": 111_416,
+    "upright-cnn": 103_690,
+    "upright-c4": 102_970,
+    "cifar10-allcnn-z2": 1_372_254,
+    "cifar10-allcnn-p4": 1_371_006,
+    "cifar10plus-allcnn-p4m": 1_219_678,
+    "cifar10-resnet44-z2": 2_639_434,
+    "cifar10plus-resnet44-p4m": 2_622_878,
+    "cifar10-resnet26-z2": 7_236_046,
+    "cifar10-resnet26-p4m": 7_173_110,
+}
+
+
+@pytest.mark.parametrize("preset", COUNTS)
+def test_recipes_have_the_published_number_of_parameters(preset):
+    config = PRESETS[preset][1]
+    channels = 3 if config.dataset.startswith("cifar") else 1
+    classes = CLASSES.get(config.dataset, 10)
+    model = nnx.eval_shape(lambda: build_model(config, classes=classes, in_features=channels))
+    assert sum(p.size for p in jax.tree.leaves(nnx.state(model, nnx.Param))) == COUNTS[preset]
+
+
+def test_the_quick_rows_of_cifar10_are_equal_in_parameters():
+    counts = []
+    for name in module.QUICK_CIFAR10:
+        config = TABLES["cifar10"].quick(PRESETS[name][1])
+        model = nnx.eval_shape(lambda c=config: build_model(c, classes=10, in_features=3))
+        counts.append(parameter_count(nnx.state(model, nnx.Param)))
+    assert abs(counts[1] / counts[0] - 1) < 0.1, counts

@@ -1,0 +1,126 @@
+"""The published tables: which recipes are their rows, and what was published."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from train.config import Config
+from train.presets import PRESETS
+
+
+@dataclass(frozen=True)
+class Row:
+    """A recipe and the figure that was published for it."""
+
+    preset: str
+    published: str
+    """Test error in percent, as printed."""
+
+    @property
+    def config(self) -> Config:
+        return PRESETS[self.preset][1]
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """The rows of a table, and the small version of them that can be seen on a laptop."""
+
+    title: str
+    source: str
+    """Where the figures stand, and what their protocol was."""
+    rows: tuple[Row, ...]
+    quick: Callable[[Config], Config]
+
+
+def _rows(prefix: str, **published: str) -> tuple[Row, ...]:
+    return tuple(
+        Row(f"{prefix}-{name.replace('_', '-')}", figure) for name, figure in published.items()
+    )
+
+
+def _quick_rotmnist(config: Config) -> Config:
+    return replace(config, train_images=3000, test_images=5000, epochs=config.epochs // 10)
+
+
+def _quick_mnist(config: Config) -> Config:
+    return replace(config, train_images=5000, validation=1000, test_images=5000, epochs=8)
+
+
+def _quick_upright(config: Config) -> Config:
+    return replace(config, train_images=5000, test_images=2000, epochs=3)
+
+
+def _quick_cifar10(config: Config) -> Config:
+    """Small residual networks in exact geometry, at about 88,000 parameters each."""
+    width = {"z2": 17, "p4": 8, "p4m": 6}[config.group]
+    return replace(
+        config,
+        model="resnet44",
+        blocks=1,
+        width=width,
+        geometry="exact",
+        head="invariant",
+        train_images=10_000,
+        test_images=2000,
+        epochs=6,
+        schedule="step",
+        milestones=(4,),
+    )
+
+
+_CIFAR10_ROWS = {
+    "allcnn-z2": ("9.44", "8.86"),
+    "allcnn-p4": ("8.84", "7.67"),
+    "allcnn-p4m": ("7.59", "7.04"),
+    "resnet44-z2": ("9.45", "5.61"),
+    "resnet44-p4m": ("6.46", "4.94"),
+    "resnet26-z2": ("8.95", "5.27"),
+    "resnet26-p4m": ("5.74", "4.19"),
+}
+
+TABLES: dict[str, PublishedTable] = {
+    "rotmnist": PublishedTable(
+        "Rotated MNIST",
+        "Cohen & Welling 2016 (arXiv:1602.07576), table 1: the original MNIST-rot-12k, 12,000 "
+        "training images, the last epoch, 5 seeds.",
+        _rows("rotmnist", z2cnn="5.03 ± 0.20", p4cnn_rp="3.21 ± 0.12", p4cnn="2.28 ± 0.04"),
+        _quick_rotmnist,
+    ),
+    "cifar10": PublishedTable(
+        "CIFAR-10",
+        "Cohen & Welling 2016 (arXiv:1602.07576), table 2: 50,000 training images, one seed each.",
+        tuple(
+            Row(f"{prefix}-{name}", figures[i])
+            for i, prefix in enumerate(("cifar10", "cifar10plus"))
+            for name, figures in _CIFAR10_ROWS.items()
+        ),
+        _quick_cifar10,
+    ),
+    "lenet-mnist": PublishedTable(
+        "LeNet on MNIST",
+        "Ansanelli 2022, table 1: 216,000 parameters each, early stopping with patience 5 on "
+        "held-out images, one seed.",
+        _rows("lenet", z2="1.25", p4="1.1", p4m="1.4"),
+        _quick_mnist,
+    ),
+    "early-equivariance": PublishedTable(
+        "Stopping the equivariance early",
+        "Ansanelli 2022, table 3: MNIST, early stopping with patience 5 on held-out images, one "
+        "seed.",
+        _rows("early", plain="0.81", p4="1.78", early="0.67"),
+        _quick_mnist,
+    ),
+    "early-equivariance-letters": PublishedTable(
+        "Stopping the equivariance early, on letters",
+        "Ansanelli 2022, table 3: EMNIST, early stopping with patience 5 on held-out images, one "
+        "seed.",
+        _rows("letters", plain="6.93", p4="13.11", early="6.40"),
+        _quick_mnist,
+    ),
+    "upright-to-rotated": PublishedTable(
+        "Trained on upright digits, tested on rotated ones",
+        "University of Amsterdam, Deep Learning 2 (2022): best epoch on the test images; S. "
+        "Keydana's gcnn has 55.21 and 14.51.",
+        _rows("upright", cnn="52.65", c4="9.30"),
+        _quick_upright,
+    ),
+}
