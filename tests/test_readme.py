@@ -46,7 +46,10 @@ def test_links_to_files_lead_somewhere():
 def test_the_options_shown_exist():
     from train.__main__ import OTHERS
     from train.presets import PRESETS
+    from train.tables import TABLES
 
+    shown = [line.split()[4] for line in blocks("sh")[2].splitlines()]
+    assert shown == [name for name in TABLES if name != "early-equivariance-letters"]
     for line in blocks("sh")[1].splitlines():
         words = line.split("#")[0].split()[3:]
         if words and not words[0].startswith("--"):

@@ -13,7 +13,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from train.checkpoint import save_tree
+from train.checkpoint import Checkpoints, save_tree
 from train.config import Config
 from train.errors import TrainingDivergedError
 from train.evaluate import final_figures
@@ -61,21 +61,26 @@ def train_seeds(config: Config, path: Path | None = None, say: Say = print) -> l
         dataclasses.replace(config, seed=config.seed + i, seeds=1, run=None)
         for i in range(config.seeds)
     ]
-    folders = [seed_folder(path, c.seed) for c in configs]
-    begun = [(folder / "config.json").is_file() for folder in folders]
-    for folder, c, there in zip(folders, configs, begun, strict=True):
-        if there and not Run.open(folder).began_as(c):
+    groups: dict[bool, list[Config]] = {True: [], False: []}
+    for c in configs:
+        folder = seed_folder(path, c.seed)
+        begun = (folder / "config.json").is_file()
+        if begun and not Run.open(folder).began_as(c):
             raise ValueError(f"{folder} was begun with other options; name another --run")
-    seeds = tuple(c.seed for c in configs)
-    if all(begun) and all(Run.open(folder).results for folder in folders):
+        if not (begun and Run.open(folder).results):
+            # Those that are on their way go on together; new ones do not wait for them.
+            groups[bool(Checkpoints(folder / "checkpoints").numbers())].append(c)
+    if not any(groups.values()):
         say(f"{path} is finished; nothing to do")
-        return [Run.open(folder) for folder in folders]
-    session = prepare_session(configs[0], seeds)
-    runs = [
-        Run.open(folder) if there else Run.create(c, folder)
-        for folder, c, there in zip(folders, configs, begun, strict=True)
-    ]
-    return _train(session, runs, say)
+    for group in filter(None, groups.values()):
+        session = prepare_session(group[0], tuple(c.seed for c in group))
+        runs = []
+        for c in group:
+            folder = seed_folder(path, c.seed)
+            begun = (folder / "config.json").is_file()
+            runs.append(Run.open(folder) if begun else Run.create(c, folder))
+        _train(session, runs, say)
+    return [Run.open(seed_folder(path, c.seed)) for c in configs]
 
 
 def seed_folder(path: Path, seed: int) -> Path:

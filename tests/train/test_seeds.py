@@ -102,6 +102,16 @@ def test_an_interrupted_run_goes_on_from_what_all_seeds_have(config, together, t
         train_seeds(dataclasses.replace(many, epochs=3), path)
 
 
+def test_more_seeds_are_added_to_those_that_are_there(config, together, tmp_path):
+    _, runs, _ = together
+    path = tmp_path / "run"
+    (first,) = train_seeds(dataclasses.replace(config, seeds=1), path, lambda line: None)
+    finished = (first.path / "results.json").stat().st_mtime_ns
+    _, second = train_seeds(dataclasses.replace(config, seeds=2), path, lambda line: None)
+    assert (first.path / "results.json").stat().st_mtime_ns == finished, "not trained again"
+    assert_close(second, runs[1])
+
+
 def test_one_folder_is_of_one_seed(config, tmp_path):
     with pytest.raises(ValueError, match="`seeds` must be 1 for one run folder, got 2"):
         train(dataclasses.replace(config, seeds=2), tmp_path / "x")
