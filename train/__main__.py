@@ -65,7 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\n{PROGRAM}: stopped; continue with --resume and the run folder", file=sys.stderr)
+        again = "with --resume and the run folder, or a table with the same command"
+        print(f"\n{PROGRAM}: stopped; continue {again}", file=sys.stderr)
         return 130
 
 
@@ -111,8 +112,8 @@ def _remember_compilations() -> None:
 def _train(name: str, rest: list[str]) -> None:
     description, default = PRESETS[name]
     config = _parse(Config, name, rest, default=default, description=description)
-    from train.loop import train, train_seeds
-    from train.table import summary
+    from train.loop import train
+    from train.seeds import summary, train_seeds
 
     if config.seeds == 1:
         train(config)
@@ -132,8 +133,9 @@ def _resume(arguments: list[str]) -> int:
     preset = None if arguments[0].startswith("-") else arguments[0]
     options = _parse(Resume, "", arguments if preset is None else arguments[1:])
     from train.digits import is_digits, resume_digits
-    from train.loop import is_seeds, resume, resume_seeds
+    from train.loop import resume
     from train.rundir import Run
+    from train.seeds import is_seeds, resume_seeds, summary
 
     if is_digits(options.resume):
         if preset not in (None, "digits"):
@@ -143,8 +145,6 @@ def _resume(arguments: list[str]) -> int:
         resume_digits(options.resume)
         return 0
     if is_seeds(options.resume):
-        from train.table import summary
-
         print(summary(resume_seeds(options.resume, epochs=options.epochs)))
         return 0
     run = Run.open(options.resume)

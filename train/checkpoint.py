@@ -91,7 +91,7 @@ def load_tree(path: Path, template):
         raise CorruptCheckpointError(f"{len(bad)} of {len(expected)} files changed, e.g. {bad[0]}")
     named = _named(template)
     if _shapes(named) != arrays:
-        raise ValueError(f"{path} was written by a network of another shape")
+        raise ValueError(f"{path} was written by a network of another shape, or an earlier version")
     with ocp.StandardCheckpointer() as checkpointer:
         restored = checkpointer.restore(path / "arrays", named)
     leaves = [jnp.asarray(restored[name]) for name in named]

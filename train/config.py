@@ -133,9 +133,9 @@ class Config:
         at_least |= {"validation": 0, "seed": 0, "weight_decay": 0.0, "warmup": 0}
         for name, least in at_least.items():
             value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise ValueError(f"`{name}` must be at least {least}, got {value}")
-        for name in ("learning_rate", "clip"):
+            if value is not None and not least <= value < float("inf"):
+                raise ValueError(f"`{name}` must be finite and at least {least}, got {value}")
+        for name in ("learning_rate", "clip", "decay"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"`{name}` must be positive and finite, got {value}")
@@ -164,22 +164,36 @@ class Config:
             if getattr(self, name) != default and self.model not in models:
                 raise ValueError(f"`{name}` is for {', '.join(models)}, not for {self.model}")
 
+        if self.size != "digits" and self.width is not None:
+            raise ValueError(f"`size` {self.size} sets the widths: leave out --width {self.width}")
         if self.blocks is not None and self.width is None:
             raise ValueError(f"`blocks` {self.blocks} needs a width: add --width")
 
     def _check_schedule(self) -> None:
         if (self.schedule == "step") != bool(self.milestones):
             raise ValueError(
-                "`milestones` go with schedule step, e.g. --schedule step --milestones 50 100; got "
-                f"schedule {self.schedule} and milestones {self.milestones}"
+                "`milestones` go with schedule step, e.g. --schedule step --milestones 50 100 (and "
+                f"--milestones alone for none); got schedule {self.schedule} and milestones "
+                f"{self.milestones}"
             )
         if list(self.milestones) != sorted({m for m in self.milestones if m > 0}):
             raise ValueError(f"`milestones` must be positive and rise, got {self.milestones}")
+        if self.milestones and self.milestones[-1] >= self.epochs:
+            scaled = [max(1, m * self.epochs // (2 * self.milestones[-1])) for m in self.milestones]
+            raise ValueError(
+                f"`milestones` {self.milestones} must be below epochs={self.epochs}, or the rate "
+                f"never falls; e.g. --milestones {' '.join(map(str, scaled))}"
+            )
         if self.warmup >= self.epochs:
             raise ValueError(f"`warmup` must be below epochs={self.epochs}, got {self.warmup}")
         if self.patience is not None and not self.validation:
             raise ValueError(
                 f"`patience` {self.patience} needs images to choose with: add --validation"
+            )
+        if self.patience is not None and self.evaluate_every > min(self.patience, self.epochs):
+            raise ValueError(
+                f"`evaluate_every` {self.evaluate_every} must be at most patience {self.patience} "
+                f"and epochs {self.epochs}, or there is nothing to choose between"
             )
 
     @property

@@ -33,15 +33,18 @@ def final_figures(session: Session, state: TrainState) -> dict:
 
 def invariance_error(session: Session, state: TrainState, group: FiniteGroup) -> float:
     """``max |f(L_g x) - f(x)| / max |f(x)|`` over the elements g, for the logits f of some test
-    images x: rounding for an invariant network."""
-    images = session.data.test.image[:EQUIVARIANCE_IMAGES]
-    logits = session.feed.logits(state, images)
+    images x: rounding for an invariant network. What is turned are preprocessed images, since
+    whitening is not invariant itself."""
+    images = session.feed.preprocess(session.data.test.image[:EQUIVARIANCE_IMAGES])
     turned = [
         session.feed.logits(
-            state, np.asarray(transform(images, group=group, element=g, lifted=False))
+            state,
+            np.asarray(transform(images, group=group, element=g, lifted=False)),
+            preprocessed=True,
         )
         for g in group.elements
     ]
+    logits = turned[group.identity]
     return float(max(np.abs(t - logits).max() for t in turned) / np.abs(logits).max())
 
 

@@ -47,8 +47,8 @@ class Feed:
         loop: Literal["auto", "scan", "step"] = "auto",
         memory: Literal["auto", "device", "host"] = "auto",
     ):
-        self._preprocess = preprocess or (lambda image: image)
-        train = Split(self._preprocess(train.image), train.label)
+        self.preprocess = preprocess or (lambda image: image)
+        train = Split(self.preprocess(train.image), train.label)
         self.train, self.batch_size, self.parallel = train, batch_size, parallel
         self.steps_per_epoch = len(train.label) // batch_size
         self.seeds = tuple(seeds)
@@ -137,13 +137,17 @@ class Feed:
         """Mean loss and error (a fraction) over a split."""
         sums = None
         for batch, weight in self._padded(split):
+            batch = Batch(self.preprocess(batch.image), batch.label)
             batch, weight = jax.tree.map(self.parallel.shard, (batch, weight))
             part = self._evaluate(state.weights, state.stats, batch, weight)
             sums = part if sums is None else jax.tree.map(jnp.add, sums, part)
         return {k: float(v) / len(split.label) for k, v in sums._asdict().items()}
 
-    def logits(self, state: TrainState, image: np.ndarray) -> np.ndarray:
-        """Logits of stored images, ``[N, classes]``, on one device."""
+    def logits(
+        self, state: TrainState, image: np.ndarray, *, preprocessed: bool = False
+    ) -> np.ndarray:
+        """Logits of stored images, or of ``preprocessed`` ones, ``[N, classes]``, on one device."""
+        image = image if preprocessed else self.preprocess(image)
         split = Split(image, np.zeros(len(image), np.int32))
         parts = [self._logits(state.weights, state.stats, b.image) for b, _ in self._padded(split)]
         return np.concatenate([np.asarray(p) for p in parts])[: len(image)]
@@ -175,4 +179,4 @@ class Feed:
             index = np.arange(i * self.batch_size, (i + 1) * self.batch_size)
             weight = (index < count).astype(np.float32)
             index = np.minimum(index, count - 1)
-            yield Batch(self._preprocess(split.image[index]), split.label[index]), weight
+            yield Batch(split.image[index], split.label[index]), weight

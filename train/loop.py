@@ -13,14 +13,14 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from train.checkpoint import Checkpoints, save_tree
+from train.checkpoint import save_tree
 from train.config import Config
 from train.errors import TrainingDivergedError
 from train.evaluate import final_figures
 from train.models import parameter_count
 from train.network import Network, best_epoch
 from train.report import write_report
-from train.rundir import Run, default_path
+from train.rundir import Run
 from train.session import Session, prepare_session
 from train.step import TrainState
 from train.whiten import WHITENING
@@ -46,82 +46,36 @@ def train(config: Config, path: Path | None = None, say: Say = print) -> Run:
     if config.seeds > 1:
         raise ValueError(f"`seeds` must be 1 for one run folder, got {config.seeds}")
     session = prepare_session(config)
-    return _train(session, [Run.create(config, path)], say)[0]
-
-
-def train_seeds(config: Config, path: Path | None = None, say: Say = print) -> list[Run]:
-    """Train ``config.seeds`` networks in one compiled program; see `train`.
-
-    Each has a run folder of its own below ``path``, ``seed0`` and so on, with what a run of that
-    seed alone would give. Called again with the same folder it continues where it was interrupted;
-    ValueError if that was begun with other options.
-    """
-    path = path or config.run or default_path(config.preset)
-    configs = [
-        dataclasses.replace(config, seed=config.seed + i, seeds=1, run=None)
-        for i in range(config.seeds)
-    ]
-    groups: dict[bool, list[Config]] = {True: [], False: []}
-    for c in configs:
-        folder = seed_folder(path, c.seed)
-        begun = (folder / "config.json").is_file()
-        if begun and not Run.open(folder).began_as(c):
-            raise ValueError(f"{folder} was begun with other options; name another --run")
-        if not (begun and Run.open(folder).results):
-            # Those that are on their way go on together; new ones do not wait for them.
-            groups[bool(Checkpoints(folder / "checkpoints").numbers())].append(c)
-    if not any(groups.values()):
-        say(f"{path} is finished; nothing to do")
-    for group in filter(None, groups.values()):
-        session = prepare_session(group[0], tuple(c.seed for c in group))
-        runs = []
-        for c in group:
-            folder = seed_folder(path, c.seed)
-            begun = (folder / "config.json").is_file()
-            runs.append(Run.open(folder) if begun else Run.create(c, folder))
-        _train(session, runs, say)
-    return [Run.open(seed_folder(path, c.seed)) for c in configs]
-
-
-def seed_folder(path: Path, seed: int) -> Path:
-    return Path(path) / f"seed{seed}"
+    return train_together(session, [Run.create(config, path)], say)[0]
 
 
 def resume(path: Path, *, epochs: int | None = None, say: Say = print) -> Run:
     """Continue the run in ``path`` from its newest whole checkpoint, to more epochs if asked.
 
-    On the same machine the result is bitwise that of a run that was never interrupted.
+    On the same machine the result is bitwise that of a run that was never interrupted; with more
+    epochs too, unless its schedule depends on their number (cosine).
     """
     run = Run.open(path)
     config = run.config
-    if epochs is not None and epochs != config.epochs:
+    longer = epochs is not None and epochs != config.epochs
+    if longer:
         if epochs < len(run.metrics()):
             raise ValueError(f"`epochs` must be at least the {len(run.metrics())} that are done")
         config = dataclasses.replace(config, epochs=epochs)
-        (run.path / "results.json").unlink(missing_ok=True)
-        run.write("config.json", config.to_json())
-    if run.results:
+    elif run.results:
         say(f"{run.path} is finished; nothing to do")
         return run
-    return _train(prepare_session(config), [run], say)[0]
+    session = prepare_session(config)
+    if longer:
+        # Nothing is changed before it is known that the checkpoint can be read.
+        Network(session, run, 0).restore(session.steps.init(), say)
+        (run.path / "results.json").unlink(missing_ok=True)
+        run.write("config.json", config.to_json())
+    return train_together(session, [run], say)[0]
 
 
-def resume_seeds(path: Path, *, epochs: int | None = None, say: Say = print) -> list[Run]:
-    """Continue the runs of several seeds in ``path`` together."""
-    if epochs is not None:
-        raise ValueError("`epochs` of several seeds cannot be changed; resume one of the runs")
-    runs = [Run.open(folder) for folder in sorted(Path(path).glob("seed*"))]
-    seeds = sorted(run.config.seed for run in runs)
-    config = dataclasses.replace(runs[0].config, seed=seeds[0], seeds=len(seeds))
-    return train_seeds(config, Path(path), say)
-
-
-def is_seeds(path: Path) -> bool:
-    """Whether `train_seeds` was begun in ``path``."""
-    return any(Path(path).glob("seed*/config.json"))
-
-
-def _train(session: Session, runs: list[Run], say: Say) -> list[Run]:
+def train_together(session: Session, runs: list[Run], say: Say) -> list[Run]:
+    """Train a network for each seed of the session, from where its run folder is to the end."""
     config, feed = session.config, session.feed
     networks = [Network(session, run, i) for i, run in enumerate(runs)]
     first, state = _restore(session, networks, say)
@@ -144,7 +98,7 @@ def _train(session: Session, runs: list[Run], say: Say) -> list[Run]:
             if not running:
                 break
             bar.set_description(f"{config.model} {epoch}/{config.epochs}{held_out}")
-            state, records = _train_epoch(session, state, epoch, bar)
+            state, records = _train_epoch(session, state, epoch, bar, [n.which for n in running])
             states = feed.split(state)
             records = [
                 n.record(records[n.which], states[n.which], writers[n.which]) for n in running
@@ -173,6 +127,8 @@ def _restore(session: Session, networks: list[Network], say: Say) -> tuple[int, 
             for network, template in zip(networks, fresh, strict=True)
         ]
         if None in found:
+            if any(found):
+                say("no epoch has a whole checkpoint of all seeds: starting again")
             return 0, session.feed.join(fresh)
         epochs = {number for number, _ in found}
         if len(epochs) == 1:
@@ -185,9 +141,11 @@ def _restore(session: Session, networks: list[Network], say: Say) -> tuple[int, 
     return first, session.feed.join([progress.state for _, progress in found])
 
 
-def _train_epoch(session: Session, state: TrainState, epoch: int, bar: tqdm):
+def _train_epoch(
+    session: Session, state: TrainState, epoch: int, bar: tqdm, running: list[int]
+) -> tuple[TrainState, list[dict]]:
     """One epoch, and its record for each network; the metrics of a dispatch are read while the next
-    one runs."""
+    one runs. Those that are not ``running`` may diverge: they are kept for the shape alone."""
     config, feed = session.config, session.feed
     started = time.perf_counter()
     losses, errors = [], []
@@ -198,7 +156,7 @@ def _train_epoch(session: Session, state: TrainState, epoch: int, bar: tqdm):
         loss, error = (np.asarray(m, np.float64).reshape(-1, len(feed.seeds)) for m in metrics)
         losses.extend(loss)
         errors.extend(error)
-        _require_finite(loss, before, config)
+        _require_finite(loss[:, running], before, [feed.seeds[i] for i in running], config)
         rate = len(losses) * config.batch_size / (time.perf_counter() - started)
         bar.update(len(loss))
         bar.set_postfix_str(f"loss {losses[-1].mean():.4f}, {rate:,.0f} images/s", refresh=False)
@@ -211,7 +169,8 @@ def _train_epoch(session: Session, state: TrainState, epoch: int, bar: tqdm):
     while pending:
         read(pending.popleft())
     # The loss of the last step says nothing of what that step made of the parameters.
-    if not all(np.isfinite(np.asarray(p)).all() for p in jax.tree.leaves(state.params)):
+    params = [feed.split(state)[i].params for i in running]
+    if not all(np.isfinite(np.asarray(p)).all() for p in jax.tree.leaves(params)):
         raise _diverged("the parameters are not finite", epoch * feed.steps_per_epoch, config)
     # Of one network: those trained beside it took their share.
     seconds = (time.perf_counter() - started) / len(feed.seeds)
@@ -228,11 +187,13 @@ def _train_epoch(session: Session, state: TrainState, epoch: int, bar: tqdm):
     ]
 
 
-def _require_finite(losses: np.ndarray, steps_before: int, config: Config) -> None:
+def _require_finite(
+    losses: np.ndarray, steps_before: int, seeds: list[int], config: Config
+) -> None:
     bad = np.argwhere(~np.isfinite(losses))
     if bad.size:
         step, which = bad[0]
-        seed = f" (seed {config.seed + which})" if losses.shape[1] > 1 else ""
+        seed = f" (seed {seeds[which]})" if len(seeds) > 1 else ""
         raise _diverged(f"the loss is {losses[step, which]}{seed}", steps_before + step + 1, config)
 
 

@@ -45,7 +45,8 @@ class Predict:
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Image files of any size and format that Pillow reads."""
     ink: Literal["auto", "light", "dark"] = "auto"
-    """Whether the strokes are lighter or darker than the ground; auto looks at the border."""
+    """Whether the strokes are lighter or darker than the ground; auto looks at the border, and
+    leaves the images of a network for colours as they are."""
 
 
 def evaluate(options: Evaluate, say: Callable[[str], None] = print) -> dict:
@@ -121,7 +122,8 @@ def load_network(run: Run) -> Network:
 
 
 def read_image(path: Path, size: tuple[int, int, int], ink: str = "auto") -> np.ndarray:
-    """An image file as the network wants it: uint8 ``[H, W, C]``, light strokes on dark ground.
+    """An image file as the network wants it: uint8 ``[H, W, C]``, grey ones with light strokes on
+    dark ground.
 
     It is scaled to fit, without distortion, and centred on the ground. ValueError names a file
     that cannot be read.
@@ -136,7 +138,7 @@ def read_image(path: Path, size: tuple[int, int, int], ink: str = "auto") -> np.
         raise ValueError(f"cannot read {path} as an image: {error}") from None
     pixels = np.asarray(image)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    if ink == "dark" or (ink == "auto" and border.mean() > 127):
+    if ink == "dark" or (ink == "auto" and channels == 1 and border.mean() > 127):
         image, border = ImageOps.invert(image), 255 - border
     ground = np.rint(np.median(border.reshape(-1, channels), axis=0)).astype(int)
     colour = int(ground[0]) if channels == 1 else tuple(int(v) for v in ground)

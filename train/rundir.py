@@ -32,7 +32,8 @@ class Run:
         """
         path = path or config.run or default_path(config.preset)
         path = Path(path)
-        if path.exists() and any(path.iterdir()):
+        # A file that a kill left half-written is nothing.
+        if path.exists() and any(p.suffix != ".tmp" for p in path.iterdir()):
             raise FileExistsError(
                 f"run folder {path} is not empty; continue it with `--resume {path}`, or name "
                 "another one with `--run`"
@@ -60,6 +61,9 @@ class Run:
                 sorted(str(p.parent) for p in near.glob("*/config.json")) if near.is_dir() else []
             )
             hint = f"; there are {', '.join(runs[-5:])}" if runs else ""
+            below = sorted(str(p.parent) for p in run.path.glob("**/config.json"))
+            if below:
+                hint = f"; there are runs below it: {', '.join(below[:5])}"
             raise FileNotFoundError(f"{path} is not a run folder: it has no config.json{hint}")
         return run
 

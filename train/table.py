@@ -11,10 +11,11 @@ import tyro
 
 from train import pictures
 from train.config import Config
-from train.loop import seed_folder, train_seeds
+from train.errors import TrainingDivergedError
 from train.report import markdown_table, protocol
 from train.rundir import Run
-from train.tables import TABLES, Row
+from train.seeds import check_begun, mean_and_deviation, seed_folder, train_seeds
+from train.tables import TABLES, PublishedTable, Row
 
 Name = Literal[
     "rotmnist",
@@ -61,30 +62,47 @@ class Table:
 
 
 def table(options: Table, say: Callable[[str], None] = print) -> str:
-    """Train what is not finished and write ``report.md`` and ``table.json``; returns the table."""
+    """Train what is not finished and write ``report.md`` and ``table.json``; returns the table.
+
+    Raises:
+        TrainingDivergedError: after the other rows, if one diverged.
+    """
     published = TABLES[options.name]
     known = [row.preset for row in published.rows]
+    if options.quick and published.quick_rows:
+        known = list(published.quick_rows)
     unknown = [name for name in options.rows if name not in known]
     if unknown:
         raise ValueError(f"`rows` of {options.name} are {', '.join(known)}; got {unknown[0]!r}")
     path = options.run or Path("runs") / f"table-{options.name}{'-quick' * options.quick}"
-    rows = [row for row in published.rows if not options.rows or row.preset in options.rows]
-    if options.quick and options.name == "cifar10" and not options.rows:
-        rows = [row for row in rows if row.preset in QUICK_CIFAR10]
-    configs = [_config(row, options) for row in rows]
-    for row, config in zip(rows, configs, strict=True):
-        say(f"\n{row.preset}, {options.seeds} seed{'s' * (options.seeds > 1)}")
-        train_seeds(config, path / row.preset, say)
-    return _write(options, published, rows, path, say)
+    rows = {row.preset: row for row in published.rows if row.preset in known}
+    configs = {name: _config(rows[name], options) for name in options.rows or known}
+    for name, config in configs.items():  # before hours are spent on the first
+        check_begun(config, path / name)
+    diverged = []
+    for name, config in configs.items():
+        say(f"\n{name}, {options.seeds} seed{'s' * (options.seeds > 1)}")
+        try:
+            train_seeds(config, path / name, say)
+        except TrainingDivergedError as error:
+            say(f"{name}: {error}")
+            diverged.append(name)
+    runs = {name: _finished(path / name, options) for name in rows}
+    runs = {name: of_row for name, of_row in runs.items() if of_row}
+    if not runs:
+        raise TrainingDivergedError(f"no row of {options.name} was finished: {', '.join(diverged)}")
+    written = _write(options, published, {rows[name]: runs[name] for name in runs}, path, say)
+    if diverged:
+        raise TrainingDivergedError(f"{', '.join(diverged)} diverged; the other rows are written")
+    return written
 
 
-QUICK_CIFAR10 = ("cifar10-resnet44-z2", "cifar10-resnet44-p4m")
-
-
-def summary(runs: list[Run]) -> str:
-    """The mean and the standard deviation of the test error over the seeds."""
-    errors = [100 * run.results["test_error"] for run in runs]
-    return f"test error {_mean(errors)} % over {len(errors)} seeds"
+def _finished(path: Path, options: Table) -> list[Run]:
+    """The runs of a row, or none if one of its seeds is not finished."""
+    folders = [seed_folder(path, options.seed + i) for i in range(options.seeds)]
+    if not all((folder / "results.json").is_file() for folder in folders):
+        return []
+    return [Run.open(folder) for folder in folders]
 
 
 def _config(row: Row, options: Table) -> Config:
@@ -102,21 +120,23 @@ def _config(row: Row, options: Table) -> Config:
     if options.dataset is not None:
         changes["dataset"] = options.dataset
     if options.epochs is not None:
-        changes["epochs"] = options.epochs
+        # The schedule keeps its shape.
+        scaled = {round(m * options.epochs / config.epochs) for m in config.milestones}
+        milestones = tuple(sorted(m for m in scaled if 0 < m < options.epochs))
+        changes |= {"epochs": options.epochs, "milestones": milestones}
+        if not changes["milestones"] and config.milestones:
+            changes["schedule"] = "constant"
     return dataclasses.replace(config, **changes)
 
 
-def _write(options: Table, published, rows: list[Row], path: Path, say) -> str:
-    seeds = range(options.seed, options.seed + options.seeds)
-    runs = {
-        row.preset: [Run.open(seed_folder(path / row.preset, seed)) for seed in seeds]
-        for row in rows
-    }
-    lines = [_line(row, runs[row.preset]) for row in rows]
+def _write(
+    options: Table, published: PublishedTable, runs: dict[Row, list[Run]], path: Path, say
+) -> str:
+    lines = [_line(row, of_row) for row, of_row in runs.items()]
     table = markdown_table(lines)
     notes = "\n\n".join(
-        f"{row.preset}: {protocol(runs[row.preset][0].config, runs[row.preset][0].results)}"
-        for row in rows
+        f"{row.preset}: {protocol(of_row[0].config, of_row[0].results)}"
+        for row, of_row in runs.items()
     )
     quick = (
         "This is the `--quick` version: fewer images and epochs than the recipe, smaller networks "
@@ -124,7 +144,7 @@ def _write(options: Table, published, rows: list[Row], path: Path, say) -> str:
         if options.quick
         else ""
     )
-    first = {name: of_row[0] for name, of_row in runs.items()}
+    first = {row.preset: of_row[0] for row, of_row in runs.items()}
     pictures.learning_curves(
         {name: run.metrics() for name, run in first.items()}, path / "learning_curves.png"
     )
@@ -164,16 +184,10 @@ def _line(row: Row, runs: list[Run]) -> dict[str, str]:
     return {
         "recipe": row.preset,
         "parameters": f"{results[0]['parameters']:,}",
-        "test error": _mean([100 * r["test_error"] for r in results]),
+        "test error": mean_and_deviation([100 * r["test_error"] for r in results]),
         "published": row.published,
         "seeds": str(len(runs)),
         "epochs": "-".join(str(e) for e in sorted({r["epochs"] for r in results})),
         "equivariance error": f"{max(r['equivariance_error'] for r in results):.1e}",
         "time": f"{seconds / 60:.1f} min",
     }
-
-
-def _mean(values: list[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"

@@ -139,6 +139,12 @@ def test_images_of_every_mode_and_either_ink(tmp_path, kind):
     assert read[14, 0, 0] < 20 and read[0, 14, 0] < 20, "the ground is dark, out to the border"
 
 
+def test_photographs_are_not_inverted(tmp_path):
+    bright = np.full((32, 32, 3), (250, 200, 240), np.uint8)
+    Image.fromarray(bright).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png", (32, 32, 3)), bright)
+
+
 def test_a_file_that_is_no_image_is_named(finished, tmp_path):
     run, _, _ = finished
     (tmp_path / "text.png").write_text("not an image")

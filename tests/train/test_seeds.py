@@ -9,8 +9,9 @@ import pytest
 
 from train.__main__ import main
 from train.checkpoint import load_tree
-from train.loop import is_seeds, resume_seeds, train, train_seeds
+from train.loop import train
 from train.rundir import Run
+from train.seeds import is_seeds, resume_seeds, train_seeds
 from train.session import prepare_session
 
 
@@ -28,6 +29,7 @@ def assert_close(a: Run, b: Run) -> None:
 @pytest.fixture(scope="module")
 def config(tiny):
     # Plain gradient descent: Adam would divide rounding errors of tiny gradients by themselves.
+    # Few steps, since rounding may decide a maximum, and from then on a network goes its own way.
     return dataclasses.replace(
         tiny, optimizer="sgd", learning_rate=0.01, validation=40, seed=3, augment="jitter"
     )

@@ -1,0 +1,100 @@
+"""Every network and kind of image goes through training, report, evaluation and prediction."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from train import data
+from train.config import Config
+from train.data import Split
+from train.loop import train
+from train.predict import Evaluate, Predict, evaluate, load_network, predict
+from train.rundir import Run
+from train.session import prepare_session
+
+FEW = Config(train_images=32, test_images=16, epochs=1, batch_size=16, parallel="jit")
+
+
+@pytest.fixture
+def colour(monkeypatch, rng):
+    """A little set of 16 x 16 colour images in place of the downloaded ones; of few colours, so
+    that a few images are enough to whiten with."""
+
+    def split(count):
+        coarse = rng.integers(0, 256, (count, 2, 2, 3)).astype(np.uint8)
+        return Split(coarse.repeat(8, 1).repeat(8, 2), np.arange(count, dtype=np.int32) % 10)
+
+    splits = split(64), split(32)
+    monkeypatch.setattr(data, "_load_tfds", lambda config: splits)
+    return dataclasses.replace(
+        FEW, dataset="cifar10", preprocess="whiten", model="resnet44", group="p4", blocks=1, width=2
+    )
+
+
+def test_whitened_colour_images_from_training_to_prediction(colour, tmp_path, capsys):
+    said = []
+    run = train(colour, tmp_path / "run", said.append)
+    results = run.results
+    assert results["input"]["mean"] == 0 and results["input"]["std"] == 1
+    assert "contrast-normalised and whitened" in (run.path / "report.md").read_text()
+    # Exact geometry: whitening breaks the law by itself, and is not in this figure.
+    assert results["equivariance_error"] < 1e-4
+    again = evaluate(Evaluate(run.path))
+    assert again["test_loss"] == pytest.approx(results["test_loss"], rel=1e-5)
+    # The network by itself sees what the session saw: whitened once, not twice and not never.
+    session = prepare_session(run.config)
+    image = session.data.test.image[:2]
+    expected = load_network(run)(image)
+    whitened = session.data.whitening(image)
+    assert np.abs(whitened - image / 255).max() > 0.5
+    network = dataclasses.replace(load_network(run), whitening=None)
+    np.testing.assert_allclose(network(whitened), expected, atol=1e-3)
+    for i, x in enumerate(image):
+        Image.fromarray(x).save(tmp_path / f"{i}.png")
+    probabilities = predict(Predict(run.path, (tmp_path / "0.png", tmp_path / "1.png")))
+    exp = np.exp(expected - expected.max(-1, keepdims=True))
+    np.testing.assert_allclose(probabilities, exp / exp.sum(-1, keepdims=True), atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::gconv_jax.InexactEquivarianceWarning")
+def test_all_cnn_c_as_published_with_augmentation(colour, tmp_path):
+    config = dataclasses.replace(
+        colour,
+        model="all-cnn-c",
+        blocks=None,
+        geometry="published",
+        preprocess="scale",
+        augment="shift-flip",
+    )
+    run = train(config, tmp_path / "run", lambda line: None)
+    assert np.isfinite(run.results["test_loss"]) and (run.path / "filters.png").is_file()
+    assert run.results["equivariance_error"] > 1e-3, "the published geometry breaks the law"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": "lenet", "group": "p4m", "width": 2},
+        {"model": "group-cnn", "group": "p4", "width": 2},
+        {"model": "mixed", "groups": ("p4m", "p4", "z2"), "width": 2},
+        {"model": "early-p4cnn", "size": "letters"},
+    ],
+    ids=str,
+)
+def test_the_networks_for_letters(monkeypatch, tmp_path, rng, options):
+    """47 classes, as EMNIST has."""
+
+    def split(count):
+        image = rng.integers(0, 256, (count, 28, 28, 1)).astype(np.uint8)
+        return Split(image, np.arange(count, dtype=np.int32) % 47)
+
+    splits = split(64), split(94)
+    monkeypatch.setattr(data, "_load_tfds", lambda config: splits)
+    config = dataclasses.replace(FEW, dataset="emnist/balanced", **options)
+    run = train(config, tmp_path / "run", lambda line: None)
+    assert run.results["input"]["classes"] == 47
+    assert run.results["model"].startswith(options["model"])
+    assert Run.open(run.path).config == config
+    assert load_network(run)(np.zeros((1, 28, 28, 1), np.uint8)).shape == (1, 47)

@@ -1,0 +1,92 @@
+"""Several seeds of one configuration, trained at once, each with a run folder of its own."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from train.checkpoint import Checkpoints
+from train.config import Config
+from train.loop import Say, train_together
+from train.rundir import Run, default_path
+from train.session import prepare_session
+
+
+def train_seeds(config: Config, path: Path | None = None, say: Say = print) -> list[Run]:
+    """Train ``config.seeds`` networks in one compiled program; see `train.loop.train`.
+
+    Each has a run folder of its own below ``path``, ``seed0`` and so on, with what a run of that
+    seed alone would give, up to rounding and what rounding decides: maxima of equal numbers. Called again with the same folder it continues where it was interrupted,
+    and seeds can be added; ValueError if that was begun with other options.
+    """
+    seeds = range(config.seed, config.seed + config.seeds)
+    configs = [dataclasses.replace(config, seed=seed, seeds=1, run=None) for seed in seeds]
+    return _train_all(configs, path or config.run or default_path(config.preset), say)
+
+
+def resume_seeds(path: Path, *, epochs: int | None = None, say: Say = print) -> list[Run]:
+    """Continue the runs of several seeds in ``path``, those that are there, together."""
+    if epochs is not None:
+        raise ValueError("`epochs` of several seeds cannot be changed; resume one of the runs")
+    runs = [Run.open(folder.parent) for folder in Path(path).glob("seed*/config.json")]
+    return _train_all(sorted((run.config for run in runs), key=lambda c: c.seed), path, say)
+
+
+def check_begun(config: Config, path: Path) -> None:
+    """ValueError if one of the seeds was begun in ``path`` with other options."""
+    for seed in range(config.seed, config.seed + config.seeds):
+        folder = seed_folder(path, seed)
+        one = dataclasses.replace(config, seed=seed, seeds=1)
+        if (folder / "config.json").is_file() and not Run.open(folder).began_as(one):
+            raise ValueError(f"{folder} was begun with other options; name another --run")
+
+
+def is_seeds(path: Path) -> bool:
+    """Whether `train_seeds` was begun in ``path``."""
+    return any(Path(path).glob("seed*/config.json"))
+
+
+def seed_folder(path: Path, seed: int) -> Path:
+    return Path(path) / f"seed{seed}"
+
+
+def summary(runs: list[Run]) -> str:
+    """The mean and the standard deviation of the test error over the seeds."""
+    errors = [100 * run.results["test_error"] for run in runs]
+    return f"test error {mean_and_deviation(errors)} % over {len(errors)} seeds"
+
+
+def mean_and_deviation(values: list[float]) -> str:
+    """``2.28 ± 0.04``: with N - 1 in the denominator, and without it for a single value."""
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
+
+
+def _train_all(configs: list[Config], path: Path, say: Say) -> list[Run]:
+    for config in configs:
+        check_begun(config, path)
+    # All folders first: what is resumed are the seeds that have one.
+    runs = {}
+    for config in configs:
+        folder = seed_folder(path, config.seed)
+        begun = (folder / "config.json").is_file()
+        runs[config.seed] = Run.open(folder) if begun else Run.create(config, folder)
+    unfinished = [config for config in configs if not runs[config.seed].results]
+    if not unfinished:
+        say(f"{path} is finished; nothing to do")
+    for group in _groups(unfinished, runs):
+        session = prepare_session(group[0], tuple(config.seed for config in group))
+        train_together(session, [runs[config.seed] for config in group], say)
+    return list(runs.values())
+
+
+def _groups(configs: list[Config], runs: dict[int, Run]) -> list[list[Config]]:
+    """Which seeds go on together: those with a checkpoint of the same epoch."""
+    saved = {c.seed: set(Checkpoints(runs[c.seed].path / "checkpoints").numbers()) for c in configs}
+    if all(saved.values()) and saved and set.intersection(*saved.values()):
+        return [configs]
+    newest: dict[int, list[Config]] = {}
+    for config in configs:
+        newest.setdefault(max(saved[config.seed], default=0), []).append(config)
+    return list(newest.values())
