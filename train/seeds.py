@@ -16,8 +16,9 @@ def train_seeds(config: Config, path: Path | None = None, say: Say = print) -> l
     """Train ``config.seeds`` networks in one compiled program; see `train.loop.train`.
 
     Each has a run folder of its own below ``path``, ``seed0`` and so on, with what a run of that
-    seed alone would give, up to rounding and what rounding decides: maxima of equal numbers. Called again with the same folder it continues where it was interrupted,
-    and seeds can be added; ValueError if that was begun with other options.
+    seed alone would give, up to rounding and what rounding decides: maxima of equal numbers. Called
+    again with the same folder it continues where it was interrupted, and seeds can be added;
+    ValueError if that was begun with other options.
     """
     seeds = range(config.seed, config.seed + config.seeds)
     configs = [dataclasses.replace(config, seed=seed, seeds=1, run=None) for seed in seeds]
