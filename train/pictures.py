@@ -62,28 +62,40 @@ def predictions(image: np.ndarray, label: np.ndarray, predicted: np.ndarray, pat
     """Images with the predicted class; wrong ones in red with the true class beside it."""
     columns = 8
     rows = -(-len(image) // columns)
+    height, width = image.shape[1:3]
+    gap = round(0.35 * height)
+    picture = np.ones((rows * (height + gap), columns * (width + 2), 3))
     figure = Figure(figsize=(columns, 1.25 * rows), layout="constrained")
-    for axes in figure.subplots(rows, columns, squeeze=False).flat:
-        axes.axis("off")
-    for axes, x, y, p in zip(figure.axes, image, label, predicted, strict=False):
-        axes.imshow(x if x.shape[-1] == 3 else x[..., 0], cmap="gray")
+    axes = figure.subplots()  # one for all: an axes for each image takes seconds to lay out
+    axes.axis("off")
+    for i, (x, y, p) in enumerate(zip(image, label, predicted, strict=True)):
+        top, left = i // columns * (height + gap) + gap, i % columns * (width + 2)
+        low, high = (0, 255) if x.dtype == np.uint8 else (x.min(), x.max() or 1)
+        picture[top : top + height, left : left + width] = (x - low) / (high - low or 1)
         title, colour = (str(p), "black") if p == y else (f"{p} (is {y})", "#c1121f")
-        axes.set_title(title, fontsize=9, color=colour, pad=2)
+        axes.text(
+            left + width / 2, top - 0.05 * height, title, fontsize=9, color=colour, ha="center"
+        )
+    axes.imshow(picture, interpolation="nearest")
     figure.savefig(path, dpi=110)
 
 
 def filters(bank: np.ndarray, names: list[str], path: Path) -> None:
     """The first layer's filters ``[k, k, |G|, C]``: a row for each group element."""
-    elements, channels = bank.shape[2:]
-    figure = Figure(figsize=(0.7 * channels + 1, 0.75 * elements + 0.4), layout="constrained")
-    largest = np.abs(bank).max()
-    grid = figure.subplots(elements, channels, squeeze=False)
+    height, width, elements, channels = bank.shape
+    picture = np.full((elements * (height + 1), channels * (width + 1)), np.nan)
     for g in range(elements):
         for c in range(channels):
-            axes = grid[g, c]
-            axes.imshow(bank[:, :, g, c], cmap="RdBu", vmin=-largest, vmax=largest)
-            axes.set(xticks=[], yticks=[])
-        grid[g, 0].set_ylabel(names[g], rotation=0, ha="right", va="center")
+            top, left = g * (height + 1), c * (width + 1)
+            picture[top : top + height, left : left + width] = bank[:, :, g, c]
+    figure = Figure(figsize=(0.7 * channels + 1, 0.75 * elements + 0.4), layout="constrained")
+    axes = figure.subplots()
+    largest = np.abs(bank).max()
+    axes.imshow(picture, cmap="RdBu", vmin=-largest, vmax=largest, interpolation="nearest")
+    axes.set_yticks([g * (height + 1) + (height - 1) / 2 for g in range(elements)], names)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
     figure.savefig(path, dpi=110)
 
 

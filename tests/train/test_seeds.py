@@ -43,7 +43,7 @@ def together(config, tmp_path_factory):
     return path, runs, said
 
 
-@pytest.mark.parametrize("options", [{}, {"loop": "scan"}, {"memory": "host"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"loop": "scan"}], ids=str)
 def test_two_seeds_at_once_equal_two_runs(config, together, tmp_path, options):
     _, runs, _ = together
     for seed, run in zip((3, 4), runs, strict=True):
