@@ -1,19 +1,13 @@
 """Whole runs: the folder they leave, what can be done with it, and what an interruption costs."""
 
 import dataclasses
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.train.runs import assert_same_bits
 from train.__main__ import main
 from train.checkpoint import load_tree
 from train.data import load_digits
@@ -31,20 +25,6 @@ def finished(tiny, tmp_path_factory):
     said = []
     run = train(config, tmp_path_factory.mktemp("runs") / "finished", said.append)
     return run, run.results, said
-
-
-def final_arrays(run: Run):
-    state = prepare_session(run.config).steps.init()
-    params, stats = load_tree(run.path / "model", (state.params, state.stats))
-    return [np.asarray(leaf) for leaf in jax.tree.leaves((params, stats))]
-
-
-def assert_same_bits(a: Run, b: Run) -> None:
-    pairs = list(zip(final_arrays(a), final_arrays(b), strict=True))
-    assert pairs
-    for x, y in pairs:
-        assert x.dtype == y.dtype and x.shape == y.shape
-        np.testing.assert_array_equal(x, y)
 
 
 def test_the_run_folder_holds_everything(finished):
@@ -210,60 +190,6 @@ def test_a_damaged_checkpoint_costs_one_epoch(tiny, tmp_path):
     assert "checkpoint 2 is damaged" in said[0] and "continuing after epoch 1" in said[1]
     assert [r["epoch"] for r in run.metrics()] == [1, 2]
     assert_same_bits(run, whole)
-
-
-def start(log: Path, *arguments: str) -> subprocess.Popen:
-    with log.open("w") as output:
-        return subprocess.Popen([sys.executable, "-m", "train", *arguments], stdout=output)
-
-
-@pytest.mark.slow
-def test_kill_9_in_mid_epoch_and_resume_end_with_the_same_bits(tmp_path):
-    options = [
-        "digits-p4cnn", "--width", "2", "--batch-size", "8", "--train-images", "400",
-        "--test-images", "16", "--epochs", "3",
-    ]  # fmt: skip
-    log = tmp_path / "log.txt"
-    whole = start(log, *options, "--run", str(tmp_path / "whole"))
-    killed = start(log, *options, "--run", str(tmp_path / "killed"))
-    checkpoint = tmp_path / "killed" / "checkpoints" / "000001"
-    deadline = time.monotonic() + 300
-    while not checkpoint.is_dir():
-        assert killed.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(0.3)  # into the second epoch
-    os.kill(killed.pid, signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "results.json").exists()
-    assert whole.wait() == 0
-    assert start(log, "--resume", str(tmp_path / "killed")).wait() == 0
-    assert "continuing after epoch" in log.read_text()
-    killed, whole = Run(tmp_path / "killed"), Run(tmp_path / "whole")
-    assert [r["epoch"] for r in killed.metrics()] == [1, 2, 3]
-    assert_same_bits(killed, whole)
-
-
-@pytest.mark.slow
-def test_the_main_job_compares_both_networks_and_continues_where_it_was(tmp_path, monkeypatch):
-    from train import digits, presets
-
-    small = {
-        name: (text, dataclasses.replace(c, train_images=100, test_images=40, parallel="jit"))
-        for name, (text, c) in presets.PRESETS.items()
-    }
-    monkeypatch.setattr(digits, "PRESETS", small)
-    run = tmp_path / "digits"
-    assert main(["--epochs", "1", "--run", str(run)]) == 0
-    report = (run / "report.md").read_text()
-    assert "| z2cnn | 21,750 " in report and "| p4cnn | 24,680 " in report
-    assert (run / "learning_curves.png").is_file() and (run / "p4cnn" / "report.md").is_file()
-    (run / "report.md").unlink()
-    (run / "p4cnn" / "results.json").unlink()  # as if killed before the end of the second
-    finished = (run / "z2cnn" / "results.json").stat().st_mtime_ns
-    assert main(["--epochs", "2", "--run", str(run)]) == 2, "other options than it was begun with"
-    assert main(["--resume", str(run)]) == 0
-    assert (run / "report.md").read_text() == report
-    assert (run / "z2cnn" / "results.json").stat().st_mtime_ns == finished, "not trained again"
 
 
 def test_compare_puts_finished_runs_side_by_side(finished, tmp_path, capsys):

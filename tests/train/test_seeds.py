@@ -3,22 +3,15 @@
 import dataclasses
 
 import chex
-import jax
 import numpy as np
 import pytest
 
+from tests.train.runs import final_arrays
 from train.__main__ import main
-from train.checkpoint import load_tree
 from train.loop import train
 from train.rundir import Run
 from train.seeds import is_seeds, resume_seeds, train_seeds
 from train.session import prepare_session
-
-
-def final_arrays(run: Run):
-    state = prepare_session(run.config).steps.init()
-    tree = load_tree(run.path / "model", (state.params, state.stats))
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
 
 
 def assert_close(a: Run, b: Run) -> None:
