@@ -43,7 +43,7 @@ class Config:
     width: int | None = None
     """Channels for each group element; by default what gives the published parameter count."""
     blocks: int | None = None
-    """Of the resnets, with width: blocks in each of the three stages, if not the published."""
+    """Of the resnets: blocks in each of the three stages, if not the published number."""
     size: Literal["digits", "letters"] = "digits"
     """Of plain-cnn, p4cnn and early-p4cnn: the published one, or the wider one for letters."""
     geometry: Literal["exact", "published"] = "exact"
@@ -166,8 +166,6 @@ class Config:
 
         if self.size != "digits" and self.width is not None:
             raise ValueError(f"`size` {self.size} sets the widths: leave out --width {self.width}")
-        if self.blocks is not None and self.width is None:
-            raise ValueError(f"`blocks` {self.blocks} needs a width: add --width")
 
     def _check_schedule(self) -> None:
         if (self.schedule == "step") != bool(self.milestones):

@@ -47,9 +47,8 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
     elif name not in ("z2cnn", "plain-cnn"):
         options["group"] = GROUPS[config.group or "p4"]
     if config.size == "letters":
-        options["widths"] = models.LETTER_WIDTHS[_LETTERS[name]]
-        if name == "p4cnn":
-            name, options["groups"] = "mixed", (options.pop("group"),)
+        key = "width" if name == "p4cnn" else "widths"
+        options[key] = models.LETTER_WIDTHS[_LETTERS[name]]
     elif config.width is not None and name in _MULTIPLES:
         options["widths"] = tuple(config.width * m for m in _MULTIPLES[name])
     elif config.width is not None:
@@ -59,8 +58,7 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
         options["geometry"] = config.geometry
     if name.startswith("resnet"):
         options["head"] = config.head
-        if config.blocks is not None:
-            return models.ResNet(blocks=config.blocks, **options)
+        options["blocks"] = config.blocks
     return NETWORKS[name](**options)
 
 

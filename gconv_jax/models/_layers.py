@@ -2,10 +2,15 @@
 
 import jax
 from flax import nnx
+from jax.nn.initializers import variance_scaling
 from jax.typing import DTypeLike
 
 from gconv_jax.groups import FiniteGroup, check_group
+from gconv_jax.initializers import quick
 from gconv_jax.nnx import BatchNorm
+
+# N(0, 1 / fan_in): of the networks for rotated MNIST.
+unit_variance = quick(variance_scaling(1.0, "fan_in", "normal"))
 
 
 class ConvNormReLU(nnx.Module):

@@ -11,26 +11,30 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.nn.initializers import variance_scaling
 from jax.typing import DTypeLike
 
 from gconv_jax.geometry import per_axis
 from gconv_jax.groups import P4, P4M, Z2, FiniteGroup
-from gconv_jax.initializers import quick
-from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, scaled_width
-from gconv_jax.models.rotated_mnist import DEPTH, SMALLEST
+from gconv_jax.models._layers import (
+    ConvNormReLU,
+    check_images,
+    check_planar,
+    scaled_width,
+    unit_variance,
+)
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.pooling import group_pool, max_pool, restrict
 
+DEPTH = 6
 LAYERS = DEPTH + 1
+SMALLEST = 28
 LETTER_WIDTHS = {
     "plain": (20, 20, 20, 54, 54, 54),
     "p4": (12, 12, 12, 20, 20, 20),
     "early": (10, 10, 10, 51, 51, 51),
 }
 """``widths`` for the 47 classes of the letters of EMNIST: with ``classes=47``, `PlainCNN` has
-110,909 parameters, ``MixedGroupCNN(groups=(P4,))`` 108,411 and `EarlyP4CNN` 111,416."""
-_init = quick(variance_scaling(1.0, "fan_in", "normal"))
+110,909 parameters, `P4CNN` 108,411 and `EarlyP4CNN` 111,416."""
 
 
 class MixedGroupCNN(nnx.Module):
@@ -76,7 +80,7 @@ class MixedGroupCNN(nnx.Module):
         if widths is None:
             widths = tuple(scaled_width(20, group) for group in self.groups[:DEPTH])
         widths = per_axis(widths, DEPTH, "widths")
-        options = {"padding": "VALID", "kernel_init": _init, "dtype": dtype, "rngs": rngs}
+        options = {"padding": "VALID", "kernel_init": unit_variance, "dtype": dtype, "rngs": rngs}
         conv = LiftConv(in_features, widths[0], 3, group=self.groups[0], **options)
         self.layer0 = ConvNormReLU(conv, dtype=dtype, rngs=rngs)
         for i in range(1, LAYERS):

@@ -53,8 +53,9 @@ class ResNet(nnx.Module):
     """``6 blocks + 2`` layers deep; `ResNet44` and `ResNet26` are the published ones.
 
     Args:
-        blocks: residual blocks in each of the three stages.
-        widths: channels for each group element, one for each stage.
+        blocks: residual blocks in each of the three stages; by default those of `ResNet44`.
+        widths: channels for each group element, one for each stage; by default the published ones
+            of the plain network over ``sqrt(|G|)``.
         group: any symmetry of the lattice; `Z2` for the plain network.
         head: what comes after the mean over space, with the same parameters: a pointwise group
             convolution to the classes. ``"invariant"`` takes its maximum over the group.
@@ -77,11 +78,14 @@ class ResNet(nnx.Module):
     (2, 10)
     """
 
+    published_blocks = 7
+    published_widths = (32, 64, 128)
+
     def __init__(
         self,
         *,
-        blocks: int,
-        widths: int | Sequence[int],
+        blocks: int | None = None,
+        widths: int | Sequence[int] | None = None,
         group: FiniteGroup = P4M,
         head: Head = "invariant",
         geometry: Geometry = "exact",
@@ -94,7 +98,10 @@ class ResNet(nnx.Module):
         check_geometry(geometry)
         if head not in HEADS:
             raise ValueError(f"`head` must be one of {', '.join(HEADS)}, got {head!r}")
+        blocks = self.published_blocks if blocks is None else blocks
         (self.blocks,) = per_axis(blocks, 1, "blocks")
+        if widths is None:
+            widths = tuple(scaled_width(width, group) for width in self.published_widths)
         widths = per_axis(widths, STAGES, "widths")
         self.group = group
         self.head = head
@@ -129,7 +136,7 @@ class ResNet44(ResNet):
 
     The widths are 32, 64 and 128 for Z2 and, as published, 11, 23 and 45 for P4M. Those of other
     groups follow the same formula ``(32, 64, 128) / sqrt(|G|)`` and are ours: 16, 32 and 64 for P4,
-    with 2,635,434 parameters. Other arguments as `ResNet`.
+    with 2,635,434 parameters.
 
     >>> import jax
     >>> from flax import nnx
@@ -139,37 +146,12 @@ class ResNet44(ResNet):
     2622878
     """
 
-    def __init__(
-        self,
-        *,
-        group: FiniteGroup = P4M,
-        widths: int | Sequence[int] | None = None,
-        head: Head = "invariant",
-        geometry: Geometry = "exact",
-        classes: int = 10,
-        in_features: int = 3,
-        dtype: DTypeLike | None = None,
-        rngs: nnx.Rngs,
-    ):
-        super().__init__(
-            blocks=7,
-            widths=_scaled((32, 64, 128), group) if widths is None else widths,
-            group=group,
-            head=head,
-            geometry=geometry,
-            classes=classes,
-            in_features=in_features,
-            dtype=dtype,
-            rngs=rngs,
-        )
-
 
 class ResNet26(ResNet):
     """`ResNet` with four wide blocks a stage: 7,236,046 parameters for Z2 and 7,173,110 for P4M.
 
     The widths are 71, 142 and 284 for Z2 and, as published, 25, 50 and 100 for P4M. Those of other
-    groups follow the same formula ``(71, 142, 284) / sqrt(|G|)`` and are ours. Other arguments as
-    `ResNet`.
+    groups follow the same formula ``(71, 142, 284) / sqrt(|G|)`` and are ours.
 
     >>> import jax
     >>> from flax import nnx
@@ -179,31 +161,5 @@ class ResNet26(ResNet):
     7173110
     """
 
-    def __init__(
-        self,
-        *,
-        group: FiniteGroup = P4M,
-        widths: int | Sequence[int] | None = None,
-        head: Head = "invariant",
-        geometry: Geometry = "exact",
-        classes: int = 10,
-        in_features: int = 3,
-        dtype: DTypeLike | None = None,
-        rngs: nnx.Rngs,
-    ):
-        super().__init__(
-            blocks=4,
-            widths=_scaled((71, 142, 284), group) if widths is None else widths,
-            group=group,
-            head=head,
-            geometry=geometry,
-            classes=classes,
-            in_features=in_features,
-            dtype=dtype,
-            rngs=rngs,
-        )
-
-
-def _scaled(widths: Sequence[int], group: FiniteGroup) -> tuple[int, ...]:
-    check_planar(group)
-    return tuple(scaled_width(width, group) for width in widths)
+    published_blocks = 4
+    published_widths = (71, 142, 284)

@@ -6,21 +6,18 @@ convolution but the last, whose channels are the classes. Images may be larger t
 remaining positions are pooled at the end.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.nn.initializers import variance_scaling
 from jax.typing import DTypeLike
 
 from gconv_jax.groups import P4, Z2, FiniteGroup
-from gconv_jax.initializers import quick
-from gconv_jax.models._layers import ConvNormReLU, check_images, scaled_width
-from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, unit_variance
+from gconv_jax.models.mixed_groups import DEPTH, SMALLEST, MixedGroupCNN
+from gconv_jax.nnx import LiftConv
 from gconv_jax.pooling import group_pool, max_pool
-
-DEPTH = 6
-SMALLEST = 28
-_init = quick(variance_scaling(1.0, "fan_in", "normal"))
 
 
 class Z2CNN(nnx.Module):
@@ -71,14 +68,15 @@ class Z2CNN(nnx.Module):
         return jnp.max(self.top(x), axis=(1, 2))
 
 
-class P4CNN(nnx.Module):
+class P4CNN(MixedGroupCNN):
     """The G-CNN: every convolution of `Z2CNN` is a group convolution; the maximum over the group
     at the end makes the logits invariant. 10 channels and 24,680 parameters for P4.
 
     Args:
         group: any symmetry of the lattice.
-        width: channels for each group element; by default ``20 / sqrt(|G|)``, which keeps the
-            number of parameters near that of `Z2CNN`.
+        width: channels for each group element, an integer or one for each of the first six layers;
+            by default ``20 / sqrt(|G|)``, which keeps the number of parameters near that of
+            `Z2CNN`.
         classes, in_features, dtype, rngs: as in `Z2CNN`. There is no dropout, as published.
 
     >>> import jax.numpy as jnp
@@ -95,30 +93,20 @@ class P4CNN(nnx.Module):
         self,
         *,
         group: FiniteGroup = P4,
-        width: int | None = None,
+        width: int | Sequence[int] | None = None,
         classes: int = 10,
         in_features: int = 1,
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
-        width = scaled_width(20, group) if width is None else width
-        options = {"group": group, **_conv_options(dtype, rngs)}
-        self.group = group
-        conv = LiftConv(in_features, width, 3, **options)
-        self.layer0 = ConvNormReLU(conv, dtype=dtype, rngs=rngs)
-        for i in range(1, DEPTH):
-            conv = GroupConv(width, width, 3, **options)
-            setattr(self, f"layer{i}", ConvNormReLU(conv, dtype=dtype, rngs=rngs))
-        self.top = GroupConv(width, classes, 4, **options)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
-        check_images(x, SMALLEST)
-        for i in range(DEPTH):
-            x = getattr(self, f"layer{i}")(x)
-            if i == 1:
-                x = max_pool(x, group=self.group, window_shape=2, lifted=True)
-        return jnp.max(group_pool(self.top(x)), axis=(1, 2))
+        super().__init__(
+            groups=(check_planar(group),),
+            widths=width,
+            classes=classes,
+            in_features=in_features,
+            dtype=dtype,
+            rngs=rngs,
+        )
 
 
 class P4CNNRotationPooling(nnx.Module):
@@ -164,7 +152,7 @@ class P4CNNRotationPooling(nnx.Module):
 
 
 def _conv_options(dtype: DTypeLike | None, rngs: nnx.Rngs) -> dict:
-    return {"padding": "VALID", "kernel_init": _init, "dtype": dtype, "rngs": rngs}
+    return {"padding": "VALID", "kernel_init": unit_variance, "dtype": dtype, "rngs": rngs}
 
 
 def _conv(c_in: int, c_out: int, k: int, dtype: DTypeLike | None, rngs: nnx.Rngs) -> nnx.Conv:
