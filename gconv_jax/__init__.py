@@ -10,6 +10,11 @@ from gconv_jax.conv import (
     group_conv as group_conv,
     lift_conv as lift_conv,
 )
+from gconv_jax.filter_basis import (
+    FilterBasis as FilterBasis,
+    Harmonic as Harmonic,
+    Interpolated as Interpolated,
+)
 from gconv_jax.filters import filter_bank as filter_bank
 from gconv_jax.geometry import InexactEquivarianceWarning as InexactEquivarianceWarning
 from gconv_jax.groups import (

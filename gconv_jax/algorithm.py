@@ -8,6 +8,7 @@ from typing import Literal
 import jax
 
 from gconv_jax import planar
+from gconv_jax.filter_basis import FilterBasis
 from gconv_jax.fourier import Platform
 from gconv_jax.groups import FiniteGroup
 from gconv_jax.irreps import real_irreps
@@ -75,10 +76,15 @@ def fourier_platforms(
     return platforms
 
 
-def check_algorithm(algorithm: Algorithm) -> None:
-    """ValueError unless it is one of `ALGORITHMS`."""
+def check_algorithm(algorithm: Algorithm, basis: FilterBasis | None = None) -> None:
+    """ValueError unless it is one of `ALGORITHMS`, and one for filters of this basis."""
     if algorithm not in ALGORITHMS:
         raise ValueError(f"`algorithm` must be one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
+    if algorithm == "fourier" and basis is not None:
+        raise ValueError(
+            "`algorithm` must be 'auto' or 'dense' for filters other than pixels, got 'fourier': "
+            "the transform needs filters whose taps move onto taps"
+        )
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
 
-from gconv_jax.algorithm import Algorithm, fourier_platforms
+from gconv_jax.algorithm import Algorithm, check_algorithm, fourier_platforms
+from gconv_jax.filter_basis import Filters, find_basis
 from gconv_jax.filters import check_filter, filter_bank
 from gconv_jax.fourier import fourier_conv
 from gconv_jax.geometry import PaddingLike, make_windows, per_axis, warn_if_inexact
@@ -27,6 +28,8 @@ def lift_conv(
     dilation: int | Sequence[int] = 1,
     dtype: DTypeLike | None = None,
     precision: lax.PrecisionLike = None,
+    filters: Filters = "pixel",
+    kernel_size: int | Sequence[int] | None = None,
 ) -> jax.Array:
     """Convolve an image with a filter in every pose of the group (Cohen & Welling 2016,
     arXiv:1602.07576, eq. 10).
@@ -36,14 +39,17 @@ def lift_conv(
 
     Args:
         x: images ``[*batch, *spatial, C_in]``, with any number of batch axes, or none.
-        w: base filter ``[*kernel, C_in, C_out]``, odd or even sizes.
-        group: a group that acts exactly on the lattice, e.g. `P4` or `P4M`.
+        w: base filter ``[*kernel, C_in, C_out]``, odd or even sizes; ``[P, C_in, C_out]`` with
+            ``filters`` other than pixels.
+        group: e.g. `P4` or `P4M`, which act exactly on the lattice; with ``filters`` other than
+            pixels any group of the plane, e.g. ``cyclic(16)``.
         bias: ``[C_out]``, shared by all elements.
         strides, dilation: an integer, or one for each spatial axis.
         padding: ``SAME`` (zeros, symmetric wherever possible), ``VALID``, ``CIRCULAR``,
             ``REFLECT``, an integer, or integers or (low, high) pairs for each axis.
         dtype: of computation and result; by default what ``x``, ``w`` and ``bias`` promote to.
         precision: as in ``jax.lax``.
+        filters, kernel_size: what the parameters ``w`` are, as in `filter_bank`.
 
     Returns:
         A feature map on the group, ``[*batch, *spatial', |G|, C_out]``.
@@ -59,7 +65,9 @@ def lift_conv(
     >>> lift_conv(jnp.ones((2, 28, 28, 1)), jnp.ones((3, 3, 1, 10)), group=P4).shape
     (2, 28, 28, 4, 10)
     """
-    return _conv(x, w, bias, group, True, strides, padding, dilation, dtype, precision)
+    return _conv(
+        x, w, bias, group, True, strides, padding, dilation, dtype, precision, filters, kernel_size
+    )
 
 
 def group_conv(
@@ -73,6 +81,8 @@ def group_conv(
     dilation: int | Sequence[int] = 1,
     dtype: DTypeLike | None = None,
     precision: lax.PrecisionLike = None,
+    filters: Filters = "pixel",
+    kernel_size: int | Sequence[int] | None = None,
     algorithm: Algorithm = "auto",
 ) -> jax.Array:
     """Convolve a feature map on the group with a filter on the group (Cohen & Welling 2016,
@@ -83,11 +93,14 @@ def group_conv(
 
     Args:
         x: feature maps ``[*batch, *spatial, |G|, C_in]``, from `lift_conv` or `group_conv`.
-        w: base filter ``[*kernel, |G|, C_in, C_out]``.
-        group, bias, strides, padding, dilation, dtype, precision: as in `lift_conv`.
+        w: base filter ``[*kernel, |G|, C_in, C_out]``; ``[P, |G|, C_in, C_out]`` with ``filters``
+            other than pixels.
+        group, bias, strides, padding, dilation, dtype, precision, filters, kernel_size: as in
+            `lift_conv`.
         algorithm: ``dense`` convolves with the filter bank, ``fourier`` transforms over the group
             (`gconv_jax.fourier`), which needs fewer multiplications and gives the same values to
-            rounding; ``auto`` takes the faster (`gconv_jax.algorithm`).
+            rounding; ``auto`` takes the faster (`gconv_jax.algorithm`). Filters other than pixels
+            are always dense.
 
     Returns:
         ``[*batch, *spatial', |G|, C_out]``.
@@ -99,23 +112,56 @@ def group_conv(
     >>> group_conv(jnp.ones((2, 9, 9, 4, 5)), jnp.ones((3, 3, 4, 5, 6)), group=P4).shape
     (2, 9, 9, 4, 6)
     """
-    return _conv(x, w, bias, group, False, strides, padding, dilation, dtype, precision, algorithm)
+    return _conv(
+        x,
+        w,
+        bias,
+        group,
+        False,
+        strides,
+        padding,
+        dilation,
+        dtype,
+        precision,
+        filters,
+        kernel_size,
+        algorithm,
+    )
 
 
 def _conv(
-    x, w, bias, group, lifting, strides, padding, dilation, dtype, precision, algorithm="dense"
+    x,
+    w,
+    bias,
+    group,
+    lifting,
+    strides,
+    padding,
+    dilation,
+    dtype,
+    precision,
+    filters,
+    kernel_size,
+    algorithm="dense",
 ) -> jax.Array:
     check_group(group)
     x, w = jnp.asarray(x), jnp.asarray(w)
-    check_filter(w, group=group, lifting=lifting)
+    of_filter = {"group": group, "filters": filters, "kernel_size": kernel_size}
+    kernel = check_filter(w, lifting=lifting, **of_filter)
     _check_input(x, w, group=group, lifting=lifting)
-    dtype = jnp.result_type(x, w, *([] if bias is None else [bias])) if dtype is None else dtype
-    x, w = x.astype(dtype), w.astype(dtype)
+    basis = find_basis(filters)
+    check_algorithm(algorithm, basis)
+    if dtype is None:
+        # The values of a basis are not integers.
+        numbers = [x, w, *([] if bias is None else [bias]), *([] if basis is None else [1.0])]
+        dtype = jnp.result_type(*numbers)
+    x = x.astype(dtype)
+    w = w.astype(dtype)
 
     channel_axes = 1 if lifting else 2
     batch = x.shape[: x.ndim - channel_axes - group.dimension]
     spatial = x.shape[len(batch) : x.ndim - channel_axes]
-    kernel, c_out = w.shape[: group.dimension], w.shape[-1]
+    c_out = w.shape[-1]
     windows = make_windows(kernel, strides, padding, dilation)
     warn_if_inexact(windows, spatial, group=group, what="lift_conv" if lifting else "group_conv")
     output = [windows.output_size(axis, n) for axis, n in enumerate(spatial)]
@@ -132,18 +178,19 @@ def _conv(
         "dilation": per_axis(dilation, group.dimension, "dilation"),
         "precision": precision,
     }
-    platforms = fourier_platforms(
-        algorithm,
-        group=group,
-        kernel=kernel,
-        strides=windows.strides,
-        c_in=x.shape[-1],
-        c_out=c_out,
-    )
-    if lifting or not jnp.issubdtype(dtype, jnp.inexact):  # sums of integers are exact
+    # Sums of integers are exact. Other filters than pixels are not moved tap by tap.
+    if lifting or basis is not None or not jnp.issubdtype(dtype, jnp.inexact):
         x = x if lifting else merge_channels(x)
-        y = planar_conv(x, filter_bank(w, group=group, lifting=lifting), **options)
+        y = planar_conv(x, filter_bank(w, lifting=lifting, **of_filter), **options)
     else:
+        platforms = fourier_platforms(
+            algorithm,
+            group=group,
+            kernel=kernel,
+            strides=windows.strides,
+            c_in=x.shape[-1],
+            c_out=c_out,
+        )
         y = fourier_conv(x, w, group=group, platforms=platforms, **options)
     if bias is not None:
         if jnp.shape(bias) != (c_out,):

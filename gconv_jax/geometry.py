@@ -16,6 +16,7 @@ from gconv_jax.groups import FiniteGroup
 
 PaddingLike = str | int | Sequence[int] | Sequence[tuple[int, int]]
 PADDING_MODES = ("SAME", "VALID", "CIRCULAR", "REFLECT")
+ROUNDING = 1e-9  # of the matrices of finer rotations
 
 
 class InexactEquivarianceWarning(UserWarning):
@@ -130,7 +131,7 @@ def warn_if_inexact(
 ) -> None:
     """Warn with `InexactEquivarianceWarning` if these windows break the law of ``group`` on an
     input with ``spatial`` pixels. Everything is known while tracing, so it costs nothing later."""
-    mirrored = (group.matrices < 0).any(axis=(0, 1))  # the axes that some element reverses
+    mirrored = (group.matrices < -ROUNDING).any(axis=(0, 1))  # the axes that some element reverses
     # Equal axes have the same fault: say it once.
     by_fault: dict[str, list[str]] = {}
     for axis, n in enumerate(spatial):
@@ -149,7 +150,7 @@ def warn_if_inexact(
 
 def _exchange_faults(windows: Windows, group: FiniteGroup) -> list[str]:
     """Settings that must not differ between axes which the group exchanges."""
-    exchanged = (group.matrices != 0).any(axis=0)
+    exchanged = (np.abs(group.matrices) > ROUNDING).any(axis=0)
     settings: dict[Literal["size", "strides", "padding"], Sequence] = {
         "size": windows.size,
         "strides": windows.strides,

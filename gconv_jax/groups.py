@@ -32,6 +32,11 @@ class Isometry(NamedTuple):
     def inverse(self) -> "Isometry":
         return self if self.mirrored else Isometry(-self.turn % 1, False)
 
+    @property
+    def is_lattice(self) -> bool:
+        """Whether it maps the square lattice onto itself."""
+        return (4 * self.turn).denominator == 1
+
     def __str__(self) -> str:
         rotation = f"r{float(self.turn * 360):g}" if self.turn else ""
         return "·".join(filter(None, (rotation, "m" if self.mirrored else ""))) or "e"
@@ -100,7 +105,7 @@ class FiniteGroup:
     def is_lattice(self) -> bool:
         """Whether every element maps the square lattice onto itself (multiples of 90 degrees and
         the mirrorings along axes and diagonals), so that it acts on arrays without resampling."""
-        return all((4 * g.turn).denominator == 1 for g in self.isometries)
+        return all(g.is_lattice for g in self.isometries)
 
     def element_name(self, element: int) -> str:
         """A readable name: ``e`` the identity, ``r90`` a rotation by 90 degrees, ``r90·m`` the

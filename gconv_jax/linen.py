@@ -13,6 +13,8 @@ from jax.nn.initializers import Initializer, lecun_normal, zeros
 
 from gconv_jax.algorithm import Algorithm, check_algorithm
 from gconv_jax.conv import group_conv, lift_conv
+from gconv_jax.filter_basis import Filters, find_basis
+from gconv_jax.filters import filter_axes
 from gconv_jax.geometry import PaddingLike, per_axis
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.initializers import quick
@@ -33,6 +35,7 @@ class _Conv(nn.Module):
     kernel_init: Initializer = lecun_normal()
     bias_init: Initializer = zeros
     group: FiniteGroup = dataclasses.field(kw_only=True)
+    filters: Filters = dataclasses.field(default="pixel", kw_only=True)
     algorithm: Algorithm = dataclasses.field(default="auto", kw_only=True)
 
     lifting: ClassVar[bool]
@@ -41,12 +44,13 @@ class _Conv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[..., (|G|,) C_in]`` to ``[..., |G|, features]``."""
         check_group(self.group)
-        check_algorithm(self.algorithm)
+        check_algorithm(self.algorithm, find_basis(self.filters))
         (features,) = per_axis(self.features, 1, "features")
         kernel_size = per_axis(self.kernel_size, self.group.dimension, "kernel_size")
         per_axis(self.kernel_dilation, self.group.dimension, "kernel_dilation")
         group_axis = () if self.lifting else (self.group.order,)
-        shape = (*kernel_size, *group_axis, x.shape[-1], features)
+        taps = filter_axes(self.filters, self.group, kernel_size)
+        shape = (*taps, *group_axis, x.shape[-1], features)
         kernel = self.param("kernel", quick(self.kernel_init), shape, self.param_dtype)
         bias = None
         if self.use_bias:
@@ -62,6 +66,8 @@ class _Conv(nn.Module):
             dilation=self.kernel_dilation,
             dtype=self.dtype,
             precision=self.precision,
+            filters=self.filters,
+            kernel_size=kernel_size,
         )
 
 

@@ -12,6 +12,8 @@ from jax.typing import DTypeLike
 
 from gconv_jax.algorithm import Algorithm, check_algorithm
 from gconv_jax.conv import group_conv, lift_conv
+from gconv_jax.filter_basis import Filters, find_basis
+from gconv_jax.filters import filter_axes
 from gconv_jax.geometry import PaddingLike, make_windows, per_axis
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.initializers import quick
@@ -39,11 +41,12 @@ class _Conv(nnx.Module):
         kernel_init: Initializer = lecun_normal(),  # noqa: B008
         bias_init: Initializer = zeros,
         group: FiniteGroup,
+        filters: Filters = "pixel",
         algorithm: Algorithm = "auto",
         rngs: nnx.Rngs,
     ):
         check_group(group)
-        check_algorithm(algorithm)
+        check_algorithm(algorithm, find_basis(filters))
         (self.in_features,) = per_axis(in_features, 1, "in_features")
         (self.out_features,) = per_axis(out_features, 1, "out_features")
         self.kernel_size = per_axis(kernel_size, group.dimension, "kernel_size")
@@ -58,9 +61,11 @@ class _Conv(nnx.Module):
         self.param_dtype = param_dtype
         self.precision = precision
         self.group = group
+        self.filters = filters
         self.algorithm = algorithm
         group_axis = () if self.lifting else (group.order,)
-        shape = (*self.kernel_size, *group_axis, self.in_features, self.out_features)
+        taps = filter_axes(filters, group, self.kernel_size)
+        shape = (*taps, *group_axis, self.in_features, self.out_features)
         self.kernel = nnx.Param(quick(kernel_init)(rngs.params(), shape, param_dtype))
         if use_bias:
             self.bias = nnx.Param(bias_init(rngs.params(), (self.out_features,), param_dtype))
@@ -80,6 +85,8 @@ class _Conv(nnx.Module):
             dilation=self.kernel_dilation,
             dtype=self.dtype,
             precision=self.precision,
+            filters=self.filters,
+            kernel_size=self.kernel_size,
         )
 
 
@@ -98,14 +105,18 @@ class LiftConv(_Conv):
         param_dtype: of the parameters.
         precision: as in ``jax.lax``.
         kernel_init, bias_init: initialisers. Fan-in is ``taps * C_in``, and
-            ``taps * |G| * C_in`` in `GroupConv`.
+            ``taps * |G| * C_in`` in `GroupConv`, with P in place of the taps for other filters.
         group: the symmetry, e.g. `gconv_jax.P4`.
+        filters: what the parameters are: ``"pixel"``, the taps; for rotations finer than 90 degrees
+            ``"harmonic"``, ``"bilinear"``, ``"bicubic"`` or a `gconv_jax.FilterBasis`. See
+            `gconv_jax.filter_bank`.
         algorithm: of `GroupConv`, as in `gconv_jax.group_conv`; lifting is always dense.
         rngs: random key.
 
     Attributes:
         kernel: ``[*kernel_size, in_features, out_features]``, the base filters; the same in
-            training and in evaluation.
+            training and in evaluation. ``[P, in_features, out_features]`` for ``filters`` other
+            than pixels.
         bias: ``[out_features]`` or None.
 
     >>> import jax.numpy as jnp
