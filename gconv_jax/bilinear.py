@@ -35,6 +35,10 @@ _ROLES = {
 
 Shape = tuple[int, ...]
 
+# Up to so many convolutions of one vmap stand side by side in a CPU's program: in a loop, XLA:CPU
+# computes what is around them on one thread.
+WRITTEN_OUT = 8
+
 
 class Convolution(NamedTuple):
     """The functions that make a convolution; ``static`` is hashable and goes with every call.
@@ -114,6 +118,9 @@ def make_primitive(conv: Convolution) -> Bind:
             fronts = [
                 jnp.moveaxis(a, d, 0) for a, d in zip(operands, dims, strict=True) if d is not None
             ]
+            size = fronts[0].shape[0]  # may be symbolic, under jax.export
+            if isinstance(size, int) and 0 < size <= WRITTEN_OUT:
+                return jnp.stack([one([a[i] for a in fronts]) for i in range(size)])
             return lax.map(one, fronts)
 
         def at_once(*pair):
