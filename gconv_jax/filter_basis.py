@@ -121,13 +121,14 @@ class Harmonic:
         sigma: width of the rings in pixels, one or one for each; by default `SIGMA`, and
             `OUTER_SIGMA` for the outermost, which would otherwise be cut off by the square.
         max_frequency: M_j, one integer or one for each ring; by default ``2 mu_j``, rounded down,
-            which is what its pixels can show, and at most `OUTER_FREQUENCY` for the outermost.
+            which is what its pixels can show, less 1 for even radii, where the sine of ``2 mu_j``
+            is 0 on axes and diagonals, and at most `OUTER_FREQUENCY` for the outermost.
 
     >>> import numpy as np
     >>> from gconv_jax import Harmonic
     >>> taps = np.stack(np.indices((5, 5)), -1) - 2.0
-    >>> Harmonic()(taps, 5).shape  # 1 + 5 + 3 harmonics on rings of radius 0, 1, 2
-    (5, 5, 9)
+    >>> Harmonic()(taps, 5).shape  # 1 + 5 + 5 harmonics on rings of radius 0, 1, 2
+    (5, 5, 11)
     """
 
     rings: tuple[float, ...] | None = None
@@ -149,7 +150,7 @@ class Harmonic:
         return self._functions(points, kernel_size) / _norms(self, kernel_size)
 
     def _functions(self, points: np.ndarray, kernel_size: int) -> np.ndarray:
-        rings = self.rings or tuple(_radii(kernel_size))
+        rings = self.rings or _radii(kernel_size)
         sigma, max_frequency = self._of_rings(rings)
         # Rows count downwards, angles counter-clockwise.
         z = points[..., 1] - 1j * points[..., 0]
@@ -171,7 +172,7 @@ class Harmonic:
             sigma = (SIGMA,) * outermost + (OUTER_SIGMA if outermost else SIGMA,)
         if last is None:
             last = tuple(
-                min(math.floor(2 * mu), OUTER_FREQUENCY if i == outermost else math.inf)
+                min(_shown(mu), OUTER_FREQUENCY if i == outermost else math.inf)
                 for i, mu in enumerate(rings)
             )
         sigma = sigma if isinstance(sigma, tuple) else (sigma,) * len(rings)
@@ -239,8 +240,14 @@ def evaluate(basis: FilterBasis, points: np.ndarray, kernel_size: int) -> np.nda
     return values.astype(np.float64)
 
 
-def _radii(kernel_size: int) -> np.ndarray:
-    return np.arange((kernel_size - 1) % 2 / 2, kernel_size / 2)
+def _shown(radius: float) -> int:
+    """The largest frequency whose cosine and sine pixels can show on a ring."""
+    even = radius > 0 and radius % 2 == 0
+    return math.floor(2 * radius) - even
+
+
+def _radii(kernel_size: int) -> tuple[float, ...]:
+    return tuple(np.arange((kernel_size - 1) % 2 / 2, kernel_size / 2).tolist())
 
 
 @functools.cache
@@ -248,7 +255,7 @@ def _norms(basis: Harmonic, kernel_size: int) -> np.ndarray:
     """Of each function on the taps; the same for the cosine and the sine of a frequency, or the
     two would no longer turn into one another."""
     squares = (basis._functions(tap_positions(kernel_size), kernel_size) ** 2).sum((0, 1))
-    _, max_frequency = basis._of_rings(basis.rings or tuple(_radii(kernel_size)))
+    _, max_frequency = basis._of_rings(basis.rings or _radii(kernel_size))
     first = 0
     for last in max_frequency:
         pairs = squares[first + 1 : first + 1 + 2 * last].reshape(-1, 2)

@@ -70,7 +70,8 @@ def harmonics(point, k: int) -> list[float]:
         outer = mu == rings[-1] and len(rings) > 1
         bell = math.exp(-((radius - mu) ** 2) / (2 * (0.4 if outer else 0.6) ** 2))
         values.append(bell)
-        for m in range(1, int(min(2 * mu, 2) if mu == rings[-1] else 2 * mu) + 1):
+        last = {0: 0, 0.5: 1, 1: 2, 1.5: 3, 2: 3, 2.5: 5, 3: 6, 3.5: 7, 4: 7}[mu]
+        for m in range(1, (min(last, 2) if mu == rings[-1] else last) + 1):
             somewhere = bell if radius > 1e-9 else 0.0
             values += [somewhere * math.cos(m * angle), somewhere * math.sin(m * angle)]
     return values

@@ -1,6 +1,7 @@
 """Reference networks in Flax NNX, one file for each family."""
 
 from gconv_jax.models.all_cnn import AllCNNC as AllCNNC
+from gconv_jax.models.e2cnn import E2CNN as E2CNN, SmallE2CNN as SmallE2CNN
 from gconv_jax.models.group_equivariant_cnn import GroupEquivariantCNN as GroupEquivariantCNN
 from gconv_jax.models.lenet import LeNet as LeNet
 from gconv_jax.models.mixed_groups import (

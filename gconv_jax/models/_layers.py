@@ -1,10 +1,13 @@
 """What the reference networks share."""
 
+from collections.abc import Sequence
+
 import jax
 from flax import nnx
 from jax.nn.initializers import variance_scaling
 from jax.typing import DTypeLike
 
+from gconv_jax.filter_basis import Filters
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.initializers import quick
 from gconv_jax.nnx import BatchNorm
@@ -44,6 +47,28 @@ def check_planar(group: FiniteGroup, *, name: str = "group") -> FiniteGroup:
             f"dimension {group.dimension}"
         )
     return group
+
+
+def spread_groups(groups: Sequence[FiniteGroup], layers: int) -> tuple[FiniteGroup, ...]:
+    """A group for each of so many layers, from at most as many; ValueError unless each is a
+    subgroup of the one before it."""
+    if not isinstance(groups, Sequence):
+        raise TypeError(f"`groups` must be a sequence of groups such as (P4M, P4), got {groups!r}")
+    if not 1 <= len(groups) <= layers:
+        raise ValueError(f"`groups` must be 1 to {layers} groups, got {len(groups)}: {groups!r}")
+    for i, group in enumerate(groups):
+        check_planar(group, name=f"groups[{i}]")
+        if i and not set(group.isometries) <= set(groups[i - 1].isometries):
+            raise ValueError(
+                f"`groups` must get smaller with depth, each one a subgroup of the one before it: "
+                f"groups[{i}] = {group!r} is no subgroup of groups[{i - 1}] = {groups[i - 1]!r}"
+            )
+    return tuple(groups[i * len(groups) // layers] for i in range(layers))
+
+
+def default_filters(group: FiniteGroup) -> Filters:
+    """Pixels where they can be turned, and circular harmonics for finer rotations."""
+    return "pixel" if group.is_lattice else "harmonic"
 
 
 def check_images(x: jax.Array, smallest: int) -> None:

@@ -1,6 +1,7 @@
 """The network of the exercise "train on upright digits, test on turned ones"."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,11 @@ from jax import lax
 from jax.nn.initializers import Initializer, variance_scaling
 from jax.typing import DTypeLike
 
+from gconv_jax.filter_basis import Filters
+from gconv_jax.filters import filter_axes
 from gconv_jax.groups import P4, FiniteGroup
 from gconv_jax.initializers import quick
-from gconv_jax.models._layers import check_images, check_planar, scaled_width
+from gconv_jax.models._layers import check_images, check_planar, default_filters, scaled_width
 from gconv_jax.nnx import GroupConv, LiftConv
 
 DEPTH = 5
@@ -29,7 +32,9 @@ class GroupEquivariantCNN(nnx.Module):
     plain network beside it, which has biases in its convolutions, as published.
 
     Args:
-        group: any symmetry of the lattice; `Z2` for the plain network.
+        group: any group of the plane, e.g. ``cyclic(16)``; `Z2` for the plain network.
+        filters: as in `gconv_jax.nnx.LiftConv`; by default pixels for symmetries of the lattice,
+            and ``"harmonic"`` for finer rotations.
         width: channels for each group element, by default ``32 / sqrt(|G|)``.
         use_bias: whether convolutions have biases; by default the plain network's alone.
         classes: outputs.
@@ -49,6 +54,7 @@ class GroupEquivariantCNN(nnx.Module):
         self,
         *,
         group: FiniteGroup = P4,
+        filters: Filters | None = None,
         width: int | None = None,
         use_bias: bool | None = None,
         classes: int = 10,
@@ -60,11 +66,14 @@ class GroupEquivariantCNN(nnx.Module):
         width = scaled_width(32, group) if width is None else width
         use_bias = group.order == 1 if use_bias is None else use_bias
         options = {"kernel_init": _init, "dtype": dtype, "rngs": rngs}
-        conv_options = {"group": group, "padding": "VALID", "use_bias": use_bias, **options}
-        bias_init = _uniform(25 * in_features)
+        filters = default_filters(group) if filters is None else filters
+        conv_options = {"group": group, "filters": filters, "padding": "VALID", **options}
+        conv_options["use_bias"] = use_bias
+        taps = math.prod(filter_axes(filters, group, (5, 5)))
+        bias_init = _uniform(taps * in_features)
         self.conv0 = LiftConv(in_features, width, 5, bias_init=bias_init, **conv_options)
         for i in range(1, DEPTH):
-            bias_init = _uniform(25 * group.order * width)
+            bias_init = _uniform(taps * group.order * width)
             conv = GroupConv(width, width, 5, bias_init=bias_init, **conv_options)
             setattr(self, f"conv{i}", conv)
         self.linear = nnx.Linear(width, classes, bias_init=_uniform(width), **options)

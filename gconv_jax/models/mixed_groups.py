@@ -20,6 +20,7 @@ from gconv_jax.models._layers import (
     check_images,
     check_planar,
     scaled_width,
+    spread_groups,
     unit_variance,
 )
 from gconv_jax.nnx import GroupConv, LiftConv
@@ -75,8 +76,7 @@ class MixedGroupCNN(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
-        groups = _check_groups(groups)
-        self.groups = tuple(groups[i * len(groups) // LAYERS] for i in range(LAYERS))
+        self.groups = spread_groups(groups, LAYERS)
         if widths is None:
             widths = tuple(scaled_width(20, group) for group in self.groups[:DEPTH])
         widths = per_axis(widths, DEPTH, "widths")
@@ -174,18 +174,3 @@ class EarlyP4CNN(MixedGroupCNN):
             dtype=dtype,
             rngs=rngs,
         )
-
-
-def _check_groups(groups: Sequence[FiniteGroup]) -> tuple[FiniteGroup, ...]:
-    if not isinstance(groups, Sequence):
-        raise TypeError(f"`groups` must be a sequence of groups such as (P4M, P4), got {groups!r}")
-    if not 1 <= len(groups) <= LAYERS:
-        raise ValueError(f"`groups` must be 1 to {LAYERS} groups, got {len(groups)}: {groups!r}")
-    for i, group in enumerate(groups):
-        check_planar(group, name=f"groups[{i}]")
-        if i and not set(group.isometries) <= set(groups[i - 1].isometries):
-            raise ValueError(
-                f"`groups` must get smaller with depth, each one a subgroup of the one before it: "
-                f"groups[{i}] = {group!r} is no subgroup of groups[{i - 1}] = {groups[i - 1]!r}"
-            )
-    return tuple(groups)
