@@ -12,6 +12,7 @@ python -m train list                        the recipes
 
 import difflib
 import importlib
+import io
 import os
 import sys
 from dataclasses import dataclass
@@ -56,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status. Errors of the user are one line, without a
     traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # progress is to be seen in a file, too
     try:
         return _dispatch(arguments)
     except (ValueError, TypeError, OSError) as error:

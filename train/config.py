@@ -11,8 +11,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-Group = Literal["z2", "mirror", "p2", "p4", "d2", "p4m"]
-WITHOUT_GROUP = ("z2cnn", "plain-cnn", "mixed")
+Group = Literal["z2", "mirror", "p2", "p4", "d2", "p4m", "c8", "c16", "d8", "d16"]
+WITHOUT_GROUP = ("z2cnn", "plain-cnn", "mixed", "e2cnn", "small-e2cnn")
+WITH_GROUPS = WITHOUT_GROUP[2:]
+WITH_FILTERS = ("group-cnn", *WITHOUT_GROUP[3:])
 WITH_GEOMETRY = ("all-cnn-c", "resnet44", "resnet26")
 
 
@@ -31,15 +33,21 @@ class Config:
         "mixed",
         "lenet",
         "group-cnn",
+        "e2cnn",
+        "small-e2cnn",
         "all-cnn-c",
         "resnet44",
         "resnet26",
     ] = "p4cnn"
     """The network; see gconv_jax.models."""
     group: Group | None = None
-    """The symmetry (default: p4); z2 is translations alone, p4m has reflections too, and so on."""
+    """The symmetry (default: p4); z2 is translations alone, p4m has reflections too, c8 turns by 45
+    degrees, and so on. Networks of pixel filters have those up to p4m."""
     groups: tuple[Group, ...] = ()
-    """Of the model mixed: a group for each part of the depth, each within the one before."""
+    """Of mixed and the e2cnn: a group for each part of the depth, each within the one before."""
+    filters: Literal["pixel", "bilinear", "bicubic", "harmonic"] | None = None
+    """Of group-cnn and the e2cnn: what filters are made of (default: harmonic where they turn by
+    other angles than 90 degrees, and in the e2cnn)."""
     width: int | None = None
     """Channels for each group element; by default what gives the published parameter count."""
     blocks: int | None = None
@@ -148,9 +156,11 @@ class Config:
 
     def _check_model(self) -> None:
         if self.model in WITHOUT_GROUP and self.group is not None:
-            remedy = "; it takes --groups" if self.model == "mixed" else ""
+            remedy = "; it takes --groups" if self.model in WITH_GROUPS else ""
             raise ValueError(f"`group` is not for {self.model}{remedy}, got {self.group!r}")
-        if (self.model == "mixed") != bool(self.groups):
+        if self.groups and self.model not in WITH_GROUPS:
+            raise ValueError(f"`groups` are for {', '.join(WITH_GROUPS)}, not for {self.model}")
+        if self.model == "mixed" and not self.groups:
             raise ValueError(
                 f"`groups` go with model mixed, e.g. --model mixed --groups p4m p4 z2; got model "
                 f"{self.model} and groups {self.groups}"
@@ -160,6 +170,7 @@ class Config:
             ("head", "invariant", WITH_GEOMETRY[1:]),
             ("blocks", None, WITH_GEOMETRY[1:]),
             ("size", "digits", ("plain-cnn", "p4cnn", "early-p4cnn")),
+            ("filters", None, WITH_FILTERS),
         ):
             if getattr(self, name) != default and self.model not in models:
                 raise ValueError(f"`{name}` is for {', '.join(models)}, not for {self.model}")

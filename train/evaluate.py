@@ -10,16 +10,21 @@ from train.data import to_unit
 from train.session import Session
 from train.step import TrainState
 
-ANGLES = tuple(range(0, 361, 15))
+ANGLES = tuple(11.25 * i for i in range(33))
 ANGLE_IMAGES = 200
 EQUIVARIANCE_IMAGES = 64
 
 
-def final_figures(session: Session, state: TrainState) -> dict:
-    """Test loss and error, and the figures that go with them, as plain numbers."""
+def final_figures(session: Session, state: TrainState, untrained: TrainState | None = None) -> dict:
+    """Test loss and error, and the figures that go with them, as plain numbers.
+
+    ``untrained``, the network as it was initialised, is for what training does to its invariance.
+    """
     test = session.data.test
     figures = session.feed.evaluate(state, test)
-    return {
+    logits = logits_at_angles(session, state)
+    labels = test.label[:ANGLE_IMAGES]
+    found = {
         "test_loss": figures["loss"],
         "test_error": figures["error"],
         "test_images": len(test.label),
@@ -27,8 +32,13 @@ def final_figures(session: Session, state: TrainState) -> dict:
         "equivariance_error": invariance_error(session, state, P4),
         "equivariance_group": repr(P4),
         "angles": list(ANGLES),
-        "accuracy_at_angle": accuracy_at_angles(session, state),
+        "accuracy_at_angle": (logits.argmax(-1) == labels).mean(-1).tolist(),
+        "invariance_error_at_angle": invariance_error_at_angles(logits),
     }
+    if untrained is not None:
+        logits = logits_at_angles(session, untrained)
+        found["invariance_error_at_angle_untrained"] = invariance_error_at_angles(logits)
+    return found
 
 
 def invariance_error(session: Session, state: TrainState, group: FiniteGroup) -> float:
@@ -48,17 +58,21 @@ def invariance_error(session: Session, state: TrainState, group: FiniteGroup) ->
     return float(max(np.abs(t - logits).max() for t in turned) / np.abs(logits).max())
 
 
-def accuracy_at_angles(session: Session, state: TrainState) -> list[float]:
-    """The share of test images that are recognised after a further rotation by each angle."""
-    test = session.data.test[:ANGLE_IMAGES]
-    pixels = to_unit(test.image)
+def logits_at_angles(session: Session, state: TrainState) -> np.ndarray:
+    """Of the first test images, turned further by each angle (bilinear): ``[angle, N, classes]``,
+    float64."""
+    pixels = to_unit(session.data.test.image[:ANGLE_IMAGES])
     turn = jax.jit(functools.partial(rotate, fill=0.0))
-    return [
-        float(
-            np.mean(
-                session.feed.logits(state, np.asarray(turn(pixels, np.deg2rad(angle)))).argmax(-1)
-                == test.label
-            )
-        )
-        for angle in ANGLES
-    ]
+    return np.stack(
+        [session.feed.logits(state, np.asarray(turn(pixels, np.deg2rad(a)))) for a in ANGLES]
+    ).astype(np.float64)
+
+
+def invariance_error_at_angles(logits: np.ndarray) -> list[float]:
+    """How much turning changes the logits, beside how much another image does: root mean squares
+    of ``f(R x) - f(x)`` and of ``f(x') - f(x)`` over images x and x', divided. 0 is invariance, and
+    about 1 says that an image has nothing to do with itself turned."""
+    change = np.sqrt(np.square(logits - logits[0]).mean((1, 2)))
+    # Of two independent images, the difference has twice the variance.
+    other = np.sqrt(2 * logits[0].var(0).mean())
+    return (change / (other or 1.0)).tolist()

@@ -218,7 +218,8 @@ def _finish(session: Session, network: Network, state: TrainState, say: Say) -> 
         say("re-estimating batch statistics, then evaluating on the test images, once")
         state = session.feed.calibrate(state, network.which)
         state = dataclasses.replace(state, params=state.weights, average=None)
-    figures = final_figures(session, state)
+    untrained = session.networks[network.which].init()
+    figures = final_figures(session, state, untrained)
     if not np.isfinite(figures["test_loss"]):
         raise _diverged(f"the test loss is {figures['test_loss']}", int(state.step), config)
     save_tree(run.path / "model", (state.params, state.stats))

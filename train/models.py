@@ -8,7 +8,7 @@ from flax import nnx
 
 import gconv_jax
 from gconv_jax import FiniteGroup, models
-from train.config import Config
+from train.config import WITHOUT_GROUP, Config
 
 GROUPS: dict[str, FiniteGroup] = {
     "z2": gconv_jax.Z2,
@@ -17,6 +17,10 @@ GROUPS: dict[str, FiniteGroup] = {
     "p4": gconv_jax.P4,
     "d2": gconv_jax.dihedral(2),
     "p4m": gconv_jax.P4M,
+    "c8": gconv_jax.cyclic(8),
+    "c16": gconv_jax.cyclic(16),
+    "d8": gconv_jax.dihedral(8),
+    "d16": gconv_jax.dihedral(16),
 }
 
 NETWORKS: dict[str, Callable[..., nnx.Module]] = {
@@ -28,6 +32,8 @@ NETWORKS: dict[str, Callable[..., nnx.Module]] = {
     "mixed": models.MixedGroupCNN,
     "lenet": models.LeNet,
     "group-cnn": models.GroupEquivariantCNN,
+    "e2cnn": models.E2CNN,
+    "small-e2cnn": models.SmallE2CNN,
     "all-cnn-c": models.AllCNNC,
     "resnet44": models.ResNet44,
     "resnet26": models.ResNet26,
@@ -42,9 +48,9 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
     name = config.model
     options = {"classes": classes, "in_features": in_features, "rngs": nnx.Rngs(config.seed)}
     options["dtype"] = jnp.dtype(config.dtype)
-    if name == "mixed":
+    if config.groups:
         options["groups"] = tuple(GROUPS[group] for group in config.groups)
-    elif name not in ("z2cnn", "plain-cnn"):
+    elif name not in WITHOUT_GROUP:
         options["group"] = GROUPS[config.group or "p4"]
     if config.size == "letters":
         key = "width" if name == "p4cnn" else "widths"
@@ -54,6 +60,8 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
     elif config.width is not None:
         key = "widths" if name in ("plain-cnn", "early-p4cnn", "mixed", "lenet") else "width"
         options[key] = config.width
+    if config.filters is not None:
+        options["filters"] = config.filters
     if name in _MULTIPLES:
         options["geometry"] = config.geometry
     if name.startswith("resnet"):

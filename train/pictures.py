@@ -58,6 +58,25 @@ def accuracy_against_angle(runs: dict[str, dict], path: Path) -> None:
     _finish(figure, [axes], path)
 
 
+def invariance_against_angle(runs: dict[str, dict], path: Path) -> None:
+    """The change of the logits when test images are turned, trained and as initialised."""
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for colour, (name, results) in _coloured(runs):
+        if "invariance_error_at_angle" not in results:  # of an earlier version
+            continue
+        angles = results["angles"]
+        values = results["invariance_error_at_angle"]
+        axes.plot(angles, values, color=colour, label=name, marker=".")
+        before = results.get("invariance_error_at_angle_untrained")
+        if before is not None:
+            axes.plot(angles, before, color=colour, label=f"{name}, untrained", linestyle=":")
+    axes.set(xlabel="further rotation (degrees)", ylabel="invariance error", xlim=(0, 360))
+    axes.set_ylim(0, None)
+    axes.set_xticks(range(0, 361, 45))
+    _finish(figure, [axes], path)
+
+
 def predictions(image: np.ndarray, label: np.ndarray, predicted: np.ndarray, path: Path) -> None:
     """Images with the predicted class; wrong ones in red with the true class beside it."""
     columns = 8

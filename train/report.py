@@ -23,6 +23,7 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
     predicted = session.feed.logits(state, test.image).argmax(-1)
     pictures.learning_curves({name: run.metrics()}, run.path / "learning_curves.png")
     pictures.accuracy_against_angle({name: results}, run.path / "accuracy_against_angle.png")
+    pictures.invariance_against_angle({name: results}, run.path / "invariance_against_angle.png")
     pictures.predictions(test.image, test.label, predicted, run.path / "predictions.png")
     bank, names = _first_filters(session.steps.model(state.params, state.stats))
     pictures.filters(bank, names, run.path / "filters.png")
@@ -40,6 +41,12 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
 ## Accuracy against rotation angle
 The first {min(ANGLE_IMAGES, results["test_images"])} test images, turned further (bilinear).
 ![accuracy against angle](accuracy_against_angle.png)
+
+## Invariance error against rotation angle
+How much turning those images changes the logits, beside how much another image does: 0 is
+invariance, 1 says that an image has nothing to do with itself turned. Bilinear rotation blurs,
+which no network undoes.
+![invariance error against angle](invariance_against_angle.png)
 
 ## Predictions
 ![test images with predicted classes](predictions.png)
@@ -136,6 +143,12 @@ def _first_filters(model: nnx.Module) -> tuple[np.ndarray, list[str]]:
     conv = min(layers, key=lambda layer: layer.in_features)
     group = getattr(conv, "group", Z2)
     kernel = conv.kernel[...].astype(np.float32)[..., :FILTERS]
-    bank = filter_bank(kernel.mean(-2, keepdims=True), group=group, lifting=True)
-    bank = np.asarray(bank).reshape(*kernel.shape[:2], group.order, kernel.shape[-1])
+    bank = filter_bank(
+        kernel.mean(-2, keepdims=True),
+        group=group,
+        lifting=True,
+        filters=getattr(conv, "filters", "pixel"),
+        kernel_size=conv.kernel_size,
+    )
+    bank = np.asarray(bank).reshape(*bank.shape[:2], group.order, kernel.shape[-1])
     return bank, [group.element_name(g) for g in group.elements]

@@ -19,6 +19,7 @@ from train.tables import TABLES, PublishedTable, Row
 
 Name = Literal[
     "rotmnist",
+    "steerable",
     "cifar10",
     "lenet-mnist",
     "early-equivariance",
@@ -151,6 +152,9 @@ def _write(
     pictures.accuracy_against_angle(
         {name: run.results for name, run in first.items()}, path / "accuracy_against_angle.png"
     )
+    pictures.invariance_against_angle(
+        {name: run.results for name, run in first.items()}, path / "invariance_against_angle.png"
+    )
     report = Run(path)
     report.write_json("table.json", {"name": options.name, "quick": options.quick, "rows": lines})
     report.write(
@@ -167,7 +171,9 @@ Published: {published.source}
 
 ![accuracy against angle](accuracy_against_angle.png)
 
-Both pictures are of seed {options.seed}.
+![invariance error against angle](invariance_against_angle.png)
+
+The pictures are of seed {options.seed}.
 
 ## Protocol
 

@@ -32,9 +32,9 @@ class E2CNN(nnx.Module):
     """The network of the best published results: 2,692,690 parameters for C16; with reflections in
     the first five layers, ``groups=(dihedral(16),) * 5 + (cyclic(16),)``, 3,069,353.
 
-    With the same filters, widths and classifier as in the authors' experiments, where the two have
-    0.716 and 0.682 % error. The logits are invariant under the last group, exactly for quarter
-    turns and reflections if 4 divides the sizes of the image, nearly for other angles.
+    Filters, widths and classifier are those of the authors' experiments, in which the second has
+    0.682 % error, trained on turned images. The logits are invariant under the last group: exactly
+    for quarter turns and reflections if 4 divides the sizes of the image, nearly for other angles.
 
     Args:
         groups: one to six groups, each with the next as a subgroup. Fewer than six are stretched

@@ -80,6 +80,8 @@ def test_all_cnn_c_as_published_with_augmentation(colour, tmp_path):
         {"model": "group-cnn", "group": "p4", "width": 2},
         {"model": "mixed", "groups": ("p4m", "p4", "z2"), "width": 2},
         {"model": "early-p4cnn", "size": "letters"},
+        {"model": "group-cnn", "group": "c8", "width": 2, "filters": "bilinear"},
+        {"model": "small-e2cnn", "groups": ("d8", "c8"), "width": 1},
     ],
     ids=str,
 )

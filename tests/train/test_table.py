@@ -36,7 +36,8 @@ def test_rows_are_trained_once_and_stand_beside_the_published(small, tmp_path):
     report = (tmp_path / "t" / "report.md").read_text()
     assert written in report and "Published: Nowhere." in report and "--quick" not in report
     assert report.count("Protocol: digits (stand-in data") == 2
-    for picture in ("learning_curves.png", "accuracy_against_angle.png"):
+    for picture in ("learning_curves", "accuracy_against_angle", "invariance_against_angle"):
+        picture += ".png"
         assert (tmp_path / "t" / picture).is_file() and f"]({picture})" in report
     rows = json.loads((tmp_path / "t" / "table.json").read_text())["rows"]
     runs = [Run.open(tmp_path / "t" / "small-p4cnn" / f"seed{i}") for i in (0, 1)]
