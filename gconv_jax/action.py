@@ -26,8 +26,9 @@ def transform(
     Args:
         x: images ``[*batch, *spatial, C]``, or feature maps ``[*batch, *spatial, |G|, C]`` if
             ``lifted``, or ``[*batch, *spatial, |G| / |H|, C]`` with a ``subgroup``.
-        group: a symmetry of the lattice. For other angles use `rotate`.
-        element: the index of g.
+        group: any group.
+        element: the index of g, which must map the lattice onto itself. For other angles use
+            `rotate`.
         lifted: whether ``x`` has a group axis.
         subgroup: H, for functions on the left cosets G/H, such as `coset_pool` returns.
 

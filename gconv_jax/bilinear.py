@@ -106,8 +106,8 @@ def make_primitive(conv: Convolution) -> Bind:
         return _mapped(operands, dims, form, static), 0
 
     def _mapped(operands, dims, form, static):
-        """Any mapped operands, e.g. those of several seeds at once: one after the other on a CPU,
-        elsewhere as vmap of the default."""
+        """Any mapped operands, e.g. those of several seeds at once: one by one on a CPU, elsewhere
+        as vmap of the default."""
 
         def one_by_one(*mapped):
             def one(mapped):

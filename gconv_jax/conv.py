@@ -66,7 +66,19 @@ def lift_conv(
     (2, 28, 28, 4, 10)
     """
     return _conv(
-        x, w, bias, group, True, strides, padding, dilation, dtype, precision, filters, kernel_size
+        x,
+        w,
+        lifting=True,
+        group=group,
+        bias=bias,
+        strides=strides,
+        padding=padding,
+        dilation=dilation,
+        dtype=dtype,
+        precision=precision,
+        filters=filters,
+        kernel_size=kernel_size,
+        algorithm="dense",
     )
 
 
@@ -115,26 +127,27 @@ def group_conv(
     return _conv(
         x,
         w,
-        bias,
-        group,
-        False,
-        strides,
-        padding,
-        dilation,
-        dtype,
-        precision,
-        filters,
-        kernel_size,
-        algorithm,
+        lifting=False,
+        group=group,
+        bias=bias,
+        strides=strides,
+        padding=padding,
+        dilation=dilation,
+        dtype=dtype,
+        precision=precision,
+        filters=filters,
+        kernel_size=kernel_size,
+        algorithm=algorithm,
     )
 
 
 def _conv(
-    x,
-    w,
-    bias,
-    group,
+    x: jax.Array,
+    w: jax.Array,
+    *,
     lifting,
+    group,
+    bias,
     strides,
     padding,
     dilation,
@@ -142,7 +155,7 @@ def _conv(
     precision,
     filters,
     kernel_size,
-    algorithm="dense",
+    algorithm,
 ) -> jax.Array:
     check_group(group)
     x, w = jnp.asarray(x), jnp.asarray(w)
@@ -155,8 +168,9 @@ def _conv(
         # The values of a basis are not integers.
         numbers = [x, w, *([] if bias is None else [bias]), *([] if basis is None else [1.0])]
         dtype = jnp.result_type(*numbers)
+    elif basis is not None and not jnp.issubdtype(dtype, jnp.inexact):
+        raise ValueError(f"`dtype` must be floating for filters={filters!r}, got {dtype}")
     x = x.astype(dtype)
-    w = w.astype(dtype)
 
     channel_axes = 1 if lifting else 2
     batch = x.shape[: x.ndim - channel_axes - group.dimension]
@@ -181,7 +195,8 @@ def _conv(
     # Sums of integers are exact. Other filters than pixels are not moved tap by tap.
     if lifting or basis is not None or not jnp.issubdtype(dtype, jnp.inexact):
         x = x if lifting else merge_channels(x)
-        y = planar_conv(x, filter_bank(w, lifting=lifting, **of_filter), **options)
+        bank = filter_bank(w, lifting=lifting, **of_filter).astype(dtype)
+        y = planar_conv(x, bank, **options)
     else:
         platforms = fourier_platforms(
             algorithm,
@@ -191,7 +206,7 @@ def _conv(
             c_in=x.shape[-1],
             c_out=c_out,
         )
-        y = fourier_conv(x, w, group=group, platforms=platforms, **options)
+        y = fourier_conv(x, w.astype(dtype), group=group, platforms=platforms, **options)
     if bias is not None:
         if jnp.shape(bias) != (c_out,):
             raise ValueError(

@@ -15,7 +15,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 # Of `Harmonic`, in pixels and in periods around the circle.
-SIGMA, OUTER_SIGMA = 0.6, 0.4
+SIGMA, OUTER_SIGMA = 0.6, 0.5
+OUTER_INSET = 0.25
 OUTER_FREQUENCY = 2
 
 
@@ -92,7 +93,7 @@ class Interpolated:
     method: Literal["bilinear", "bicubic"] = "bilinear"
 
     def __post_init__(self):
-        if self.method not in _INTERPOLATION:
+        if not isinstance(self.method, str) or self.method not in _INTERPOLATION:
             raise ValueError(
                 f"`method` must be one of {', '.join(_INTERPOLATION)}, got {self.method!r}"
             )
@@ -111,23 +112,26 @@ class Harmonic:
 
     ``tau_j(|x|) cos(m phi)`` and ``tau_j(|x|) sin(m phi)`` with Gaussian rings
     ``tau_j(r) = exp(-(r - mu_j)^2 / 2 sigma_j^2)``, m = 0 ... M_j. A turned harmonic is a
-    combination of the two of its m, so turning loses nothing but what sampling on pixels does; that
-    is little, since a ring has no higher frequency than its pixels can show. Each function has
-    unit norm on the taps, so that variance-preserving initialisers preserve the variance.
+    combination of the two of its m, so turning loses nothing but what sampling on pixels does, and
+    cutting off the outermost ring by the square. Each function has unit norm on the taps, so that
+    variance-preserving initialisers preserve the variance.
 
     Attributes:
-        rings: radii mu_j in pixels; by default every pixel from the centre to the last tap on the
-            axis: 0, 1 ... for odd sizes, 1/2, 3/2 ... for even ones.
+        rings: radii mu_j in pixels, up to half the size of the filter. By default there is one for
+            each pixel from the centre to the last tap on the axis, 0, 1 ... for odd sizes and 1/2,
+            3/2 ... for even ones, the outermost `OUTER_INSET` further inside, since it would
+            otherwise be cut off on the axes.
         sigma: width of the rings in pixels, one or one for each; by default `SIGMA`, and
-            `OUTER_SIGMA` for the outermost, which would otherwise be cut off by the square.
-        max_frequency: M_j, one integer or one for each ring; by default ``2 mu_j``, rounded down,
-            which is what its pixels can show, less 1 for even radii, where the sine of ``2 mu_j``
-            is 0 on axes and diagonals, and at most `OUTER_FREQUENCY` for the outermost.
+            `OUTER_SIGMA` for the outermost.
+        max_frequency: M_j for each ring, at most ``2 mu_j``: its pixels show no more. One integer
+            lowers the default of all rings, which is ``2 mu_j``, rounded down, less 1 for even
+            radii, where the sine of ``2 mu_j`` is 0 on axes and diagonals, and at most
+            `OUTER_FREQUENCY` for the outermost.
 
     >>> import numpy as np
     >>> from gconv_jax import Harmonic
     >>> taps = np.stack(np.indices((5, 5)), -1) - 2.0
-    >>> Harmonic()(taps, 5).shape  # 1 + 5 + 5 harmonics on rings of radius 0, 1, 2
+    >>> Harmonic()(taps, 5).shape  # 1 + 5 + 5 harmonics on three rings
     (5, 5, 11)
     """
 
@@ -138,56 +142,69 @@ class Harmonic:
     def __post_init__(self):
         for name in ("rings", "sigma", "max_frequency"):
             value = getattr(self, name)
-            if isinstance(value, Sequence | np.ndarray):
-                object.__setattr__(self, name, tuple(value))  # hashable
-        if self.rings is None:
-            return
-        if not isinstance(self.rings, tuple) or not self.rings or min(self.rings) < 0:
-            raise ValueError(f"`rings` must be radii of at least 0 pixels, got {self.rings!r}")
-        self._of_rings(self.rings)
+            if value is not None:
+                # Hashable, and equal where the numbers are.
+                object.__setattr__(self, name, _numbers(name, value))
+        if self.rings is not None and not isinstance(self.rings, tuple):
+            raise ValueError(f"`rings` must be a sequence of radii in pixels, got {self.rings!r}")
+        if self.rings is not None:
+            self._of_rings(self.rings, self.rings)
 
     def __call__(self, points: np.ndarray, kernel_size: int) -> np.ndarray:
         return self._functions(points, kernel_size) / _norms(self, kernel_size)
 
     def _functions(self, points: np.ndarray, kernel_size: int) -> np.ndarray:
-        rings = self.rings or _radii(kernel_size)
-        sigma, max_frequency = self._of_rings(rings)
         # Rows count downwards, angles counter-clockwise.
         z = points[..., 1] - 1j * points[..., 0]
         radius = np.abs(z)
         direction = np.divide(z, radius, where=radius > 0, out=np.zeros_like(z))
         functions = []
-        for mu, s, last in zip(rings, sigma, max_frequency, strict=True):
-            tau = np.exp(-((radius - mu) ** 2) / (2 * s**2))
+        for mu, sigma, last in self._layout(kernel_size):
+            tau = np.exp(-((radius - mu) ** 2) / (2 * sigma**2))
             functions.append(tau)
             for m in range(1, last + 1):  # 0 in the centre, which has no direction
                 functions += [tau * (direction**m).real, tau * (direction**m).imag]
         return np.stack(functions, -1)
 
-    def _of_rings(self, rings: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[int, ...]]:
-        """``sigma`` and ``max_frequency`` for each ring."""
+    def _layout(self, kernel_size: int) -> list[tuple[float, float, int]]:
+        """``(mu_j, sigma_j, M_j)`` for each ring."""
+        if self.rings is not None:
+            if max(self.rings) > kernel_size / 2:
+                raise ValueError(
+                    f"`rings` must be at most {kernel_size / 2} pixels, half the kernel_size "
+                    f"{kernel_size}, got {self.rings}"
+                )
+            return self._of_rings(self.rings, self.rings)
+        nominal = tuple(np.arange((kernel_size - 1) % 2 / 2, kernel_size / 2).tolist())
+        inset = OUTER_INSET if len(nominal) > 1 else 0.0
+        return self._of_rings((*nominal[:-1], nominal[-1] - inset), nominal)
+
+    def _of_rings(
+        self, rings: tuple[float, ...], nominal: tuple[float, ...]
+    ) -> list[tuple[float, float, int]]:
         outermost = len(rings) - 1
         sigma, last = self.sigma, self.max_frequency
         if sigma is None:
             sigma = (SIGMA,) * outermost + (OUTER_SIGMA if outermost else SIGMA,)
-        if last is None:
-            last = tuple(
-                min(_shown(mu), OUTER_FREQUENCY if i == outermost else math.inf)
-                for i, mu in enumerate(rings)
-            )
-        sigma = sigma if isinstance(sigma, tuple) else (sigma,) * len(rings)
-        last = last if isinstance(last, tuple) else (last,) * len(rings)
-        if len(sigma) != len(rings) or not all(s > 0 for s in sigma):
-            raise ValueError(
-                f"`sigma` must be positive, one for all {len(rings)} rings or one for each, got "
-                f"{self.sigma!r}"
-            )
-        if len(last) != len(rings) or not all(isinstance(m, int) and m >= 0 for m in last):
-            raise ValueError(
-                f"`max_frequency` must be integers of at least 0, one for all {len(rings)} rings "
-                f"or one for each, got {self.max_frequency!r}"
-            )
-        return sigma, last
+        elif not isinstance(sigma, tuple):
+            sigma = (sigma,) * len(rings)
+        if not isinstance(last, tuple):
+            shown = [math.floor(2 * mu) - (mu > 0 and mu % 2 == 0) for mu in nominal]
+            shown[-1] = min(shown[-1], OUTER_FREQUENCY)
+            last = tuple(int(m) if last is None else min(int(m), last) for m in shown)
+        for name, values in (("sigma", sigma), ("max_frequency", last)):
+            if len(values) != len(rings):
+                raise ValueError(
+                    f"`{name}` must be one number, or one for each of the {len(rings)} rings, got "
+                    f"{getattr(self, name)!r}"
+                )
+        for mu, m in zip(nominal, last, strict=True):
+            if m > 2 * mu:
+                raise ValueError(
+                    f"`max_frequency` must be at most {math.floor(2 * mu)} on the ring of radius "
+                    f"{mu:g}, whose pixels show no more, got {m} in {last}"
+                )
+        return list(zip(rings, sigma, last, strict=True))
 
 
 Filters = Literal["pixel", "bilinear", "bicubic", "harmonic"] | FilterBasis
@@ -221,33 +238,51 @@ def find_basis(filters: Filters) -> FilterBasis | None:
     return filters
 
 
+def _numbers(name: str, value) -> float | tuple[float, ...]:
+    """A number or a tuple of them, all at least 0: integers for ``max_frequency``, positive for
+    ``sigma``."""
+    several = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+    values = tuple(value) if several else (value,)
+    kind, what = (int, "integers") if name == "max_frequency" else (float, "numbers")
+    allowed = (int, np.integer) if kind is int else (int, float, np.integer, np.floating)
+    if not all(isinstance(v, allowed) and not isinstance(v, bool) for v in values):
+        raise TypeError(f"`{name}` must be {what}, got {value!r}")
+    positive = name == "sigma"
+    if not values or not all(0 <= v < math.inf and (v or not positive) for v in values):
+        least = "positive" if positive else "at least 0"
+        raise ValueError(f"`{name}` must be finite and {least}, got {value!r}")
+    values = tuple(map(kind, values))
+    return values if several else values[0]
+
+
 def tap_positions(kernel_size: int) -> np.ndarray:
     """``[k, k, 2]``: rows and columns of the taps, counted from the centre."""
-    return np.stack(np.indices((kernel_size, kernel_size)), -1) - (kernel_size - 1) / 2
+    return centred(kernel_size, kernel_size)
+
+
+def centred(height: int, width: int) -> np.ndarray:
+    """``[H, W, 2]``: rows and columns of pixels, counted from the centre of the image."""
+    return np.stack(np.indices((height, width)), -1) - (np.array([height, width]) - 1) / 2
 
 
 def evaluate(basis: FilterBasis, points: np.ndarray, kernel_size: int) -> np.ndarray:
-    """``basis(points, kernel_size)``; ValueError unless that is ``[..., P]`` and finite."""
-    values = np.asarray(basis(points, kernel_size))
-    good = values.ndim == points.ndim and values.shape[:-1] == points.shape[:-1]
-    if not good or values.shape[-1] == 0 or not np.isrealobj(values):
+    """``basis(points, kernel_size)``; TypeError or ValueError unless that is float64, finite and
+    ``[*points.shape[:-1], P]``."""
+    values = basis(points, kernel_size)
+    if not isinstance(values, np.ndarray) or values.dtype != np.float64:
+        kind = f"{type(values).__name__} of {getattr(values, 'dtype', 'no dtype')}"
+        raise TypeError(
+            f"`filters` must compute with NumPy and return float64 numbers, got {kind} from "
+            f"{basis!r}; use np in place of jnp"
+        )
+    if values.shape[:-1] != points.shape[:-1] or values.shape[-1] == 0:
         raise ValueError(
-            f"`filters` must return real numbers [*points.shape[:-1], P], got {values.dtype} of "
-            f"shape {values.shape} for points of shape {points.shape} from {basis!r}"
+            f"`filters` must return [*points.shape[:-1], P], got shape {values.shape} for points "
+            f"of shape {points.shape} from {basis!r}"
         )
     if not np.isfinite(values).all():
         raise ValueError(f"`filters` must return finite numbers, got others from {basis!r}")
-    return values.astype(np.float64)
-
-
-def _shown(radius: float) -> int:
-    """The largest frequency whose cosine and sine pixels can show on a ring."""
-    even = radius > 0 and radius % 2 == 0
-    return math.floor(2 * radius) - even
-
-
-def _radii(kernel_size: int) -> tuple[float, ...]:
-    return tuple(np.arange((kernel_size - 1) % 2 / 2, kernel_size / 2).tolist())
+    return values
 
 
 @functools.cache
@@ -255,9 +290,8 @@ def _norms(basis: Harmonic, kernel_size: int) -> np.ndarray:
     """Of each function on the taps; the same for the cosine and the sine of a frequency, or the
     two would no longer turn into one another."""
     squares = (basis._functions(tap_positions(kernel_size), kernel_size) ** 2).sum((0, 1))
-    _, max_frequency = basis._of_rings(basis.rings or _radii(kernel_size))
     first = 0
-    for last in max_frequency:
+    for _, _, last in basis._layout(kernel_size):
         pairs = squares[first + 1 : first + 1 + 2 * last].reshape(-1, 2)
         pairs[:] = pairs.mean(-1, keepdims=True)
         first += 1 + 2 * last

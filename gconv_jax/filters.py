@@ -49,7 +49,8 @@ def filter_bank(
 
     Returns:
         ``[*kernel, C_in, |G| C_out]`` or ``[*kernel, |G| C_in, |G| C_out]``. On both axes the
-        group index is the slow one; output element r = identity holds the raw weights.
+        group index is the slow one; output element r = identity holds the filter as it is, of
+        pixels the raw weights.
 
     Raises:
         ValueError: wrong rank, group axis that does not match, kernel that an element would turn
@@ -146,9 +147,10 @@ def move_axes(group: FiniteGroup, element: int) -> tuple[list[int], list[int]]:
     if not group.isometries[element].is_lattice:
         raise ValueError(
             f"`group` must map the square lattice onto itself, but {group!r} turns by angles "
-            f"other than multiples of 90 degrees: element {element} "
-            f"({group.element_name(element)}). Use a subgroup of dihedral(4), such as P4 or P4M; "
-            'in a convolution, filters="harmonic"; for images, `rotate`'
+            f"other than multiples of 90 degrees: `element` {element} is "
+            f"{group.element_name(element)}. Use a subgroup of dihedral(4), such as P4 or P4M, or "
+            'filters="harmonic" where there is that argument (LiftConv, GroupConv, '
+            "GroupEquivariantCNN, E2CNN); images turn by any angle with `rotate`"
         )
     matrix = np.rint(group.matrices[element])
     permutation = [int(np.flatnonzero(row)[0]) for row in matrix]
@@ -193,6 +195,12 @@ def operator(basis: FilterBasis, group: FiniteGroup, kernel: tuple[int, ...]) ->
         )
     taps = tap_positions(kernel[0]).reshape(-1, 2)
     # Rows are points: (r^-1 x)^T = x^T r, for the inverse of an isometry is its transpose.
-    table = np.stack([evaluate(basis, taps @ r, kernel[0]) for r in group.matrices])
+    turned = [evaluate(basis, taps @ r, kernel[0]) for r in group.matrices]
+    if len({values.shape for values in turned}) > 1:
+        raise ValueError(
+            f"`filters` must return as many functions at all points, got {basis!r} with "
+            f"{sorted({values.shape[-1] for values in turned})}"
+        )
+    table = np.stack(turned)
     table.setflags(write=False)
     return table

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gconv_jax.action import transform
+from gconv_jax.filter_basis import centred
 from gconv_jax.groups import FiniteGroup
 
 # Of the spline between pixels: the error for `smooth_images` is below 1e-4.
@@ -85,21 +86,25 @@ def moves_of(group: FiniteGroup, angles: Sequence[float] | None = None) -> list[
             for g in group.elements
         ]
     angles = np.asarray(angles, np.float64)
+    # Angles of the group are its elements.
+    rotations = {g: r for g, r in enumerate(group.isometries) if not r.mirrored}
     if group.dimension != 2 or angles.ndim != 1 or not len(angles):
         raise ValueError(
             f"`angles` must be a sequence of angles in radians for a group of the plane, got shape "
             f"{angles.shape} for {group!r}"
         )
-    return [
-        Move(
-            f"{np.degrees(a):.4g}°",
-            group,
-            np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]),
-            None,
-            False,
-        )
-        for a in angles
-    ]
+    moves = []
+    for angle in angles.tolist():
+        name = f"{np.degrees(angle):.4g}°"
+        turn = angle / (2 * np.pi)
+        same = [g for g, r in rotations.items() if abs((turn - r.turn + 0.5) % 1 - 0.5) < 1e-9]
+        if same:
+            exact = rotations[same[0]].is_lattice
+            moves.append(Move(name, group, group.matrices[same[0]], same[0], exact))
+        else:
+            c, s = np.cos(angle), np.sin(angle)
+            moves.append(Move(name, group, np.array([[c, -s], [s, c]]), None, False))
+    return moves
 
 
 def resample(x: jax.Array, matrix: np.ndarray, *, channel_axes: int) -> jax.Array:
@@ -107,19 +112,25 @@ def resample(x: jax.Array, matrix: np.ndarray, *, channel_axes: int) -> jax.Arra
     is the two axes before the last ``channel_axes``."""
     from scipy import ndimage  # takes a third of a second
 
+    x = jnp.asarray(x)
+    if jnp.iscomplexobj(x):
+        parts = [resample(part, matrix, channel_axes=channel_axes) for part in (x.real, x.imag)]
+        return parts[0] + 1j * parts[1]
     values = np.asarray(x, np.float64)
     first = values.ndim - channel_axes - 2
     values = np.moveaxis(values, (first, first + 1), (-2, -1))
     height, width = values.shape[-2:]
-    centre = np.array([height - 1, width - 1]).reshape(2, 1, 1) / 2
-    # The inverse of an isometry is its transpose.
-    source = np.tensordot(matrix.T, np.indices((height, width)) - centre, axes=1) + centre
+    # Rows are points, and the inverse of an isometry is its transpose.
+    source = centred(height, width) @ matrix + (np.array([height, width]) - 1) / 2
+    source = np.moveaxis(source, -1, 0)
     turned = [
         ndimage.map_coordinates(plane, source, order=SPLINE_ORDER, mode="constant")
         for plane in values.reshape(-1, height, width)
     ]
     turned = np.reshape(turned, values.shape)
-    return jnp.asarray(np.moveaxis(turned, (-2, -1), (first, first + 1)), jnp.asarray(x).dtype)
+    turned = np.moveaxis(turned, (-2, -1), (first, first + 1))
+    # What lies between integers is no integer.
+    return jnp.asarray(turned, x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32)
 
 
 def smooth_images(shape: Sequence[int], *, seed: int = 0, length: float = 3.0) -> np.ndarray:
@@ -145,13 +156,11 @@ def smooth_images(shape: Sequence[int], *, seed: int = 0, length: float = 3.0) -
         raise ValueError(f"`shape` must be (N, H, W, C) of at least 3 x 3 pixels, got {shape}")
     noise = np.random.default_rng(seed).normal(size=shape)
     blurred = ndimage.gaussian_filter(noise, (0, length, length, 0), mode="wrap")
-    rows, columns = np.indices(shape[1:3]) - (np.array(shape[1:3]).reshape(2, 1, 1) - 1) / 2
-    radius = np.hypot(rows, columns) / ((min(shape[1:3]) - 1) / 2)
+    radius = np.hypot(*np.moveaxis(centred(*shape[1:3]), -1, 0)) / ((min(shape[1:3]) - 1) / 2)
     bump = np.where(radius < 1, np.cos(np.pi / 2 * radius) ** 2, 0)[..., None]
     return blurred * bump * (2 * np.sqrt(np.pi) * length)
 
 
 def _disc(spatial: tuple[int, int]) -> np.ndarray:
     """Which pixels lie in the disc that fits into the image."""
-    centred = np.indices(spatial) - (np.array(spatial).reshape(2, 1, 1) - 1) / 2
-    return (centred**2).sum(0) <= (min(spatial) / 2) ** 2
+    return (centred(*spatial) ** 2).sum(-1) <= (min(spatial) / 2) ** 2

@@ -61,7 +61,7 @@ BAD = [
         "fine group",
         lambda: lift(group=cyclic(8)),
         ValueError,
-        r"cyclic\(8\) turns by .* use a sub",
+        r"cyclic\(8\) turns by .* Use a sub",
     ),
     # Elements
     Bad(

@@ -1,6 +1,5 @@
 """The law at angles that move pixels between pixels, and how the checks measure it."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -48,21 +47,31 @@ def off_lattice(group) -> list[int]:
 
 @pytest.mark.parametrize("group", [cyclic(8), cyclic(16), dihedral(8)], ids=str)
 def test_harmonic_filters_keep_the_law_between_pixels(group, x64):
-    """Below 1 %, and below a third of what bilinear ones do; a plain CNN is far off."""
-    x = smooth_images((1, 33, 33, 1))
-    errors = {}
-    for filters in ("harmonic", "bilinear"):
-        report = equivariance_errors(Stack(group, filters), x, group=group)
-        between = off_lattice(group)
-        errors[filters] = report.errors["output"][between].max()
-        on_lattice = np.delete(report.errors["output"], between)
-        assert on_lattice.max() < 1e-12
-        maps = report.errors["conv"][between].max()
-        assert maps < 0.06 if filters == "harmonic" else maps > 0.15
-    plain = equivariance_errors(Plain(32), x, group=group).errors["output"].max()
-    assert errors["harmonic"] < 0.01
-    assert errors["harmonic"] < errors["bilinear"] / 3
-    assert plain > 0.05
+    """The invariants are below 1 %, and below a third of bilinear ones, in the mean over networks;
+    maps are within 5 %. A plain CNN is far off."""
+    errors = {"harmonic": [], "bilinear": []}
+    for seed in range(4):
+        x = smooth_images((4, 33, 33, 1), seed=seed)
+        moves = [move for move in moves_of(group) if not move.exact][:2]
+        for filters, found in errors.items():
+            stack = Stack(group, filters, seed=seed)
+            y = stack(x)
+            found.append(
+                max(m.distance(stack(m.image(x)), y, None) / m.size(y, None) for m in moves)
+            )
+    harmonic, bilinear = np.mean(errors["harmonic"]), np.mean(errors["bilinear"])
+    assert max(errors["harmonic"]) < 0.01
+    assert harmonic < bilinear / 3
+
+
+def test_every_layer_and_element(x64):
+    group, x = cyclic(16), smooth_images((1, 33, 33, 1))
+    report = equivariance_errors(Stack(group, "harmonic"), x, group=group)
+    between = off_lattice(group)
+    assert np.delete(report.errors["output"], between).max() < 1e-12
+    assert 1e-3 < report.errors["conv"][between].max() < 0.05
+    plain = equivariance_errors(Plain(32), x, group=group).errors
+    assert plain["output"].max() > 0.05 and plain["two"].max() > 0.5
 
 
 def test_the_error_shrinks_with_the_pixels(x64):
@@ -85,10 +94,10 @@ def test_angles_between_the_elements(x64):
             Stack(group, "harmonic"), x, group=group, angles=[0.0, np.pi / 4, np.pi / 8]
         )
         assert report.moves == ("0°", "45°", "22.5°")
-        if n > 1:
-            assert np.isnan(report.errors["conv"]).all()  # orientations are not permuted
+        # Between the elements of the group, no permutation of the orientations is right.
+        assert np.isnan(report.errors["conv"]).tolist() == [False, n < 8, True]
         errors[n] = report.errors["output"]
-    assert all(e[0] < 1e-6 for e in errors.values())
+    assert all(e[0] == 0 for e in errors.values())
     assert errors[8][1] < 0.01 < errors[4][1]
     assert errors[8].max() < errors[4].max() < errors[1].max()
     lines = str(report).splitlines()
@@ -99,18 +108,41 @@ def test_assertion_between_pixels(x64):
     group = cyclic(8)
     x = smooth_images((2, 33, 33, 1))
     stack = Stack(group, "harmonic", kernel=5)
-    assert_equivariant(stack, x, group=group, rtol=0.01)
-    assert_equivariant(stack.maps, x, group=group, rtol=0.06)
-    with pytest.raises(ValueError, match=r"`rtol` must be given for cyclic\(8\).* r45, r135"):
+    assert_equivariant(stack, x, group=group, rtol_resampled=0.01)
+    assert_equivariant(stack.maps, x, group=group, rtol_resampled=0.06)
+    with pytest.raises(ValueError, match=r"`rtol_resampled` must be given for cyclic.* r45, r135"):
         assert_equivariant(stack, x, group=group)
-    with pytest.raises(AssertionError, match=r"worst is element . \(r.*first layer .* 'lift'"):
-        assert_equivariant(Stack(group, "bilinear"), x, group=group, rtol=0.01)
+    with pytest.raises(
+        AssertionError, match=r"\(r.*root mean square error .*first layer .* 'lift'"
+    ):
+        assert_equivariant(Stack(group, "bilinear"), x, group=group, rtol_resampled=0.01)
 
     def reversed_orientations(x):  # as no turn but the half one takes it
         return jnp.flip(stack.maps(x), -2)
 
     with pytest.raises(AssertionError, match="is not equivariant under 6 of the 8 elements"):
-        assert_equivariant(reversed_orientations, x, group=group, rtol=0.06)
+        assert_equivariant(reversed_orientations, x, group=group, rtol_resampled=0.06)
+
+
+def test_the_layer_to_blame_is_found_on_the_pixels(x64):
+    """Sampling between the pixels is no fault of the layers before the one that breaks the law."""
+
+    class Broken(Stack):
+        def __init__(self, group):
+            super().__init__(group, "harmonic", kernel=3)
+            self.slope = Slope()
+
+        def __call__(self, x):
+            return group_pool(self.slope(self.maps(x))).mean((1, 2))
+
+    class Slope(nnx.Module):
+        def __call__(self, x):
+            return x * (1 + 0.01 * jnp.arange(x.shape[1]).reshape(-1, 1, 1, 1))
+
+    with pytest.raises(AssertionError, match=r"first layer that breaks the law is 'slope'"):
+        assert_equivariant(
+            Broken(cyclic(8)), smooth_images((1, 25, 25, 1)), group=cyclic(8), rtol_resampled=0.01
+        )
 
 
 def test_resampling_is_accurate(x64):
@@ -148,7 +180,13 @@ def test_bad_angles(x64):
         equivariance_errors(stack, x, group=cyclic(8), angles=[0.3], input_action=lambda x, g: x)
 
 
-def test_a_fine_group_is_built_quickly(x64):
-    """No more than a table of 16 x 49 x 20 numbers: the smoke test of the second it may take."""
-    shapes = jax.eval_shape(lambda: nnx.state(Stack(cyclic(16), "harmonic"), nnx.Param))
-    assert shapes["conv"]["kernel"].shape == (20, 16, 4, 4)
+def test_integers_and_complex_numbers_are_resampled_as_numbers():
+    x = smooth_images((1, 25, 25, 1))
+    quarter = moves_of(cyclic(8))[1].matrix
+    expected = resample(x, quarter, channel_axes=1)
+    np.testing.assert_allclose(
+        resample(x + 2j * x, quarter, channel_axes=1), (1 + 2j) * expected, atol=1e-5
+    )
+    steps = resample((100 * x).astype(int), quarter, channel_axes=1)
+    np.testing.assert_allclose(steps, 100 * expected, atol=3)
+    assert steps.dtype == jnp.float32

@@ -49,7 +49,7 @@ def test_the_options_shown_exist():
     from train.tables import TABLES
 
     shown = [line.split()[4] for line in blocks("sh")[2].splitlines()]
-    assert shown == [name for name in TABLES if name != "early-equivariance-letters"]
+    assert set(shown) == TABLES.keys() - {"early-equivariance-letters"}
     for line in blocks("sh")[1].splitlines():
         words = line.split("#")[0].split()[3:]
         if words and not words[0].startswith("--"):
@@ -57,4 +57,4 @@ def test_the_options_shown_exist():
 
 
 def test_no_placeholder_is_left():
-    assert not re.search(r"^[A-Z]{4,}$", README, re.MULTILINE)
+    assert not re.search(r"^[A-Z]{4,}$|\|\W*[A-Z]{2,}\d+\W*\|", README, re.MULTILINE)

@@ -188,10 +188,10 @@ class Config:
         if list(self.milestones) != sorted({m for m in self.milestones if m > 0}):
             raise ValueError(f"`milestones` must be positive and rise, got {self.milestones}")
         if self.milestones and self.milestones[-1] >= self.epochs:
-            scaled = [max(1, m * self.epochs // (2 * self.milestones[-1])) for m in self.milestones]
+            scaled = {max(1, m * self.epochs // (2 * self.milestones[-1])) for m in self.milestones}
             raise ValueError(
                 f"`milestones` {self.milestones} must be below epochs={self.epochs}, or the rate "
-                f"never falls; e.g. --milestones {' '.join(map(str, scaled))}"
+                f"never falls; e.g. --milestones {' '.join(map(str, sorted(scaled)))}"
             )
         if self.warmup >= self.epochs:
             raise ValueError(f"`warmup` must be below epochs={self.epochs}, got {self.warmup}")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
@@ -37,13 +38,13 @@ class E2CNN(nnx.Module):
     for quarter turns and reflections if 4 divides the sizes of the image, nearly for other angles.
 
     Args:
-        groups: one to six groups, each with the next as a subgroup. Fewer than six are stretched
-            evenly over the layers.
+        groups: one to six groups, each with the next as a subgroup; by default C16. Fewer than six
+            are stretched evenly over the layers.
         width: channels for each group element of the first layer, from which those of the others
             follow in proportion, or of each of the six; by default the published ones, times
             ``sqrt(16 / |G|)`` for each layer's own group.
         filters: as in `gconv_jax.nnx.LiftConv`.
-        dropout: rate before each of the linear layers.
+        dropout: rate before each of the linear layers, by default 0.3.
         classes: outputs.
         in_features: channels of the image.
         dtype: of computation.
@@ -57,6 +58,8 @@ class E2CNN(nnx.Module):
     2692690
     """
 
+    published_groups: tuple[FiniteGroup, ...] = (cyclic(16),)
+    published_dropout: float = 0.3
     layers: tuple[_Layer, ...] = (
         _Layer(24, 9, 0),
         _Layer(32, 7, 3, pool=True),
@@ -65,22 +68,26 @@ class E2CNN(nnx.Module):
         _Layer(64, 7, 3),
         _Layer(96, 5, 0),
     )
+    """Of the published group."""
     hidden: tuple[int, ...] = (96, 96)
-    published_order: int = 16
+    """Features of the linear layers before the last."""
     smallest: int = 28
+    """Pixels that an image must have."""
 
     def __init__(
         self,
         *,
-        groups: Sequence[FiniteGroup] = (cyclic(16),),
+        groups: Sequence[FiniteGroup] | None = None,
         width: int | Sequence[int] | None = None,
         filters: Filters = "harmonic",
-        dropout: float = 0.3,
+        dropout: float | None = None,
         classes: int = 10,
         in_features: int = 1,
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
+        groups = self.published_groups if groups is None else groups
+        dropout = self.published_dropout if dropout is None else dropout
         self.groups = spread_groups(groups, len(self.layers))
         widths = self._widths(width)
         c_in = in_features
@@ -112,12 +119,12 @@ class E2CNN(nnx.Module):
     def _widths(self, width: int | Sequence[int] | None) -> tuple[int, ...]:
         published = [layer.width for layer in self.layers]
         if width is None:
-            orders = [group.order for group in self.groups]
-            scales = [(self.published_order / order) ** 0.5 for order in orders]
+            (order,) = {group.order for group in self.published_groups}
+            scales = [(order / group.order) ** 0.5 for group in self.groups]
             # Rounded down, as in the authors' code.
-            return tuple(max(1, int(c * scale)) for c, scale in zip(published, scales, strict=True))
+            return tuple(max(1, int(c * s)) for c, s in zip(published, scales, strict=True))
         widths = per_axis(width, len(published), "width")
-        if isinstance(width, Sequence):
+        if np.ndim(width):
             return widths
         return tuple(max(1, round(widths[0] * c / published[0])) for c in published)
 
@@ -155,6 +162,8 @@ class SmallE2CNN(E2CNN):
     23700
     """
 
+    published_groups = (cyclic(8),)
+    published_dropout = 0.0
     layers = (
         _Layer(6, 7, 3, pool=True),
         _Layer(6, 5, 2),
@@ -164,28 +173,4 @@ class SmallE2CNN(E2CNN):
         _Layer(20, 5, 0),
     )
     hidden = ()
-    published_order = 8
     smallest = 20
-
-    def __init__(
-        self,
-        *,
-        groups: Sequence[FiniteGroup] = (cyclic(8),),
-        width: int | Sequence[int] | None = None,
-        filters: Filters = "harmonic",
-        dropout: float = 0.0,
-        classes: int = 10,
-        in_features: int = 1,
-        dtype: DTypeLike | None = None,
-        rngs: nnx.Rngs,
-    ):
-        super().__init__(
-            groups=groups,
-            width=width,
-            filters=filters,
-            dropout=dropout,
-            classes=classes,
-            in_features=in_features,
-            dtype=dtype,
-            rngs=rngs,
-        )
