@@ -97,12 +97,13 @@ class Config:
     """The largest; see schedule."""
     momentum: float = 0.9
     """Of sgd."""
-    schedule: Literal["constant", "step", "cosine"] = "constant"
-    """step: times decay after each of the milestones; cosine: to 0 at the last epoch."""
+    schedule: Literal["constant", "step", "exponential", "cosine"] = "constant"
+    """step: times decay after each of the milestones; exponential: after every epoch from the one
+    milestone on; cosine: to 0 at the last epoch."""
     milestones: tuple[int, ...] = ()
-    """Epochs after which the step schedule lowers the rate."""
+    """Epochs after which the schedule lowers the rate, or from which on."""
     decay: float = 0.1
-    """The factor at each milestone."""
+    """The factor each time."""
     warmup: int = 0
     """Epochs over which the rate rises from 0 in a line."""
     weight_decay: float = 0.0
@@ -179,7 +180,13 @@ class Config:
             raise ValueError(f"`size` {self.size} sets the widths: leave out --width {self.width}")
 
     def _check_schedule(self) -> None:
-        if (self.schedule == "step") != bool(self.milestones):
+        if self.schedule == "exponential":
+            if len(self.milestones) != 1:
+                raise ValueError(
+                    "`milestones` of schedule exponential must be one, the epoch from which on the "
+                    f"rate falls, e.g. --milestones 15; got {self.milestones}"
+                )
+        elif (self.schedule == "step") != bool(self.milestones):
             raise ValueError(
                 "`milestones` go with schedule step, e.g. --schedule step --milestones 50 100 (and "
                 f"--milestones alone for none); got schedule {self.schedule} and milestones "

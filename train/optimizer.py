@@ -27,8 +27,11 @@ def learning_rate(config: Config, steps_per_epoch: int) -> float | optax.Schedul
     elif config.schedule == "cosine":
         schedule = optax.cosine_decay_schedule(peak, config.epochs * steps_per_epoch - warmup)
     else:
+        epochs = config.milestones
+        if config.schedule == "exponential":
+            epochs = range(epochs[0], config.epochs)
         # Counted from the end of the warm-up, as every schedule here.
-        drops = {m * steps_per_epoch - warmup: config.decay for m in config.milestones}
+        drops = {m * steps_per_epoch - warmup: config.decay for m in epochs}
         schedule = optax.piecewise_constant_schedule(peak, drops)
     if not warmup:
         return schedule

@@ -115,8 +115,8 @@ _TURNED = replace(
     epochs=40,
     batch_size=64,
     learning_rate=0.015,
-    schedule="step",
-    milestones=tuple(range(15, 40)),
+    schedule="exponential",
+    milestones=(15,),
     decay=0.8,
 )
 _add(

@@ -120,6 +120,9 @@ def _optimizer(config: Config) -> str:
     if config.schedule == "step":
         after = ", ".join(map(str, config.milestones))
         parts.append(f"times {config.decay:g} after epochs {after}")
+    elif config.schedule == "exponential":
+        (first,) = config.milestones
+        parts.append(f"times {config.decay:g} after each epoch from {first} on")
     elif config.schedule == "cosine":
         parts.append("cosine to 0")
     if config.warmup:

@@ -64,6 +64,8 @@ MISTAKES = {
     ("digits-p4cnn", "--head", "published"): "`head` is for resnet44, resnet26, not for p4cnn",
     ("digits-p4cnn", "--schedule", "step"): "`milestones` go with schedule step, e.g. --schedule",
     ("digits-p4cnn", "--schedule", "step", "--milestones", "5", "3"): "must be positive and rise",
+    ("rotmnist-e2cnn", "--epochs", "10"): "below epochs=10, or the rate never falls; e.g. --milest",
+    ("rotmnist-e2cnn", "--milestones", "5", "8"): "of schedule exponential must be one, the epoch",
     ("digits-p4cnn", "--warmup", "15"): "`warmup` must be below epochs=15, got 15",
     ("digits-p4cnn", "--patience", "3"): "`patience` 3 needs images to choose with: add --validat",
     ("digits-p4cnn", "--average", "1"): "`average` must be at least 0 and below 1, got 1.0",

@@ -30,6 +30,13 @@ def test_steps_lower_the_rate_after_the_milestones():
     )
 
 
+def test_the_exponential_lowers_the_rate_after_every_epoch_from_the_milestone_on():
+    config = dataclasses.replace(SGD, schedule="exponential", milestones=(15,), decay=0.8)
+    assert rates(config, 0, 14.9, 15.1, 16.1, 19.9) == pytest.approx(
+        [0.5, 0.5, 0.4, 0.32, 0.5 * 0.8**5]
+    )
+
+
 def test_the_cosine_ends_at_zero():
     config = dataclasses.replace(SGD, schedule="cosine")
     assert rates(config, 0, 10, 20) == pytest.approx([0.5, 0.25, 0], abs=1e-6)

@@ -145,4 +145,5 @@ def test_seeds_that_stop_at_different_epochs(tiny, monkeypatch, tmp_path):
     for run, epochs in zip(runs, (1, 2), strict=True):
         alone = dataclasses.replace(run.config, patience=None, epochs=epochs)
         expected = train(alone, tmp_path / f"{epochs}-{run.config.seed}", lambda line: None)
-        chex.assert_trees_all_close(arrays(run), arrays(expected), atol=1e-4)
+        # Within what rounding makes of maxima of equal numbers: less than an epoch does.
+        chex.assert_trees_all_close(arrays(run), arrays(expected), atol=5e-3)
