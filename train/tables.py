@@ -66,8 +66,8 @@ def _quick_cifar10(config: Config) -> Config:
         train_images=10_000,
         test_images=2000,
         batch_size=32,
-        epochs=6,
-        milestones=(4, 5),
+        epochs=8,
+        milestones=(5, 7),
         checkpoint_every=1,
     )
 
