@@ -1,10 +1,11 @@
-"""How time grows with batch, pixels, group order and simulated devices.
+"""How time grows with batch, pixels, group order, seeds at once and simulated devices.
 
     python benchmarks/scaling.py [--quick] [--rounds N] [--json PATH]
 
-Forward passes of one p4 layer (3x3, 16 channels for each group element) and of P4CNN, float32. The
-exponent is the slope of log(time) against log(size): 1 is linear. Simulated devices share the same
-cores and one batch, so their times show what the division costs: 0 is nothing.
+Forward passes of one p4 layer (3x3, 16 channels for each group element) and of P4CNN, and training
+steps of several P4CNNs in one program, float32. The exponent is the slope of log(time) against
+log(size): 1 is linear. Simulated devices share the same cores and one batch, so their times show
+what the division costs: 0 is nothing.
 """
 
 import harness
@@ -14,6 +15,7 @@ from networks import JAX_IMPORTS, data, jax_model, jax_network
 BATCHES = (8, 16, 32, 64, 128)
 PIXELS = (8, 16, 32, 64)
 ORDERS = ("cyclic1", "cyclic2", "cyclic4", "dihedral4")
+SEEDS = (1, 2, 4)
 DEVICES = (1, 2, 4)
 
 
@@ -46,7 +48,20 @@ def p4cnn_on_devices(batch: int):
     return lambda: logits(state, image)
 
 
-WHAT = {layer: "p4 layer", jax_network: "P4CNN"}
+def p4cnn_seeds(seeds: int, batch: int):
+    """A factory: a training step of so many P4CNNs in one program."""
+    import jax
+    import jax.numpy as jnp
+    from networks import Training
+
+    training = Training(jax_model("p4cnn"))
+    image, label = data("p4cnn", batch)
+    state = jax.tree.map(lambda a: jnp.stack([a] * seeds), training.state)
+    step = jax.jit(jax.vmap(training.train, (0, None, None)))
+    return lambda: step(state, image, label)[1]
+
+
+WHAT = {layer: "p4 layer", jax_network: "P4CNN", p4cnn_seeds: "P4CNN, training"}
 
 
 def series(worker: harness.Worker, factory, key: str, values, rounds: int, sizes=None, **spec):
@@ -90,6 +105,7 @@ def main() -> None:
     batches = BATCHES[:2] if args.quick else BATCHES
     pixels = PIXELS[:2] if args.quick else PIXELS
     counts = DEVICES[:2] if args.quick else DEVICES
+    seeds = SEEDS[:2] if args.quick else SEEDS
     orders = {name: group(name).order for name in ORDERS}
     print(harness.header())
     with harness.Worker("scaling", JAX_IMPORTS) as worker:
@@ -100,6 +116,7 @@ def main() -> None:
             series(worker, layer, "pixels", pixels, rounds, squares),
             series(worker, layer, "name", ORDERS, rounds, orders),
             series(worker, jax_network, "batch", batches, rounds, **network),
+            series(worker, p4cnn_seeds, "seeds", seeds, rounds, batch=8 if args.quick else 128),
         ]
     rows.append(devices(counts, 8 if args.quick else 128, rounds))
     print(

@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 import tyro
 
 Group = Literal["z2", "mirror", "p2", "p4", "d2", "p4m", "c8", "c16", "d8", "d16"]
-WITHOUT_GROUP = ("z2cnn", "plain-cnn", "mixed", "e2cnn", "small-e2cnn")
-WITH_GROUPS = WITHOUT_GROUP[2:]
-WITH_FILTERS = ("group-cnn", *WITHOUT_GROUP[3:])
+WITH_GROUPS = ("mixed", "e2cnn", "small-e2cnn")
+WITHOUT_GROUP = ("z2cnn", "plain-cnn", *WITH_GROUPS)
+WITH_FILTERS = ("group-cnn", "e2cnn", "small-e2cnn")
 WITH_GEOMETRY = ("all-cnn-c", "resnet44", "resnet26")
 
 
