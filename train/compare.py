@@ -43,6 +43,7 @@ def write_comparison(title: str, runs: list[Run], out: Path, say: Callable[[str]
     results = {name: run.results for name, run in zip(names, runs, strict=True)}
     pictures.learning_curves(records, out / "learning_curves.png")
     pictures.accuracy_against_angle(results, out / "accuracy_against_angle.png")
+    pictures.invariance_against_angle(results, out / "invariance_against_angle.png")
     table = results_table([r | {"model": name} for name, r in results.items()])
     protocols = "\n\n".join(
         f"{name}: {protocol(run.config, run.results)}"
@@ -57,6 +58,8 @@ def write_comparison(title: str, runs: list[Run], out: Path, say: Callable[[str]
 ![loss and error against epochs](learning_curves.png)
 
 ![accuracy against angle](accuracy_against_angle.png)
+
+![invariance error against angle](invariance_against_angle.png)
 
 ## Protocol
 

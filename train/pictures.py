@@ -74,7 +74,8 @@ def invariance_against_angle(runs: dict[str, dict], path: Path) -> None:
     axes.set(xlabel="further rotation (degrees)", ylabel="invariance error", xlim=(0, 360))
     axes.set_ylim(0, None)
     axes.set_xticks(range(0, 361, 45))
-    _finish(figure, [axes], path)
+    # The curves rise and fall everywhere: nothing inside is free.
+    _finish(figure, [axes], path, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 
 def predictions(image: np.ndarray, label: np.ndarray, predicted: np.ndarray, path: Path) -> None:
@@ -122,9 +123,10 @@ def _coloured(runs: dict):
     return zip(itertools.cycle(COLOURS), runs.items(), strict=False)
 
 
-def _finish(figure: Figure, every: list[Axes], path: Path) -> None:
+def _finish(figure: Figure, every: list[Axes], path: Path, **legend) -> None:
     for axes in every:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize=8)
+        if axes.get_legend_handles_labels()[0]:  # runs of earlier versions lack some figures
+            axes.legend(frameon=False, fontsize=8, **legend)
     figure.savefig(path, dpi=110)

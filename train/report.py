@@ -44,8 +44,8 @@ The first {min(ANGLE_IMAGES, results["test_images"])} test images, turned furthe
 
 ## Invariance error against rotation angle
 How much turning those images changes the logits, beside how much another image does: 0 is
-invariance, 1 says that an image has nothing to do with itself turned. Bilinear rotation blurs,
-which no network undoes.
+invariance, 1 says that an image has nothing to do with itself turned. Between multiples of 90
+degrees the image is interpolated, and pooling with strides is of pixels.
 ![invariance error against angle](invariance_against_angle.png)
 
 ## Predictions
