@@ -1,5 +1,6 @@
 """Finished runs side by side: one table, their curves in one picture."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +30,20 @@ def compare(options: Compare, say: Callable[[str], None] = print) -> str:
     return write_comparison("Comparison", [Run.open(p) for p in options.runs], options.out, say)
 
 
+def _folders(paths: list[Path]) -> list[str]:
+    """The part of each path that the others do not share."""
+    whole = [path.resolve() for path in paths]
+    shared = os.path.commonpath([path.parent for path in whole])
+    return [path.relative_to(shared).as_posix() for path in whole]
+
+
 def write_comparison(title: str, runs: list[Run], out: Path, say: Callable[[str], None]) -> str:
     """Write ``report.md`` and its pictures into the folder ``out``; returns the table."""
     for run in runs:
         run.require_finished()
     names = [run.results["model"] for run in runs]
     if len(set(names)) < len(names):  # the same network twice: tell them apart by folder
-        names = [str(run.path) for run in runs]
+        names = _folders([run.path for run in runs])
     if len(set(names)) < len(names):
         raise ValueError(f"`runs` must be different run folders, got {', '.join(names)}")
     out.mkdir(parents=True, exist_ok=True)

@@ -60,7 +60,7 @@ def accuracy_against_angle(runs: dict[str, dict], path: Path) -> None:
 
 def invariance_against_angle(runs: dict[str, dict], path: Path) -> None:
     """The change of the logits when test images are turned, trained and as initialised."""
-    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    figure = Figure(figsize=(6.4, 3.4 + 0.3 * len(runs)), layout="constrained")
     axes = figure.subplots()
     for colour, (name, results) in _coloured(runs):
         if "invariance_error_at_angle" not in results:  # of an earlier version
@@ -75,7 +75,7 @@ def invariance_against_angle(runs: dict[str, dict], path: Path) -> None:
     axes.set_ylim(0, None)
     axes.set_xticks(range(0, 361, 45))
     # The curves rise and fall everywhere: nothing inside is free.
-    _finish(figure, [axes], path, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    _finish(figure, [axes], path, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def predictions(image: np.ndarray, label: np.ndarray, predicted: np.ndarray, path: Path) -> None:
@@ -120,7 +120,9 @@ def filters(bank: np.ndarray, names: list[str], path: Path) -> None:
 
 
 def _coloured(runs: dict):
-    return zip(itertools.cycle(COLOURS), runs.items(), strict=False)
+    """A colour, a name that leaves room for the curves, and what it names, for each run."""
+    names = [name if len(name) <= 40 else f"...{name[-37:]}" for name in runs]
+    return zip(itertools.cycle(COLOURS), zip(names, runs.values(), strict=True), strict=False)
 
 
 def _finish(figure: Figure, every: list[Axes], path: Path, **legend) -> None:
