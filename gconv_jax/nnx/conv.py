@@ -17,7 +17,6 @@ from gconv_jax.filters import filter_axes
 from gconv_jax.geometry import PaddingLike, make_windows, per_axis
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.initializers import quick
-from gconv_jax.norm import BatchNorm as BatchNorm
 
 
 class _Conv(nnx.Module):

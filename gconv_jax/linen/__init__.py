@@ -1,0 +1,3 @@
+"""Layers on groups as Flax Linen modules: they hold the parameters and call the pure functions."""
+
+from gconv_jax.linen.conv import GroupConv as GroupConv, LiftConv as LiftConv
