@@ -6,6 +6,10 @@ sets in `gconv_jax.datasets`.
 """
 
 from gconv_jax.action import rotate as rotate, transform as transform
+from gconv_jax.continuous import (
+    continuous_group_conv as continuous_group_conv,
+    continuous_lift_conv as continuous_lift_conv,
+)
 from gconv_jax.conv import (
     group_conv as group_conv,
     lift_conv as lift_conv,
@@ -27,6 +31,19 @@ from gconv_jax.groups import (
     mirror as mirror,
     trivial as trivial,
 )
+from gconv_jax.kernel_networks import (
+    KernelNetwork as KernelNetwork,
+    MultiplicativeFilters as MultiplicativeFilters,
+    Siren as Siren,
+)
+from gconv_jax.lie import O2 as O2, SO2 as SO2, LieGroup as LieGroup
+from gconv_jax.partial import (
+    Support as Support,
+    learned_support as learned_support,
+    monotone_penalty as monotone_penalty,
+    sample_support as sample_support,
+    support_grid as support_grid,
+)
 from gconv_jax.planar import planar_conv as planar_conv
 from gconv_jax.pooling import (
     avg_pool as avg_pool,
@@ -35,6 +52,14 @@ from gconv_jax.pooling import (
     max_pool as max_pool,
     restrict as restrict,
     upsample as upsample,
+)
+from gconv_jax.sampled import (
+    Elements as Elements,
+    SampledFeatures as SampledFeatures,
+    all_elements as all_elements,
+    instance_norm as instance_norm,
+    sample_elements as sample_elements,
+    sampled_pool as sampled_pool,
 )
 
 __version__ = "0.1.0"

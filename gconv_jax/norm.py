@@ -6,6 +6,7 @@ from flax import nnx
 from jax import lax
 
 from gconv_jax.merge import mean_channels, merge_channels, tile_channels
+from gconv_jax.sampled import SampledFeatures
 
 # Versions of Flax differ in how they promote shorter types.
 _LONG = (jnp.float32, jnp.float64)
@@ -33,12 +34,19 @@ class BatchNorm(nnx.BatchNorm):
 
     def __call__(
         self,
-        x: jax.Array,
+        x: jax.Array | SampledFeatures,
         use_running_average: bool | None = None,
         *,
         mask: jax.Array | None = None,
-    ) -> jax.Array:
-        """``[..., |G|, C]`` to the same shape."""
+    ):
+        """``[..., |G|, C]`` to the same shape. The statistics of `SampledFeatures` are those of the
+        elements that are there."""
+        if isinstance(x, SampledFeatures):
+            weights = x.elements.weights
+            return x.map(lambda values: self._normalise(values, use_running_average, mask, weights))
+        return self._normalise(x, use_running_average, mask, None)
+
+    def _normalise(self, x, use_running_average, mask, weights) -> jax.Array:
         if use_running_average is None:
             use_running_average = self.use_running_average
         if (
@@ -51,6 +59,9 @@ class BatchNorm(nnx.BatchNorm):
             or (self.dtype is not None and self.dtype not in _LONG)
             or x.ndim < 3
         ):
+            if weights is not None:
+                there = (weights > 0.5)[:, None]
+                mask = there if mask is None else mask & there
             return super().__call__(x, use_running_average, mask=mask)
         parameters = [p[...] for p in (self.scale, self.bias) if p is not None]
         dtype = self.dtype or jnp.result_type(x, *parameters)
@@ -58,7 +69,7 @@ class BatchNorm(nnx.BatchNorm):
         if use_running_average:
             mean, var = self.mean[...], self.var[...]
         else:
-            mean, var = self._statistics(merged, order)
+            mean, var = self._statistics(merged, order, weights)
             keep = self.momentum
             for running, new in ((self.mean, mean), (self.var, var)):
                 old = running[...]
@@ -75,10 +86,16 @@ class BatchNorm(nnx.BatchNorm):
             y = y + tile(self.bias[...])
         return y.astype(dtype).reshape(x.shape)
 
-    def _statistics(self, x: jax.Array, order: int) -> tuple[jax.Array, jax.Array]:
+    def _statistics(
+        self, x: jax.Array, order: int, weights: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array]:
         axes = tuple(range(x.ndim - 1))
         moments = jnp.stack([x.mean(axes), (x * x).mean(axes)])
-        moments = mean_channels(moments, order)
+        if weights is None:
+            moments = mean_channels(moments, order)
+        else:
+            share = lax.stop_gradient(weights / weights.sum()).astype(x.dtype)
+            moments = jnp.einsum("mgc,g->mc", moments.reshape(2, order, -1), share)
         if self.axis_name is not None:
             moments = lax.pmean(moments, self.axis_name)
         mean, square = moments  # over the devices of a named axis, as in Flax

@@ -82,6 +82,7 @@ def test_public_names_of_the_core():
         *("lift_conv", "group_conv", "filter_bank", "planar_conv"),
         *("group_pool", "coset_pool", "restrict", "max_pool", "avg_pool", "upsample"),
         *("transform", "rotate", "InexactEquivarianceWarning"),
+        *("SO2", "O2", "continuous_lift_conv", "continuous_group_conv", "Siren"),
     }
     names = {name for name, _ in public_members("gconv_jax")}
     assert expected <= names
@@ -93,10 +94,22 @@ def test_layers_have_the_same_names_in_both_apis():
     def layers(module):
         return {name for name, value in public_members(module) if inspect.isclass(value)} - {
             "FiniteGroup",
-            "BatchNorm",  # of NNX only; Flax's own is right in both
+            *("BatchNorm", "Temperature"),  # of NNX only; Flax's own are right in both
         }
 
-    assert layers("gconv_jax.nnx") == layers("gconv_jax.linen") >= {"LiftConv", "GroupConv"}
+    assert (
+        layers("gconv_jax.nnx")
+        == layers("gconv_jax.linen")
+        >= {
+            *(
+                "LiftConv",
+                "GroupConv",
+                "ContinuousLiftConv",
+                "ContinuousGroupConv",
+                "PartialGroupConv",
+            )
+        }
+    )
 
 
 def test_layers_take_the_arguments_of_flax():

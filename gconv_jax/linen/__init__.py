@@ -1,3 +1,8 @@
 """Layers on groups as Flax Linen modules: they hold the parameters and call the pure functions."""
 
+from gconv_jax.linen.continuous import (
+    ContinuousGroupConv as ContinuousGroupConv,
+    ContinuousLiftConv as ContinuousLiftConv,
+    PartialGroupConv as PartialGroupConv,
+)
 from gconv_jax.linen.conv import GroupConv as GroupConv, LiftConv as LiftConv

@@ -1,6 +1,7 @@
 """Reference networks in Flax NNX, one file for each family."""
 
 from gconv_jax.models.all_cnn import AllCNNC as AllCNNC
+from gconv_jax.models.augerino import Augerino as Augerino
 from gconv_jax.models.e2cnn import E2CNN as E2CNN, SmallE2CNN as SmallE2CNN
 from gconv_jax.models.group_equivariant_cnn import GroupEquivariantCNN as GroupEquivariantCNN
 from gconv_jax.models.lenet import LeNet as LeNet
@@ -10,6 +11,7 @@ from gconv_jax.models.mixed_groups import (
     MixedGroupCNN as MixedGroupCNN,
     PlainCNN as PlainCNN,
 )
+from gconv_jax.models.partial import CKResNet as CKResNet, PartialGCNN13 as PartialGCNN13
 from gconv_jax.models.resnet import (
     ResNet as ResNet,
     ResNet26 as ResNet26,

@@ -1,4 +1,12 @@
 """Layers on groups as Flax NNX modules: they hold the parameters and call the pure functions."""
 
+from gconv_jax.nnx.continuous import (
+    ContinuousGroupConv as ContinuousGroupConv,
+    ContinuousLiftConv as ContinuousLiftConv,
+    PartialGroupConv as PartialGroupConv,
+    Temperature as Temperature,
+    set_temperature as set_temperature,
+    supports as supports,
+)
 from gconv_jax.nnx.conv import GroupConv as GroupConv, LiftConv as LiftConv
 from gconv_jax.norm import BatchNorm as BatchNorm
