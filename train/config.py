@@ -11,9 +11,12 @@ from typing import Annotated, Literal
 
 import tyro
 
-Group = Literal["z2", "mirror", "p2", "p4", "d2", "p4m", "c8", "c16", "d8", "d16"]
+Group = Literal["z2", "mirror", "p2", "p4", "d2", "p4m", "c8", "c16", "d8", "d16", "so2", "o2"]
+CONTINUOUS_GROUPS = ("so2", "o2")
 WITH_GROUPS = ("mixed", "e2cnn", "small-e2cnn")
-WITHOUT_GROUP = ("z2cnn", "plain-cnn", *WITH_GROUPS)
+WITHOUT_GROUP = ("z2cnn", "plain-cnn", "augerino", *WITH_GROUPS)
+WITH_SUPPORT = ("ck-resnet", "gcnn13")
+WITH_KERNEL_NETWORK = (*WITH_SUPPORT, "augerino")
 WITH_FILTERS = ("group-cnn", "e2cnn", "small-e2cnn")
 WITH_GEOMETRY = ("all-cnn-c", "resnet44", "resnet26")
 
@@ -38,16 +41,28 @@ class Config:
         "all-cnn-c",
         "resnet44",
         "resnet26",
+        "ck-resnet",
+        "gcnn13",
+        "augerino",
     ] = "p4cnn"
     """The network; see gconv_jax.models."""
     group: Group | None = None
     """The symmetry (default: p4); z2 is translations alone, p4m has reflections too, c8 turns by 45
-    degrees, and so on. Networks of pixel filters have those up to p4m."""
+    degrees, and so on; so2 and o2, for ck-resnet and gcnn13, by any angle. Networks of pixel
+    filters have those up to p4m."""
     groups: tuple[Group, ...] = ()
     """Of mixed and the e2cnn: a group for each part of the depth, each within the one before."""
     filters: Literal["pixel", "bilinear", "bicubic", "harmonic"] | None = None
     """Of group-cnn and the e2cnn: what filters are made of (default: harmonic where they turn by
     other angles than 90 degrees, and in the e2cnn)."""
+    samples: int | None = None
+    """Of so2 and o2: elements that each layer is sampled at (default: 8), half of them mirrored."""
+    partial: bool = False
+    """Of ck-resnet and gcnn13: each layer learns how much of the group to respect."""
+    kernel_network: Literal["siren", "multiplicative"] | None = None
+    """Of ck-resnet, gcnn13 and augerino: what the filters are computed by (default: siren)."""
+    pools: Literal["early", "late"] | None = None
+    """Of ck-resnet and augerino: halve after the first two stages (default) or the last two."""
     width: int | None = None
     """Channels for each group element; by default what gives the published parameter count."""
     blocks: int | None = None
@@ -63,6 +78,8 @@ class Config:
         "digits",
         "mnist",
         "mnist/rotated_test",
+        "mnist6_180",
+        "mnist6_m",
         "rotated_mnist/generated",
         "rotated_mnist/larochelle2007",
         "emnist/balanced",
@@ -108,6 +125,11 @@ class Config:
     """Epochs over which the rate rises from 0 in a line."""
     weight_decay: float = 0.0
     """Of the base filters: decoupled from the gradient in adam, part of it in sgd."""
+    support_rate: float = 1.0
+    """Of partial networks: the learning rate of what part of the group to keep, beside that of the
+    rest."""
+    monotone: float = 0.0
+    """Of partial networks: weight of the penalty on angles that grow with depth."""
     clip: float | None = None
     """The largest norm of all gradients together; longer ones are shortened."""
     average: float | None = None
@@ -137,14 +159,14 @@ class Config:
 
     def __post_init__(self) -> None:
         positive = ("epochs", "batch_size", "evaluate_every", "checkpoint_every", "seeds")
-        optional = ("width", "blocks", "train_images", "test_images", "patience")
+        optional = ("width", "blocks", "samples", "train_images", "test_images", "patience")
         at_least = dict.fromkeys(positive + optional, 1)
-        at_least |= {"validation": 0, "seed": 0, "weight_decay": 0.0, "warmup": 0}
+        at_least |= {"validation": 0, "seed": 0, "weight_decay": 0.0, "warmup": 0, "monotone": 0.0}
         for name, least in at_least.items():
             value = getattr(self, name)
             if value is not None and not least <= value < float("inf"):
                 raise ValueError(f"`{name}` must be finite and at least {least}, got {value}")
-        for name in ("learning_rate", "clip", "decay"):
+        for name in ("learning_rate", "support_rate", "clip", "decay"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"`{name}` must be positive and finite, got {value}")
@@ -172,10 +194,27 @@ class Config:
             ("blocks", None, WITH_GEOMETRY[1:]),
             ("size", "digits", ("plain-cnn", "p4cnn", "early-p4cnn")),
             ("filters", None, WITH_FILTERS),
+            ("samples", None, WITH_SUPPORT),
+            ("partial", False, WITH_SUPPORT),
+            ("kernel_network", None, WITH_KERNEL_NETWORK),
+            ("pools", None, ("ck-resnet", "augerino")),
         ):
             if getattr(self, name) != default and self.model not in models:
                 raise ValueError(f"`{name}` is for {', '.join(models)}, not for {self.model}")
 
+        for group in (self.group, *self.groups):
+            if group in CONTINUOUS_GROUPS and self.model not in WITH_SUPPORT:
+                raise ValueError(
+                    f"`group` {group} is for {', '.join(WITH_SUPPORT)}, not for {self.model}"
+                )
+        if self.samples is not None and (self.group or "so2") not in CONTINUOUS_GROUPS:
+            raise ValueError(
+                f"`samples` are of {', '.join(CONTINUOUS_GROUPS)}; all elements of {self.group} "
+                f"are taken: leave out --samples {self.samples}"
+            )
+        for name, default in (("support_rate", 1.0), ("monotone", 0.0)):
+            if getattr(self, name) != default and not self.partial:
+                raise ValueError(f"`{name}` is for networks with --partial")
         if self.size != "digits" and self.width is not None:
             raise ValueError(f"`size` {self.size} sets the widths: leave out --width {self.width}")
 
@@ -216,7 +255,10 @@ class Config:
     def title(self) -> str:
         """The network in a table: model and group."""
         groups = self.groups or ((self.group,) if self.group else ())
-        return " ".join([self.model, *(["-".join(groups)] if groups else [])])
+        parts = [self.model, *(["-".join(groups)] if groups else [])]
+        if self.model in WITH_SUPPORT and self.group in CONTINUOUS_GROUPS:
+            parts[-1] += f"/{self.samples or 8}"
+        return " ".join([*parts, *(["partial"] if self.partial else [])])
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2, default=str)

@@ -85,8 +85,11 @@ def _load_tfds(config: Config) -> tuple[Split, Split]:
     from gconv_jax.datasets import load_arrays
 
     splits = load_arrays(config.dataset, data_dir=config.data_dir, raw_dir=config.raw_dir)
-    train, test = (splits[name] for name in ("train", "test"))
-    return tuple(Split(s["image"], s["label"].astype(np.int32)) for s in (train, test))
+    parts = {name: Split(s["image"], s["label"].astype(np.int32)) for name, s in splits.items()}
+    train = parts["train"]
+    if "validation" in parts:  # the last images: `validation` of the configuration holds them out
+        train = Split(*map(np.concatenate, zip(train, parts["validation"], strict=True)))
+    return train, parts["test"]
 
 
 def load_digits() -> tuple[Split, Split]:

@@ -5,7 +5,8 @@ import functools
 import jax
 import numpy as np
 
-from gconv_jax import P4, FiniteGroup, rotate, transform
+from gconv_jax import P4, FiniteGroup, Support, rotate, transform
+from gconv_jax.nnx import supports
 from train.data import to_unit
 from train.session import Session
 from train.step import TrainState
@@ -35,10 +36,28 @@ def final_figures(session: Session, state: TrainState, untrained: TrainState | N
         "accuracy_at_angle": (logits.argmax(-1) == labels).mean(-1).tolist(),
         "invariance_error_at_angle": invariance_error_at_angles(logits),
     }
+    found["probabilities_at_angle"] = _softmax(logits[:, 0]).tolist()
+    kept = supports(session.steps.model(state.params, state.stats))
+    if kept:
+        found["supports"] = {name: _plain(support) for name, support in kept.items()}
     if untrained is not None:
         logits = logits_at_angles(session, untrained)
         found["invariance_error_at_angle_untrained"] = invariance_error_at_angles(logits)
     return found
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exp = np.exp(logits - logits.max(-1, keepdims=True))
+    return exp / exp.sum(-1, keepdims=True)
+
+
+def _plain(support: Support) -> dict:
+    """As plain numbers, by name; what there is nothing to learn of is left out."""
+    return {
+        name: np.asarray(value, np.float64).tolist()
+        for name, value in support._asdict().items()
+        if value is not None
+    }
 
 
 def invariance_error(session: Session, state: TrainState, group: FiniteGroup) -> float:

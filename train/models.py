@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 import gconv_jax
-from gconv_jax import FiniteGroup, models
-from train.config import WITHOUT_GROUP, Config
+from gconv_jax import FiniteGroup, LieGroup, models
+from train.config import WITH_SUPPORT, WITHOUT_GROUP, Config
 
-GROUPS: dict[str, FiniteGroup] = {
+GROUPS: dict[str, FiniteGroup | LieGroup] = {
     "z2": gconv_jax.Z2,
     "mirror": gconv_jax.mirror(),
     "p2": gconv_jax.cyclic(2),
@@ -21,7 +21,15 @@ GROUPS: dict[str, FiniteGroup] = {
     "c16": gconv_jax.cyclic(16),
     "d8": gconv_jax.dihedral(8),
     "d16": gconv_jax.dihedral(16),
+    "so2": gconv_jax.SO2(),
+    "o2": gconv_jax.O2(),
 }
+
+
+def _augerino(*, rngs: nnx.Rngs, **options) -> models.Augerino:
+    """Over the plain network that partial equivariance is compared on."""
+    return models.Augerino(models.CKResNet(group=gconv_jax.Z2, rngs=rngs, **options), rngs=rngs)
+
 
 NETWORKS: dict[str, Callable[..., nnx.Module]] = {
     "z2cnn": models.Z2CNN,
@@ -37,6 +45,9 @@ NETWORKS: dict[str, Callable[..., nnx.Module]] = {
     "all-cnn-c": models.AllCNNC,
     "resnet44": models.ResNet44,
     "resnet26": models.ResNet26,
+    "ck-resnet": models.CKResNet,
+    "gcnn13": models.PartialGCNN13,
+    "augerino": _augerino,
 }
 # Their channels change with depth: --width is that of the first layers.
 _MULTIPLES = {"all-cnn-c": (1, 2), "resnet44": (1, 2, 4), "resnet26": (1, 2, 4)}
@@ -51,7 +62,8 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
     if config.groups:
         options["groups"] = tuple(GROUPS[group] for group in config.groups)
     elif name not in WITHOUT_GROUP:
-        options["group"] = GROUPS[config.group or "p4"]
+        default = "so2" if name in WITH_SUPPORT else "p4"
+        options["group"] = GROUPS[config.group or default]
     if config.size == "letters":
         key = "width" if name == "p4cnn" else "widths"
         options[key] = models.LETTER_WIDTHS[_LETTERS[name]]
@@ -62,12 +74,25 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
         options[key] = config.width
     if config.filters is not None:
         options["filters"] = config.filters
+    if name in WITH_SUPPORT:
+        options |= {"samples": config.samples, "partial": config.partial}
+    if config.kernel_network is not None:
+        options["kernel_network"] = _kernel_network(config)
+    if config.pools is not None:
+        options["early_pool"] = config.pools == "early"
     if name in _MULTIPLES:
         options["geometry"] = config.geometry
     if name.startswith("resnet"):
         options["head"] = config.head
         options["blocks"] = config.blocks
     return NETWORKS[name](**options)
+
+
+def _kernel_network(config: Config) -> gconv_jax.KernelNetwork:
+    hidden = 8 if config.model == "gcnn13" else 32
+    if config.kernel_network == "siren":
+        return gconv_jax.Siren(hidden=hidden)
+    return gconv_jax.MultiplicativeFilters(hidden=hidden)
 
 
 def parameter_count(tree) -> int:

@@ -14,6 +14,8 @@ def make_optimizer(config: Config, steps_per_epoch: int) -> optax.GradientTransf
     else:
         coupled = optax.add_decayed_weights(decay, mask=_base_filters)
         tx = optax.chain(coupled, optax.sgd(rate, momentum=config.momentum))
+    if config.support_rate != 1:
+        tx = optax.chain(tx, optax.masked(optax.scale(config.support_rate), _supports))
     return tx if config.clip is None else optax.chain(optax.clip_by_global_norm(config.clip), tx)
 
 
@@ -41,3 +43,16 @@ def learning_rate(config: Config, steps_per_epoch: int) -> float | optax.Schedul
 def _base_filters(params):
     """Decay acts on filters, once each, not on biases and normalisation."""
     return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+def _supports(params):
+    """Which parameters say what part of the group a layer keeps."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: any(getattr(part, "key", None) in ("theta", "logits") for part in path),
+        params,
+    )
+
+
+def temperature(config: Config, steps_per_epoch: int) -> optax.Schedule:
+    """Of the sampling of discrete elements in partial networks: in a line from 0.5 to 0.1."""
+    return optax.linear_schedule(0.5, 0.1, config.epochs * steps_per_epoch)

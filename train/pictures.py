@@ -78,6 +78,44 @@ def invariance_against_angle(runs: dict[str, dict], path: Path) -> None:
     _finish(figure, [axes], path, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
+def supports(of_layers: dict[str, dict], path: Path) -> None:
+    """What part of the group each layer keeps: the sector of its angles, and the probabilities of
+    discrete elements as bars beside it."""
+    figure = Figure(figsize=(1.9 * len(of_layers), 2.4), layout="constrained")
+    for i, (name, kept) in enumerate(of_layers.items()):
+        theta, probabilities = kept.get("theta"), kept.get("probabilities", [])
+        axes = figure.add_subplot(1, len(of_layers), i + 1, projection="polar")
+        axes.set(theta_zero_location="N", yticks=[], ylim=(0, 1))
+        axes.set_xticks(np.deg2rad([0, 90, 180, 270]), ["0°", "90°", "180°", "270°"], fontsize=7)
+        below = []
+        if theta is not None:
+            axes.bar(0, 1, width=2 * np.pi * theta, color=COLOURS[0], alpha=0.75)
+            below.append(f"±{180 * theta:.0f}°")
+        elif len(probabilities) == 1:  # of a mirroring: a disc as full as it is likely
+            axes.bar(0, probabilities[0] ** 0.5, width=2 * np.pi, color=COLOURS[1], alpha=0.75)
+        if len(probabilities):
+            below.append("p = " + ", ".join(f"{p:.2f}" for p in probabilities))
+        axes.set_title(name, fontsize=8)
+        axes.set_xlabel("\n".join(below), fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def turning(image: np.ndarray, angles: list, probabilities: np.ndarray, path: Path) -> None:
+    """Class probabilities ``[angle, class]`` of one image while it turns; ``image`` are pictures of
+    it at evenly spaced angles, ``[N, H, W]``."""
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    strip, axes = figure.subplots(2, 1, height_ratios=(1, 5))
+    strip.imshow(np.concatenate(list(image), 1), cmap="gray_r", aspect="equal")
+    strip.axis("off")
+    likely = [c for c in range(probabilities.shape[-1]) if probabilities[:, c].max() > 0.1]
+    for colour, c in zip(itertools.cycle(COLOURS), likely, strict=False):
+        axes.plot(angles, probabilities[:, c], color=colour, label=f"class {c}", marker=".")
+    axes.set(xlabel="further rotation (degrees)", ylabel="probability", xlim=(0, 360))
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xticks(range(0, 361, 45))
+    _finish(figure, [axes], path)
+
+
 def predictions(image: np.ndarray, label: np.ndarray, predicted: np.ndarray, path: Path) -> None:
     """Images with the predicted class; wrong ones in red with the true class beside it."""
     columns = 8

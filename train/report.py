@@ -3,10 +3,12 @@
 import numpy as np
 from flax import nnx
 
-from gconv_jax import Z2, filter_bank
-from gconv_jax.nnx import LiftConv
+from gconv_jax import SO2, Z2, filter_bank, rotate
+from gconv_jax.continuous import continuous_bank
+from gconv_jax.nnx import ContinuousLiftConv, LiftConv
 from train import pictures
 from train.config import Config
+from train.data import to_unit
 from train.evaluate import ANGLE_IMAGES
 from train.rundir import Run
 from train.session import Session
@@ -25,6 +27,16 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
     pictures.accuracy_against_angle({name: results}, run.path / "accuracy_against_angle.png")
     pictures.invariance_against_angle({name: results}, run.path / "invariance_against_angle.png")
     pictures.predictions(test.image, test.label, predicted, run.path / "predictions.png")
+    pictures.turning(
+        _turned(test.image[0]),
+        results["angles"],
+        np.array(results["probabilities_at_angle"]),
+        run.path / "turning.png",
+    )
+    learned = ""
+    if "supports" in results:
+        pictures.supports(results["supports"], run.path / "supports.png")
+        learned = _SUPPORTS
     bank, names = _first_filters(session.steps.model(state.params, state.stats))
     pictures.filters(bank, names, run.path / "filters.png")
     run.write(
@@ -48,6 +60,10 @@ invariance, 1 says that an image has nothing to do with itself turned. Between m
 degrees the image is interpolated, and pooling with strides is of pixels.
 ![invariance error against angle](invariance_against_angle.png)
 
+## A digit that turns
+The probabilities of the classes while the first test image turns; those above 0.1 somewhere.
+![class probabilities against angle](turning.png)
+{learned}
 ## Predictions
 ![test images with predicted classes](predictions.png)
 
@@ -57,6 +73,19 @@ the input channels.
 ![filters](filters.png)
 """,
     )
+
+
+_SUPPORTS = """
+## Learned equivariance
+The part of the group that each layer keeps: its angles, and the probabilities of other elements.
+![learned support of each layer](supports.png)
+"""
+
+
+def _turned(image: np.ndarray) -> np.ndarray:
+    """The image at eight angles from 0 to 315 degrees, in grey: ``[8, H, W]``."""
+    pixels = to_unit(image)
+    return np.stack([np.asarray(rotate(pixels, np.pi * i / 4)).mean(-1) for i in range(8)])
 
 
 def results_table(rows: list[dict]) -> str:
@@ -129,6 +158,10 @@ def _optimizer(config: Config) -> str:
         parts.append(f"{config.warmup} epochs of warm-up")
     if config.weight_decay:
         parts.append(f"weight decay {config.weight_decay:g}")
+    if config.support_rate != 1:
+        parts.append(f"rate of the supports times {config.support_rate:g}")
+    if config.monotone:
+        parts.append(f"monotone penalty {config.monotone:g}")
     if config.clip is not None:
         parts.append(f"gradients clipped at {config.clip:g}")
     if config.average is not None:
@@ -141,9 +174,20 @@ def _optimizer(config: Config) -> str:
 def _first_filters(model: nnx.Module) -> tuple[np.ndarray, list[str]]:
     """The filters of the first convolution for each group element, ``[k, k, |G|, C]``, and the
     names of the elements."""
-    layers = [m for _, m in nnx.iter_graph(model) if isinstance(m, (LiftConv, nnx.Conv))]
+    kinds = (LiftConv, ContinuousLiftConv, nnx.Conv)
+    layers = [m for _, m in nnx.iter_graph(model) if isinstance(m, kinds)]
     # With rotation pooling every layer lifts; the first one has the fewest channels.
     conv = min(layers, key=lambda layer: layer.in_features)
+    if isinstance(conv, ContinuousLiftConv):
+        elements = conv.elements()
+        of = {"group": conv.group, "elements": elements, "inputs": None}
+        bank = continuous_bank(conv.kernel(), kernel_size=conv.kernel_size, **of)
+        bank = np.asarray(bank)
+        bank = bank.reshape(*bank.shape[:2], conv.in_features, -1, conv.out_features).mean(2)
+        angles = np.rad2deg(np.asarray(SO2().log(elements.matrices)))
+        mirrored = np.asarray(SO2().is_mirrored(elements.matrices))
+        names = [f"{a:.0f}°{' m' * bool(m)}" for a, m in zip(angles, mirrored, strict=True)]
+        return bank[..., :FILTERS], names
     group = getattr(conv, "group", Z2)
     kernel = conv.kernel[...].astype(np.float32)[..., :FILTERS]
     bank = filter_bank(

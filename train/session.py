@@ -8,7 +8,7 @@ from train.config import Config
 from train.data import Data, load_data
 from train.feed import Feed
 from train.models import build_model
-from train.optimizer import make_optimizer
+from train.optimizer import make_optimizer, temperature
 from train.parallel import Parallel, choose_parallel
 from train.step import Steps, TrainState
 
@@ -56,10 +56,13 @@ def prepare_session(config: Config, seeds: tuple[int, ...] | None = None) -> Ses
 
 
 def _steps(config: Config, data: Data, parallel: Parallel) -> Steps:
+    steps_per_epoch = len(data.train.label) // config.batch_size
     return Steps(
         build_model(config, classes=data.classes, in_features=data.train.image.shape[-1]),
-        make_optimizer(config, len(data.train.label) // config.batch_size),
+        make_optimizer(config, steps_per_epoch),
         Prepare(data.mean, data.std, config.augment),
         parallel.axis_name,
         config.average,
+        temperature(config, steps_per_epoch),
+        config.monotone,
     )

@@ -17,6 +17,8 @@ import optax
 from flax import nnx
 from jax import lax
 
+from gconv_jax import monotone_penalty
+from gconv_jax.nnx import set_temperature, supports
 from train.augment import Prepare
 
 
@@ -65,6 +67,8 @@ class Steps:
         prepare: from stored pixels to the model's input.
         axis_name: of the devices under pmap; None under jit.
         average: decay of the moving average of the parameters; None for none.
+        temperature: of the sampling of discrete elements in partial networks, for each step.
+        monotone: weight of `monotone_penalty` in the loss.
     """
 
     def __init__(
@@ -74,8 +78,11 @@ class Steps:
         prepare: Prepare,
         axis_name: str | None = None,
         average: float | None = None,
+        temperature: optax.Schedule | None = None,
+        monotone: float = 0.0,
     ):
         self.tx, self.prepare, self.axis_name, self.average = tx, prepare, axis_name, average
+        self.temperature, self.monotone = temperature, monotone
         norms = [m for _, m in nnx.iter_graph(model) if isinstance(m, nnx.BatchNorm)]
         for norm in norms:
             norm.axis_name = axis_name
@@ -106,8 +113,13 @@ class Steps:
 
         def loss_fn(params):
             model = nnx.merge(self._train_def, params, rng, state.stats, copy=True)
+            if self.temperature is not None:
+                set_temperature(model, self.temperature(state.step))
             logits = model(image)
-            return _cross_entropy(logits, batch.label).mean(), (logits, _split(model)[3])
+            loss = _cross_entropy(logits, batch.label).mean()
+            if self.monotone:
+                loss = loss + self.monotone * monotone_penalty(supports(model).values())
+            return loss, (logits, _split(model)[3])
 
         (loss, (logits, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         metrics = Metrics(loss, (jnp.argmax(logits, -1) != batch.label).mean())

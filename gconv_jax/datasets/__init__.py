@@ -11,5 +11,6 @@ from gconv_jax.datasets.cifar10_packed import Cifar10Packed as Cifar10Packed
 from gconv_jax.datasets.emnist import Emnist as Emnist
 from gconv_jax.datasets.loading import load_arrays as load_arrays
 from gconv_jax.datasets.mnist import Mnist as Mnist
+from gconv_jax.datasets.mnist6 import Mnist6M as Mnist6M, Mnist6180 as Mnist6180
 from gconv_jax.datasets.mnist_rotated_test import MnistRotatedTest as MnistRotatedTest
 from gconv_jax.datasets.rotated_mnist import RotatedMnist as RotatedMnist

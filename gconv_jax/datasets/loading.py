@@ -14,6 +14,7 @@ from gconv_jax.datasets.cifar import Cifar10, Cifar100
 from gconv_jax.datasets.cifar10_packed import Cifar10Packed
 from gconv_jax.datasets.emnist import BALANCED, Emnist
 from gconv_jax.datasets.mnist import Mnist
+from gconv_jax.datasets.mnist6 import Mnist6M, Mnist6180
 from gconv_jax.datasets.mnist_rotated_test import MnistRotatedTest
 from gconv_jax.datasets.rotated_mnist import GENERATED, LAROCHELLE, RotatedMnist
 
@@ -22,6 +23,8 @@ from gconv_jax.datasets.rotated_mnist import GENERATED, LAROCHELLE, RotatedMnist
 _BUILDERS = {
     "mnist": (Mnist, None),
     "mnist/rotated_test": (MnistRotatedTest, None),
+    "mnist6_180": (Mnist6180, None),
+    "mnist6_m": (Mnist6M, None),
     f"rotated_mnist/{GENERATED}": (RotatedMnist, GENERATED),
     f"rotated_mnist/{LAROCHELLE}": (RotatedMnist, LAROCHELLE),
     f"emnist/{BALANCED}": (Emnist, BALANCED),
@@ -50,6 +53,7 @@ def load_arrays(
 
         - `"mnist"`: see `Mnist`;
         - `"mnist/rotated_test"`: upright to train on, rotated to test on; see `MnistRotatedTest`;
+        - `"mnist6_180"`, `"mnist6_m"`: see `Mnist6180`, `Mnist6M`;
         - `"rotated_mnist/generated"`, `"rotated_mnist/larochelle2007"`: see `RotatedMnist`;
         - `"emnist/balanced"`: see `Emnist`;
         - `"cifar10"`, `"cifar100"`: see `Cifar10`, `Cifar100`;
@@ -61,8 +65,8 @@ def load_arrays(
       download: whether a file that is not in `raw_dir` may be downloaded.
 
     Returns:
-      By split (`"train"`, `"test"`) and feature, C-contiguous arrays in the order of the data set,
-      the same for everyone: `image` `[N, H, W, C]` (uint8, or float32 for larochelle2007) and
+      By split (`"train"`, `"test"`, in some `"validation"`) and feature, C-contiguous arrays in the
+      order of the data set, the same for everyone: `image` `[N, H, W, C]` (uint8, or float32 for larochelle2007) and
       `label` int32 `[N]`. Some have more: `angle` float32 `[N]` in radians where images were
       rotated here, `index` int32 `[N]` where digits were drawn, `coarse_label` int32 `[N]` for
       `"cifar100"`.

@@ -12,6 +12,7 @@ from jax.nn.initializers import Initializer, zeros
 from jax.typing import DTypeLike
 
 from gconv_jax.continuous import (
+    Kernel,
     continuous_group_conv,
     continuous_lift_conv,
     coordinate_count,
@@ -99,19 +100,23 @@ class _ContinuousConv(nnx.Module):
             return all_elements(self.group, self.samples)
         return sample_elements(self.rngs(), self.group, self.samples)
 
+    def kernel(self) -> Kernel:
+        """The filter as a function of its coordinates, with the parameters as they stand."""
+        parameters = {name: getattr(self, name)[...] for name in self.kernel_names}
+        return scaled_kernel(
+            partial(self.kernel_network, parameters),
+            in_features=self.in_features,
+            out_features=self.out_features,
+            kernel_size=self.kernel_size,
+            samples=1 if self.lifting else self.samples,
+        )
+
     def __call__(self, x, elements: Elements | None = None) -> SampledFeatures:
         """Features at ``elements``, by default those of `elements`."""
         convolve = continuous_lift_conv if self.lifting else continuous_group_conv
-        parameters = {name: getattr(self, name)[...] for name in self.kernel_names}
         return convolve(
             x,
-            scaled_kernel(
-                partial(self.kernel_network, parameters),
-                in_features=self.in_features,
-                out_features=self.out_features,
-                kernel_size=self.kernel_size,
-                samples=1 if self.lifting else self.samples,
-            ),
+            self.kernel(),
             group=self.group,
             elements=self.elements() if elements is None else elements,
             kernel_size=self.kernel_size,
