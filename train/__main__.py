@@ -127,8 +127,9 @@ def _train(name: str, rest: list[str]) -> None:
 def _list(rest: list[str]) -> None:
     if rest:
         raise ValueError(f"`list` takes no arguments, got {' '.join(rest)}")
+    width = max(map(len, PRESETS))
     for name, (description, config) in PRESETS.items():
-        print(f"{name:24} {description} {config.epochs} epochs.")
+        print(f"{name:{width}} {description} {config.epochs} epochs.")
 
 
 def _resume(arguments: list[str]) -> int:

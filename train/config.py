@@ -62,7 +62,7 @@ class Config:
     kernel_network: Literal["siren", "multiplicative"] | None = None
     """Of ck-resnet, gcnn13 and augerino: what the filters are computed by (default: siren)."""
     pools: Literal["early", "late"] | None = None
-    """Of ck-resnet and augerino: halve after the first two stages (default) or the last two."""
+    """Of ck-resnet: halve after the first two stages (default) or the last two."""
     width: int | None = None
     """Channels for each group element; by default what gives the published parameter count."""
     blocks: int | None = None
@@ -197,7 +197,7 @@ class Config:
             ("samples", None, WITH_SUPPORT),
             ("partial", False, WITH_SUPPORT),
             ("kernel_network", None, WITH_KERNEL_NETWORK),
-            ("pools", None, ("ck-resnet", "augerino")),
+            ("pools", None, ("ck-resnet",)),
         ):
             if getattr(self, name) != default and self.model not in models:
                 raise ValueError(f"`{name}` is for {', '.join(models)}, not for {self.model}")

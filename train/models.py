@@ -27,8 +27,9 @@ GROUPS: dict[str, FiniteGroup | LieGroup] = {
 
 
 def _augerino(*, rngs: nnx.Rngs, **options) -> models.Augerino:
-    """Over the plain network that partial equivariance is compared on."""
-    return models.Augerino(models.CKResNet(group=gconv_jax.Z2, rngs=rngs, **options), rngs=rngs)
+    """Over the plain 13-layer network, as published."""
+    plain = models.PartialGCNN13(group=gconv_jax.Z2, rngs=rngs, **options)
+    return models.Augerino(plain, rngs=rngs)
 
 
 NETWORKS: dict[str, Callable[..., nnx.Module]] = {
@@ -89,7 +90,7 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
 
 
 def _kernel_network(config: Config) -> gconv_jax.KernelNetwork:
-    hidden = 8 if config.model == "gcnn13" else 32
+    hidden = 8 if config.model != "ck-resnet" else 32
     if config.kernel_network == "siren":
         return gconv_jax.Siren(hidden=hidden)
     return gconv_jax.MultiplicativeFilters(hidden=hidden)

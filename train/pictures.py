@@ -105,12 +105,15 @@ def turning(image: np.ndarray, angles: list, probabilities: np.ndarray, path: Pa
     it at evenly spaced angles, ``[N, H, W]``."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     strip, axes = figure.subplots(2, 1, height_ratios=(1, 5))
-    strip.imshow(np.concatenate(list(image), 1), cmap="gray_r", aspect="equal")
+    for picture, angle in zip(image, np.linspace(0, 360, len(image)), strict=True):
+        extent = (angle - 17, angle + 17, 0, 1)  # over its place on the axis below
+        strip.imshow(picture, cmap="gray_r", extent=extent, aspect="auto")
+    strip.set(xlim=(-20, 380), ylim=(0, 1))
     strip.axis("off")
     likely = [c for c in range(probabilities.shape[-1]) if probabilities[:, c].max() > 0.1]
     for colour, c in zip(itertools.cycle(COLOURS), likely, strict=False):
         axes.plot(angles, probabilities[:, c], color=colour, label=f"class {c}", marker=".")
-    axes.set(xlabel="further rotation (degrees)", ylabel="probability", xlim=(0, 360))
+    axes.set(xlabel="further rotation (degrees)", ylabel="probability", xlim=(-20, 380))
     axes.set_ylim(-0.02, 1.02)
     axes.set_xticks(range(0, 361, 45))
     _finish(figure, [axes], path)

@@ -83,9 +83,9 @@ The part of the group that each layer keeps: its angles, and the probabilities o
 
 
 def _turned(image: np.ndarray) -> np.ndarray:
-    """The image at eight angles from 0 to 315 degrees, in grey: ``[8, H, W]``."""
+    """The image at nine angles from 0 to 360 degrees, in grey: ``[9, H, W]``."""
     pixels = to_unit(image)
-    return np.stack([np.asarray(rotate(pixels, np.pi * i / 4)).mean(-1) for i in range(8)])
+    return np.stack([np.asarray(rotate(pixels, np.pi * i / 4)).mean(-1) for i in range(9)])
 
 
 def results_table(rows: list[dict]) -> str:

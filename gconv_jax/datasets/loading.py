@@ -66,10 +66,10 @@ def load_arrays(
 
     Returns:
       By split (`"train"`, `"test"`, in some `"validation"`) and feature, C-contiguous arrays in the
-      order of the data set, the same for everyone: `image` `[N, H, W, C]` (uint8, or float32 for larochelle2007) and
-      `label` int32 `[N]`. Some have more: `angle` float32 `[N]` in radians where images were
-      rotated here, `index` int32 `[N]` where digits were drawn, `coarse_label` int32 `[N]` for
-      `"cifar100"`.
+      order of the data set, the same for everyone: `image` `[N, H, W, C]` (uint8, or float32 for
+      larochelle2007) and `label` int32 `[N]`. Some have more: `angle` float32 `[N]` in radians
+      where images were rotated here, `index` int32 `[N]` where digits were drawn, `coarse_label`
+      int32 `[N]` for `"cifar100"`.
 
     Raises:
       ValueError: there is no such data set, or a raw file is damaged or not the published one.

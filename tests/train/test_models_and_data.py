@@ -82,6 +82,8 @@ def test_all_cnn_c_as_published_with_augmentation(colour, tmp_path):
         {"model": "early-p4cnn", "size": "letters"},
         {"model": "group-cnn", "group": "c8", "width": 2, "filters": "bilinear"},
         {"model": "small-e2cnn", "groups": ("d8", "c8"), "width": 1},
+        {"model": "gcnn13", "group": "mirror", "partial": True, "width": 1},
+        {"model": "augerino", "width": 1, "kernel_network": "multiplicative"},
     ],
     ids=str,
 )
