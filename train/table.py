@@ -25,6 +25,7 @@ Name = Literal[
     "early-equivariance",
     "early-equivariance-letters",
     "upright-to-rotated",
+    "partial",
 ]
 
 

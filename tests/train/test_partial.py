@@ -1,6 +1,7 @@
 """Partial equivariance through training, report and evaluation; what its options do."""
 
 import dataclasses
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from train.optimizer import make_optimizer, temperature
 from train.predict import Evaluate, evaluate
 from train.presets import PRESETS
 from train.step import Batch, Steps
+from train.table import Name
 from train.tables import TABLES
 
 PARTIAL = Config(
@@ -159,3 +161,7 @@ def test_validation_images_of_the_set_come_last(monkeypatch):
 def test_options_that_do_not_fit(options, message):
     with pytest.raises(ValueError, match=message):
         Config(**options)
+
+
+def test_every_table_is_a_choice_of_the_command():
+    assert set(get_args(Name)) == set(TABLES)
