@@ -24,8 +24,8 @@ def start(log: Path, *arguments: str) -> subprocess.Popen:
 @pytest.mark.slow
 def test_kill_9_in_mid_epoch_and_resume_end_with_the_same_bits(tmp_path):
     options = [
-        "digits-p4cnn", "--width", "2", "--batch-size", "8", "--train-images", "400",
-        "--test-images", "16", "--epochs", "3",
+        "digits-p4cnn", "--model", "lenet", "--width", "2", "--batch-size", "8",
+        "--train-images", "400", "--test-images", "16", "--epochs", "3",
     ]  # fmt: skip
     log = tmp_path / "log.txt"
     whole = start(log, *options, "--run", str(tmp_path / "whole"))
@@ -49,6 +49,7 @@ def test_kill_9_in_mid_epoch_and_resume_end_with_the_same_bits(tmp_path):
 
 @pytest.mark.slow
 def test_the_main_job_compares_both_networks_and_continues_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr("train.evaluate.ANGLES", (0.0, 90.0, 360.0))
     from train import digits, presets
 
     small = {

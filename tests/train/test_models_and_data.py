@@ -17,6 +17,11 @@ from train.session import prepare_session
 FEW = Config(train_images=32, test_images=16, epochs=1, batch_size=16, parallel="jit")
 
 
+@pytest.fixture(autouse=True)
+def few_angles(monkeypatch):
+    monkeypatch.setattr("train.evaluate.ANGLES", (0.0, 90.0, 360.0))
+
+
 @pytest.fixture
 def colour(monkeypatch, rng):
     """A little set of 16 x 16 colour images in place of the downloaded ones; of few colours, so
@@ -77,12 +82,10 @@ def test_all_cnn_c_as_published_with_augmentation(colour, tmp_path):
     "options",
     [
         {"model": "lenet", "group": "p4m", "width": 2},
-        {"model": "group-cnn", "group": "p4", "width": 2},
         {"model": "mixed", "groups": ("p4m", "p4", "z2"), "width": 2},
         {"model": "early-p4cnn", "size": "letters"},
         {"model": "group-cnn", "group": "c8", "width": 2, "filters": "bilinear"},
         {"model": "small-e2cnn", "groups": ("d8", "c8"), "width": 1},
-        {"model": "gcnn13", "group": "mirror", "partial": True, "width": 1},
         {"model": "augerino", "width": 1, "kernel_network": "multiplicative"},
     ],
     ids=str,

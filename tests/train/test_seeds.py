@@ -13,6 +13,8 @@ from train.rundir import Run
 from train.seeds import is_seeds, resume_seeds, train_seeds
 from train.session import prepare_session
 
+pytestmark = pytest.mark.usefixtures("quick_report")
+
 
 def assert_close(a: Run, b: Run) -> None:
     for x, y in zip(final_arrays(a), final_arrays(b), strict=True):
@@ -20,16 +22,16 @@ def assert_close(a: Run, b: Run) -> None:
 
 
 @pytest.fixture(scope="module")
-def config(tiny):
+def config(smaller):
     # Plain gradient descent: Adam would divide rounding errors of tiny gradients by themselves.
     # Few steps, since rounding may decide a maximum, and from then on a network goes its own way.
     return dataclasses.replace(
-        tiny, optimizer="sgd", learning_rate=0.01, validation=40, seed=3, augment="jitter"
+        smaller, optimizer="sgd", learning_rate=0.01, validation=40, seed=3, augment="jitter"
     )
 
 
 @pytest.fixture(scope="module")
-def together(config, tmp_path_factory):
+def together(config, quick_report, tmp_path_factory):
     path = tmp_path_factory.mktemp("seeds") / "run"
     said = []
     runs = train_seeds(dataclasses.replace(config, seeds=2), path, said.append)
@@ -54,7 +56,10 @@ def test_two_seeds_at_once_equal_two_runs(config, together, tmp_path, options):
     assert max(np.abs(x - y).max() for x, y in different) > 0.01
 
 
-@pytest.mark.parametrize("options", [{}, {"loop": "scan"}, {"memory": "host"}], ids=str)
+P4CNN = {"model": "p4cnn", "group": None}
+
+
+@pytest.mark.parametrize("options", [P4CNN, {"loop": "scan"}, {"memory": "host"}], ids=str)
 def test_eight_devices_under_pmap_equal_one_under_jit(config, options):
     """Three steps: after more of them, rounding may decide a maximum."""
     few = dataclasses.replace(config, train_images=48, validation=0, **options)
@@ -65,6 +70,19 @@ def test_eight_devices_under_pmap_equal_one_under_jit(config, options):
         assert metrics.loss.shape[-1] == 2
         states.append((state.params, state.stats, metrics))
     chex.assert_trees_all_close(*states, atol=2e-5)
+
+
+def test_batch_statistics_of_two_seeds_are_those_of_two_runs(config):
+    """LeNet has none."""
+    few = dataclasses.replace(config, train_images=48, validation=0, **P4CNN)
+    session = prepare_session(few, (3, 4))
+    *_, (state, _) = session.feed.epoch(session.init(), 1)
+    for seed, found in zip((3, 4), session.feed.split(state), strict=True):
+        alone = prepare_session(dataclasses.replace(few, seed=seed))
+        *_, (expected, _) = alone.feed.epoch(alone.init(), 1)
+        chex.assert_trees_all_close(
+            (found.params, found.stats), (expected.params, expected.stats), atol=2e-5
+        )
 
 
 def test_every_seed_has_a_whole_run_folder(together):

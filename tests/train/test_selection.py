@@ -16,6 +16,8 @@ from train.rundir import Run
 from train.seeds import train_seeds
 from train.session import prepare_session
 
+pytestmark = pytest.mark.usefixtures("quick_report")
+
 
 def test_the_best_epoch_is_the_first_of_the_lowest_error():
     records = [{"epoch": i, "validation_error": e} for i, e in enumerate((0.5, 0.2, 0.3, 0.2), 1)]
@@ -25,7 +27,7 @@ def test_the_best_epoch_is_the_first_of_the_lowest_error():
 
 
 @pytest.fixture
-def stopping(tiny, monkeypatch):
+def stopping(smaller, monkeypatch):
     """The validation errors are made up, so that it is known where to stop."""
     errors = {1: 0.9, 2: 0.4, 3: 0.5, 4: 0.6, 5: 0.1}
     real = Feed.evaluate
@@ -38,7 +40,7 @@ def stopping(tiny, monkeypatch):
 
     monkeypatch.setattr(Feed, "evaluate", evaluate)
     return dataclasses.replace(
-        tiny, validation=40, patience=2, epochs=5, test_images=24, train_images=64
+        smaller, validation=40, patience=2, epochs=5, test_images=24, train_images=64
     )
 
 
@@ -74,8 +76,8 @@ def test_an_interruption_changes_nothing(stopping, tmp_path):
     chex.assert_trees_all_equal(arrays(cut), arrays(whole))
 
 
-def test_the_average_follows_the_parameters(tiny):
-    config = dataclasses.replace(tiny, average=0.9)
+def test_the_average_follows_the_parameters(smaller):
+    config = dataclasses.replace(smaller, average=0.9)
     session = prepare_session(config)
     state = session.init()
     expected = jax.tree.map(np.array, state.average)
@@ -86,14 +88,14 @@ def test_the_average_follows_the_parameters(tiny):
         chex.assert_trees_all_close(state.average, expected, atol=1e-6)
         expected = jax.tree.map(np.array, expected)
     assert state.weights is state.average
-    plain = prepare_session(tiny)
+    plain = prepare_session(smaller)
     *_, (other, _) = plain.feed.epoch(plain.init(), 1)
     chex.assert_trees_all_equal(other.params, state.params)
 
 
-def test_a_run_keeps_the_average(tiny, tmp_path):
+def test_a_run_keeps_the_average(smaller, tmp_path):
     kept, plain = (
-        train(dataclasses.replace(tiny, average=a), tmp_path / str(a), lambda line: None)
+        train(dataclasses.replace(smaller, average=a), tmp_path / str(a), lambda line: None)
         for a in (0.5, None)
     )
     assert kept.results["test_loss"] != plain.results["test_loss"]
@@ -102,7 +104,7 @@ def test_a_run_keeps_the_average(tiny, tmp_path):
     assert again["test_loss"] == pytest.approx(kept.results["test_loss"], rel=1e-6)
 
 
-def test_seeds_that_stop_at_different_epochs(tiny, monkeypatch, tmp_path):
+def test_seeds_that_stop_at_different_epochs(smaller, monkeypatch, tmp_path):
     """Each keeps its own best epoch, also when the run is interrupted between the two ends."""
     errors = {0: (0.4, 0.5, 0.6, 0.1, 0.1), 1: (0.9, 0.4, 0.6, 0.7, 0.1)}
     seen = []
@@ -122,7 +124,7 @@ def test_seeds_that_stop_at_different_epochs(tiny, monkeypatch, tmp_path):
     monkeypatch.setattr(Feed, "calibrate", calibrate)
     monkeypatch.setattr(Feed, "evaluate", evaluate)
     config = dataclasses.replace(
-        tiny,
+        smaller,
         # Plain gradient descent: Adam would divide rounding errors of tiny gradients by themselves.
         optimizer="sgd",
         learning_rate=0.01,

@@ -19,10 +19,10 @@ from train.tables import TABLES, PublishedTable, Row
 
 
 @pytest.fixture
-def small(tiny, monkeypatch):
-    """Two rows of a table on the embedded digits."""
-    for model in ("z2cnn", "p4cnn"):
-        config = dataclasses.replace(tiny, model=model, preset=f"small-{model}", width=2)
+def small(smaller, quick_report, monkeypatch):
+    """Two rows of a table on the embedded digits, of other networks than their names say."""
+    for model, group in (("z2cnn", "z2"), ("p4cnn", "p4")):
+        config = dataclasses.replace(smaller, group=group, preset=f"small-{model}")
         monkeypatch.setitem(PRESETS, f"small-{model}", ("", config))
     rows = (Row("small-z2cnn", "5.03"), Row("small-p4cnn", "2.28 ± 0.04"))
     quick = lambda config: dataclasses.replace(config, epochs=1)  # noqa: E731
