@@ -1,8 +1,10 @@
 """Settings of JAX for the whole test process, made before any array is."""
 
+import gc
 import os
 
 import jax
+import pytest
 
 
 def pytest_addoption(parser) -> None:
@@ -30,3 +32,12 @@ def pytest_configure(config) -> None:
 
         config._algorithm = auto_algorithm(config.getoption("--algorithm"))
         config._algorithm.__enter__()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """A module has little use for the programs of another, which are on disk anyway; thousands of
+    them make each garbage collection slow."""
+    yield
+    jax.clear_caches()
+    gc.collect()

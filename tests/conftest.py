@@ -19,3 +19,12 @@ def x64():
 def rng() -> np.random.Generator:
     """Random numbers, the same in every run."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def compiled_quickly():
+    """Without most of XLA's optimisations: for deep networks of a few channels, which take longer
+    to compile than to run. The layers by themselves are tested as users run them."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
