@@ -7,11 +7,6 @@ from train import evaluate, report
 from train.config import Config
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compiled_quickly(compiled_quickly):
-    """All of training: programs are many, and their work is little."""
-
-
 @pytest.fixture(scope="session")
 def tiny() -> Config:
     """A run of seconds: real digits, the real networks, few images and narrow layers."""
