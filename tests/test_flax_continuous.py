@@ -155,11 +155,11 @@ class Network(nnx.Module):
     def __init__(self, group, samples, rngs):
         options = {"group": group, "samples": samples, "kernel_network": SMALL, "rngs": rngs}
         self.lift = ContinuousLiftConv(1, 2, 3, **options)
-        self.parts = nnx.List([PartialGroupConv(2, 2, 3, **options) for _ in range(11)])
+        self.parts = nnx.Sequential(*[PartialGroupConv(2, 2, 3, **options) for _ in range(11)])
 
     def __call__(self, x):
         x = self.lift(x)
-        for part in self.parts:
+        for part in self.parts.layers:
             x = part(x.map(nnx.relu))
         return sampled_pool(x).mean((1, 2))
 
@@ -167,10 +167,10 @@ class Network(nnx.Module):
 def test_supports_of_a_model():
     model = Network(O2(), 4, nnx.Rngs(0))
     found = supports(model)
-    assert list(found) == [f"parts.{i}" for i in range(11)]
-    assert found["parts.10"].theta == 1
+    assert list(found) == [f"parts.layers.{i}" for i in range(11)]
+    assert found["parts.layers.10"].theta == 1
     set_temperature(model, 0.1)
-    assert model.parts[3].temperature[...] == pytest.approx(0.1)
+    assert model.parts.layers[3].temperature[...] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
