@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jax.nn.initializers import Initializer, zeros
+from jax.nn.initializers import Initializer, normal, zeros
 
 Parameters = Mapping[str, jax.Array]
 
@@ -114,7 +114,7 @@ class MultiplicativeFilters:
         found: dict[str, tuple[Initializer, tuple[int, ...]]] = {}
         deviation = self.frequency / self.layers**0.5
         for i in range(self.layers):
-            found[f"frequency_{i}"] = _normal(deviation), (inputs, self.hidden)
+            found[f"frequency_{i}"] = normal(deviation), (inputs, self.hidden)
             found[f"phase_{i}"] = _uniform(jnp.pi), (self.hidden,)
             if i:
                 found |= _linear(i - 1, self.hidden, self.hidden)
@@ -145,10 +145,6 @@ def _uniform(bound: float) -> Initializer:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
-
-
-def _normal(deviation: float) -> Initializer:
-    return jax.nn.initializers.normal(deviation)
 
 
 def _linear(i: int, inputs: int, outputs: int):

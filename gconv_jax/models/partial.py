@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 
 from gconv_jax.groups import P4M
 from gconv_jax.kernel_networks import KernelNetwork, Siren
-from gconv_jax.lie import SO2, PlanarGroup
+from gconv_jax.lie import SO2, LieGroup, PlanarGroup
 from gconv_jax.models._layers import check_images
 from gconv_jax.nnx import BatchNorm, ContinuousGroupConv, ContinuousLiftConv, PartialGroupConv
 from gconv_jax.pooling import max_pool
@@ -191,7 +191,7 @@ def _options(
     rngs: nnx.Rngs,
 ) -> dict:
     """What all layers have in common."""
-    if samples is None and not hasattr(group, "order"):
+    if samples is None and isinstance(group, LieGroup):
         samples = DEFAULT_SAMPLES
     return {
         "group": group,
