@@ -12,8 +12,9 @@ from jax import lax
 
 from gconv_jax.geometry import PaddingLike, Windows, make_windows, per_axis, warn_if_inexact
 from gconv_jax.groups import FiniteGroup, check_group
+from gconv_jax.maximum import max_over
 
-_REDUCERS = {"max": jnp.max, "mean": jnp.mean}
+_REDUCERS = {"max": max_over, "mean": jnp.mean}
 # Windows up to this size are written out as slices.
 _SMALL_WINDOW = 4
 
@@ -37,7 +38,7 @@ def group_pool(x: jax.Array, *, reduce: Literal["max", "mean"] = "max") -> jax.A
     """
     if x.ndim < 2:
         raise ValueError(f"`x` must be [..., |G|, C], got shape {x.shape}")
-    return _reducer(reduce)(x, axis=-2)
+    return _reducer(reduce)(x, -2)
 
 
 def coset_pool(
@@ -68,7 +69,7 @@ def coset_pool(
     (2, 9, 9, 2, 5)
     """
     _check_group_axis(x, group)
-    return _reducer(reduce)(x[..., group.cosets(subgroup), :], axis=-2)
+    return _reducer(reduce)(x[..., group.cosets(subgroup), :], -2)
 
 
 def restrict(x: jax.Array, *, group: FiniteGroup, subgroup: FiniteGroup) -> jax.Array:

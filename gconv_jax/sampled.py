@@ -9,6 +9,7 @@ from jax import lax
 
 from gconv_jax.groups import FiniteGroup
 from gconv_jax.lie import LieGroup, PlanarGroup, check_planar_group
+from gconv_jax.maximum import max_over
 from gconv_jax.merge import merge_channels
 
 
@@ -97,7 +98,7 @@ def sampled_pool(x: SampledFeatures, *, reduce: Literal["max", "mean"] = "max") 
     if reduce == "max":
         # What is left out becomes the smallest value there is: with a gradient to its weight.
         least = lax.stop_gradient(x.values.min(-2, keepdims=True))
-        return (least + weights * (x.values - least)).max(-2)
+        return max_over(least + weights * (x.values - least), -2)
     raise ValueError(f"`reduce` must be 'max' or 'mean', got {reduce!r}")
 
 

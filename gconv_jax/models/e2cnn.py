@@ -17,6 +17,7 @@ from jax.typing import DTypeLike
 from gconv_jax.filter_basis import Filters
 from gconv_jax.geometry import per_axis
 from gconv_jax.groups import FiniteGroup, cyclic
+from gconv_jax.maximum import max_over
 from gconv_jax.models._layers import batch_norm, check_images, spread_groups, unit_variance
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.pooling import avg_pool, group_pool, max_pool, restrict
@@ -144,7 +145,7 @@ class E2CNN(nnx.Module):
                 x = pool(x, group=group, window_shape=2, lifted=True)
             if i < last and self.groups[i + 1] != group:
                 x = restrict(x, group=group, subgroup=self.groups[i + 1])
-        x = x.mean((1, 2)) if self.average else x.max((1, 2))
+        x = x.mean((1, 2)) if self.average else max_over(x, (1, 2))
         for i in range(len(self.hidden)):
             x = getattr(self, f"linear{i}")(self.dropout(x))
             x = nnx.elu(getattr(self, f"linear_norm{i}")(x))

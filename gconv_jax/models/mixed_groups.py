@@ -9,12 +9,12 @@ orientations that this group does not exchange into ordinary channels.
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
 from gconv_jax.geometry import per_axis
 from gconv_jax.groups import P4, P4M, Z2, FiniteGroup
+from gconv_jax.maximum import max_over
 from gconv_jax.models._layers import (
     ConvNormReLU,
     check_images,
@@ -102,7 +102,7 @@ class MixedGroupCNN(nnx.Module):
                 x = max_pool(x, group=group, window_shape=2, lifted=True)
             if following != group:
                 x = restrict(x, group=group, subgroup=following)
-        return jnp.max(group_pool(self.top(x)), axis=(1, 2))
+        return max_over(group_pool(self.top(x)), (1, 2))
 
 
 class PlainCNN(MixedGroupCNN):

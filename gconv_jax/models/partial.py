@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 from gconv_jax.groups import P4M
 from gconv_jax.kernel_networks import KernelNetwork, Siren
 from gconv_jax.lie import SO2, LieGroup, PlanarGroup
+from gconv_jax.maximum import max_over
 from gconv_jax.models._layers import check_images
 from gconv_jax.nnx import BatchNorm, ContinuousGroupConv, ContinuousLiftConv, PartialGroupConv
 from gconv_jax.pooling import max_pool
@@ -93,7 +94,7 @@ class CKResNet(nnx.Module):
                 y = getattr(self, f"block{i}")(y)
             y = (_halve(y) if i in self.pools else y).map(nnx.relu)
         y = self.last_norm(self.last(y)).map(nnx.relu)
-        return self.linear(sampled_pool(y).max((1, 2)))
+        return self.linear(max_over(sampled_pool(y), (1, 2)))
 
 
 class _Block(nnx.Module):

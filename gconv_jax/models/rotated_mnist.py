@@ -9,11 +9,11 @@ remaining positions are pooled at the end.
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
 from gconv_jax.groups import P4, Z2, FiniteGroup
+from gconv_jax.maximum import max_over
 from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, unit_variance
 from gconv_jax.models.mixed_groups import DEPTH, SMALLEST, MixedGroupCNN
 from gconv_jax.nnx import LiftConv
@@ -65,7 +65,7 @@ class Z2CNN(nnx.Module):
         for i in range(DEPTH):
             x = getattr(self, f"layer{i}")(x)
             x = max_pool(x, group=Z2, window_shape=2, lifted=False) if i == 1 else self.dropout(x)
-        return jnp.max(self.top(x), axis=(1, 2))
+        return max_over(self.top(x), (1, 2))
 
 
 class P4CNN(MixedGroupCNN):
@@ -148,7 +148,7 @@ class P4CNNRotationPooling(nnx.Module):
             x = group_pool(getattr(self, f"layer{i}")(x))
             if i == 1:
                 x = max_pool(x, group=self.group, window_shape=2, lifted=False)
-        return jnp.max(group_pool(self.top(x)), axis=(1, 2))
+        return max_over(group_pool(self.top(x)), (1, 2))
 
 
 def _conv_options(dtype: DTypeLike | None, rngs: nnx.Rngs) -> dict:
