@@ -28,7 +28,12 @@ from gconv_jax.groups import (
     FiniteGroup as FiniteGroup,
     cyclic as cyclic,
     dihedral as dihedral,
+    full_octahedral as full_octahedral,
+    klein_four as klein_four,
     mirror as mirror,
+    octahedral as octahedral,
+    rotations_about as rotations_about,
+    tetrahedral as tetrahedral,
     trivial as trivial,
 )
 from gconv_jax.kernel_networks import (

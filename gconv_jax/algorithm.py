@@ -9,7 +9,7 @@ import jax
 
 from gconv_jax import planar
 from gconv_jax.filter_basis import FilterBasis
-from gconv_jax.fourier import Platform
+from gconv_jax.fourier import Platform, is_gathered
 from gconv_jax.groups import FiniteGroup
 from gconv_jax.irreps import real_irreps
 
@@ -20,6 +20,8 @@ ALGORITHMS = ("auto", "dense", "fourier")
 # Fitted to benchmarks/group_conv.py on a CPU with AVX-512, for both ways to convolve there. Large
 # filters cost less: what is transformed once, the output, counts for less.
 COST_OF_TRANSFORM = {"patches": (46, 84), "onednn": (90, 120)}
+# Of patches that are gathered; measured in three dimensions.
+COST_OF_GATHER = 300
 # Elsewhere only pointwise convolutions are transformed, for which no patches are made, and only
 # those of so many channels on both sides that multiplications count. By the count, not measured.
 POINTWISE_CHANNELS = 512
@@ -45,10 +47,11 @@ def fourier_platforms(
         (|G|^2 - sum_rho d^3 / e) C_in C_out > tau |G| (C_in + C_out),    tau = a + b / taps
 
     with a and b of `COST_OF_TRANSFORM`; so with 3x3 filters for P4M from 18 channels on (32 where
-    oneDNN convolves), and for P4 from 45 (83). With strides it is ``dense``, since the transform's
-    input gradient gains nothing there. On other platforms it is ``fourier`` only for pointwise
-    convolutions with `POINTWISE_CHANNELS`: without a fused kernel, memory traffic would eat up what
-    is saved.
+    oneDNN convolves), and for P4 from 45 (83). Where patches are gathered tau is `COST_OF_GATHER`,
+    so with 3x3x3 filters from 29 channels on for the rotations of the cube. With strides it is
+    ``dense``, since the transform's input gradient gains nothing there. On other platforms it is
+    ``fourier`` only for pointwise convolutions with `POINTWISE_CHANNELS`: without a fused kernel,
+    memory traffic would eat up what is saved.
 
     Args:
         algorithm: ``dense`` and ``fourier`` are nowhere and everywhere.
@@ -67,7 +70,7 @@ def fourier_platforms(
     taps = math.prod(kernel)
     saved = group.order**2 - sum(irrep.cost for irrep in real_irreps(group))
     each, once = COST_OF_TRANSFORM[planar.cpu_implementation()]
-    tau = each + once / taps
+    tau = COST_OF_GATHER if is_gathered(group, kernel) else each + once / taps
     platforms: tuple[Platform, ...] = ()
     if saved * c_in * c_out > tau * group.order * (c_in + c_out):
         platforms += ("cpu",)

@@ -19,7 +19,7 @@ from gconv_jax.conv import lift_conv
 from gconv_jax.filter_basis import tap_positions
 from gconv_jax.geometry import PaddingLike, make_windows, per_axis, warn_if_inexact
 from gconv_jax.groups import Z2
-from gconv_jax.lie import LieGroup, PlanarGroup, check_planar_group
+from gconv_jax.lie import LieGroup, PlanarGroup, check_planar_group, determinant
 from gconv_jax.merge import merge_channels, tile_channels
 from gconv_jax.sampled import Elements, SampledFeatures
 
@@ -311,13 +311,10 @@ def scaled_kernel(
 
 def _group_coordinates(group: PlanarGroup, matrices: jax.Array) -> jax.Array:
     turns, flips = _parts(group)
-    determinant = (
-        matrices[..., 0, 0] * matrices[..., 1, 1] - matrices[..., 0, 1] * matrices[..., 1, 0]
-    )
     return jnp.concatenate(
         [
             *([matrices[..., 0]] if turns else []),
-            *([determinant[..., None]] if flips else []),
+            *([determinant(matrices)[..., None]] if flips else []),
             matrices[..., :0, 0],  # nothing, for the trivial group
         ],
         -1,

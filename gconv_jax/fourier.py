@@ -33,10 +33,18 @@ from gconv_jax.planar import PlanarConv, make_static, planar_form
 
 Platform = Literal["cpu", "other"]
 
+
 # Of the feature maps that a CPU takes at a time: patches stay in the cache.
 CHUNK_BYTES = 2**20
 # Sums over the group are written out, with the zeros of sparse irreps left out, up to this order.
 WRITTEN_OUT = 16
+# Patches of so many slices are gathered: 324 for 3x3x3 taps and 12 elements took 20 s to compile.
+SLICES = 300
+
+
+def is_gathered(group: FiniteGroup, kernel: Sequence[int]) -> bool:
+    """Whether the patches are gathered from one copy, since there are too many slices."""
+    return group.order * math.prod(kernel) > SLICES
 
 
 def fourier_conv(
@@ -207,6 +215,8 @@ class _Transform:
         x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0), (0, 0, 0)])
         starts = np.stack(np.unravel_index(self.tap_of, geometry.kernel), -1) * geometry.dilation
         limits = starts + (np.array(geometry.output) - 1) * geometry.strides + 1
+        if is_gathered(self.group, geometry.kernel):
+            return self._gathered_orbits(x, starts[:, 0], limits[:, 0])
         orbits = []
         for s in range(self.group.order):
             taps = [
@@ -221,6 +231,27 @@ class _Transform:
             orbits.append(jnp.concatenate(taps, -1).reshape(-1, len(taps) * x.shape[-1]))
         # Or XLA makes these patches anew for each irrep.
         return lax.optimization_barrier(orbits)
+
+    def _gathered_orbits(self, x: jax.Array, starts, limits) -> list[jax.Array]:
+        """The same from one copy of the patches, for groups of which the slices would be too many
+        to compile: 648 for 3x3x3 taps and the rotations of the cube."""
+        order, channels = x.shape[-2:]
+        taps = [
+            lax.slice(
+                x,
+                (0, *start, 0, 0),
+                (x.shape[0], *limit, order, channels),
+                (1, *self.geometry.strides, 1, 1),
+            )
+            for start, limit in zip(starts, limits, strict=True)
+        ]
+        patches = jnp.stack(taps, -3).reshape(-1, len(taps) * order, channels)
+        orbits = patches[:, self.tap_of.T * order + np.arange(order)[:, None]]  # [pixel, s, t, c]
+        return list(
+            lax.optimization_barrier(
+                jnp.moveaxis(orbits, 1, 0).reshape(order, -1, len(taps) * channels)
+            )
+        )
 
     def _transform(self, f: list[jax.Array]) -> list[list[jax.Array]]:
         """``sum_s f[s] rho(s)[i, k]`` for each irrep and row i: ``[pixels, d C]`` with k slow."""

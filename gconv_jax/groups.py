@@ -1,9 +1,9 @@
-"""Finite groups of rotations and reflections of the line and the plane.
+"""Finite groups of rotations and reflections of the line, the plane and space.
 
-An element is an exact isometry that fixes the origin: turn by a rational fraction of the
-circle, after an optional mirroring. Products and inverses are computed on those fractions, so
-the algebra knows no floating-point angle; everything else (Cayley table, inverses, subgroups,
-cosets) follows from the products. In the public API an element is its index.
+An element is an exact isometry that fixes the origin (`gconv_jax.isometries`): in the plane a
+turn by a rational fraction of the circle after an optional mirroring, in space a symmetry of the
+cube. Products and inverses know no floating-point angle; everything else (Cayley table, inverses,
+subgroups, cosets) follows from the products. In the public API an element is its index.
 """
 
 import functools
@@ -11,45 +11,27 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
-
-class Isometry(NamedTuple):
-    """``R(turn) F^mirrored``: mirror first (the last axis is reversed), then rotate by ``turn``
-    whole turns, counter-clockwise as displayed."""
-
-    turn: Fraction
-    mirrored: bool
-
-    def __mul__(self, other: "Isometry") -> "Isometry":
-        # F R(t) = R(-t) F moves the left factor's mirror past the right factor's rotation.
-        turn = self.turn - other.turn if self.mirrored else self.turn + other.turn
-        return Isometry(turn % 1, self.mirrored != other.mirrored)
-
-    @property
-    def inverse(self) -> "Isometry":
-        return self if self.mirrored else Isometry(-self.turn % 1, False)
-
-    @property
-    def is_lattice(self) -> bool:
-        """Whether it maps the square lattice onto itself."""
-        return (4 * self.turn).denominator == 1
-
-    def __str__(self) -> str:
-        rotation = f"r{float(self.turn * 360):g}" if self.turn else ""
-        return "·".join(filter(None, (rotation, "m" if self.mirrored else ""))) or "e"
+from gconv_jax.isometries import (
+    CUBE_IDENTITY,
+    Isometry,
+    PlanarIsometry,
+    SignedPermutation,
+)
 
 
 @dataclass(frozen=True, repr=False)
 class FiniteGroup:
-    """A finite group acting on the line (``dimension`` 1) or the plane (``dimension`` 2).
+    """A finite group acting on the line, the plane or space (``dimension`` 1, 2 or 3).
 
     Immutable, hashable and picklable, so it serves as a static argument of ``jax.jit`` and as an
     attribute of a Flax module. Two groups are equal iff they hold the same isometries. Elements
     are numbered 0 ... ``order - 1``: first the rotations by increasing angle, then the mirrored
-    ones. Build groups with `cyclic`, `dihedral`, `mirror`, `trivial` and `FiniteGroup.subgroup`.
+    ones. Build groups with `cyclic`, `dihedral`, `mirror`, `trivial`, `octahedral` and its
+    relatives, and `FiniteGroup.subgroup`.
 
     >>> from gconv_jax import P4, P4M
     >>> P4M
@@ -95,9 +77,10 @@ class FiniteGroup:
     @property
     def matrices(self) -> np.ndarray:
         """The elements as matrices on array indices counted from the centre, ``(row, column)``
-        in the plane and ``(position,)`` on the line: ``[order, dimension, dimension]``.
+        in the plane, ``(position,)`` on the line, ``(depth, row, column)`` in space:
+        ``[order, dimension, dimension]``.
 
-        int64 if the group is a symmetry of the square lattice (`is_lattice`), else float64.
+        int64 if the group is a symmetry of the lattice (`is_lattice`), else float64.
         """
         return _matrices(self)
 
@@ -109,7 +92,8 @@ class FiniteGroup:
 
     def element_name(self, element: int) -> str:
         """A readable name: ``e`` the identity, ``r90`` a rotation by 90 degrees, ``r90·m`` the
-        mirroring (of the last axis) followed by that rotation."""
+        mirroring (of the last axis) followed by that rotation; in space where the point
+        (d, h, w) goes, e.g. ``(d,-w,h)``."""
         return str(self.isometries[self.check_element(element)])
 
     def check_element(self, element: int) -> int:
@@ -184,11 +168,8 @@ class FiniteGroup:
         return table[representatives]
 
     def __repr__(self) -> str:
-        names = {_trivial(1): "trivial(dimension=1)", _dihedral(1, 1): "mirror(dimension=1)"}
-        n = sum(not g.mirrored for g in self.isometries)
-        planar = {_cyclic(n): f"cyclic({n})", _dihedral(n, 2): f"dihedral({n})"}
         members = ", ".join(map(str, self.isometries))
-        return names.get(self) or planar.get(self) or f"FiniteGroup({members})"
+        return _names(self.dimension, self.order).get(self) or f"FiniteGroup({members})"
 
 
 def check_group(group: FiniteGroup, *, name: str = "group") -> FiniteGroup:
@@ -227,12 +208,15 @@ def dihedral(n: int) -> FiniteGroup:
 def mirror(dimension: int = 2) -> FiniteGroup:
     """The identity and the reversal of the last spatial axis: 2 elements.
 
-    In the plane this is left-right mirroring, ``dihedral(1)``; on the line, x -> -x.
+    In the plane this is left-right mirroring, ``dihedral(1)``; on the line, x -> -x; in space,
+    width w -> -w.
 
     >>> mirror() == dihedral(1), mirror(dimension=1).matrices.tolist()
     (True, [[[1]], [[-1]]])
     """
-    return _dihedral(1, _check_dimension(dimension))
+    if _check_dimension(dimension) == 3:
+        return _make(3, [CUBE_IDENTITY, SignedPermutation((0, 1, 2), (1, 1, -1))])
+    return _dihedral(1, dimension)
 
 
 def trivial(dimension: int = 2) -> FiniteGroup:
@@ -244,6 +228,66 @@ def trivial(dimension: int = 2) -> FiniteGroup:
     return _trivial(_check_dimension(dimension))
 
 
+def octahedral() -> FiniteGroup:
+    """The 24 rotations of the cube, which map voxels onto voxels (Worrall & Brostow 2018,
+    arXiv:1804.04458).
+
+    >>> octahedral().order, octahedral().subgroup(1)
+    (24, rotations_about(0))
+    """
+    return _cube(mirrored=False, odd=True)
+
+
+def full_octahedral() -> FiniteGroup:
+    """All 48 symmetries of the cube: the rotations, and the same mirrored.
+
+    >>> full_octahedral().order, full_octahedral().cosets(octahedral()).shape
+    (48, (2, 24))
+    """
+    return _cube(mirrored=True, odd=True)
+
+
+def tetrahedral() -> FiniteGroup:
+    """The 12 rotations of the cube that are even permutations of its diagonals: half turns, and
+    thirds of a turn about the diagonals.
+
+    >>> [tetrahedral().element_name(g) for g in (0, 1, 11)]
+    ['e', '(-h,-w,d)', '(d,-h,-w)']
+    """
+    return _cube(mirrored=False, odd=False)
+
+
+def klein_four() -> FiniteGroup:
+    """The identity and the half turns about the three axes: 4 elements, of which any two commute.
+
+    >>> [klein_four().element_name(g) for g in range(4)]
+    ['e', '(-d,-h,w)', '(-d,h,-w)', '(d,-h,-w)']
+    """
+    signs = [(-1, -1, 1), (-1, 1, -1), (1, -1, -1)]
+    return _make(3, [CUBE_IDENTITY, *(SignedPermutation((0, 1, 2), s) for s in signs)])
+
+
+def rotations_about(axis: int) -> FiniteGroup:
+    """The 4 rotations of voxels by quarter turns about one of the axes (depth, height, width) =
+    (0, 1, 2): for volumes of which one direction is special, such as up.
+
+    Element 1 is ``jnp.rot90`` in the two other axes, in their order; 2 is its inverse and 3 the
+    half turn.
+
+    >>> rotations_about(0).order
+    4
+    """
+    if isinstance(axis, bool) or not isinstance(axis, int | np.integer):
+        raise TypeError(f"`axis` must be an integer, got {axis!r} of type {type(axis).__name__}")
+    if axis not in (0, 1, 2):
+        raise ValueError(f"`axis` must be 0, 1 or 2 for depth, height or width, got {axis}")
+    first, second = (a for a in range(3) if a != axis)
+    axes, signs = [0, 1, 2], [1, 1, 1]
+    axes[first], axes[second], signs[first] = second, first, -1
+    turn = SignedPermutation(tuple(axes), tuple(signs))
+    return _make(3, [CUBE_IDENTITY, turn, turn * turn, turn * turn * turn])
+
+
 def _check_n(n: int) -> int:
     if isinstance(n, bool) or not isinstance(n, int | np.integer):
         raise TypeError(f"`n` must be an integer, got {n!r} of type {type(n).__name__}")
@@ -253,28 +297,59 @@ def _check_n(n: int) -> int:
 
 
 def _check_dimension(dimension: int) -> int:
-    if dimension not in (1, 2):
-        raise ValueError(f"`dimension` must be 1 or 2, got {dimension!r}")
+    if dimension not in (1, 2, 3):
+        raise ValueError(f"`dimension` must be 1, 2 or 3, got {dimension!r}")
     return int(dimension)
 
 
 def _make(dimension: int, isometries: Iterable[Isometry]) -> FiniteGroup:
-    return FiniteGroup(dimension, tuple(sorted(isometries, key=lambda g: (g.mirrored, g.turn))))
+    return FiniteGroup(dimension, tuple(sorted(isometries, key=lambda g: g.rank)))
 
 
 @functools.cache
 def _trivial(dimension: int) -> FiniteGroup:
-    return _make(dimension, [Isometry(Fraction(0), False)])
+    if dimension == 3:
+        return _make(3, [CUBE_IDENTITY])
+    return _make(dimension, [PlanarIsometry(Fraction(0), False)])
 
 
 @functools.cache
 def _cyclic(n: int) -> FiniteGroup:
-    return _make(2, [Isometry(Fraction(r, n), False) for r in range(n)])
+    return _make(2, [PlanarIsometry(Fraction(r, n), False) for r in range(n)])
 
 
 @functools.cache
 def _dihedral(n: int, dimension: int) -> FiniteGroup:
-    return _make(dimension, [Isometry(Fraction(r, n), m) for m in (False, True) for r in range(n)])
+    turns = [Fraction(r, n) for r in range(n)]
+    return _make(dimension, [PlanarIsometry(t, m) for m in (False, True) for t in turns])
+
+
+@functools.cache
+def _cube(*, mirrored: bool, odd: bool) -> FiniteGroup:
+    """The symmetries of the cube, with or without mirrorings and odd permutations of axes."""
+    every = [
+        SignedPermutation(axes, signs)
+        for axes in itertools.permutations(range(3))
+        for signs in itertools.product((1, -1), repeat=3)
+    ]
+    return _make(3, [g for g in every if (mirrored or not g.mirrored) and (odd or g.is_even)])
+
+
+@functools.cache
+def _names(dimension: int, order: int) -> dict[FiniteGroup, str]:
+    """What prints as its constructor, of the groups of this size."""
+    named = {f"trivial(dimension={dimension})": trivial(dimension)}
+    if dimension == 2:
+        named = {f"cyclic({order})": cyclic(order)}
+        if order % 2 == 0:
+            named[f"dihedral({order // 2})"] = dihedral(order // 2)
+    else:
+        named[f"mirror(dimension={dimension})"] = mirror(dimension)
+    if dimension == 3:
+        cubic = (octahedral, full_octahedral, tetrahedral, klein_four)
+        named |= {f"{group.__name__}()": group() for group in cubic}
+        named |= {f"rotations_about({axis})": rotations_about(axis) for axis in range(3)}
+    return {group: name for name, group in named.items()}
 
 
 def _frozen(table: np.ndarray) -> np.ndarray:
@@ -296,17 +371,7 @@ def _inverse(group: FiniteGroup) -> np.ndarray:
 
 @functools.cache
 def _matrices(group: FiniteGroup) -> np.ndarray:
-    if group.dimension == 1:
-        return _frozen(np.array([[[-1 if g.mirrored else 1]] for g in group.isometries]))
-    angles = np.array([2 * np.pi * float(g.turn) for g in group.isometries])
-    cos, sin = np.cos(angles), np.sin(angles)
-    flip = np.array([-1 if g.mirrored else 1 for g in group.isometries])
-    # Counter-clockwise as displayed, with rows counted downwards: a quarter turn takes the right
-    # (column +1) to the top (row -1).
-    matrices = np.stack([np.stack([cos, -sin * flip], -1), np.stack([sin, cos * flip], -1)], -2)
-    if group.is_lattice:
-        matrices = np.rint(matrices).astype(np.int64)
-    return _frozen(matrices)
+    return _frozen(np.stack([g.matrix(group.dimension) for g in group.isometries]))
 
 
 Z2 = cyclic(1)

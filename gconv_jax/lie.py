@@ -57,7 +57,7 @@ class LieGroup:
 
     def is_mirrored(self, element: jax.Array) -> jax.Array:
         """Whether the determinant is -1: ``[...]``, boolean."""
-        return jnp.linalg.det(element) < 0
+        return determinant(element) < 0
 
     @property
     def identity(self) -> jax.Array:
@@ -127,6 +127,12 @@ def O2() -> LieGroup:
 
 
 PlanarGroup = LieGroup | FiniteGroup
+
+
+def determinant(matrices: jax.Array) -> jax.Array:
+    """``[..., 2, 2]`` to ``[...]``: 1 for a rotation, -1 for a mirrored element."""
+    a, b = matrices[..., 0, :], matrices[..., 1, :]
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
 def check_planar_group(group: PlanarGroup, *, name: str = "group") -> PlanarGroup:

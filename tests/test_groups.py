@@ -6,10 +6,25 @@ import pickle
 from fractions import Fraction
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gconv_jax import P4, P4M, Z2, cyclic, dihedral, mirror, trivial
+from gconv_jax import (
+    P4,
+    P4M,
+    Z2,
+    cyclic,
+    dihedral,
+    full_octahedral,
+    klein_four,
+    mirror,
+    octahedral,
+    rotations_about,
+    tetrahedral,
+    transform,
+    trivial,
+)
 from tests.helpers import CASES, every_case
 
 EVERY_GROUP = [
@@ -18,6 +33,13 @@ EVERY_GROUP = [
     *(dihedral(n) for n in range(1, 13)),
     dihedral(6).subgroup(2, 7),
     dihedral(8).subgroup(9),
+    trivial(dimension=3),
+    mirror(dimension=3),
+    *(rotations_about(axis) for axis in range(3)),
+    klein_four(),
+    tetrahedral(),
+    octahedral(),
+    full_octahedral(),
 ]
 every_group = pytest.mark.parametrize("group", EVERY_GROUP, ids=repr)
 
@@ -83,10 +105,46 @@ def test_dihedral_is_mirror_first_then_turn(n):
 @every_group
 def test_the_algebra_is_exact(group):
     """No float takes part in products, whose rounding would lose elements of n = 6, 8, 10 ..."""
-    assert all(type(g.turn) is Fraction for g in group.isometries)
+    if group.dimension < 3:
+        assert all(type(g.turn) is Fraction for g in group.isometries)
     assert group.cayley.dtype == np.int64
     assert group.inverse.dtype == np.int64
     assert group.matrices.dtype == (np.int64 if group.is_lattice else np.float64)
+
+
+def test_groups_of_the_cube_are_all_there():
+    """Against the definition: matrices with one +-1 in each row and column, by determinant, and by
+    whether they permute the diagonals evenly."""
+    signs = [np.diag(s) for s in itertools.product((1, -1), repeat=3)]
+    every = [s @ np.eye(3)[list(p)] for p in itertools.permutations(range(3)) for s in signs]
+    diagonals = np.array([(1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1)])
+
+    def is_even(m):
+        to = [int(np.flatnonzero(np.abs(diagonals @ (m @ d)) == 3)[0]) for d in diagonals]
+        return np.linalg.det(np.eye(4)[to]) > 0
+
+    rotations = [m for m in every if np.linalg.det(m) > 0]
+    definitions = {
+        full_octahedral(): every,
+        octahedral(): rotations,
+        tetrahedral(): [m for m in rotations if is_even(m)],
+        klein_four(): [m for m in rotations if (m == np.diag(np.diag(m))).all()],
+    }
+    for group, matrices in definitions.items():
+        assert {tuple(m.ravel()) for m in group.matrices} == {tuple(m.ravel()) for m in matrices}
+        assert group.is_lattice
+    assert [g.order for g in definitions] == [48, 24, 12, 4]
+
+
+def test_rotations_about_an_axis_are_quarter_turns_of_the_others(rng, x64):
+    x = rng.normal(size=(2, 3, 4, 5, 1))
+    for axis, plane in enumerate([(2, 3), (1, 3), (1, 2)]):
+        group = rotations_about(axis)
+        g = group.identity
+        for turns in range(4):
+            turned = transform(jnp.asarray(x), group=group, element=g, lifted=False)
+            np.testing.assert_array_equal(turned, np.rot90(x, turns, axes=plane))
+            g = group.cayley[1, g]
 
 
 def test_lattice_groups_are_those_of_the_square():

@@ -1,0 +1,103 @@
+"""The elements of finite groups: isometries that fix the origin, multiplied exactly."""
+
+import itertools
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+
+class PlanarIsometry(NamedTuple):
+    """``R(turn) F^mirrored`` of the plane or the line: mirror first (the last axis is reversed),
+    then rotate by ``turn`` whole turns, counter-clockwise as displayed."""
+
+    turn: Fraction
+    mirrored: bool
+
+    def __mul__(self, other: "PlanarIsometry") -> "PlanarIsometry":
+        # F R(t) = R(-t) F moves the left factor's mirror past the right factor's rotation.
+        turn = self.turn - other.turn if self.mirrored else self.turn + other.turn
+        return PlanarIsometry(turn % 1, self.mirrored != other.mirrored)
+
+    @property
+    def inverse(self) -> "PlanarIsometry":
+        return self if self.mirrored else PlanarIsometry(-self.turn % 1, False)
+
+    @property
+    def rank(self) -> tuple:
+        """Where it stands among the elements of a group."""
+        return self.mirrored, self.turn
+
+    @property
+    def is_lattice(self) -> bool:
+        """Whether it maps the square lattice onto itself."""
+        return (4 * self.turn).denominator == 1
+
+    def matrix(self, dimension: int) -> np.ndarray:
+        """On (row, column) counted from the centre, or on the last of these alone."""
+        flip = -1 if self.mirrored else 1
+        if dimension == 1:
+            return np.array([[flip]])
+        angle = 2 * np.pi * float(self.turn)
+        c, s = np.cos(angle), np.sin(angle)
+        # Counter-clockwise as displayed, with rows counted downwards: a quarter turn takes the
+        # right (column +1) to the top (row -1).
+        matrix = np.array([[c, -s * flip], [s, c * flip]])
+        return np.rint(matrix).astype(np.int64) if self.is_lattice else matrix
+
+    def __str__(self) -> str:
+        rotation = f"r{float(self.turn * 360):g}" if self.turn else ""
+        return "·".join(filter(None, (rotation, "m" if self.mirrored else ""))) or "e"
+
+
+class SignedPermutation(NamedTuple):
+    """A symmetry of the cube, ``y[i] = signs[i] x[axes[i]]`` on (depth, row, column) counted from
+    the centre."""
+
+    axes: tuple[int, ...]
+    signs: tuple[int, ...]
+
+    def __mul__(self, other: "SignedPermutation") -> "SignedPermutation":
+        return SignedPermutation(
+            tuple(other.axes[a] for a in self.axes),
+            tuple(s * other.signs[a] for s, a in zip(self.signs, self.axes, strict=True)),
+        )
+
+    @property
+    def inverse(self) -> "SignedPermutation":
+        axes = tuple(self.axes.index(i) for i in range(len(self.axes)))
+        return SignedPermutation(axes, tuple(self.signs[a] for a in axes))
+
+    @property
+    def mirrored(self) -> bool:
+        return self.is_even == (np.prod(self.signs) < 0)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether an even number of axes is exchanged."""
+        inversions = sum(a > b for a, b in itertools.combinations(self.axes, 2))
+        return inversions % 2 == 0
+
+    @property
+    def rank(self) -> tuple:
+        """Rotations first, by increasing angle."""
+        trace = int(np.trace(self.matrix(3)))
+        return self.mirrored, trace if self.mirrored else -trace, self.axes, self.signs
+
+    @property
+    def is_lattice(self) -> bool:
+        """Whether it maps the cubic lattice onto itself: always."""
+        return True
+
+    def matrix(self, dimension: int) -> np.ndarray:
+        """On (depth, row, column) counted from the centre."""
+        return np.array(self.signs)[:, None] * np.eye(dimension, dtype=np.int64)[list(self.axes)]
+
+    def __str__(self) -> str:
+        """Where it takes the point (d, h, w), e.g. ``(d,-w,h)``; ``e`` for the identity."""
+        names = ["-"[s > 0 :] + "dhw"[a] for a, s in zip(self.axes, self.signs, strict=True)]
+        return "e" if names == ["d", "h", "w"] else f"({','.join(names)})"
+
+
+Isometry = PlanarIsometry | SignedPermutation
+CUBE_IDENTITY = SignedPermutation((0, 1, 2), (1, 1, 1))
