@@ -66,5 +66,6 @@ from gconv_jax.sampled import (
     sample_elements as sample_elements,
     sampled_pool as sampled_pool,
 )
+from gconv_jax.separable import separable_group_conv as separable_group_conv
 
 __version__ = "0.1.0"

@@ -11,7 +11,7 @@ from gconv_jax.algorithm import Algorithm, check_algorithm, fourier_platforms
 from gconv_jax.filter_basis import Filters, find_basis
 from gconv_jax.filters import check_filter, filter_bank
 from gconv_jax.fourier import fourier_conv
-from gconv_jax.geometry import PaddingLike, make_windows, per_axis, warn_if_inexact
+from gconv_jax.geometry import PaddingLike, Windows, make_windows, per_axis, warn_if_inexact
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.merge import merge_channels, tile_channels
 from gconv_jax.planar import planar_conv
@@ -179,13 +179,8 @@ def _conv(
     windows = make_windows(kernel, strides, padding, dilation)
     warn_if_inexact(windows, spatial, group=group, what="lift_conv" if lifting else "group_conv")
     output = [windows.output_size(axis, n) for axis, n in enumerate(spatial)]
-    pads = [windows.pads(axis, n) for axis, n in enumerate(spatial)]
 
-    x = x.reshape(-1, *x.shape[len(batch) :])
-    if windows.padding in ("CIRCULAR", "REFLECT"):
-        mode = {"CIRCULAR": "wrap", "REFLECT": "reflect"}[windows.padding]
-        x = jnp.pad(x, [(0, 0), *pads, *[(0, 0)] * channel_axes], mode=mode)
-        pads = [(0, 0)] * len(pads)
+    x, pads = pad_input(x.reshape(-1, *x.shape[len(batch) :]), windows)
     options = {
         "strides": windows.strides,
         "padding": pads,
@@ -207,17 +202,35 @@ def _conv(
             c_out=c_out,
         )
         y = fourier_conv(x, w.astype(dtype), group=group, platforms=platforms, **options)
-    if bias is not None:
-        if jnp.shape(bias) != (c_out,):
-            raise ValueError(
-                f"`bias` must have shape ({c_out},), one value for each output channel and shared "
-                f"by all group elements, got {jnp.shape(bias)}"
-            )
-        # On merged channels: XLA:CPU makes good loops over |G| C numbers, poor ones over C.
-        y = y.reshape(*y.shape[: 1 + group.dimension], group.order * c_out)
-        bias = tile_channels(jnp.asarray(bias, dtype), group.order)
-        y = y + jnp.expand_dims(bias, tuple(range(y.ndim - 1)))
+    # On merged channels: XLA:CPU makes good loops over |G| C numbers, poor ones over C.
+    y = add_bias(y.reshape(*y.shape[: 1 + group.dimension], group.order * c_out), bias, group)
     return y.reshape(*batch, *output, group.order, c_out)
+
+
+def pad_input(x: jax.Array, windows: Windows) -> tuple[jax.Array, list[tuple[int, int]]]:
+    """``[N, *spatial, ...]`` padded where that is by other values than zeros, and the zeros (low,
+    high) that are still to be added."""
+    rank = len(windows.size)
+    pads = [windows.pads(axis, n) for axis, n in enumerate(x.shape[1 : 1 + rank])]
+    if windows.padding not in ("CIRCULAR", "REFLECT"):
+        return x, pads
+    mode = {"CIRCULAR": "wrap", "REFLECT": "reflect"}[windows.padding]
+    x = jnp.pad(x, [(0, 0), *pads, *[(0, 0)] * (x.ndim - 1 - rank)], mode=mode)
+    return x, [(0, 0)] * rank
+
+
+def add_bias(y: jax.Array, bias: jax.Array | None, group: FiniteGroup) -> jax.Array:
+    """``[..., |G| C]`` and a bias of C numbers, or None; ValueError if it has another shape."""
+    if bias is None:
+        return y
+    channels = y.shape[-1] // group.order
+    if jnp.shape(bias) != (channels,):
+        raise ValueError(
+            f"`bias` must have shape ({channels},), one value for each output channel and shared "
+            f"by all group elements, got {jnp.shape(bias)}"
+        )
+    bias = tile_channels(jnp.asarray(bias, y.dtype), group.order)
+    return y + jnp.expand_dims(bias, tuple(range(y.ndim - 1)))
 
 
 def _check_input(x: jax.Array, w: jax.Array, *, group: FiniteGroup, lifting: bool) -> None:

@@ -109,6 +109,7 @@ def check_filter(
     lifting: bool,
     filters: Filters = "pixel",
     kernel_size: int | Sequence[int] | None = None,
+    name: str = "w",
 ) -> tuple[int, ...]:
     """The size of the kernel; ValueError unless ``w`` has the shape of a base filter."""
     rank = group.dimension
@@ -128,10 +129,10 @@ def check_filter(
         layout = f"[{', '.join([*map(str, first), *axes])}]"
     if w.ndim != len(first) + len(axes) or w.ndim < rank or w.shape[: len(first)] != first:
         of = "" if of_pixels else f" and filters={filters!r} of size {kernel_size}"
-        raise ValueError(f"`w` must be {layout} for {group!r}{of}, got shape {w.shape}")
+        raise ValueError(f"`{name}` must be {layout} for {group!r}{of}, got shape {w.shape}")
     if not lifting and w.shape[-3] != group.order:
         raise ValueError(
-            f"`w` must be {layout} with a group axis of size {group.order} for {group!r}, got "
+            f"`{name}` must be {layout} with a group axis of size {group.order} for {group!r}, got "
             f"shape {w.shape}"
         )
     return first if kernel_size is None else kernel_size

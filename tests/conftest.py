@@ -26,5 +26,7 @@ def compiled_quickly():
     """Without most of XLA's optimisations: for deep networks of a few channels, which take longer
     to compile than to run. The layers by themselves are tested as users run them."""
     jax.config.update("jax_disable_most_optimizations", True)
-    yield
+    with pytest.MonkeyPatch.context() as patch:  # for the processes that tests start
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        yield
     jax.config.update("jax_disable_most_optimizations", False)

@@ -19,6 +19,7 @@ WITH_SUPPORT = ("ck-resnet", "gcnn13")
 WITH_KERNEL_NETWORK = (*WITH_SUPPORT, "augerino")
 WITH_FILTERS = ("group-cnn", "e2cnn", "small-e2cnn")
 WITH_GEOMETRY = ("all-cnn-c", "resnet44", "resnet26")
+WITH_SEPARABLE = ("separable-cnn", "resnet44", "resnet26")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ class Config:
         "ck-resnet",
         "gcnn13",
         "augerino",
+        "separable-cnn",
     ] = "p4cnn"
     """The network; see gconv_jax.models."""
     group: Group | None = None
@@ -71,6 +73,9 @@ class Config:
     """Of plain-cnn, p4cnn and early-p4cnn: the published one, or the wider one for letters."""
     geometry: Literal["exact", "published"] = "exact"
     """Of all-cnn-c and the resnets: halving that keeps the law, or the published that breaks it."""
+    separable: Literal["none", "g", "gc"] | None = None
+    """Of separable-cnn (default: gc) and the resnets (default: none): filters are products of one
+    on space, for each pair of channels (g) or each output channel (gc), and one on the group."""
     head: Literal["invariant", "published"] = "invariant"
     """Of the resnets: the maximum over the group, or the published flattening of it."""
 
@@ -198,6 +203,7 @@ class Config:
             ("partial", False, WITH_SUPPORT),
             ("kernel_network", None, WITH_KERNEL_NETWORK),
             ("pools", None, ("ck-resnet",)),
+            ("separable", None, WITH_SEPARABLE),
         ):
             if getattr(self, name) != default and self.model not in models:
                 raise ValueError(f"`{name}` is for {', '.join(models)}, not for {self.model}")
@@ -258,6 +264,8 @@ class Config:
         parts = [self.model, *(["-".join(groups)] if groups else [])]
         if self.model in WITH_SUPPORT and self.group in CONTINUOUS_GROUPS:
             parts[-1] += f"/{self.samples or 8}"
+        if self.separable is not None:
+            parts.append(self.separable)
         return " ".join([*parts, *(["partial"] if self.partial else [])])
 
     def to_json(self) -> str:

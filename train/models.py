@@ -49,6 +49,7 @@ NETWORKS: dict[str, Callable[..., nnx.Module]] = {
     "ck-resnet": models.CKResNet,
     "gcnn13": models.PartialGCNN13,
     "augerino": _augerino,
+    "separable-cnn": models.SeparableCNN,
 }
 # Their channels change with depth: --width is that of the first layers.
 _MULTIPLES = {"all-cnn-c": (1, 2), "resnet44": (1, 2, 4), "resnet26": (1, 2, 4)}
@@ -81,6 +82,8 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
         options["kernel_network"] = _kernel_network(config)
     if config.pools is not None:
         options["early_pool"] = config.pools == "early"
+    if config.separable is not None:
+        options["separable"] = None if config.separable == "none" else config.separable
     if name in _MULTIPLES:
         options["geometry"] = config.geometry
     if name.startswith("resnet"):

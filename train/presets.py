@@ -20,6 +20,10 @@ rotmnist-e2cnn: Weiler & Cesa 2019 (arXiv:1911.08251) as far as their code tells
 Theirs is an Adam with L1 and L2 penalties and turns with nearest neighbours. rotmnist-small and
 -small-turned are ours, for a CPU.
 
+rotmnist-not-separable, -g and -gc: Lengyel & van Gemert 2021 (arXiv:2110.13059): Adam 1e-2, a tenth
+of it after 40 of 50 epochs, batch 256. Their weight decay of 1e-5 is part of the gradient; ours,
+with adam, is not.
+
 rotmnist-ck, cifar10-ck, cifar100-ck, the same with 13, and mnist6: Romero & Lohit 2021
 (arXiv:2110.10211) and their code: Adam 1e-3, a tenth of it for the supports, 5 epochs of warm-up,
 then cosine, images held out to select the epoch, 300 epochs (205 for the 13-layer network). Theirs
@@ -148,6 +152,24 @@ _add(
     "A wider one, images turned while training; for two hours of a CPU.",
     replace(_SMALL, epochs=60, augment="rotate", width=8),
 )
+
+_SEPARABLE = replace(
+    _ROTATED,
+    model="separable-cnn",
+    epochs=50,
+    batch_size=256,
+    learning_rate=1e-2,
+    weight_decay=1e-5,
+    schedule="step",
+    milestones=(40,),
+)
+for _kind, _width in (("none", 10), ("g", 10), ("g", 17), ("gc", 10), ("gc", 30)):
+    _what = "not separable" if _kind == "none" else f"{_kind}-separable"
+    _add(
+        f"rotmnist-{_kind}-{_width}" if _kind != "none" else "rotmnist-not-separable",
+        f"P4CNN with a linear classifier, {_what}, {_width} channels, on rotated MNIST.",
+        replace(_SEPARABLE, separable=_kind, width=_width),
+    )
 
 _CIFAR = Config(
     model="all-cnn-c",

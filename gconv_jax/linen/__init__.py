@@ -6,3 +6,4 @@ from gconv_jax.linen.continuous import (
     PartialGroupConv as PartialGroupConv,
 )
 from gconv_jax.linen.conv import GroupConv as GroupConv, LiftConv as LiftConv
+from gconv_jax.linen.separable import SeparableGroupConv as SeparableGroupConv

@@ -22,3 +22,4 @@ from gconv_jax.models.rotated_mnist import (
     Z2CNN as Z2CNN,
     P4CNNRotationPooling as P4CNNRotationPooling,
 )
+from gconv_jax.models.separable import SeparableCNN as SeparableCNN

@@ -13,7 +13,7 @@ import jax
 
 from gconv_jax.groups import Z2
 from gconv_jax.merge import merge_channels
-from gconv_jax.nnx import GroupConv
+from gconv_jax.nnx import GroupConv, SeparableGroupConv
 from gconv_jax.pooling import avg_pool
 
 Geometry = Literal["exact", "published"]
@@ -21,8 +21,8 @@ GEOMETRIES = ("exact", "published")
 SMALLEST = 4  # what can be halved twice
 
 
-class HalvingConv(GroupConv):
-    """A `GroupConv` from n to about n / 2 pixels: with ``geometry="exact"`` after `halve`, with
+class _Halving:
+    """A layer from n to about n / 2 pixels: with ``geometry="exact"`` after `halve`, with
     ``"published"`` by strides of 2, which warns where it breaks the law. Odd ``kernel_size``."""
 
     def __init__(
@@ -42,6 +42,14 @@ class HalvingConv(GroupConv):
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[N, H, W, |G|, in_features]`` to ``[N, H / 2, W / 2, |G|, out_features]``."""
         return super().__call__(halve(x) if self.geometry == "exact" else x)
+
+
+class HalvingConv(_Halving, GroupConv):
+    """A `GroupConv` to half the pixels."""
+
+
+class HalvingSeparableConv(_Halving, SeparableGroupConv):
+    """A `SeparableGroupConv` to half the pixels."""
 
 
 def halve(x: jax.Array) -> jax.Array:

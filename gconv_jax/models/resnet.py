@@ -7,7 +7,7 @@ Where a stage halves the pixels, a pointwise convolution without normalisation t
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 from flax import nnx
@@ -17,10 +17,17 @@ from jax.typing import DTypeLike
 from gconv_jax.geometry import per_axis
 from gconv_jax.groups import P4M, FiniteGroup
 from gconv_jax.initializers import quick
-from gconv_jax.models._downsample import SMALLEST, Geometry, HalvingConv, check_geometry
+from gconv_jax.models._downsample import (
+    SMALLEST,
+    Geometry,
+    HalvingConv,
+    HalvingSeparableConv,
+    check_geometry,
+)
 from gconv_jax.models._layers import batch_norm, check_images, check_planar, scaled_width
-from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax.nnx import GroupConv, LiftConv, SeparableGroupConv
 from gconv_jax.pooling import group_pool
+from gconv_jax.separable import Separable
 
 Head = Literal["invariant", "published"]
 HEADS = ("invariant", "published")
@@ -31,17 +38,30 @@ _init = quick(variance_scaling(2.0, "fan_in", "normal"))
 class _Block(nnx.Module):
     """Two convolutions beside a shortcut; to half the pixels if a ``geometry`` is given."""
 
-    def __init__(self, c_in: int, c_out: int, *, geometry: Geometry | None, **options):
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        *,
+        geometry: Geometry | None,
+        separable: Separable | None,
+        **options,
+    ):
         norm_options = {"dtype": options["dtype"], "rngs": options["rngs"]}
         self.halves = geometry is not None
         self.norm0 = batch_norm(c_in, **norm_options)
         self.norm1 = batch_norm(c_out, **norm_options)
         if self.halves:
-            self.conv0 = HalvingConv(c_in, c_out, 3, geometry=geometry, **options)
             self.shortcut = HalvingConv(c_in, c_out, 1, geometry=geometry, **options)
+        conv, halving = GroupConv, HalvingConv
+        if separable is not None:
+            conv, halving = SeparableGroupConv, HalvingSeparableConv
+            options["separable"] = separable
+        if self.halves:
+            self.conv0 = halving(c_in, c_out, 3, geometry=geometry, **options)
         else:
-            self.conv0 = GroupConv(c_in, c_out, 3, **options)
-        self.conv1 = GroupConv(c_out, c_out, 3, **options)
+            self.conv0 = conv(c_in, c_out, 3, **options)
+        self.conv1 = conv(c_out, c_out, 3, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         y = self.conv0(nnx.relu(self.norm0(x)))
@@ -63,6 +83,8 @@ class ResNet(nnx.Module):
             ``|G| C`` planes: it may tell orientations apart, and so its logits turn with the image.
         geometry: ``"exact"`` halves in a way that keeps the law on images of any size;
             ``"published"`` by strides of 2, which break it on even sizes, with a warning.
+        separable: ``"g"`` or ``"gc"`` for `SeparableGroupConv` in the blocks (Lengyel & van Gemert
+            2021, arXiv:2110.13059).
         classes: outputs.
         in_features: channels of the image.
         dtype: of computation.
@@ -80,6 +102,11 @@ class ResNet(nnx.Module):
 
     published_blocks = 7
     published_widths = (32, 64, 128)
+    # Of arXiv:2110.13059 for P4M: 19, 38, 76 and 28, 56, 112.
+    separable_widths: ClassVar[dict[str, tuple[int, ...]]] = {
+        "g": (54, 108, 215),
+        "gc": (79, 158, 317),
+    }
 
     def __init__(
         self,
@@ -89,6 +116,7 @@ class ResNet(nnx.Module):
         group: FiniteGroup = P4M,
         head: Head = "invariant",
         geometry: Geometry = "exact",
+        separable: Separable | None = None,
         classes: int = 10,
         in_features: int = 3,
         dtype: DTypeLike | None = None,
@@ -101,7 +129,8 @@ class ResNet(nnx.Module):
         blocks = self.published_blocks if blocks is None else blocks
         (self.blocks,) = per_axis(blocks, 1, "blocks")
         if widths is None:
-            widths = tuple(scaled_width(width, group) for width in self.published_widths)
+            plain = self.separable_widths.get(separable, self.published_widths)
+            widths = tuple(scaled_width(width, group) for width in plain)
         widths = per_axis(widths, STAGES, "widths")
         self.group = group
         self.head = head
@@ -111,7 +140,7 @@ class ResNet(nnx.Module):
         for stage, c_out in enumerate(widths):
             for i in range(self.blocks):
                 halving = geometry if stage and i == 0 else None
-                block = _Block(c_in, c_out, geometry=halving, **options)
+                block = _Block(c_in, c_out, geometry=halving, separable=separable, **options)
                 setattr(self, f"stage{stage}_block{i}", block)
                 c_in = c_out
         self.norm = batch_norm(c_in, dtype=dtype, rngs=rngs)
@@ -136,7 +165,8 @@ class ResNet44(ResNet):
 
     The widths are 32, 64 and 128 for Z2 and, as published, 11, 23 and 45 for P4M. Those of other
     groups follow the same formula ``(32, 64, 128) / sqrt(|G|)`` and are ours: 16, 32 and 64 for P4,
-    with 2,635,434 parameters.
+    with 2,635,434 parameters. The separable ones for P4M have 19, 38, 76 and 1,784,148 (g), or 28,
+    56, 112 and 1,886,874 (gc).
 
     >>> import jax
     >>> from flax import nnx

@@ -9,4 +9,5 @@ from gconv_jax.nnx.continuous import (
     supports as supports,
 )
 from gconv_jax.nnx.conv import GroupConv as GroupConv, LiftConv as LiftConv
+from gconv_jax.nnx.separable import SeparableGroupConv as SeparableGroupConv
 from gconv_jax.norm import BatchNorm as BatchNorm
