@@ -26,7 +26,6 @@ def text_of(cell) -> str:
     return "".join(parts + [d.get("text/markdown", d.get("text/plain", "")) for d in data])
 
 
-@pytest.mark.slow
 # Of the kernel's own machinery, which is not ours to mend.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_the_notebook_runs_on_a_small_configuration(tmp_path):

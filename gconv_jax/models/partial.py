@@ -45,13 +45,14 @@ class CKResNet(nnx.Module):
         classes, in_features, dtype: as in the other networks.
         rngs: random keys: ``params``, ``samples`` and ``dropout``.
 
-    >>> import jax.numpy as jnp
+    >>> import jax
     >>> from flax import nnx
     >>> from gconv_jax import O2
     >>> from gconv_jax.models import CKResNet
-    >>> model = CKResNet(group=O2(), samples=8, partial=True, width=4, rngs=nnx.Rngs(0))
-    >>> model(jnp.ones((2, 28, 28, 1))).shape  # logits
-    (2, 10)
+    >>> options = {"group": O2(), "samples": 8, "partial": True}
+    >>> model = nnx.eval_shape(lambda: CKResNet(**options, rngs=nnx.Rngs(0)))
+    >>> sum(p.size for p in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    468276
     """
 
     def __init__(
@@ -139,12 +140,12 @@ class PartialGCNN13(nnx.Module):
         kernel_network: whose values are the filters; 8 hidden channels as published.
         dropout: of whole channels.
 
-    >>> import jax.numpy as jnp
+    >>> import jax
     >>> from flax import nnx
     >>> from gconv_jax.models import PartialGCNN13
-    >>> model = PartialGCNN13(partial=True, samples=4, width=4, in_features=3, rngs=nnx.Rngs(0))
-    >>> model(jnp.ones((2, 32, 32, 3))).shape  # logits
-    (2, 10)
+    >>> model = nnx.eval_shape(lambda: PartialGCNN13(samples=4, in_features=3, rngs=nnx.Rngs(0)))
+    >>> sum(p.size for p in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    3994474
     """
 
     def __init__(

@@ -90,14 +90,14 @@ class ResNet(nnx.Module):
         dtype: of computation.
         rngs: random key ``params``.
 
-    >>> import jax.numpy as jnp
+    >>> import jax
     >>> from flax import nnx
     >>> from gconv_jax import P4
     >>> from gconv_jax.models import ResNet
-    >>> model = ResNet(blocks=1, widths=(4, 8, 16), group=P4, rngs=nnx.Rngs(0))
-    >>> model.eval()
-    >>> model(jnp.ones((2, 32, 32, 3))).shape  # logits
-    (2, 10)
+    >>> options = {"blocks": 1, "widths": (4, 8, 16), "group": P4}
+    >>> model = nnx.eval_shape(lambda: ResNet(**options, rngs=nnx.Rngs(0)))
+    >>> sum(p.size for p in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    20034
     """
 
     published_blocks = 7

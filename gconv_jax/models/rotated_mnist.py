@@ -115,13 +115,12 @@ class P4CNNRotationPooling(nnx.Module):
 
     Arguments as `P4CNN`; ``width`` is 20 by default.
 
-    >>> import jax.numpy as jnp
+    >>> import jax
     >>> from flax import nnx
     >>> from gconv_jax.models import P4CNNRotationPooling
-    >>> model = P4CNNRotationPooling(rngs=nnx.Rngs(0))
-    >>> model.eval()
-    >>> model(jnp.ones((2, 28, 28, 1))).shape
-    (2, 10)
+    >>> model = nnx.eval_shape(lambda: P4CNNRotationPooling(rngs=nnx.Rngs(0)))
+    >>> sum(p.size for p in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    21750
     """
 
     def __init__(

@@ -9,8 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.train.runs import assert_same_bits
 from train.__main__ import main
 from train.rundir import Run
@@ -21,7 +19,6 @@ def start(log: Path, *arguments: str) -> subprocess.Popen:
         return subprocess.Popen([sys.executable, "-m", "train", *arguments], stdout=output)
 
 
-@pytest.mark.slow
 def test_kill_9_in_mid_epoch_and_resume_end_with_the_same_bits(tmp_path):
     options = [
         "digits-p4cnn", "--model", "lenet", "--width", "2", "--batch-size", "8",
@@ -47,7 +44,6 @@ def test_kill_9_in_mid_epoch_and_resume_end_with_the_same_bits(tmp_path):
     assert_same_bits(killed, whole)
 
 
-@pytest.mark.slow
 def test_the_main_job_compares_both_networks_and_continues_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr("train.evaluate.ANGLES", (0.0, 90.0, 360.0))
     from train import digits, presets

@@ -14,6 +14,7 @@ from train.predict import Evaluate, Predict, evaluate, load_network, predict
 from train.rundir import Run
 from train.session import prepare_session
 
+SLOW = pytest.mark.slow
 FEW = Config(train_images=32, test_images=16, epochs=1, batch_size=16, parallel="jit")
 
 
@@ -81,12 +82,17 @@ def test_all_cnn_c_as_published_with_augmentation(colour, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"model": "lenet", "group": "p4m", "width": 2},
-        {"model": "mixed", "groups": ("p4m", "p4", "z2"), "width": 2},
-        {"model": "early-p4cnn", "size": "letters"},
-        {"model": "group-cnn", "group": "c8", "width": 2, "filters": "bilinear"},
+        # Its gradient was NaN where XLA is told not to optimise, as here.
         {"model": "small-e2cnn", "groups": ("d8", "c8"), "width": 1},
-        {"model": "augerino", "width": 1, "kernel_network": "multiplicative"},
+        pytest.param({"model": "mixed", "groups": ("p4m", "p4", "z2"), "width": 2}, marks=SLOW),
+        pytest.param({"model": "early-p4cnn", "size": "letters"}, marks=SLOW),
+        pytest.param(
+            {"model": "group-cnn", "group": "c8", "width": 2, "filters": "bilinear"}, marks=SLOW
+        ),
+        pytest.param(
+            {"model": "augerino", "width": 1, "kernel_network": "multiplicative"}, marks=SLOW
+        ),
+        {"model": "separable-cnn", "group": "p4m", "width": 2},
     ],
     ids=str,
 )

@@ -50,7 +50,6 @@ def sixes(monkeypatch, rng):
     monkeypatch.setattr(data, "_load_tfds", lambda config: splits)
 
 
-@pytest.mark.slow
 def test_a_run_shows_what_was_learned(sixes, tmp_path, monkeypatch):
     monkeypatch.setattr("train.evaluate.ANGLES", (0.0, 90.0, 180.0, 270.0, 360.0))
     run = train(PARTIAL, tmp_path / "run", lambda line: None)
