@@ -52,6 +52,7 @@ from gconv_jax.partial import (
 from gconv_jax.planar import planar_conv as planar_conv
 from gconv_jax.pooling import (
     avg_pool as avg_pool,
+    blur_pool as blur_pool,
     coset_pool as coset_pool,
     group_pool as group_pool,
     max_pool as max_pool,
@@ -67,5 +68,6 @@ from gconv_jax.sampled import (
     sampled_pool as sampled_pool,
 )
 from gconv_jax.separable import separable_group_conv as separable_group_conv
+from gconv_jax.transposed import group_conv_transpose as group_conv_transpose
 
 __version__ = "0.1.0"

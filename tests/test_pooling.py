@@ -11,7 +11,9 @@ from gconv_jax import (
     P4,
     P4M,
     Z2,
+    InexactEquivarianceWarning,
     avg_pool,
+    blur_pool,
     coset_pool,
     cyclic,
     dihedral,
@@ -252,3 +254,34 @@ def test_gradient_of_max_pool_goes_to_the_largest(window, padding, rng):
     gradient = np.asarray(jax.jit(jax.grad(lambda x: pool(x).sum()))(x))
     counts = np.array([(np.asarray(pool(x)) == value).sum() for value in x.ravel()])
     np.testing.assert_array_equal(gradient.ravel(), counts)
+
+
+BLURS = [(5, 3, 1), (6, 4, 1), (6, 2, 0), (7, 5, 2), (5, 3, 0)]  # size, window, padding
+
+
+@some_cases("p4m", "diagonal", "line-mirror")
+@pytest.mark.parametrize(("size", "window", "padding"), BLURS)
+def test_blur_pool_is_the_definition_and_keeps_the_law(case, size, window, padding, rng, x64):
+    """A convolution with binomials on each axis, of which every other pixel is kept."""
+    x = feature_map(rng, case, size)
+    options = {"window_shape": window, "strides": 2, "padding": padding, "lifted": True}
+    pool = jax.jit(functools.partial(blur_pool, group=case.group, **options))
+    row = functools.reduce(np.convolve, [[0.5, 0.5]] * (window - 1))
+    expected = x
+    for axis in range(1, 1 + case.dimension):
+        pads = [(0, 0)] * x.ndim
+        pads[axis] = (padding, padding)
+        padded = np.pad(expected, pads)
+        blurred = np.apply_along_axis(np.convolve, axis, padded, row, "valid")
+        expected = np.take(blurred, range(0, blurred.shape[axis], 2), axis)
+    assert_close(pool(x), expected, atol=1e-14)
+    assert law_error(pool, case, x, lifted=(True, True)) < 1e-14
+
+
+def test_blur_pool_of_other_types_and_sizes():
+    y = blur_pool(jnp.full((1, 4, 4, 1), 255, jnp.uint8), group=P4, window_shape=2, strides=2,
+                  lifted=False)  # fmt: skip
+    assert_close(y, jnp.full((1, 2, 2, 1), 255, jnp.float32), atol=0)
+    with pytest.warns(InexactEquivarianceWarning, match="blur_pool"):
+        blur_pool(jnp.ones((1, 6, 6, 1)), group=P4, window_shape=3, strides=2, padding=1,
+                  lifted=False)  # fmt: skip

@@ -23,3 +23,4 @@ from gconv_jax.models.rotated_mnist import (
     P4CNNRotationPooling as P4CNNRotationPooling,
 )
 from gconv_jax.models.separable import SeparableCNN as SeparableCNN
+from gconv_jax.models.unet import UNet as UNet

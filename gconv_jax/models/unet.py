@@ -1,0 +1,94 @@
+"""A U-Net with group convolutions (Ronneberger et al. 2015, arXiv:1505.04597): images to classes
+of their pixels, which turn with the image.
+
+Two 3x3 convolutions at each scale; means of 2 x 2 pixels on the way down, transposed convolutions
+of 2 x 2 on the way up, next to what came from the same scale. At the end the maximum over the
+group and a linear classifier of each pixel.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from gconv_jax.geometry import per_axis
+from gconv_jax.groups import P4M, FiniteGroup, check_group
+from gconv_jax.models._layers import ConvNormReLU, scaled_width
+from gconv_jax.nnx import GroupConv, GroupConvTranspose, LiftConv
+from gconv_jax.pooling import avg_pool, group_pool
+
+
+class UNet(nnx.Module):
+    """Exactly equivariant on images of which every side is divisible by ``2**depth``:
+    ``unet(L_g x) == L_g unet(x)`` for every element g.
+
+    Args:
+        group: any symmetry of the lattice; of the cube for voxels ``[N, D, H, W, C]``.
+        depth: how many times the pixels are halved.
+        width: channels for each group element at the first scale, doubled at each halving; by
+            default ``32 / sqrt(|G|)``.
+        classes: outputs of each pixel.
+        in_features: channels of the image.
+        dtype: of computation.
+        rngs: random key ``params``.
+
+    >>> import jax
+    >>> from flax import nnx
+    >>> from gconv_jax.models import UNet
+    >>> model = nnx.eval_shape(lambda: UNet(rngs=nnx.Rngs(0)))
+    >>> sum(p.size for p in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    1819754
+    """
+
+    def __init__(
+        self,
+        *,
+        group: FiniteGroup = P4M,
+        depth: int = 3,
+        width: int | None = None,
+        classes: int = 2,
+        in_features: int = 3,
+        dtype: DTypeLike | None = None,
+        rngs: nnx.Rngs,
+    ):
+        self.group = check_group(group)
+        (self.depth,) = per_axis(depth, 1, "depth")
+        (width,) = per_axis(scaled_width(32, group) if width is None else width, 1, "width")
+        options = {"group": group, "dtype": dtype, "rngs": rngs}
+        norm = {"dtype": dtype, "rngs": rngs}
+
+        def pair(name: str, first: nnx.Module) -> None:
+            c = first.out_features
+            setattr(self, f"{name}_0", ConvNormReLU(first, **norm))
+            setattr(self, f"{name}_1", ConvNormReLU(GroupConv(c, c, 3, **options), **norm))
+
+        pair("down0", LiftConv(in_features, width, 3, **options))
+        for i in range(1, self.depth + 1):
+            pair(f"down{i}", GroupConv(width << (i - 1), width << i, 3, **options))
+        for i in reversed(range(self.depth)):
+            c = width << i
+            setattr(self, f"grow{i}", GroupConvTranspose(2 * c, c, 2, strides=2, **options))
+            pair(f"up{i}", GroupConv(2 * c, c, 3, **options))
+        self.top = nnx.Linear(width, classes, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Images ``[N, *spatial, in_features]`` to logits ``[N, *spatial, classes]``."""
+        divisor, rank = 2**self.depth, self.group.dimension
+        if x.ndim != rank + 2 or any(n < 1 or n % divisor for n in x.shape[1:-1]):
+            raise ValueError(
+                f"`x` must be [N, {', '.join('DHW'[-rank:])}, C] with sides divisible by {divisor} "
+                f"(2**depth), got shape {x.shape}"
+            )
+        scales = []
+        for i in range(self.depth + 1):
+            if i:
+                x = avg_pool(x, group=self.group, window_shape=2, lifted=True)
+            x = self._pair(f"down{i}", x)
+            scales.append(x)
+        for i in reversed(range(self.depth)):
+            x = getattr(self, f"grow{i}")(x)
+            x = self._pair(f"up{i}", jnp.concatenate([scales[i], x], -1))
+        return self.top(group_pool(x))
+
+    def _pair(self, name: str, x: jax.Array) -> jax.Array:
+        return getattr(self, f"{name}_1")(getattr(self, f"{name}_0")(x))

@@ -1,0 +1,21 @@
+"""The examples run, at small size, and show what they say."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture(autouse=True)
+def _quickly(compiled_quickly):
+    """They take longer to compile than to run."""
+
+
+def test_segmentation(capsys):
+    main = runpy.run_path(str(EXAMPLES / "segmentation.py"))["main"]
+    overlaps = main(steps=2, images=16)
+    p4m = overlaps["p4m"]
+    assert max(p4m) - min(p4m) < 1e-3, "the same overlap at every quarter turn"
+    assert "logits turn with the image" in capsys.readouterr().out
