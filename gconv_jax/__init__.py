@@ -24,6 +24,8 @@ from gconv_jax.geometry import InexactEquivarianceWarning as InexactEquivariance
 from gconv_jax.groups import (
     P4 as P4,
     P4M as P4M,
+    P6 as P6,
+    P6M as P6M,
     Z2 as Z2,
     FiniteGroup as FiniteGroup,
     cyclic as cyclic,

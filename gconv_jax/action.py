@@ -2,10 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
 from gconv_jax.filters import move_axes
 from gconv_jax.groups import FiniteGroup, check_group
+from gconv_jax.hexagonal import mask_of, move_table
 
 
 def transform(
@@ -21,7 +23,7 @@ def transform(
     ``[L_g f](p) = f(g^-1 p)`` on images and ``[L_g f](p, h) = f(g^-1 p, g^-1 h)`` on feature maps:
     space turns, and the orientations are permuted as well (Cohen & Welling 2016,
     arXiv:1602.07576, section 4). Pixels move about the centre of the image; a quarter turn of an
-    H x W image is W x H.
+    H x W image is W x H. On hexagonal lattices, what is outside the hexagon becomes zero.
 
     Args:
         x: images ``[*batch, *spatial, C]``, or feature maps ``[*batch, *spatial, |G|, C]`` if
@@ -43,7 +45,8 @@ def transform(
            [0., 2.]], dtype=float32)
     """
     check_group(group)
-    permutation, flipped = move_axes(group, element)
+    if not group.is_hexagonal:
+        permutation, flipped = move_axes(group, element)
     if subgroup is not None and not lifted:
         raise ValueError("`subgroup` is for functions on cosets: pass lifted=True with it")
     first = x.ndim - group.dimension - (2 if lifted else 1)
@@ -55,8 +58,11 @@ def transform(
             f"{group!r} and lifted={lifted}, got shape {x.shape}"
         )
     batch, channels = range(first), range(first + group.dimension, x.ndim)
-    x = jnp.transpose(x, (*batch, *(first + p for p in permutation), *channels))
-    x = jnp.flip(x, [first + axis for axis in flipped])
+    if group.is_hexagonal:
+        x = _move_hexagons(x, group.matrices[group.check_element(element)], len(channels))
+    else:
+        x = jnp.transpose(x, (*batch, *(first + p for p in permutation), *channels))
+        x = jnp.flip(x, [first + axis for axis in flipped])
     if not lifted:
         return x
     source = group.cayley[group.inverse[element]]  # source[h] = g^-1 h
@@ -64,6 +70,14 @@ def transform(
         coset_of = {int(h): i for i, coset in enumerate(cosets) for h in coset}
         source = jnp.array([coset_of[int(source[coset[0]])] for coset in cosets])
     return x[..., source, :]
+
+
+def _move_hexagons(x: jax.Array, matrix: np.ndarray, channel_axes: int) -> jax.Array:
+    mask = mask_of(x, channel_axes)
+    batch, channels = x.shape[: -2 - channel_axes], x.shape[x.ndim - channel_axes :]
+    source = move_table(matrix, len(mask)).ravel()
+    moved = jnp.take(x.reshape(*batch, -1, *channels), np.maximum(source, 0), axis=len(batch))
+    return moved.reshape(x.shape) * mask
 
 
 def rotate(x: jax.Array, angle: jax.Array | float, *, fill: float = 0.0) -> jax.Array:

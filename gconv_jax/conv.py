@@ -13,6 +13,7 @@ from gconv_jax.filters import check_filter, filter_bank
 from gconv_jax.fourier import fourier_conv
 from gconv_jax.geometry import PaddingLike, Windows, make_windows, per_axis, warn_if_inexact
 from gconv_jax.groups import FiniteGroup, check_group
+from gconv_jax.hexagonal import check_hexagons, mask_of
 from gconv_jax.merge import merge_channels, tile_channels
 from gconv_jax.planar import planar_conv
 
@@ -162,7 +163,7 @@ def _conv(
     of_filter = {"group": group, "filters": filters, "kernel_size": kernel_size}
     kernel = check_filter(w, lifting=lifting, **of_filter)
     _check_input(x, w, group=group, lifting=lifting)
-    basis = find_basis(filters)
+    basis = find_basis(filters, group)
     check_algorithm(algorithm, basis)
     if dtype is None:
         # The values of a basis are not integers.
@@ -180,7 +181,11 @@ def _conv(
     warn_if_inexact(windows, spatial, group=group, what="lift_conv" if lifting else "group_conv")
     output = [windows.output_size(axis, n) for axis, n in enumerate(spatial)]
 
-    x, pads = pad_input(x.reshape(-1, *x.shape[len(batch) :]), windows)
+    x = x.reshape(-1, *x.shape[len(batch) :])
+    if group.is_hexagonal:
+        check_hexagons(windows, output)
+        x = x * mask_of(x, channel_axes)
+    x, pads = pad_input(x, windows)
     options = {
         "strides": windows.strides,
         "padding": pads,
@@ -204,6 +209,8 @@ def _conv(
         y = fourier_conv(x, w.astype(dtype), group=group, platforms=platforms, **options)
     # On merged channels: XLA:CPU makes good loops over |G| C numbers, poor ones over C.
     y = add_bias(y.reshape(*y.shape[: 1 + group.dimension], group.order * c_out), bias, group)
+    if group.is_hexagonal:
+        y = y * mask_of(y, 1)
     return y.reshape(*batch, *output, group.order, c_out)
 
 

@@ -14,6 +14,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from gconv_jax.groups import FiniteGroup
+from gconv_jax.hexagonal import HexagonalTaps
+from gconv_jax.interpolation import keys, tent
+
 # Of `Harmonic`, in pixels and in periods around the circle.
 SIGMA, OUTER_SIGMA = 0.6, 0.5
 OUTER_INSET = 0.25
@@ -55,18 +59,7 @@ class FilterBasis(Protocol):
         ...
 
 
-def _tent(x: np.ndarray) -> np.ndarray:
-    return np.maximum(0, 1 - np.abs(x))
-
-
-def _keys(x: np.ndarray) -> np.ndarray:
-    x, a = np.abs(x), -0.5
-    inner = (a + 2) * x**3 - (a + 3) * x**2 + 1
-    outer = a * (x**3 - 5 * x**2 + 8 * x - 4)
-    return np.where(x < 1, inner, np.where(x < 2, outer, 0))
-
-
-_INTERPOLATION = {"bilinear": _tent, "bicubic": _keys}
+_INTERPOLATION = {"bilinear": tent, "bicubic": keys}
 
 
 @dataclass(frozen=True)
@@ -216,8 +209,13 @@ _BY_NAME: dict[str, FilterBasis | None] = {
 }
 
 
-def find_basis(filters: Filters) -> FilterBasis | None:
-    """The basis that ``filters`` names, None for pixels; ValueError, TypeError for what is none."""
+def find_basis(filters: Filters, group: FiniteGroup) -> FilterBasis | None:
+    """The basis that ``filters`` names, None for pixels of a square lattice; ValueError, TypeError
+    for what is none, or none for the lattice of the group."""
+    if group.is_hexagonal:
+        if isinstance(filters, str) and filters == "pixel":
+            return HexagonalTaps()
+        raise ValueError(f"`filters` must be 'pixel' on a hexagonal lattice, got {filters!r}")
     if isinstance(filters, str):
         if filters not in _BY_NAME:
             raise ValueError(

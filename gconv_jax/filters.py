@@ -17,6 +17,7 @@ from jax import lax
 from gconv_jax.filter_basis import FilterBasis, Filters, evaluate, find_basis, tap_positions
 from gconv_jax.geometry import per_axis
 from gconv_jax.groups import FiniteGroup, check_group
+from gconv_jax.hexagonal import hexagon_size
 
 
 def filter_bank(
@@ -37,7 +38,8 @@ def filter_bank(
     Args:
         w: base filter, ``[*kernel, C_in, C_out]`` if ``lifting``, else
             ``[*kernel, |G|, C_in, C_out]``, with as many kernel axes as the group has dimensions.
-            With ``filters`` other than pixels, one axis of P parameters in place of the kernel's.
+            With ``filters`` other than pixels, one axis of P parameters in place of the kernel's;
+            on hexagonal lattices one of the taps of a hexagon (`gconv_jax.hexagonal`).
         group: any group with ``filters`` other than pixels.
         lifting: whether the filter acts on images instead of on feature maps.
         filters: what the parameters are. ``pixel``: the taps, for a group that acts exactly on the
@@ -65,7 +67,7 @@ def filter_bank(
     """
     check_group(group)
     kernel = check_filter(w, group=group, lifting=lifting, filters=filters, kernel_size=kernel_size)
-    basis = find_basis(filters)
+    basis = find_basis(filters, group)
     if basis is not None:
         return _combine(w, operator(basis, group, kernel), group, lifting).reshape(
             *kernel, -1, group.order * w.shape[-1]
@@ -94,7 +96,7 @@ def filter_axes(
 
     ValueError if the filters cannot be turned by the group.
     """
-    basis = find_basis(filters)
+    basis = find_basis(filters, group)
     kernel_size = tuple(kernel_size)
     if basis is None:
         bank_table(group, kernel_size, True)
@@ -113,7 +115,9 @@ def check_filter(
 ) -> tuple[int, ...]:
     """The size of the kernel; ValueError unless ``w`` has the shape of a base filter."""
     rank = group.dimension
-    of_pixels = find_basis(filters) is None
+    of_pixels = find_basis(filters, group) is None
+    if kernel_size is None and group.is_hexagonal and w.ndim:
+        kernel_size = hexagon_size(w.shape[0])
     if kernel_size is not None:
         kernel_size = per_axis(kernel_size, rank, "kernel_size")
     elif not of_pixels:
@@ -195,8 +199,9 @@ def operator(basis: FilterBasis, group: FiniteGroup, kernel: tuple[int, ...]) ->
             f"`kernel_size` must be equal on both axes for filters={basis!r}, got {kernel}"
         )
     taps = tap_positions(kernel[0]).reshape(-1, 2)
-    # Rows are points: (r^-1 x)^T = x^T r, for the inverse of an isometry is its transpose.
-    turned = [evaluate(basis, taps @ r, kernel[0]) for r in group.matrices]
+    # Rows are points: (r^-1 x)^T = x^T r^-T, on hexagons in axial coordinates.
+    inverses = group.matrices[group.inverse]
+    turned = [evaluate(basis, taps @ r.T, kernel[0]) for r in inverses]
     if len({values.shape for values in turned}) > 1:
         raise ValueError(
             f"`filters` must return as many functions at all points, got {basis!r} with "

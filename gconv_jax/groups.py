@@ -87,8 +87,14 @@ class FiniteGroup:
     @property
     def is_lattice(self) -> bool:
         """Whether every element maps the square lattice onto itself (multiples of 90 degrees and
-        the mirrorings along axes and diagonals), so that it acts on arrays without resampling."""
+        the mirrorings along axes and diagonals), or the hexagonal one of `P6`, so that it acts on
+        arrays without resampling."""
         return all(g.is_lattice for g in self.isometries)
+
+    @property
+    def is_hexagonal(self) -> bool:
+        """Whether arrays are hexagonal lattices in axial coordinates, as for `P6` and `P6M`."""
+        return self.isometries[0].lattice == "hexagonal"
 
     def element_name(self, element: int) -> str:
         """A readable name: ``e`` the identity, ``r90`` a rotation by 90 degrees, ``r90·m`` the
@@ -340,7 +346,8 @@ def _names(dimension: int, order: int) -> dict[FiniteGroup, str]:
     """What prints as its constructor, of the groups of this size."""
     named = {f"trivial(dimension={dimension})": trivial(dimension)}
     if dimension == 2:
-        named = {f"cyclic({order})": cyclic(order)}
+        parts = {f"P6.subgroup({g})": P6.subgroup(g) for g in (0, 3, 2)}
+        named = {f"cyclic({order})": cyclic(order), "P6": P6, "P6M": P6M, **parts}
         if order % 2 == 0:
             named[f"dihedral({order // 2})"] = dihedral(order // 2)
     else:
@@ -350,6 +357,12 @@ def _names(dimension: int, order: int) -> dict[FiniteGroup, str]:
         named |= {f"{group.__name__}()": group() for group in cubic}
         named |= {f"rotations_about({axis})": rotations_about(axis) for axis in range(3)}
     return {group: name for name, group in named.items()}
+
+
+@functools.cache
+def _hexagonal(mirrorings: tuple[bool, ...]) -> FiniteGroup:
+    turns = [Fraction(r, 6) for r in range(6)]
+    return _make(2, [PlanarIsometry(t, m, "hexagonal") for m in mirrorings for t in turns])
 
 
 def _frozen(table: np.ndarray) -> np.ndarray:
@@ -380,3 +393,8 @@ P4 = cyclic(4)
 """Translations and rotations by 90 degrees."""
 P4M = dihedral(4)
 """Translations, rotations by 90 degrees and reflections."""
+P6 = _hexagonal((False,))
+"""Translations and rotations by 60 degrees of a hexagonal lattice: arrays in axial coordinates,
+see `gconv_jax.hexagonal`."""
+P6M = _hexagonal((False, True))
+"""The same and reflections."""

@@ -2,9 +2,12 @@
 
 import itertools
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+
+# Where the steps along the two axes of an array of hexagons lead, in (down, right): the columns.
+HEXAGONAL_BASIS = np.array([[np.sqrt(3) / 2, 0], [1 / 2, 1]])
 
 
 class PlanarIsometry(NamedTuple):
@@ -13,15 +16,17 @@ class PlanarIsometry(NamedTuple):
 
     turn: Fraction
     mirrored: bool
+    lattice: Literal["square", "hexagonal"] = "square"
+    """On which its matrix is, and which it may map onto itself."""
 
     def __mul__(self, other: "PlanarIsometry") -> "PlanarIsometry":
         # F R(t) = R(-t) F moves the left factor's mirror past the right factor's rotation.
         turn = self.turn - other.turn if self.mirrored else self.turn + other.turn
-        return PlanarIsometry(turn % 1, self.mirrored != other.mirrored)
+        return self._replace(turn=turn % 1, mirrored=self.mirrored != other.mirrored)
 
     @property
     def inverse(self) -> "PlanarIsometry":
-        return self if self.mirrored else PlanarIsometry(-self.turn % 1, False)
+        return self if self.mirrored else self._replace(turn=-self.turn % 1)
 
     @property
     def rank(self) -> tuple:
@@ -30,11 +35,12 @@ class PlanarIsometry(NamedTuple):
 
     @property
     def is_lattice(self) -> bool:
-        """Whether it maps the square lattice onto itself."""
-        return (4 * self.turn).denominator == 1
+        """Whether it maps its lattice onto itself."""
+        return ((6 if self.lattice == "hexagonal" else 4) * self.turn).denominator == 1
 
     def matrix(self, dimension: int) -> np.ndarray:
-        """On (row, column) counted from the centre, or on the last of these alone."""
+        """On (row, column) counted from the centre, or on the last of these alone; on a hexagonal
+        lattice these are axial coordinates (`gconv_jax.hexagonal`)."""
         flip = -1 if self.mirrored else 1
         if dimension == 1:
             return np.array([[flip]])
@@ -43,6 +49,8 @@ class PlanarIsometry(NamedTuple):
         # Counter-clockwise as displayed, with rows counted downwards: a quarter turn takes the
         # right (column +1) to the top (row -1).
         matrix = np.array([[c, -s * flip], [s, c * flip]])
+        if self.lattice == "hexagonal":
+            matrix = np.linalg.solve(HEXAGONAL_BASIS, matrix @ HEXAGONAL_BASIS)
         return np.rint(matrix).astype(np.int64) if self.is_lattice else matrix
 
     def __str__(self) -> str:
@@ -56,6 +64,7 @@ class SignedPermutation(NamedTuple):
 
     axes: tuple[int, ...]
     signs: tuple[int, ...]
+    lattice = "cubic"
 
     def __mul__(self, other: "SignedPermutation") -> "SignedPermutation":
         return SignedPermutation(

@@ -13,6 +13,7 @@ from jax import lax
 from gconv_jax.depthwise import depthwise_conv
 from gconv_jax.geometry import PaddingLike, Windows, make_windows, per_axis, warn_if_inexact
 from gconv_jax.groups import FiniteGroup, check_group
+from gconv_jax.hexagonal import check_hexagons, hexagon_mask, mask_of, refuse_hexagons
 from gconv_jax.maximum import max_over
 
 _REDUCERS = {"max": max_over, "mean": jnp.mean}
@@ -257,6 +258,7 @@ def upsample(
     if method not in ("nearest", "bilinear"):
         raise ValueError(f"`method` must be 'nearest' or 'bilinear', got {method!r}")
     first, spatial = _spatial_axes(x, group, lifted)
+    refuse_hexagons(group, "upsample")
     scale = per_axis(scale, group.dimension, "scale")
     # A factor for each axis is a window moved by as much: what the group exchanges must agree.
     warn_if_inexact(Windows(scale, scale, "VALID"), scale, group=group, what="upsample")
@@ -264,6 +266,33 @@ def upsample(
     for axis, (n, factor) in enumerate(zip(spatial, scale, strict=True)):
         shape[first + axis] = n * factor
     return jax.image.resize(x, shape, "nearest" if method == "nearest" else "linear")
+
+
+def _hexagonal_pool(what: str, x: jax.Array, windows: Windows, pads, channel_axes: int):
+    """Over windows that are hexagons; what is outside the hexagon counts as padding."""
+    if what not in ("max_pool", "avg_pool"):
+        raise ValueError(f"`group` must act on square pixels or voxels for {what}")
+    first = x.ndim - 2 - channel_axes
+    inside = mask_of(x, channel_axes) > 0
+    largest = what == "max_pool"
+    if largest:
+        lowest = -jnp.inf if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.iinfo(x.dtype).min
+    else:
+        lowest = 0
+        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    fill = jnp.asarray(lowest, x.dtype)
+    none = [(0, 0, 0)]
+    padding = none * first + [(low, high, 0) for low, high in pads] + none * channel_axes
+    x = lax.pad(jnp.where(inside, x, fill), fill, padding)
+    taps = []
+    for tap in np.argwhere(hexagon_mask(windows.size[0])):
+        part = x
+        for axis, start in enumerate(tap.tolist()):
+            end = x.shape[first + axis] - windows.size[axis] + start + 1
+            part = lax.slice_in_dim(part, start, end, windows.strides[axis], first + axis)
+        taps.append(part)
+    y = functools.reduce(jnp.maximum, taps) if largest else sum(taps) / len(taps)
+    return jnp.where(mask_of(y, channel_axes) > 0, y, jnp.zeros((), y.dtype))
 
 
 def _reducer(reduce: str) -> Callable[..., jax.Array]:
@@ -316,6 +345,9 @@ def _pool(what, reduce, x, group, window_shape, strides, padding, lifted) -> jax
     warn_if_inexact(windows, spatial, group=group, what=what)
     output = [windows.output_size(axis, n) for axis, n in enumerate(spatial)]
     pads = [windows.pads(axis, n) for axis, n in enumerate(spatial)]
+    if group.is_hexagonal:
+        check_hexagons(windows, output)
+        return _hexagonal_pool(what, x, windows, pads, 2 if lifted else 1)
     y = reduce(
         x.reshape(-1, *spatial, math.prod(x.shape[first + len(spatial) :])),
         windows,

@@ -15,6 +15,7 @@ from gconv_jax.filter_basis import Filters
 from gconv_jax.filters import check_filter, filter_axes, filter_bank
 from gconv_jax.geometry import PaddingLike, make_windows, per_axis, warn_if_inexact
 from gconv_jax.groups import FiniteGroup, check_group
+from gconv_jax.hexagonal import refuse_hexagons
 from gconv_jax.initializers import quick
 from gconv_jax.merge import merge_channels
 
@@ -68,7 +69,7 @@ def separable_group_conv(
     >>> separable_group_conv(jnp.ones((2, 9, 9, 4, 5)), w_spatial, w_pointwise, group=P4).shape
     (2, 9, 9, 4, 6)
     """
-    check_group(group)
+    refuse_hexagons(check_group(group), "separable_group_conv")
     x, w_spatial, w_pointwise = (jnp.asarray(a) for a in (x, w_spatial, w_pointwise))
     of_filter = {"group": group, "filters": filters, "kernel_size": kernel_size}
     kernel = check_filter(w_spatial, lifting=True, name="w_spatial", **of_filter)

@@ -13,6 +13,7 @@ from gconv_jax.filter_basis import Filters
 from gconv_jax.filters import check_filter, filter_bank
 from gconv_jax.geometry import PaddingLike, Windows, make_windows, per_axis, warn_if_inexact
 from gconv_jax.groups import FiniteGroup, check_group
+from gconv_jax.hexagonal import refuse_hexagons
 from gconv_jax.merge import merge_channels
 from gconv_jax.planar import make_static, planar_form
 
@@ -66,7 +67,7 @@ def group_conv_transpose(
     >>> group_conv_transpose(x, w, group=P4, strides=2).shape
     (2, 14, 14, 4, 5)
     """
-    check_group(group)
+    refuse_hexagons(check_group(group), "group_conv_transpose")
     x, w = jnp.asarray(x), jnp.asarray(w)
     of_filter = {"group": group, "filters": filters, "kernel_size": kernel_size}
     kernel = check_filter(w, lifting=False, **of_filter)

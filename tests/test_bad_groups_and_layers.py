@@ -34,7 +34,7 @@ BAD = [
     Bad("n zero", lambda: cyclic(0), ValueError, "`n` must be at least 1, got 0"),
     Bad("n float", lambda: g.dihedral(4.0), TypeError, r"`n` must be an integer, got 4\.0 of type"),
     Bad("n bool", lambda: cyclic(True), TypeError, "`n` must be an integer, got True of type bool"),
-    Bad("dimension", lambda: mirror(3), ValueError, "`dimension` must be 1 or 2, got 3"),
+    Bad("dimension", lambda: mirror(4), ValueError, "`dimension` must be 1, 2 or 3, got 4"),
     Bad(
         "generator", lambda: P4.subgroup(4), ValueError, r"`element` must be in 0 \.\.\. 3 for cyc"
     ),

@@ -17,16 +17,7 @@ from train.rundir import Run
 from train.seeds import check_begun, mean_and_deviation, seed_folder, train_seeds
 from train.tables import TABLES, PublishedTable, Row
 
-Name = Literal[
-    "rotmnist",
-    "steerable",
-    "cifar10",
-    "lenet-mnist",
-    "early-equivariance",
-    "early-equivariance-letters",
-    "upright-to-rotated",
-    "partial",
-]
+Name = Literal[tuple(TABLES)]
 
 
 @dataclass(frozen=True)

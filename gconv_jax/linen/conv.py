@@ -44,7 +44,7 @@ class _Conv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[..., (|G|,) C_in]`` to ``[..., |G|, features]``."""
         check_group(self.group)
-        check_algorithm(self.algorithm, find_basis(self.filters))
+        check_algorithm(self.algorithm, find_basis(self.filters, self.group))
         (features,) = per_axis(self.features, 1, "features")
         kernel_size = per_axis(self.kernel_size, self.group.dimension, "kernel_size")
         per_axis(self.kernel_dilation, self.group.dimension, "kernel_dilation")

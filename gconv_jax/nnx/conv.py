@@ -45,7 +45,7 @@ class _Conv(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_group(group)
-        check_algorithm(algorithm, find_basis(filters))
+        check_algorithm(algorithm, find_basis(filters, group))
         (self.in_features,) = per_axis(in_features, 1, "in_features")
         (self.out_features,) = per_axis(out_features, 1, "out_features")
         self.kernel_size = per_axis(kernel_size, group.dimension, "kernel_size")
