@@ -57,6 +57,7 @@ from gconv_jax.pooling import (
     blur_pool as blur_pool,
     coset_pool as coset_pool,
     group_pool as group_pool,
+    induce as induce,
     max_pool as max_pool,
     restrict as restrict,
     upsample as upsample,

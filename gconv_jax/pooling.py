@@ -98,6 +98,32 @@ def restrict(x: jax.Array, *, group: FiniteGroup, subgroup: FiniteGroup) -> jax.
     return x[..., cosets.T, :].reshape(*x.shape[:-2], subgroup.order, -1)
 
 
+def induce(x: jax.Array, *, group: FiniteGroup, subgroup: FiniteGroup) -> jax.Array:
+    """See a feature map on a subgroup H as one on G: the same on H, and 0 elsewhere.
+
+    ``y(p, h, c) = x(p, h, c)`` for h in H. It keeps the law of H, ``induce(L_h x) ==
+    L_h induce(x)``, so that layers over G can stand on layers over H; it is the adjoint of taking
+    the first C channels of `restrict`, and ``restrict(induce(x))`` is x in those and 0 in the
+    others.
+
+    Args:
+        x: ``[..., |H|, C]``.
+        group, subgroup: G and H.
+
+    Returns:
+        ``[..., |G|, C]``.
+
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import P4, P4M
+    >>> induce(jnp.ones((2, 9, 9, 4, 5)), group=P4M, subgroup=P4).shape
+    (2, 9, 9, 8, 5)
+    """
+    members = check_group(group).indices(subgroup)
+    _check_group_axis(x, subgroup)
+    y = jnp.zeros((*x.shape[:-2], group.order, x.shape[-1]), x.dtype)
+    return y.at[..., members, :].set(x)
+
+
 def max_pool(
     x: jax.Array,
     *,

@@ -18,6 +18,7 @@ from gconv_jax import (
     cyclic,
     dihedral,
     group_pool,
+    induce,
     max_pool,
     mirror,
     restrict,
@@ -285,3 +286,28 @@ def test_blur_pool_of_other_types_and_sizes():
     with pytest.warns(InexactEquivarianceWarning, match="blur_pool"):
         blur_pool(jnp.ones((1, 6, 6, 1)), group=P4, window_shape=3, strides=2, padding=1,
                   lifted=False)  # fmt: skip
+
+
+@every_subgroup
+def test_induce(sub, rng, x64):
+    case = next(case for case in BY_NAME.values() if case.group == sub)
+    x = feature_map(rng, case, 4)
+    up = functools.partial(induce, group=P4M, subgroup=sub)
+    y = np.asarray(up(x))
+    for h in range(case.order):
+        g = P4M_CASE.index(case.matrices[h])
+        assert_close(up(act(case, x, h, lifted=True)), act(P4M_CASE, y, g, lifted=True), atol=0)
+    # Restricted again, it is itself beside zeros; and the two are adjoint.
+    back = np.asarray(restrict(y, group=P4M, subgroup=sub))
+    assert_close(back[..., : x.shape[-1]], x, atol=0)
+    assert not back[..., x.shape[-1] :].any()
+    z = feature_map(rng, P4M_CASE, 4)
+    down = np.asarray(restrict(z, group=P4M, subgroup=sub))[..., : x.shape[-1]]
+    np.testing.assert_allclose((y * z).sum(), (x * down).sum(), rtol=1e-12)
+
+
+def test_induce_checks_its_input():
+    with pytest.raises(ValueError, match=r"`x` must be \[..., \|G\|=4, C\] for cyclic\(4\)"):
+        induce(jnp.ones((1, 3, 3, 8, 2)), group=P4M, subgroup=P4)
+    with pytest.raises(ValueError, match="`subgroup` must be a subgroup"):
+        induce(jnp.ones((1, 3, 3, 8, 2)), group=P4, subgroup=P4M)

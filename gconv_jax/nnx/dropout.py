@@ -1,0 +1,26 @@
+"""Dropout of whole fields, as a Flax NNX module."""
+
+import jax
+from flax import nnx
+
+
+class FieldDropout(nnx.Dropout):
+    """Dropout of whole channels: a channel of an image is dropped at all pixels and all group
+    elements or not at all, so that the law holds in training too. Arguments as ``nnx.Dropout``,
+    without ``broadcast_dims``.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from gconv_jax.nnx import FieldDropout
+    >>> y = FieldDropout(0.5, rngs=nnx.Rngs(0))(jnp.ones((2, 9, 9, 4, 5)))
+    >>> sorted(set((y.sum((1, 2, 3)) / (9 * 9 * 4)).ravel().tolist()))
+    [0.0, 2.0]
+    """
+
+    def __init__(self, rate: float, *, rngs: nnx.Rngs | None = None, **options):
+        super().__init__(rate, rngs=rngs, **options)
+
+    def __call__(self, x: jax.Array, **options) -> jax.Array:
+        """``[N, *spatial, (|G|,) C]`` to the same shape."""
+        self.broadcast_dims = tuple(range(1, x.ndim - 1))
+        return super().__call__(x, **options)
