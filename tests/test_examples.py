@@ -19,3 +19,11 @@ def test_segmentation(capsys):
     p4m = overlaps["p4m"]
     assert max(p4m) - min(p4m) < 1e-3, "the same overlap at every quarter turn"
     assert "logits turn with the image" in capsys.readouterr().out
+
+
+def test_voxels():
+    accuracy = runpy.run_path(str(EXAMPLES / "voxels.py"))["main"](steps=1)
+    for name, orders in (("24 rotations", 24), ("48 symmetries", 48)):
+        assert len(accuracy[name]) == orders
+        # Rounding may decide between two equal logits.
+        assert max(accuracy[name]) - min(accuracy[name]) < 0.05

@@ -24,3 +24,4 @@ from gconv_jax.models.rotated_mnist import (
 )
 from gconv_jax.models.separable import SeparableCNN as SeparableCNN
 from gconv_jax.models.unet import UNet as UNet
+from gconv_jax.models.voxel_cnn import VoxelCNN as VoxelCNN

@@ -1,0 +1,37 @@
+"""The network for voxels: invariant under all elements, and told apart from one that is not."""
+
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from gconv_jax import P4, full_octahedral, octahedral, rotations_about, trivial
+from gconv_jax.models import VoxelCNN
+from tests.helpers import Case, evaluated, image, invariance_error
+
+GROUPS = {
+    "about": rotations_about(0),
+    "octahedral": octahedral(),
+    "full": full_octahedral(),
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_logits_are_invariant(name, rng, x64):
+    group = GROUPS[name]
+    case = Case(name, group, group.matrices)
+    fn = evaluated(VoxelCNN, rng, group=group, widths=1, classes=3)
+    assert invariance_error(fn, case, image(rng, case, 8, channels=1, batch=2)) < 1e-10
+
+
+def test_negative_control_the_plain_network(rng, x64):
+    case = Case("octahedral", octahedral(), octahedral().matrices)
+    fn = evaluated(VoxelCNN, rng, group=trivial(dimension=3), widths=3, classes=3)
+    assert invariance_error(fn, case, image(rng, case, 8, channels=1, batch=2)) > 1e-2
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="`group` must act on voxels"):
+        VoxelCNN(group=P4, rngs=nnx.Rngs(0))
+    model = nnx.eval_shape(lambda: VoxelCNN(widths=1, rngs=nnx.Rngs(0)))
+    with pytest.raises(ValueError, match=r"`x` must be volumes \[N, D, H, W, C\]"):
+        model(jnp.ones((1, 8, 8, 1)))
