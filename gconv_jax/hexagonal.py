@@ -142,6 +142,11 @@ def check_hexagons(windows: Windows, output: Sequence[int]) -> None:
             f"`padding` must be zeros on a hexagonal lattice, whose border is no square, got "
             f"{windows.padding!r}"
         )
+    if len(set(windows.size)) > 1 or len(set(windows.strides)) > 1:
+        raise ValueError(
+            f"windows must have equal sides on a hexagonal lattice, got {windows.size}, strides "
+            f"{windows.strides}"
+        )
     if any(n % 2 == 0 for n in output):
         raise ValueError(
             f"`x` of another size is needed: {tuple(output)} pixels would be left, and a hexagon "

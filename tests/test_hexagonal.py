@@ -318,5 +318,8 @@ def test_bad_input():
         to_hexagonal(x, 7, spacing=0)
     with pytest.raises(TypeError, match="`size` must be an integer"):
         to_hexagonal(x, 7.0)
+    trivial = P6.subgroup(0)  # asks for no symmetry that would warn
+    with pytest.raises(ValueError, match="windows must have equal sides on a hexagonal lattice"):
+        max_pool(x, group=trivial, window_shape=(3, 5), strides=1, lifted=False)
     with pytest.warns(InexactEquivarianceWarning):
         lift_conv(x, w, group=P6, padding=((0, 2), (1, 1)))

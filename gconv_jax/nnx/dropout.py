@@ -1,6 +1,7 @@
 """Dropout of whole fields, as a Flax NNX module."""
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 
@@ -22,5 +23,5 @@ class FieldDropout(nnx.Dropout):
 
     def __call__(self, x: jax.Array, **options) -> jax.Array:
         """``[N, *spatial, (|G|,) C]`` to the same shape."""
-        self.broadcast_dims = tuple(range(1, x.ndim - 1))
-        return super().__call__(x, **options)
+        kept = jnp.ones((x.shape[0], *[1] * (x.ndim - 2), x.shape[-1]), x.dtype)
+        return x * super().__call__(kept, **options)
