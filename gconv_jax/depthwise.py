@@ -1,6 +1,6 @@
 """Depthwise convolution: each channel with a filter of its own.
 
-GPU and TPU get XLA's grouped convolution. On a CPU that is some fifty times slower than a sum of
+GPU and TPU get XLA's grouped convolution. On a CPU that is ten to forty times slower than a sum of
 shifted images, which XLA fuses to one loop (benchmarks/separable.py). Derivatives of any order run
 the same code (`gconv_jax.bilinear`).
 """
