@@ -9,6 +9,7 @@ from jax import lax
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
+from gconv_jax.algorithm import Algorithm
 from gconv_jax.conv import add_bias, group_conv, pad_input
 from gconv_jax.depthwise import depthwise_conv
 from gconv_jax.filter_basis import Filters
@@ -16,7 +17,6 @@ from gconv_jax.filters import check_filter, filter_axes, filter_bank
 from gconv_jax.geometry import PaddingLike, make_windows, per_axis, warn_if_inexact
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.hexagonal import refuse_hexagons
-from gconv_jax.initializers import quick
 from gconv_jax.merge import merge_channels
 
 Separable = Literal["g", "gc"]
@@ -36,6 +36,7 @@ def separable_group_conv(
     precision: lax.PrecisionLike = None,
     filters: Filters = "pixel",
     kernel_size: int | Sequence[int] | None = None,
+    algorithm: Algorithm = "auto",
 ) -> jax.Array:
     """The group convolution with the product of a filter on space and a filter on the group
     (Lengyel & van Gemert 2021, arXiv:2110.13059).
@@ -57,6 +58,8 @@ def separable_group_conv(
         w_pointwise: ``[|G|, C_in, C_out]``.
         group, bias, strides, padding, dilation, dtype, precision, filters, kernel_size: as in
             `lift_conv`.
+        algorithm: as in `group_conv`, of the product over group and channels (gc-separable) or of
+            the whole (g-separable).
 
     Returns:
         ``[*batch, *spatial', |G|, C_out]``.
@@ -88,6 +91,7 @@ def separable_group_conv(
             dilation=dilation,
             dtype=dtype,
             precision=precision,
+            algorithm=algorithm,
             **of_filter,
         )
     mixed = group_conv(
@@ -96,6 +100,7 @@ def separable_group_conv(
         group=group,
         dtype=dtype,
         precision=precision,
+        algorithm=algorithm,
     )
     rank = group.dimension
     batch, spatial = mixed.shape[: -2 - rank], mixed.shape[-2 - rank : -2]
@@ -133,7 +138,7 @@ def _check_pointwise(w_spatial: jax.Array, w_pointwise: jax.Array, group: Finite
 
 def separable_kernels(
     keys: tuple[jax.Array, jax.Array],
-    kernel_init: Initializer,
+    init: Initializer,
     *,
     in_features: int,
     out_features: int,
@@ -149,7 +154,6 @@ def separable_kernels(
         raise ValueError(f"`separable` must be 'g' or 'gc', got {separable!r}")
     taps = filter_axes(filters, group, kernel_size)
     each = in_features if separable == "g" else 1
-    init = quick(kernel_init)
     spatial = init(keys[0], (*taps, 1, each * out_features), dtype)
     pointwise = init(keys[1], (group.order, in_features, out_features), dtype)
     return spatial.reshape(*taps, each, out_features), pointwise

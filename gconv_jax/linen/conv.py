@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -20,8 +19,8 @@ from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.initializers import quick
 
 
-class _Conv(nn.Module):
-    """The parameters, and a call of `lift_conv` or `group_conv`."""
+class ConvLayer(nn.Module):
+    """The settings and parameters of a convolution, and a call of its pure function."""
 
     features: int
     kernel_size: int | Sequence[int]
@@ -38,7 +37,7 @@ class _Conv(nn.Module):
     filters: Filters = dataclasses.field(default="pixel", kw_only=True)
     algorithm: Algorithm = dataclasses.field(default="auto", kw_only=True)
 
-    lifting: ClassVar[bool]
+    lifting: ClassVar[bool] = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -48,17 +47,13 @@ class _Conv(nn.Module):
         (features,) = per_axis(self.features, 1, "features")
         kernel_size = per_axis(self.kernel_size, self.group.dimension, "kernel_size")
         per_axis(self.kernel_dilation, self.group.dimension, "kernel_dilation")
-        group_axis = () if self.lifting else (self.group.order,)
-        taps = filter_axes(self.filters, self.group, kernel_size)
-        shape = (*taps, *group_axis, x.shape[-1], features)
-        kernel = self.param("kernel", quick(self.kernel_init), shape, self.param_dtype)
+        kernels = self._kernels(quick(self.kernel_init), kernel_size, x.shape[-1], features)
         bias = None
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (features,), self.param_dtype)
-        convolve = lift_conv if self.lifting else partial(group_conv, algorithm=self.algorithm)
-        return convolve(
+        return self._convolve(
             x,
-            kernel,
+            *kernels,
             group=self.group,
             bias=bias,
             strides=self.strides,
@@ -70,8 +65,19 @@ class _Conv(nn.Module):
             kernel_size=kernel_size,
         )
 
+    def _kernels(
+        self, init: Initializer, kernel_size: tuple[int, ...], c_in: int, c_out: int
+    ) -> tuple[jax.Array, ...]:
+        group_axis = () if self.lifting else (self.group.order,)
+        taps = filter_axes(self.filters, self.group, kernel_size)
+        shape = (*taps, *group_axis, c_in, c_out)
+        return (self.param("kernel", init, shape, self.param_dtype),)
 
-class LiftConv(_Conv):
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
+        raise NotImplementedError
+
+
+class LiftConv(ConvLayer):
     """The first layer of a G-CNN: convolves an image with its filters in every pose of a group.
 
     The arguments are those of ``nn.Conv``, and ``group``; their meaning, and the names and shapes
@@ -90,8 +96,11 @@ class LiftConv(_Conv):
 
     lifting: ClassVar[bool] = True
 
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
+        return lift_conv(x, *kernels, **options)
 
-class GroupConv(_Conv):
+
+class GroupConv(ConvLayer):
     """The layer that replaces ``nn.Conv`` in a G-CNN: from feature map on the group to feature
     map on the group. Arguments as `LiftConv`; see `gconv_jax.nnx.GroupConv`.
 
@@ -104,4 +113,5 @@ class GroupConv(_Conv):
     (2, 17, 17, 4, 32)
     """
 
-    lifting: ClassVar[bool] = False
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
+        return group_conv(x, *kernels, algorithm=self.algorithm, **options)

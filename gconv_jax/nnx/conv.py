@@ -1,7 +1,6 @@
 """Group convolutions as Flax NNX modules: the parameters, and a call of `gconv_jax.conv`."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +18,10 @@ from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.initializers import quick
 
 
-class _Conv(nnx.Module):
-    """The parameters, and a call of `lift_conv` or `group_conv`."""
+class ConvLayer(nnx.Module):
+    """The settings and parameters of a convolution, and a call of its pure function."""
 
-    lifting: bool
+    lifting = False
 
     def __init__(
         self,
@@ -62,10 +61,7 @@ class _Conv(nnx.Module):
         self.group = group
         self.filters = filters
         self.algorithm = algorithm
-        group_axis = () if self.lifting else (group.order,)
-        taps = filter_axes(filters, group, self.kernel_size)
-        shape = (*taps, *group_axis, self.in_features, self.out_features)
-        self.kernel = nnx.Param(quick(kernel_init)(rngs.params(), shape, param_dtype))
+        self._make_kernels(quick(kernel_init), rngs)
         if use_bias:
             self.bias = nnx.Param(bias_init(rngs.params(), (self.out_features,), param_dtype))
         else:
@@ -73,10 +69,8 @@ class _Conv(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[..., (|G|,) in_features]`` to ``[..., |G|, out_features]``."""
-        convolve = lift_conv if self.lifting else partial(group_conv, algorithm=self.algorithm)
-        return convolve(
+        return self._convolve(
             x,
-            self.kernel[...],
             group=self.group,
             bias=None if self.bias is None else self.bias[...],
             strides=self.strides,
@@ -88,8 +82,17 @@ class _Conv(nnx.Module):
             kernel_size=self.kernel_size,
         )
 
+    def _make_kernels(self, init: Initializer, rngs: nnx.Rngs) -> None:
+        group_axis = () if self.lifting else (self.group.order,)
+        taps = filter_axes(self.filters, self.group, self.kernel_size)
+        shape = (*taps, *group_axis, self.in_features, self.out_features)
+        self.kernel = nnx.Param(init(rngs.params(), shape, self.param_dtype))
 
-class LiftConv(_Conv):
+    def _convolve(self, x: jax.Array, **options) -> jax.Array:
+        raise NotImplementedError
+
+
+class LiftConv(ConvLayer):
     """The first layer of a G-CNN: convolves an image with its filters in every pose of a group.
 
     The arguments are those of ``nnx.Conv``, and ``group``. One integer stands for every spatial
@@ -128,8 +131,11 @@ class LiftConv(_Conv):
 
     lifting = True
 
+    def _convolve(self, x: jax.Array, **options) -> jax.Array:
+        return lift_conv(x, self.kernel[...], **options)
 
-class GroupConv(_Conv):
+
+class GroupConv(ConvLayer):
     """The layer that replaces ``nnx.Conv`` in a G-CNN: from feature map on the group to feature
     map on the group.
 
@@ -146,4 +152,5 @@ class GroupConv(_Conv):
     (2, 17, 17, 4, 32)
     """
 
-    lifting = False
+    def _convolve(self, x: jax.Array, **options) -> jax.Array:
+        return group_conv(x, self.kernel[...], algorithm=self.algorithm, **options)

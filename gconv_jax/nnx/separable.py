@@ -1,21 +1,14 @@
 """Separable group convolutions as Flax NNX modules."""
 
-from collections.abc import Sequence
-
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax import lax
-from jax.nn.initializers import Initializer, lecun_normal, zeros
-from jax.typing import DTypeLike
+from jax.nn.initializers import Initializer
 
-from gconv_jax.filter_basis import Filters
-from gconv_jax.geometry import PaddingLike, make_windows, per_axis
-from gconv_jax.groups import FiniteGroup, check_group
+from gconv_jax.nnx.conv import ConvLayer
 from gconv_jax.separable import Separable, separable_group_conv, separable_kernels
 
 
-class SeparableGroupConv(nnx.Module):
+class SeparableGroupConv(ConvLayer):
     """A `GroupConv` whose filter is a product of one on space and one on the group: fewer
     parameters and multiplications for as many channels (Lengyel & van Gemert 2021,
     arXiv:2110.13059). See `gconv_jax.separable_group_conv` for the equation.
@@ -24,7 +17,7 @@ class SeparableGroupConv(nnx.Module):
 
     Args:
         in_features, out_features, kernel_size, strides, padding, kernel_dilation, use_bias, dtype,
-            param_dtype, precision, bias_init, group, filters, rngs: as in `LiftConv`.
+            param_dtype, precision, bias_init, group, filters, algorithm, rngs: as in `GroupConv`.
         kernel_init: of both kernels, with a fan-in of ``taps`` and of ``|G| C_in``: the variance
             of the product is that of a `GroupConv`.
         separable: ``gc``, one spatial filter for each output channel, or ``g``, one for each pair
@@ -48,71 +41,24 @@ class SeparableGroupConv(nnx.Module):
     ((3, 3, 1, 32), (4, 16, 32))
     """
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        kernel_size: int | Sequence[int],
-        strides: int | Sequence[int] = 1,
-        *,
-        padding: PaddingLike = "SAME",
-        kernel_dilation: int | Sequence[int] = 1,
-        use_bias: bool = True,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        precision: lax.PrecisionLike = None,
-        kernel_init: Initializer = lecun_normal(),  # noqa: B008
-        bias_init: Initializer = zeros,
-        group: FiniteGroup,
-        separable: Separable = "gc",
-        filters: Filters = "pixel",
-        rngs: nnx.Rngs,
-    ):
-        check_group(group)
-        (self.in_features,) = per_axis(in_features, 1, "in_features")
-        (self.out_features,) = per_axis(out_features, 1, "out_features")
-        self.kernel_size = per_axis(kernel_size, group.dimension, "kernel_size")
-        self.kernel_dilation = per_axis(kernel_dilation, group.dimension, "kernel_dilation")
-        windows = make_windows(self.kernel_size, strides, padding)
-        self.strides = windows.strides
-        self.padding = windows.padding
-        self.use_bias = use_bias
-        self.dtype = dtype
-        self.param_dtype = param_dtype
-        self.precision = precision
-        self.group = group
+    def __init__(self, *args, separable: Separable = "gc", **options):
         self.separable = separable
-        self.filters = filters
+        super().__init__(*args, **options)
+
+    def _make_kernels(self, init: Initializer, rngs: nnx.Rngs) -> None:
         spatial, pointwise = separable_kernels(
             (rngs.params(), rngs.params()),
-            kernel_init,
+            init,
             in_features=self.in_features,
             out_features=self.out_features,
             kernel_size=self.kernel_size,
-            group=group,
-            separable=separable,
-            filters=filters,
-            dtype=param_dtype,
+            group=self.group,
+            separable=self.separable,
+            filters=self.filters,
+            dtype=self.param_dtype,
         )
         self.spatial_kernel, self.pointwise_kernel = nnx.Param(spatial), nnx.Param(pointwise)
-        if use_bias:
-            self.bias = nnx.Param(bias_init(rngs.params(), (self.out_features,), param_dtype))
-        else:
-            self.bias = nnx.data(None)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """``[..., |G|, in_features]`` to ``[..., |G|, out_features]``."""
-        return separable_group_conv(
-            x,
-            self.spatial_kernel[...],
-            self.pointwise_kernel[...],
-            group=self.group,
-            bias=None if self.bias is None else self.bias[...],
-            strides=self.strides,
-            padding=self.padding,
-            dilation=self.kernel_dilation,
-            dtype=self.dtype,
-            precision=self.precision,
-            filters=self.filters,
-            kernel_size=self.kernel_size,
-        )
+    def _convolve(self, x: jax.Array, **options) -> jax.Array:
+        kernels = self.spatial_kernel[...], self.pointwise_kernel[...]
+        return separable_group_conv(x, *kernels, algorithm=self.algorithm, **options)
