@@ -45,8 +45,6 @@ def transform(
            [0., 2.]], dtype=float32)
     """
     check_group(group)
-    if not group.is_hexagonal:
-        permutation, flipped = move_axes(group, element)
     if subgroup is not None and not lifted:
         raise ValueError("`subgroup` is for functions on cosets: pass lifted=True with it")
     first = x.ndim - group.dimension - (2 if lifted else 1)
@@ -61,6 +59,7 @@ def transform(
     if group.is_hexagonal:
         x = _move_hexagons(x, group.matrices[group.check_element(element)], len(channels))
     else:
+        permutation, flipped = move_axes(group, element)
         x = jnp.transpose(x, (*batch, *(first + p for p in permutation), *channels))
         x = jnp.flip(x, [first + axis for axis in flipped])
     if not lifted:

@@ -167,6 +167,15 @@ def transpose(function: Callable, shape: Shape, cotangent) -> jax.Array:
     return jax.vjp(function, zero)[1](cotangent)[0]
 
 
+def by_transposes(conv: Callable, form: Form, lhs, rhs, shape: Shape) -> jax.Array:
+    """Any form, with a result of ``shape``, by a function ``conv(x, w)`` and its transposes."""
+    if form is Form.OUTPUT:
+        return conv(lhs, rhs)
+    if form is Form.INPUT_GRADIENT:
+        return transpose(lambda x: conv(x, rhs), shape, lhs)
+    return transpose(lambda w: conv(lhs, w), shape, rhs)
+
+
 def _equally_varying(lhs: jax.Array, rhs: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Under shard_map, operands that vary over the same mesh axes, as JAX's own operations do for
     themselves. An empty sum is zero and carries the other operand's axes in every JAX version."""

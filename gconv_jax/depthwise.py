@@ -6,15 +6,15 @@ the same code (`gconv_jax.bilinear`).
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gconv_jax.bilinear import Convolution, Form, Shape, make_primitive, transpose
+from gconv_jax.bilinear import Convolution, Form, Shape, by_transposes, make_primitive
 from gconv_jax.images import over_images
-from gconv_jax.planar import Geometry, PlanarConv, make_static, planar_conv
+from gconv_jax.planar import Geometry, PlanarConv, make_static, planar_conv, spread
 
 # Of the images whose products with the gradient are summed at a time: they stay in the cache.
 CHUNK_BYTES = 2**19
@@ -73,18 +73,9 @@ def _grouped(x: jax.Array, w: jax.Array, static: PlanarConv) -> jax.Array:
     )
 
 
-def _by(conv: Callable, form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv):
-    """Any form by a convolution and its derivatives."""
-    if form is Form.OUTPUT:
-        return conv(lhs, rhs, static)
-    shape = _shape(form, lhs.shape, rhs.shape, static)
-    if form is Form.INPUT_GRADIENT:
-        return transpose(lambda x: conv(x, rhs, static), shape, lhs)
-    return transpose(lambda w: conv(lhs, w, static), shape, rhs)
-
-
 def _default(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
-    return _by(_grouped, form, lhs, rhs, static)
+    shape = _shape(form, lhs.shape, rhs.shape, static)
+    return by_transposes(lambda x, w: _grouped(x, w, static), form, lhs, rhs, shape)
 
 
 def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
@@ -116,39 +107,23 @@ def _shifted(x: jax.Array, geometry: Geometry) -> list[jax.Array]:
     return shifted
 
 
-def _pad(x: jax.Array, padding: Sequence[tuple[int, int, int]]) -> jax.Array:
+def _pad(x: jax.Array, geometry: Geometry) -> jax.Array:
+    padding = [(low, high, 0) for low, high in geometry.padding]
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *padding, (0, 0, 0)])
 
 
 def _output(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
-    x = _pad(x, [(low, high, 0) for low, high in geometry.padding])
+    x = _pad(x, geometry)
     w = w.reshape(-1, w.shape[-1])
     return sum(part * w[t] for t, part in enumerate(_shifted(x, geometry)))
 
 
 def _input_gradient(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
-    """The convolution of g with the reversed filter; strides put zeros between its pixels."""
-    rank = len(geometry.kernel)
-    padding = []
-    for n, (low, _), k, d, s, m in zip(
-        geometry.spatial,
-        geometry.padding,
-        geometry.kernel,
-        geometry.dilation,
-        geometry.strides,
-        geometry.output,
-        strict=True,
-    ):
-        reach = (k - 1) * d
-        padding.append((reach - low, n + low - (m - 1) * s - 1, s - 1))
-    g = _pad(g, padding)
-    nothing = ((0, 0),) * rank
-    geometry = geometry._replace(strides=(1,) * rank, padding=nothing, spatial=tuple(g.shape[1:-1]))
-    return _output(g, jnp.flip(w, range(rank)), geometry)
+    return _output(spread(g, geometry), jnp.flip(w, range(w.ndim - 2)), geometry.adjoint)
 
 
 def _filter_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
-    x = _pad(x, [(low, high, 0) for low, high in geometry.padding])
+    x = _pad(x, geometry)
     axes = tuple(range(g.ndim - 1))
 
     def of_images(x: jax.Array, g: jax.Array) -> list[jax.Array]:

@@ -29,7 +29,7 @@ from gconv_jax.groups import FiniteGroup
 from gconv_jax.images import over_images
 from gconv_jax.irreps import real_irreps
 from gconv_jax.merge import merge_channels
-from gconv_jax.planar import PlanarConv, make_static, planar_form
+from gconv_jax.planar import PlanarConv, make_static, planar_form, spread
 
 Platform = Literal["cpu", "other"]
 
@@ -38,13 +38,14 @@ Platform = Literal["cpu", "other"]
 CHUNK_BYTES = 2**20
 # Sums over the group are written out, with the zeros of sparse irreps left out, up to this order.
 WRITTEN_OUT = 16
-# Patches of so many slices are gathered: 324 for 3x3x3 taps and 12 elements took 20 s to compile.
-SLICES = 300
+# Of more elements patches are gathered: 324 slices, for 3x3x3 taps and 12 elements, took 20 s to
+# compile. Slices are the faster ones when they run, twice for 7x7 taps of the 8 elements of P4M.
+SLICED = 8
 
 
 def is_gathered(group: FiniteGroup, kernel: Sequence[int]) -> bool:
     """Whether the patches are gathered from one copy, since there are too many slices."""
-    return group.order * math.prod(kernel) > SLICES
+    return group.order > SLICED and math.prod(kernel) > 1
 
 
 def fourier_conv(
@@ -154,17 +155,7 @@ def _adjoint(g: jax.Array, w: jax.Array, static: _Static):
     flat = w.reshape(taps, *w.shape[-3:])
     w = flat[taps - 1 - table, group.inverse[None]].swapaxes(-1, -2)
     w = w.reshape(*kernel, *w.shape[1:])
-    interior = [(0, 0, s - 1) for s in geometry.strides]
-    g = lax.pad(g, jnp.zeros((), g.dtype), [(0, 0, 0), *interior, (0, 0, 0), (0, 0, 0)])
-    spatial = g.shape[1 : 1 + len(kernel)]
-    reach = [(k - 1) * d for k, d in zip(kernel, geometry.dilation, strict=True)]
-    padding = tuple(
-        (r - low, n - m + low)
-        for r, (low, _), n, m in zip(
-            reach, geometry.padding, geometry.spatial, spatial, strict=True
-        )
-    )
-    return g, w, geometry._replace(strides=(1,) * len(kernel), padding=padding, spatial=spatial)
+    return spread(g, geometry), w, geometry.adjoint
 
 
 class _Transform:

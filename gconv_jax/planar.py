@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gconv_jax import onednn, patches
-from gconv_jax.bilinear import Convolution, Form, Shape, make_primitive, transpose
+from gconv_jax.bilinear import Convolution, Form, Shape, by_transposes, make_primitive
 
 IMPLEMENTATIONS = ("auto", "xla", "patches", "onednn")
 _implementation = "auto"
@@ -38,6 +38,27 @@ class Geometry(NamedTuple):
                 self.spatial, self.padding, self.kernel, self.dilation, self.strides, strict=True
             )
         )
+
+    @property
+    def adjoint(self) -> "Geometry":
+        """Of the convolution with the reversed filter that gives the input gradient, from the
+        cotangent with zeros between its pixels (`spread`)."""
+        spread_ = tuple((m - 1) * s + 1 for m, s in zip(self.output, self.strides, strict=True))
+        padding = tuple(
+            ((k - 1) * d - low, n - m + low)
+            for k, d, (low, _), n, m in zip(
+                self.kernel, self.dilation, self.padding, self.spatial, spread_, strict=True
+            )
+        )
+        ones = (1,) * len(self.strides)
+        return self._replace(strides=ones, padding=padding, spatial=spread_)
+
+
+def spread(g: jax.Array, geometry: Geometry) -> jax.Array:
+    """``[N, *spatial, ...]`` with ``strides - 1`` zeros between its pixels."""
+    interior = [(0, 0, s - 1) for s in geometry.strides]
+    rest = [(0, 0, 0)] * (g.ndim - 1 - len(interior))
+    return lax.pad(g, jnp.zeros((), g.dtype), [(0, 0, 0), *interior, *rest])
 
 
 def planar_conv(
@@ -185,15 +206,8 @@ def _xla_conv(x, w, static: PlanarConv, feature_group_count: int = 1) -> jax.Arr
 def _xla(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
     """Any form by XLA's convolution and its derivatives."""
 
-    def conv(x, w):
-        return _xla_conv(x, w, static)
-
-    if form is Form.OUTPUT:
-        return conv(lhs, rhs)
     shape = _shape(form, lhs.shape, rhs.shape, static)
-    if form is Form.INPUT_GRADIENT:
-        return transpose(lambda x: conv(x, rhs), shape, lhs)
-    return transpose(lambda w: conv(lhs, w), shape, rhs)
+    return by_transposes(lambda x, w: _xla_conv(x, w, static), form, lhs, rhs, shape)
 
 
 def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:

@@ -158,8 +158,7 @@ def max_pool(
     """
 
     def reduce(x, windows, pads):
-        lowest = -jnp.inf if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.iinfo(x.dtype).min
-        init = np.array(lowest, x.dtype)
+        init = _lowest(x.dtype)
         if max(windows.size) > _SMALL_WINDOW or any(any(pad) for pad in pads):
             return lax.reduce_window(
                 x, init, lax.max, (1, *windows.size, 1), (1, *windows.strides, 1), pads
@@ -252,6 +251,7 @@ def blur_pool(
         )
         return y.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else y
 
+    refuse_hexagons(check_group(group), "blur_pool")
     return _pool("blur_pool", reduce, x, group, window_shape, strides, padding, lifted)
 
 
@@ -294,19 +294,18 @@ def upsample(
     return jax.image.resize(x, shape, "nearest" if method == "nearest" else "linear")
 
 
-def _hexagonal_pool(what: str, x: jax.Array, windows: Windows, pads, channel_axes: int):
+def _lowest(dtype) -> np.ndarray:
+    """What never wins a maximum."""
+    return np.array(-np.inf if jnp.issubdtype(dtype, jnp.inexact) else jnp.iinfo(dtype).min, dtype)
+
+
+def _hexagonal_pool(x: jax.Array, windows: Windows, pads, channel_axes: int, *, largest: bool):
     """Over windows that are hexagons; what is outside the hexagon counts as padding."""
-    if what not in ("max_pool", "avg_pool"):
-        raise ValueError(f"`group` must act on square pixels or voxels for {what}")
     first = x.ndim - 2 - channel_axes
     inside = mask_of(x, channel_axes) > 0
-    largest = what == "max_pool"
-    if largest:
-        lowest = -jnp.inf if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.iinfo(x.dtype).min
-    else:
-        lowest = 0
+    if not largest:
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    fill = jnp.asarray(lowest, x.dtype)
+    fill = jnp.asarray(_lowest(x.dtype) if largest else 0, x.dtype)
     none = [(0, 0, 0)]
     padding = none * first + [(low, high, 0) for low, high in pads] + none * channel_axes
     x = lax.pad(jnp.where(inside, x, fill), fill, padding)
@@ -373,7 +372,7 @@ def _pool(what, reduce, x, group, window_shape, strides, padding, lifted) -> jax
     pads = [windows.pads(axis, n) for axis, n in enumerate(spatial)]
     if group.is_hexagonal:
         check_hexagons(windows, output)
-        return _hexagonal_pool(what, x, windows, pads, 2 if lifted else 1)
+        return _hexagonal_pool(x, windows, pads, 2 if lifted else 1, largest=what == "max_pool")
     y = reduce(
         x.reshape(-1, *spatial, math.prod(x.shape[first + len(spatial) :])),
         windows,

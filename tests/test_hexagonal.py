@@ -13,6 +13,7 @@ from gconv_jax import (
     P6M,
     InexactEquivarianceWarning,
     avg_pool,
+    blur_pool,
     coset_pool,
     cyclic,
     filter_bank,
@@ -307,6 +308,8 @@ def test_bad_input():
         GroupConv(2, 3, 3, group=P6, algorithm="fourier", rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="must act on square pixels"):
         upsample(x, group=P6, scale=2, lifted=False)
+    with pytest.raises(ValueError, match="must act on square pixels"):
+        blur_pool(x, group=P6, window_shape=3, strides=2, padding=1, lifted=False)
     lifted = jnp.ones((1, 7, 7, 6, 2))
     with pytest.raises(ValueError, match="must act on square pixels"):
         group_conv_transpose(lifted, jnp.ones((3, 3, 6, 2, 2)), group=P6)
