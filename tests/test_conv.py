@@ -20,6 +20,8 @@ from tests.helpers import (
     some_cases,
 )
 
+pytestmark = pytest.mark.optimised
+
 
 class Setting(NamedTuple):
     """Options, and by hand the zeros before and after every axis that they stand for."""

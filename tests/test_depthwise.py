@@ -10,6 +10,8 @@ from gconv_jax.depthwise import depthwise_conv
 from gconv_jax.planar import planar_conv
 from tests.helpers import assert_close
 
+pytestmark = pytest.mark.optimised
+
 SETTINGS = [
     # spatial, kernel, strides, padding, dilation
     ((7, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),

@@ -15,8 +15,6 @@ from gconv_jax import P4, group_conv, group_pool, max_pool
 from gconv_jax.nnx import GroupConv, LiftConv
 from tests.helpers import BY_NAME, act, assert_close, image, law_error, random_float64, some_cases
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 class Net(nnx.Module):
     """Every layer of Flax that acts on the last axis shares its parameters over the group."""

@@ -19,6 +19,8 @@ from gconv_jax import (
 )
 from gconv_jax.maximum import max_over
 
+pytestmark = pytest.mark.optimised
+
 AXES = [0, -1, (1, 2), (-3, -2), (0, 1, 2, 3)]
 
 

@@ -23,8 +23,6 @@ from tests.helpers import (
     random_float64,
 )
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 PLANE = [case for case in CASES if case.dimension == 2]
 INVARIANT = [P4CNN, P4CNNRotationPooling]
 

@@ -27,8 +27,6 @@ from tests.helpers import (
     some_cases,
 )
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 def small_all_cnn(**options):
     return AllCNNC(**{"widths": (2, 3), "classes": 4, **options})

@@ -31,8 +31,6 @@ from tests.helpers import (
     some_cases,
 )
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 SMALL = {
     LeNet: {"widths": (2, 3), "hidden": 4},
     MixedGroupCNN: {"widths": 2},

@@ -12,8 +12,6 @@ from gconv_jax.nnx import PartialGroupConv, supports
 from gconv_jax.testing import assert_equivariant
 from tests.helpers import parameters, quick_jit, random_float64
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 SMALL = {"width": 2, "kernel_size": 3, "kernel_network": Siren(hidden=4), "classes": 3}
 
 

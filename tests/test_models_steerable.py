@@ -17,8 +17,6 @@ from tests.helpers import (
     random_float64,
 )
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 def count(build) -> int:
     return parameters(nnx.eval_shape(build))

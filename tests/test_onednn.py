@@ -14,6 +14,8 @@ from jax import lax
 
 from gconv_jax import onednn
 
+pytestmark = pytest.mark.optimised
+
 needs_library = pytest.mark.skipif(not onednn.available(), reason="oneDNN is not installed")
 
 # Input, filter, strides, padding, dilation.

@@ -13,6 +13,8 @@ from gconv_jax import onednn, planar, planar_conv
 from gconv_jax.planar import planar_implementation
 from tests.helpers import assert_close
 
+pytestmark = pytest.mark.optimised
+
 needs_onednn = pytest.mark.skipif(not onednn.available(), reason="oneDNN is not installed")
 IMPLEMENTATIONS = ["auto", "xla", "patches", pytest.param("onednn", marks=needs_onednn)]
 SAME = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}

@@ -7,11 +7,6 @@ from train import evaluate, report
 from train.config import Config
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _programs_are_compiled_quickly(compiled_quickly):
-    """Runs of seconds take longer to compile than to run."""
-
-
 @pytest.fixture(scope="session")
 def tiny() -> Config:
     """A run of seconds: real digits, the real networks, few images and narrow layers."""

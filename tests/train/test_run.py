@@ -27,6 +27,12 @@ def finished(tiny, tmp_path_factory):
     return run, run.results, said
 
 
+@pytest.fixture(scope="module")
+def whole(smaller, quick_report, tmp_path_factory):
+    """A run of two epochs, to be left as it is."""
+    return train(smaller, tmp_path_factory.mktemp("runs") / "whole", lambda line: None)
+
+
 def test_the_run_folder_holds_everything(finished):
     run, _, said = finished
     names = {p.name for p in run.path.iterdir()}
@@ -163,14 +169,14 @@ def test_a_start_that_fails_leaves_nothing_behind(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_finished_run_is_left_alone_and_can_be_extended(tiny, tmp_path):
-    config = dataclasses.replace(tiny, epochs=1)
+def test_a_finished_run_is_left_alone_and_can_be_extended(smaller, whole, tmp_path):
+    config = dataclasses.replace(smaller, epochs=1)
     run = train(config, tmp_path / "short", lambda line: None)
     results, said = run.results, []
     assert resume(run.path, say=said.append).results == results
     assert "finished; nothing to do" in said[0]
     resume(run.path, epochs=2, say=said.append)
-    assert_same_bits(run, train(tiny, tmp_path / "whole", lambda line: None))
+    assert_same_bits(run, whole)
     assert results["epochs"] == 1 and run.results["epochs"] == 2
     with pytest.raises(ValueError, match="`epochs` must be at least the 2 that are done"):
         resume(run.path, epochs=1)
@@ -184,8 +190,10 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(tiny, tmp_path):
     ],  # the only step comes after its loss
     ids=["in training", "in the last step"],
 )
-def test_a_loss_that_is_not_finite_stops_with_the_step_and_a_remedy(tiny, tmp_path, steps, what):
-    config = dataclasses.replace(tiny, learning_rate=3e38, train_images=16 * steps, epochs=1)
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_a_remedy(
+    smaller, quick_report, tmp_path, steps, what
+):
+    config = dataclasses.replace(smaller, learning_rate=3e38, train_images=16 * steps, epochs=1)
     with pytest.raises(
         TrainingDivergedError, match=rf"{what} at step \d; try a smaller --learning"
     ):
@@ -193,8 +201,8 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_a_remedy(tiny, tmp_pa
     assert Run.open(tmp_path / "run").results is None
 
 
-def test_a_damaged_checkpoint_costs_one_epoch(tiny, tmp_path):
-    run, whole = (train(tiny, tmp_path / name, lambda line: None) for name in ("run", "whole"))
+def test_a_damaged_checkpoint_costs_one_epoch(whole, tmp_path):
+    run = Run(shutil.copytree(whole.path, tmp_path / "run"))
     (run.path / "results.json").unlink()
     newest = run.path / "checkpoints" / "000002" / "manifest.json"
     newest.write_text("")
