@@ -13,16 +13,17 @@ their means over space 0.005, 0.02 and 0.1. Strides and many layers with ReLU co
 that does not shrink when the image is drawn twice as large is a broken law.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen, nnx
 
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.moves import Move, moves_of, smooth_images as smooth_images
+from gconv_jax.recording import recording
 
 Action = str | Callable[[jax.Array, int], jax.Array]
 ACTIONS = ("image", "feature_map", "invariant")
@@ -276,79 +277,20 @@ def _first_broken_layer(fn, x, group, input_action, rtols, kwargs) -> str:
 
 
 def _is_flax(model) -> bool:
-    from flax import linen, nnx
-
     return isinstance(model, nnx.Module | linen.Module)
 
 
 def _record(model, x: jax.Array, kwargs: dict) -> dict[str, jax.Array]:
     """The results of all submodule calls by path, and of the model as ``output``."""
-    from flax import linen, nnx
-
     results: dict[str, jax.Array] = {}
 
-    def keep(name: str, y) -> None:
+    def keep(name: str, layer, y) -> None:
         # Inside jit or scan there are only tracers, which have no values to compare.
-        if name and isinstance(y, jax.Array | np.ndarray) and not isinstance(y, jax.core.Tracer):
+        if isinstance(y, jax.Array | np.ndarray) and not isinstance(y, jax.core.Tracer):
             count = sum(k.split("#")[0] == name for k in results)
             results[f"{name}#{count + 1}" if count else name] = y
 
-    recording = contextlib.nullcontext()
-    if isinstance(model, nnx.Module):
-        recording = _record_nnx(model, keep)
-    elif isinstance(model, linen.Module):
-        if model.scope is None:
-            raise ValueError("a Linen `model` must be bound: pass module.bind(variables)")
-        recording = linen.intercept_methods(_linen_interceptor(keep))
-    with recording:
+    with recording(model, keep):
         y = model(x, **kwargs)
     _require_array(y, model)
     return results | {"output": y}
-
-
-def _linen_interceptor(keep):
-    def interceptor(next_fun, args, kwargs, context):
-        y = next_fun(*args, **kwargs)
-        if context.method_name == "__call__":
-            keep(".".join(context.module.path), y)
-        return y
-
-    return interceptor
-
-
-@contextlib.contextmanager
-def _record_nnx(model, keep) -> Iterator[None]:
-    """NNX has no interceptors: for the time of one call, wrap ``__call__`` of the classes."""
-    from flax import nnx
-
-    modules = [(path, m) for path, m in nnx.iter_graph(model) if isinstance(m, nnx.Module)]
-    paths = {id(module): ".".join(map(str, path)) for path, module in modules}
-    originals = {type(module): type(module).__call__ for _, module in modules if callable(module)}
-    own = {cls: cls.__dict__.get("__call__") for cls in originals}
-    active: set[int] = set()  # super().__call__ is part of the same call
-
-    def wrap(original):
-        def call(self, *args, **kwargs):
-            outer = id(self) not in active
-            active.add(id(self))
-            try:
-                y = original(self, *args, **kwargs)
-            finally:
-                if outer:
-                    active.discard(id(self))
-            if outer and id(self) in paths:
-                keep(paths[id(self)], y)
-            return y
-
-        return call
-
-    try:
-        for cls, original in originals.items():
-            cls.__call__ = wrap(original)
-        yield
-    finally:
-        for cls, method in own.items():
-            if method is None:
-                del cls.__call__
-            else:
-                cls.__call__ = method

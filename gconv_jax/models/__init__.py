@@ -2,6 +2,7 @@
 
 from gconv_jax.models.all_cnn import AllCNNC as AllCNNC
 from gconv_jax.models.augerino import Augerino as Augerino
+from gconv_jax.models.densenet import DenseNet as DenseNet
 from gconv_jax.models.e2cnn import E2CNN as E2CNN, SmallE2CNN as SmallE2CNN
 from gconv_jax.models.group_equivariant_cnn import GroupEquivariantCNN as GroupEquivariantCNN
 from gconv_jax.models.lenet import LeNet as LeNet
@@ -25,3 +26,4 @@ from gconv_jax.models.rotated_mnist import (
 from gconv_jax.models.separable import SeparableCNN as SeparableCNN
 from gconv_jax.models.unet import UNet as UNet
 from gconv_jax.models.voxel_cnn import VoxelCNN as VoxelCNN
+from gconv_jax.models.wide_resnet import WideResNet as WideResNet

@@ -1,0 +1,149 @@
+"""Wide residual networks (Zagoruyko & Komodakis 2016, arXiv:1605.07146), with a group for each of
+their stages as in E(2)-CNN (Weiler & Cesa 2019, arXiv:1911.08251).
+
+A 3x3 convolution, three stages of blocks ``x + conv(dropout(relu(bn(conv(relu(bn(x)))))))`` on all,
+a half and a quarter of the pixels, batch normalisation, ReLU, the mean over space and a linear
+classifier. Where a stage changes the channels, a pointwise convolution of ``relu(bn(x))`` takes the
+place of x.
+"""
+
+from collections.abc import Sequence
+
+import jax
+from flax import nnx
+from jax.nn.initializers import variance_scaling
+from jax.typing import DTypeLike
+
+from gconv_jax.filter_basis import Filters
+from gconv_jax.geometry import per_axis
+from gconv_jax.groups import P4M, FiniteGroup
+from gconv_jax.initializers import quick
+from gconv_jax.models._downsample import SMALLEST, Geometry, HalvingConv, check_geometry
+from gconv_jax.models._layers import (
+    batch_norm,
+    check_images,
+    default_filters,
+    scaled_width,
+    spread_groups,
+)
+from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax.pooling import group_pool, restrict
+
+STAGES = 3
+_init = quick(variance_scaling(2.0, "fan_in", "normal"))
+
+
+class _Block(nnx.Module):
+    """Two 3x3 convolutions beside a shortcut; to half the pixels if a ``geometry`` is given."""
+
+    def __init__(
+        self, c_in: int, c_out: int, *, geometry: Geometry | None, dropout: float, **options
+    ):
+        norm_options = {"dtype": options["dtype"], "rngs": options["rngs"]}
+        halving = {"geometry": geometry} if geometry else {}
+        conv = HalvingConv if geometry else GroupConv
+        self.norm0 = batch_norm(c_in, **norm_options)
+        self.conv0 = conv(c_in, c_out, 3, **halving, **options)
+        self.norm1 = batch_norm(c_out, **norm_options)
+        self.dropout = nnx.Dropout(dropout, rngs=options["rngs"])
+        self.conv1 = GroupConv(c_out, c_out, 3, **options)
+        self.is_identity = c_in == c_out and not geometry
+        if not self.is_identity:
+            self.shortcut = conv(c_in, c_out, 1, **halving, **options)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = nnx.relu(self.norm0(x))
+        z = self.dropout(nnx.relu(self.norm1(self.conv0(y))))
+        return self.conv1(z) + (x if self.is_identity else self.shortcut(y))
+
+
+class WideResNet(nnx.Module):
+    """WRN-``depth``-``widen``, over one group or a smaller one at each stage.
+
+    Args:
+        groups: one to three groups, each with the next as a subgroup, for the stages; fewer than
+            three are stretched evenly. E(2)-CNN has ``(dihedral(8), dihedral(4), mirror())``.
+        depth: layers, ``6 n + 4``.
+        widen: the channels are ``16 widen, 32 widen, 64 widen`` over ``sqrt(|G|)``, of each stage's
+            own group; 16 over ``sqrt(|G|)`` in the first layer.
+        filters: of the convolutions; by default pixels, and circular harmonics in the stages whose
+            group is finer than the lattice.
+        geometry: ``"exact"`` halves in a way that keeps the law on images of any size;
+            ``"published"`` by strides of 2, which break it on even sizes, with a warning.
+        dropout: rate, in the blocks.
+        classes: outputs.
+        in_features: channels of the image.
+        dtype: of computation.
+        rngs: random keys ``params`` and ``dropout``.
+
+    >>> import jax
+    >>> from flax import nnx
+    >>> from gconv_jax import P4M, Z2, mirror
+    >>> from gconv_jax.models import WideResNet
+    >>> def count(*groups):
+    ...     model = nnx.eval_shape(lambda: WideResNet(groups=groups, rngs=nnx.Rngs(0)))
+    ...     return sum(p.size for p in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    >>> count(Z2), count(P4M, P4M, mirror())
+    (36479194, 38587056)
+    """
+
+    def __init__(
+        self,
+        *,
+        groups: Sequence[FiniteGroup] = (P4M,),
+        depth: int = 28,
+        widen: int = 10,
+        filters: Filters | None = None,
+        geometry: Geometry = "exact",
+        dropout: float = 0.0,
+        classes: int = 10,
+        in_features: int = 3,
+        dtype: DTypeLike | None = None,
+        rngs: nnx.Rngs,
+    ):
+        self.groups = spread_groups(groups, STAGES)
+        check_geometry(geometry)
+        (depth,) = per_axis(depth, 1, "depth")
+        (widen,) = per_axis(widen, 1, "widen")
+        if depth < 10 or (depth - 4) % 6:
+            raise ValueError(f"`depth` must be 6 n + 4, such as 16, 22 or 28, got {depth}")
+        self.blocks = (depth - 4) // 6
+
+        def options(group: FiniteGroup) -> dict:
+            return {
+                "group": group,
+                "filters": filters or default_filters(group),
+                "use_bias": False,  # batch normalisation follows
+                "kernel_init": _init,
+                "dtype": dtype,
+                "rngs": rngs,
+            }
+
+        before = self.groups[0]
+        c_in = scaled_width(16, before)
+        self.lift = LiftConv(in_features, c_in, 3, **options(before))
+        for stage, group in enumerate(self.groups):
+            c_out = scaled_width(16 * widen << stage, group)
+            c_in *= before.order // group.order  # by restrict
+            for i in range(self.blocks):
+                halving = geometry if stage and i == 0 else None
+                block = _Block(c_in, c_out, geometry=halving, dropout=dropout, **options(group))
+                setattr(self, f"stage{stage}_block{i}", block)
+                c_in = c_out
+            before = group
+        self.norm = batch_norm(c_in, dtype=dtype, rngs=rngs)
+        self.top = GroupConv(c_in, classes, 1, **(options(before) | {"use_bias": True}))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
+        check_images(x, SMALLEST)
+        x = self.lift(x)
+        before = self.groups[0]
+        for stage, group in enumerate(self.groups):
+            if group != before:
+                x = restrict(x, group=before, subgroup=group)
+            for i in range(self.blocks):
+                x = getattr(self, f"stage{stage}_block{i}")(x)
+            before = group
+        x = nnx.relu(self.norm(x)).mean(axis=(1, 2), keepdims=True)
+        return group_pool(self.top(x)[:, 0, 0])
