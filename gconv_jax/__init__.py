@@ -62,6 +62,7 @@ from gconv_jax.pooling import (
     restrict as restrict,
     upsample as upsample,
 )
+from gconv_jax.quotient import quotient_conv as quotient_conv
 from gconv_jax.sampled import (
     Elements as Elements,
     SampledFeatures as SampledFeatures,
@@ -72,5 +73,6 @@ from gconv_jax.sampled import (
 )
 from gconv_jax.separable import separable_group_conv as separable_group_conv
 from gconv_jax.transposed import group_conv_transpose as group_conv_transpose
+from gconv_jax.weights import standardize_weights as standardize_weights
 
 __version__ = "0.1.0"

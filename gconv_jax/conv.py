@@ -1,6 +1,7 @@
 """Group convolutions: a filter bank, then one planar convolution."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -171,33 +172,15 @@ def _conv(
         dtype = jnp.result_type(*numbers)
     elif basis is not None and not jnp.issubdtype(dtype, jnp.inexact):
         raise ValueError(f"`dtype` must be floating for filters={filters!r}, got {dtype}")
-    x = x.astype(dtype)
-
-    channel_axes = 1 if lifting else 2
-    batch = x.shape[: x.ndim - channel_axes - group.dimension]
-    spatial = x.shape[len(batch) : x.ndim - channel_axes]
-    c_out = w.shape[-1]
     windows = make_windows(kernel, strides, padding, dilation)
-    warn_if_inexact(windows, spatial, group=group, what="lift_conv" if lifting else "group_conv")
-    output = [windows.output_size(axis, n) for axis, n in enumerate(spatial)]
+    c_out = w.shape[-1]
 
-    x = x.reshape(-1, *x.shape[len(batch) :])
-    if group.is_hexagonal:
-        check_hexagons(windows, output)
-        x = x * mask_of(x, channel_axes)
-    x, pads = pad_input(x, windows)
-    options = {
-        "strides": windows.strides,
-        "padding": pads,
-        "dilation": per_axis(dilation, group.dimension, "dilation"),
-        "precision": precision,
-    }
-    # Sums of integers are exact. Other filters than pixels are not moved tap by tap.
-    if lifting or basis is not None or not jnp.issubdtype(dtype, jnp.inexact):
-        x = x if lifting else merge_channels(x)
-        bank = filter_bank(w, lifting=lifting, **of_filter).astype(dtype)
-        y = planar_conv(x, bank, **options)
-    else:
+    def run(x: jax.Array, **options) -> jax.Array:
+        # Sums of integers are exact. Other filters than pixels are not moved tap by tap.
+        if lifting or basis is not None or not jnp.issubdtype(dtype, jnp.inexact):
+            x = x if lifting else merge_channels(x)
+            bank = filter_bank(w, lifting=lifting, **of_filter).astype(dtype)
+            return planar_conv(x, bank, **options)
         platforms = fourier_platforms(
             algorithm,
             group=group,
@@ -206,15 +189,71 @@ def _conv(
             c_in=x.shape[-1],
             c_out=c_out,
         )
-        y = fourier_conv(x, w.astype(dtype), group=group, platforms=platforms, **options)
+        return fourier_conv(x, w.astype(dtype), group=group, platforms=platforms, **options)
+
+    return convolve(
+        x.astype(dtype),
+        run,
+        group=group,
+        windows=windows,
+        channel_axes=1 if lifting else 2,
+        order=group.order,
+        bias=bias,
+        dilation=dilation,
+        precision=precision,
+        what="lift_conv" if lifting else "group_conv",
+    )
+
+
+def convolve(
+    x: jax.Array,
+    run: Callable[..., jax.Array],
+    *,
+    group: FiniteGroup,
+    windows: Windows,
+    channel_axes: int,
+    order: int,
+    bias: jax.Array | None,
+    dilation: int | Sequence[int],
+    precision: lax.PrecisionLike,
+    what: str,
+) -> jax.Array:
+    """What is around every convolution: the check of the sizes, batch axes, padding, the bias, the
+    border of a hexagon.
+
+    Args:
+        x: ``[*batch, *spatial, C]`` or, with two ``channel_axes``, ``[*batch, *spatial, G, C]``.
+        run: called with ``[N, *spatial, ...]`` and the settings of `planar_conv`; returns
+            ``[N, *spatial', order C_out]`` or ``[N, *spatial', order, C_out]``.
+        order: the size of the group axis of the result.
+        what: the function that the user called.
+    """
+    rank = group.dimension
+    batch = x.shape[: x.ndim - channel_axes - rank]
+    spatial = x.shape[len(batch) : x.ndim - channel_axes]
+    warn_if_inexact(windows, spatial, group=group, what=what)
+    output = [windows.output_size(axis, n) for axis, n in enumerate(spatial)]
+    x = x.reshape(-1, *x.shape[len(batch) :])
+    if group.is_hexagonal:
+        check_hexagons(windows, output)
+        x = x * mask_of(x, channel_axes)
+    x, pads = _pad_input(x, windows)
+    y = run(
+        x,
+        strides=windows.strides,
+        padding=pads,
+        dilation=per_axis(dilation, rank, "dilation"),
+        precision=precision,
+    )
     # On merged channels: XLA:CPU makes good loops over |G| C numbers, poor ones over C.
-    y = add_bias(y.reshape(*y.shape[: 1 + group.dimension], group.order * c_out), bias, group)
+    y = y.reshape(*y.shape[: 1 + rank], math.prod(y.shape[1 + rank :]))
+    y = add_bias(y, bias, order)
     if group.is_hexagonal:
         y = y * mask_of(y, 1)
-    return y.reshape(*batch, *output, group.order, c_out)
+    return y.reshape(*batch, *output, order, y.shape[-1] // order)
 
 
-def pad_input(x: jax.Array, windows: Windows) -> tuple[jax.Array, list[tuple[int, int]]]:
+def _pad_input(x: jax.Array, windows: Windows) -> tuple[jax.Array, list[tuple[int, int]]]:
     """``[N, *spatial, ...]`` padded where that is by other values than zeros, and the zeros (low,
     high) that are still to be added."""
     rank = len(windows.size)
@@ -226,17 +265,17 @@ def pad_input(x: jax.Array, windows: Windows) -> tuple[jax.Array, list[tuple[int
     return x, [(0, 0)] * rank
 
 
-def add_bias(y: jax.Array, bias: jax.Array | None, group: FiniteGroup) -> jax.Array:
-    """``[..., |G| C]`` and a bias of C numbers, or None; ValueError if it has another shape."""
+def add_bias(y: jax.Array, bias: jax.Array | None, order: int) -> jax.Array:
+    """``[..., order C]`` and a bias of C numbers, or None; ValueError if it has another shape."""
     if bias is None:
         return y
-    channels = y.shape[-1] // group.order
+    channels = y.shape[-1] // order
     if jnp.shape(bias) != (channels,):
         raise ValueError(
             f"`bias` must have shape ({channels},), one value for each output channel and shared "
             f"by all group elements, got {jnp.shape(bias)}"
         )
-    bias = tile_channels(jnp.asarray(bias, y.dtype), group.order)
+    bias = tile_channels(jnp.asarray(bias, y.dtype), order)
     return y + jnp.expand_dims(bias, tuple(range(y.ndim - 1)))
 
 

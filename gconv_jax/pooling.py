@@ -49,6 +49,7 @@ def coset_pool(
     group: FiniteGroup,
     subgroup: FiniteGroup,
     reduce: Literal["max", "mean"] = "max",
+    onto: FiniteGroup | None = None,
 ) -> jax.Array:
     """Pool over a subgroup: a feature map on G becomes one on the left cosets G/H.
 
@@ -61,17 +62,34 @@ def coset_pool(
         x: ``[..., |G|, C]``.
         group, subgroup: G and H.
         reduce: ``"max"`` or ``"mean"``.
+        onto: a subgroup K of G with one element in each coset, such as the rotations beside a
+            mirroring. Then the result is a feature map on K, ``y(p, k) = max_{h in H} x(p, kh)``,
+            for layers over K: it turns with K, and does not tell apart what H exchanges.
 
     Returns:
-        ``[..., |G| / |H|, C]``, cosets in the order of ``group.cosets(subgroup)``.
+        ``[..., |G| / |H|, C]``, cosets in the order of ``group.cosets(subgroup)``, or ``[..., |K|,
+        C]`` in the order of ``onto``.
+
+    Raises:
+        ValueError: x without the group axis, no subgroup, or ``onto`` that misses a coset.
 
     >>> import jax.numpy as jnp
-    >>> from gconv_jax import P4, P4M
+    >>> from gconv_jax import P4, P4M, mirror
     >>> coset_pool(jnp.ones((2, 9, 9, 8, 5)), group=P4M, subgroup=P4).shape
     (2, 9, 9, 2, 5)
+    >>> coset_pool(jnp.ones((2, 9, 9, 8, 5)), group=P4M, subgroup=mirror(), onto=P4).shape
+    (2, 9, 9, 4, 5)
     """
     _check_group_axis(x, group)
-    return _reducer(reduce)(x[..., group.cosets(subgroup), :], -2)
+    cosets = group.cosets(subgroup)
+    if onto is not None:
+        cosets = group.cayley[group.indices(onto)][:, group.indices(subgroup)]  # [k, h] -> k h
+        if sorted(cosets.ravel()) != list(group.elements):
+            raise ValueError(
+                f"`onto` must have one element in each of the {group.order // subgroup.order} "
+                f"cosets of {subgroup!r} in {group!r}, got {onto!r}"
+            )
+    return _reducer(reduce)(x[..., cosets, :], -2)
 
 
 def restrict(x: jax.Array, *, group: FiniteGroup, subgroup: FiniteGroup) -> jax.Array:

@@ -10,11 +10,11 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
 from gconv_jax.algorithm import Algorithm
-from gconv_jax.conv import add_bias, group_conv, pad_input
+from gconv_jax.conv import convolve, group_conv
 from gconv_jax.depthwise import depthwise_conv
 from gconv_jax.filter_basis import Filters
 from gconv_jax.filters import check_filter, filter_axes, filter_bank
-from gconv_jax.geometry import PaddingLike, make_windows, per_axis, warn_if_inexact
+from gconv_jax.geometry import PaddingLike, make_windows
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.hexagonal import refuse_hexagons
 from gconv_jax.merge import merge_channels
@@ -77,7 +77,7 @@ def separable_group_conv(
     of_filter = {"group": group, "filters": filters, "kernel_size": kernel_size}
     kernel = check_filter(w_spatial, lifting=True, name="w_spatial", **of_filter)
     _check_pointwise(w_spatial, w_pointwise, group)
-    c_in, c_out = w_pointwise.shape[1:]
+    c_in = w_pointwise.shape[1]
     if dtype is None:
         numbers = [x, w_spatial, w_pointwise, *([] if bias is None else [bias])]
         dtype = jnp.result_type(*numbers)
@@ -102,23 +102,19 @@ def separable_group_conv(
         precision=precision,
         algorithm=algorithm,
     )
-    rank = group.dimension
-    batch, spatial = mixed.shape[: -2 - rank], mixed.shape[-2 - rank : -2]
-    windows = make_windows(kernel, strides, padding, dilation)
-    warn_if_inexact(windows, spatial, group=group, what="separable_group_conv")
     bank = filter_bank(w_spatial, lifting=True, **of_filter).astype(dtype)
-    y = merge_channels(mixed).reshape(-1, *spatial, group.order * c_out)
-    y, pads = pad_input(y, windows)
-    y = depthwise_conv(
-        y,
-        bank,
-        strides=windows.strides,
-        padding=pads,
-        dilation=per_axis(dilation, rank, "dilation"),
+    return convolve(
+        mixed,
+        lambda y, **settings: depthwise_conv(merge_channels(y), bank, **settings),
+        group=group,
+        windows=make_windows(kernel, strides, padding, dilation),
+        channel_axes=2,
+        order=group.order,
+        bias=bias,
+        dilation=dilation,
         precision=precision,
+        what="separable_group_conv",
     )
-    y = add_bias(y, bias, group)
-    return y.reshape(*batch, *y.shape[1:-1], group.order, c_out)
 
 
 def _check_pointwise(w_spatial: jax.Array, w_pointwise: jax.Array, group: FiniteGroup) -> None:

@@ -103,7 +103,7 @@ def group_conv_transpose(
         precision=precision,
     )
     x = merge_channels(x.astype(dtype)).reshape(-1, *spatial, group.order * c_in)
-    y = add_bias(planar_form(Form.INPUT_GRADIENT, x, bank, static), bias, group)
+    y = add_bias(planar_form(Form.INPUT_GRADIENT, x, bank, static), bias, group.order)
     return y.reshape(*batch, *output, group.order, c_out)
 
 

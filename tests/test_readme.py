@@ -5,6 +5,10 @@ import io
 import re
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.optimised
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -28,6 +32,7 @@ def test_the_other_examples_run_together():
     with contextlib.redirect_stdout(printed):
         exec(compile("\n".join(blocks("python")[1:]), "README.md", "exec"), {"__name__": "readme"})
     assert "conv" in printed.getvalue() and "r270·m" in printed.getvalue()
+    assert blocks("")[1] in printed.getvalue(), "the table of layers"
 
 
 def test_the_commands_are_one_line_each_and_ci_runs_the_second():

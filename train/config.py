@@ -13,12 +13,14 @@ import tyro
 
 Group = Literal["z2", "mirror", "p2", "p4", "d2", "p4m", "c8", "c16", "d8", "d16", "so2", "o2"]
 CONTINUOUS_GROUPS = ("so2", "o2")
-WITH_GROUPS = ("mixed", "e2cnn", "small-e2cnn")
+WITH_GROUPS = ("mixed", "e2cnn", "small-e2cnn", "wide-resnet")
 WITHOUT_GROUP = ("z2cnn", "plain-cnn", "augerino", *WITH_GROUPS)
 WITH_SUPPORT = ("ck-resnet", "gcnn13")
 WITH_KERNEL_NETWORK = (*WITH_SUPPORT, "augerino")
-WITH_FILTERS = ("group-cnn", "e2cnn", "small-e2cnn")
-WITH_GEOMETRY = ("all-cnn-c", "resnet44", "resnet26")
+WITH_FILTERS = ("group-cnn", "e2cnn", "small-e2cnn", "wide-resnet", "densenet")
+WITH_GEOMETRY = ("all-cnn-c", "resnet44", "resnet26", "wide-resnet")
+WITH_HEAD = ("resnet44", "resnet26")
+WITH_BLOCKS = (*WITH_HEAD, "wide-resnet", "densenet")
 WITH_SEPARABLE = ("separable-cnn", "resnet44", "resnet26")
 
 
@@ -42,6 +44,8 @@ class Config:
         "all-cnn-c",
         "resnet44",
         "resnet26",
+        "wide-resnet",
+        "densenet",
         "ck-resnet",
         "gcnn13",
         "augerino",
@@ -53,10 +57,11 @@ class Config:
     degrees, and so on; so2 and o2, for ck-resnet and gcnn13, by any angle. Networks of pixel
     filters have those up to p4m."""
     groups: tuple[Group, ...] = ()
-    """Of mixed and the e2cnn: a group for each part of the depth, each within the one before."""
+    """Of mixed, the e2cnn and wide-resnet: a group for each part of the depth, each within the one
+    before."""
     filters: Literal["pixel", "bilinear", "bicubic", "harmonic"] | None = None
-    """Of group-cnn and the e2cnn: what filters are made of (default: harmonic where they turn by
-    other angles than 90 degrees, and in the e2cnn)."""
+    """Of group-cnn, the e2cnn, wide-resnet and densenet: what filters are made of (default:
+    harmonic where they turn by other angles than 90 degrees, and in the e2cnn)."""
     samples: int | None = None
     """Of so2 and o2: elements that each layer is sampled at (default: 8), half of them mirrored."""
     partial: bool = False
@@ -66,9 +71,11 @@ class Config:
     pools: Literal["early", "late"] | None = None
     """Of ck-resnet: halve after the first two stages (default) or the last two."""
     width: int | None = None
-    """Channels for each group element; by default what gives the published parameter count."""
+    """Channels for each group element; by default what gives the published parameter count. Of
+    wide-resnet the widening factor (default: 10), of densenet the growth."""
     blocks: int | None = None
-    """Of the resnets: blocks in each of the three stages, if not the published number."""
+    """Of the resnets: blocks in each of the three stages, if not the published number; of densenet
+    layers in each of the five blocks (default: 1)."""
     size: Literal["digits", "letters"] = "digits"
     """Of plain-cnn, p4cnn and early-p4cnn: the published one, or the wider one for letters."""
     geometry: Literal["exact", "published"] = "exact"
@@ -77,7 +84,7 @@ class Config:
     """Of separable-cnn (default: gc) and the resnets (default: none): filters are products of one
     on space, for each pair of channels (g) or each output channel (gc), and one on the group."""
     head: Literal["invariant", "published"] = "invariant"
-    """Of the resnets: the maximum over the group, or the published flattening of it."""
+    """Of resnet44 and resnet26: the maximum over the group, or the published flattening of it."""
 
     dataset: Literal[
         "digits",
@@ -195,8 +202,8 @@ class Config:
             )
         for name, default, models in (
             ("geometry", "exact", WITH_GEOMETRY),
-            ("head", "invariant", WITH_GEOMETRY[1:]),
-            ("blocks", None, WITH_GEOMETRY[1:]),
+            ("head", "invariant", WITH_HEAD),
+            ("blocks", None, WITH_BLOCKS),
             ("size", "digits", ("plain-cnn", "p4cnn", "early-p4cnn")),
             ("filters", None, WITH_FILTERS),
             ("samples", None, WITH_SUPPORT),

@@ -8,7 +8,7 @@ from flax import nnx
 
 import gconv_jax
 from gconv_jax import FiniteGroup, LieGroup, models
-from train.config import WITH_SUPPORT, WITHOUT_GROUP, Config
+from train.config import WITH_GEOMETRY, WITH_HEAD, WITH_SUPPORT, WITHOUT_GROUP, Config
 
 GROUPS: dict[str, FiniteGroup | LieGroup] = {
     "z2": gconv_jax.Z2,
@@ -46,6 +46,8 @@ NETWORKS: dict[str, Callable[..., nnx.Module]] = {
     "all-cnn-c": models.AllCNNC,
     "resnet44": models.ResNet44,
     "resnet26": models.ResNet26,
+    "wide-resnet": models.WideResNet,
+    "densenet": models.DenseNet,
     "ck-resnet": models.CKResNet,
     "gcnn13": models.PartialGCNN13,
     "augerino": _augerino,
@@ -53,6 +55,9 @@ NETWORKS: dict[str, Callable[..., nnx.Module]] = {
 }
 # Their channels change with depth: --width is that of the first layers.
 _MULTIPLES = {"all-cnn-c": (1, 2), "resnet44": (1, 2, 4), "resnet26": (1, 2, 4)}
+# What else --width sets.
+_WIDTHS = dict.fromkeys(("plain-cnn", "early-p4cnn", "mixed", "lenet"), "widths")
+_WIDTHS |= {"wide-resnet": "widen", "densenet": "growth"}
 _LETTERS = {"plain-cnn": "plain", "p4cnn": "p4", "early-p4cnn": "early"}
 
 
@@ -72,8 +77,7 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
     elif config.width is not None and name in _MULTIPLES:
         options["widths"] = tuple(config.width * m for m in _MULTIPLES[name])
     elif config.width is not None:
-        key = "widths" if name in ("plain-cnn", "early-p4cnn", "mixed", "lenet") else "width"
-        options[key] = config.width
+        options[_WIDTHS.get(name, "width")] = config.width
     if config.filters is not None:
         options["filters"] = config.filters
     if name in WITH_SUPPORT:
@@ -84,11 +88,15 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
         options["early_pool"] = config.pools == "early"
     if config.separable is not None:
         options["separable"] = None if config.separable == "none" else config.separable
-    if name in _MULTIPLES:
+    if name in WITH_GEOMETRY:
         options["geometry"] = config.geometry
-    if name.startswith("resnet"):
+    if name in WITH_HEAD:
         options["head"] = config.head
         options["blocks"] = config.blocks
+    elif name == "wide-resnet" and config.blocks is not None:
+        options["depth"] = 6 * config.blocks + 4
+    elif name == "densenet" and config.blocks is not None:
+        options["blocks"] = (config.blocks,) * 5
     return NETWORKS[name](**options)
 
 

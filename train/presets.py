@@ -22,7 +22,8 @@ Theirs is an Adam with L1 and L2 penalties and turns with nearest neighbours. ro
 
 rotmnist-not-separable, -g and -gc: Lengyel & van Gemert 2021 (arXiv:2110.13059): Adam 1e-2, a tenth
 of it after 40 of 50 epochs, batch 256. Their weight decay of 1e-5 is part of the gradient; ours,
-with adam, is not.
+with adam, is not. cifar10-resnet44-p4m-g and -gc are theirs as well, with that weight decay in SGD;
+they crop at random where ``cifar10plus`` shifts.
 
 rotmnist-ck, cifar10-ck, cifar100-ck, the same with 13, and mnist6: Romero & Lohit 2021
 (arXiv:2110.10211) and their code: Adam 1e-3, a tenth of it for the supports, 5 epochs of warm-up,
@@ -201,6 +202,15 @@ for _augment, _prefix, _with in (
                 f"{_title} over {_group} on CIFAR-10{_with}.",
                 replace(_config, group=_group, augment=_augment),
             )
+        if _name == "resnet44":
+            for _kind in ("g", "gc"):
+                _add(
+                    f"{_prefix}-{_name}-p4m-{_kind}",
+                    f"{_title} over p4m, {_kind}-separable, on CIFAR-10{_with}.",
+                    replace(
+                        _config, group="p4m", separable=_kind, augment=_augment, weight_decay=1e-5
+                    ),
+                )
 
 
 def partial_presets(dataset: str, network: str) -> tuple[str, ...]:

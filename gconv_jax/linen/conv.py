@@ -17,6 +17,7 @@ from gconv_jax.filters import filter_axes
 from gconv_jax.geometry import PaddingLike, per_axis
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.initializers import quick
+from gconv_jax.weights import KernelTransform, check_transform
 
 
 class ConvLayer(nn.Module):
@@ -36,6 +37,7 @@ class ConvLayer(nn.Module):
     group: FiniteGroup = dataclasses.field(kw_only=True)
     filters: Filters = dataclasses.field(default="pixel", kw_only=True)
     algorithm: Algorithm = dataclasses.field(default="auto", kw_only=True)
+    kernel_transform: KernelTransform | None = dataclasses.field(default=None, kw_only=True)
 
     lifting: ClassVar[bool] = False
 
@@ -48,6 +50,7 @@ class ConvLayer(nn.Module):
         kernel_size = per_axis(self.kernel_size, self.group.dimension, "kernel_size")
         per_axis(self.kernel_dilation, self.group.dimension, "kernel_dilation")
         kernels = self._kernels(quick(self.kernel_init), kernel_size, x.shape[-1], features)
+        kernels = map(check_transform(self.kernel_transform), kernels)
         bias = None
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (features,), self.param_dtype)

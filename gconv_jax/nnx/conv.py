@@ -16,12 +16,14 @@ from gconv_jax.filters import filter_axes
 from gconv_jax.geometry import PaddingLike, make_windows, per_axis
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.initializers import quick
+from gconv_jax.weights import KernelTransform, check_transform
 
 
 class ConvLayer(nnx.Module):
     """The settings and parameters of a convolution, and a call of its pure function."""
 
     lifting = False
+    _kernel_names: tuple[str, ...] = ("kernel",)  # the attributes that hold base filters
 
     def __init__(
         self,
@@ -41,6 +43,7 @@ class ConvLayer(nnx.Module):
         group: FiniteGroup,
         filters: Filters = "pixel",
         algorithm: Algorithm = "auto",
+        kernel_transform: KernelTransform | None = None,
         rngs: nnx.Rngs,
     ):
         check_group(group)
@@ -61,6 +64,7 @@ class ConvLayer(nnx.Module):
         self.group = group
         self.filters = filters
         self.algorithm = algorithm
+        self.kernel_transform = check_transform(kernel_transform)
         self._make_kernels(quick(kernel_init), rngs)
         if use_bias:
             self.bias = nnx.Param(bias_init(rngs.params(), (self.out_features,), param_dtype))
@@ -69,8 +73,10 @@ class ConvLayer(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[..., (|G|,) in_features]`` to ``[..., |G|, out_features]``."""
+        kernels = [getattr(self, name)[...] for name in self._kernel_names]
         return self._convolve(
             x,
+            *map(self.kernel_transform, kernels),
             group=self.group,
             bias=None if self.bias is None else self.bias[...],
             strides=self.strides,
@@ -88,7 +94,7 @@ class ConvLayer(nnx.Module):
         shape = (*taps, *group_axis, self.in_features, self.out_features)
         self.kernel = nnx.Param(init(rngs.params(), shape, self.param_dtype))
 
-    def _convolve(self, x: jax.Array, **options) -> jax.Array:
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
         raise NotImplementedError
 
 
@@ -113,6 +119,9 @@ class LiftConv(ConvLayer):
             ``"harmonic"``, ``"bilinear"``, ``"bicubic"`` or a `gconv_jax.FilterBasis`. See
             `gconv_jax.filter_bank`.
         algorithm: of `GroupConv`, as in `gconv_jax.group_conv`; lifting is always dense.
+        kernel_transform: a function of the base filters that is applied before they are used, such
+            as `gconv_jax.standardize_weights`, a spectral normalisation or a mask; every one keeps
+            the law.
         rngs: random key.
 
     Attributes:
@@ -131,8 +140,8 @@ class LiftConv(ConvLayer):
 
     lifting = True
 
-    def _convolve(self, x: jax.Array, **options) -> jax.Array:
-        return lift_conv(x, self.kernel[...], **options)
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
+        return lift_conv(x, *kernels, **options)
 
 
 class GroupConv(ConvLayer):
@@ -152,5 +161,5 @@ class GroupConv(ConvLayer):
     (2, 17, 17, 4, 32)
     """
 
-    def _convolve(self, x: jax.Array, **options) -> jax.Array:
-        return group_conv(x, self.kernel[...], algorithm=self.algorithm, **options)
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
+        return group_conv(x, *kernels, algorithm=self.algorithm, **options)

@@ -41,6 +41,8 @@ class SeparableGroupConv(ConvLayer):
     ((3, 3, 1, 32), (4, 16, 32))
     """
 
+    _kernel_names = ("spatial_kernel", "pointwise_kernel")
+
     def __init__(self, *args, separable: Separable = "gc", **options):
         self.separable = separable
         super().__init__(*args, **options)
@@ -59,6 +61,5 @@ class SeparableGroupConv(ConvLayer):
         )
         self.spatial_kernel, self.pointwise_kernel = nnx.Param(spatial), nnx.Param(pointwise)
 
-    def _convolve(self, x: jax.Array, **options) -> jax.Array:
-        kernels = self.spatial_kernel[...], self.pointwise_kernel[...]
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
         return separable_group_conv(x, *kernels, algorithm=self.algorithm, **options)

@@ -23,5 +23,5 @@ class GroupConvTranspose(ConvLayer):
     (2, 14, 14, 4, 8)
     """
 
-    def _convolve(self, x: jax.Array, **options) -> jax.Array:
-        return group_conv_transpose(x, self.kernel[...], **options)
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
+        return group_conv_transpose(x, *kernels, **options)
