@@ -19,8 +19,10 @@ def pytest_configure(config) -> None:
     # The environment is for the processes that tests start.
     cache = str(config.cache.mkdir("xla"))
     jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
+    # Tracing makes millions of objects that live on, for the collector to look at in vain.
+    gc.set_threshold(50_000, 20, 100)
     # Any test of the library proves its law for these too, if asked to.
     if config.getoption("--planar"):
         from gconv_jax.planar import planar_implementation
@@ -41,3 +43,17 @@ def _forget_programs():
     yield
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_quickly(request):
+    """Without most of XLA's optimisations, since tests take longer to compile than to run. Modules
+    marked ``optimised`` are compiled as users compile them."""
+    if request.node.get_closest_marker("optimised"):
+        yield
+        return
+    jax.config.update("jax_disable_most_optimizations", True)
+    with pytest.MonkeyPatch.context() as patch:  # for the processes that tests start
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -21,12 +21,12 @@ from gconv_jax import P4, P6, Z2, FiniteGroup, group_pool, max_pool, rotate
 from gconv_jax.hexagonal import hexagon_mean, to_hexagonal
 from gconv_jax.nnx import BatchNorm, GroupConv, LiftConv
 
-SIZE, MARGIN = 33, 6  # pixels of a digit with the room to turn it
+SIZE, MARGIN = 25, 5  # pixels of a digit with the room to turn it
 ANGLES = np.arange(0, 361, 15)
 
 
 def digits() -> tuple[jax.Array, np.ndarray]:
-    """The 1,797 digits on 33 x 33 pixels, in a mixed order, and their labels."""
+    """The 1,797 digits on 25 x 25 pixels, in a mixed order, and their labels."""
     data = load_digits()
     order = np.random.default_rng(0).permutation(len(data.target))
     images = jnp.asarray(data.images[order, ..., None] / 16, jnp.float32)
@@ -47,7 +47,7 @@ class Network(nnx.Module):
             c_in = widths[i - 1]
             conv = GroupConv(c_in, c_out, 3, **options) if i else LiftConv(1, c_out, 5, **options)
             setattr(self, f"conv{i}", conv)
-            setattr(self, f"norm{i}", BatchNorm(c_out, rngs=rngs))
+            setattr(self, f"norm{i}", BatchNorm(c_out, momentum=0.9, rngs=rngs))
         self.head = nnx.Linear(2 * width, 10, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -65,7 +65,7 @@ class Network(nnx.Module):
 
 def train(group: FiniteGroup, width: int, x: jax.Array, y: np.ndarray, steps: int) -> nnx.Module:
     model = Network(group, width, nnx.Rngs(0))
-    schedule = optax.cosine_decay_schedule(5e-3, steps)
+    schedule = optax.cosine_decay_schedule(1e-2, steps)
     optimizer = nnx.Optimizer(model, optax.adam(schedule), wrt=nnx.Param)
 
     @nnx.jit
@@ -86,7 +86,7 @@ def train(group: FiniteGroup, width: int, x: jax.Array, y: np.ndarray, steps: in
     return model
 
 
-def main(steps: int = 300, images: int = 600) -> dict[str, np.ndarray]:
+def main(steps: int = 500, images: int = 600) -> dict[str, np.ndarray]:
     """For each network the accuracy at each of `ANGLES`, in degrees."""
     x, y = digits()
     train_x, train_y, test_x, test_y = x[600:], y[600:], x[:images], y[:images]
@@ -112,6 +112,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--images", type=int, default=600, help="of the test images")
     main(**vars(parser.parse_args()))

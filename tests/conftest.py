@@ -19,17 +19,3 @@ def x64():
 def rng() -> np.random.Generator:
     """Random numbers, the same in every run."""
     return np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _compiled_quickly(request):
-    """Without most of XLA's optimisations, since tests take longer to compile than to run. Modules
-    marked ``optimised``, and the doctests, are compiled as users compile them."""
-    if request.node.get_closest_marker("optimised"):
-        yield
-        return
-    jax.config.update("jax_disable_most_optimizations", True)
-    with pytest.MonkeyPatch.context() as patch:  # for the processes that tests start
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        yield
-    jax.config.update("jax_disable_most_optimizations", False)

@@ -8,6 +8,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
+@pytest.mark.slow
 def test_segmentation(capsys):
     main = runpy.run_path(str(EXAMPLES / "segmentation.py"))["main"]
     overlaps = main(steps=2, images=16)

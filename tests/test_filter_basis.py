@@ -30,6 +30,7 @@ from gconv_jax.filters import filter_axes, operator
 from tests.helpers import assert_close
 
 FILTERS = ("harmonic", "bilinear", "bicubic")
+SLOW = pytest.mark.slow
 every_filters = pytest.mark.parametrize("filters", FILTERS)
 
 
@@ -134,7 +135,7 @@ def test_bank_is_the_definition_for_every_pair_of_elements(group, n, filters, rn
 
 
 @every_filters
-@pytest.mark.parametrize("k", range(1, 10))
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, *(pytest.param(k, marks=SLOW) for k in (6, 7, 8, 9))])
 def test_every_kernel_size(filters, k, rng, x64):
     """Odd sizes turn about a pixel, even ones about a corner of four."""
     for group, n in ((cyclic(8), 8), (dihedral(3), 3)):
@@ -195,10 +196,12 @@ def network(group, filters, k, rng, activation=jax.nn.relu, **options):
     return jax.jit(lambda x: group_conv(activation(lift_conv(x, w, **options)), v, **options))
 
 
-@pytest.mark.parametrize("size", [11, 12])
-@pytest.mark.parametrize("k", [3, 4, 5])
+@pytest.mark.parametrize(
+    ("size", "k"),
+    [(11, 3), (12, 4), *(pytest.param(*sk, marks=SLOW) for sk in [(12, 3), (11, 4), (11, 5)])],
+)
 @every_filters
-def test_law_on_the_lattice(filters, k, size, rng, x64):
+def test_law_on_the_lattice(filters, size, k, rng, x64):
     for group, turn in ((cyclic(8), 2), (dihedral(8), 2), (cyclic(4), 1), (cyclic(6), 3)):
         fn = network(group, filters, k, rng, padding="VALID")
         x = rng.normal(size=(1, size, size, 1))
@@ -234,7 +237,7 @@ def test_gradients(filters, rng, x64):
 
 
 @pytest.mark.parametrize("group", [cyclic(8), cyclic(16), dihedral(5)], ids=str)
-@pytest.mark.parametrize("k", [3, 4, 5, 7, 9])
+@pytest.mark.parametrize("k", [3, 4, 5, *(pytest.param(k, marks=SLOW) for k in (7, 9))])
 def test_harmonic_layers_keep_the_variance(group, k):
     """With the usual initialiser, noise of unit variance becomes noise of unit variance, for every
     orientation: the mean over the parameters of the squared norm of their functions is 1."""

@@ -72,7 +72,7 @@ def check(layer, case, draw, lifted, n: int, good: bool) -> None:
 
 @some_cases("p4m", "line-mirror")
 @pytest.mark.parametrize("strides", [1, 2, 3])
-@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, pytest.param(5, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID", 1])
 def test_group_conv(case, kernel, strides, padding, rng, x64):
     layer = conv(case, rng, kernel, strides, padding)

@@ -89,7 +89,14 @@ CONVS = [
 ]
 
 
-@every_case
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(c, marks=pytest.mark.slow if c.name in ("about-width", "klein") else ())
+        for c in CASES
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize(("size", "kernel", "stride", "padding", "low", "out"), CONVS)
 def test_convolutions_are_the_definition_and_keep_the_law(
     case, size, kernel, stride, padding, low, out, rng, x64

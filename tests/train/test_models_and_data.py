@@ -92,7 +92,8 @@ def test_all_cnn_c_as_published_with_augmentation(colour, tmp_path):
         pytest.param(
             {"model": "augerino", "width": 1, "kernel_network": "multiplicative"}, marks=SLOW
         ),
-        {"model": "separable-cnn", "group": "p4m", "width": 2},
+        pytest.param({"model": "separable-cnn", "group": "p4m", "width": 2}, marks=SLOW),
+        pytest.param({"model": "densenet", "group": "p4m", "width": 2}, marks=SLOW),
     ],
     ids=str,
 )

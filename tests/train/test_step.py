@@ -45,7 +45,7 @@ def assert_same(actual, expected, atol):
     chex.assert_trees_all_close(actual, expected, atol=atol)
 
 
-@pytest.mark.parametrize("augment", ["none", "jitter"])
+@pytest.mark.parametrize("augment", [pytest.param("none", marks=pytest.mark.slow), "jitter"])
 def test_eight_devices_under_pmap_equal_one_under_jit(tiny, augment):
     config = dataclasses.replace(tiny, augment=augment)
     assert jax.local_device_count() == 8
