@@ -4,7 +4,7 @@ Squares come to lie on squares after a quarter turn, hexagons after a sixth of o
 network is trained on the upright digits of scikit-learn three times: plain and over p4 on square
 pixels, over p6 on hexagonal ones, with about as many parameters. Then the test digits are turned.
 
-    python examples/hexagons.py                  # a few minutes on two CPU cores
+    python examples/hexagons.py                  # five minutes on two CPU cores
     python examples/hexagons.py --steps 2
 """
 

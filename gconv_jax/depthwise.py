@@ -48,8 +48,8 @@ def depthwise_conv(
         precision=precision,
     )
     if not jnp.issubdtype(x.dtype, jnp.inexact):
-        return _grouped(x, w, static)
-    return _depthwise(Form.OUTPUT, x, w, static)
+        return grouped_conv(x, w, static)
+    return depthwise_form(Form.OUTPUT, x, w, static)
 
 
 def _shape(form: Form, lhs: Shape, rhs: Shape, static: PlanarConv) -> Shape:
@@ -60,7 +60,7 @@ def _shape(form: Form, lhs: Shape, rhs: Shape, static: PlanarConv) -> Shape:
     return lhs[0], *spatial, lhs[-1]
 
 
-def _grouped(x: jax.Array, w: jax.Array, static: PlanarConv) -> jax.Array:
+def grouped_conv(x: jax.Array, w: jax.Array, static: PlanarConv) -> jax.Array:
     geometry = static.geometry
     return planar_conv(
         x,
@@ -75,7 +75,7 @@ def _grouped(x: jax.Array, w: jax.Array, static: PlanarConv) -> jax.Array:
 
 def _default(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
     shape = _shape(form, lhs.shape, rhs.shape, static)
-    return by_transposes(lambda x, w: _grouped(x, w, static), form, lhs, rhs, shape)
+    return by_transposes(lambda x, w: grouped_conv(x, w, static), form, lhs, rhs, shape)
 
 
 def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
@@ -134,6 +134,6 @@ def _filter_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Arra
     return taps.reshape(*geometry.kernel, 1, -1)
 
 
-_depthwise = make_primitive(
+depthwise_form = make_primitive(
     Convolution("gconv_jax_depthwise_conv", _shape, default=_default, cpu=_cpu, channels_last=False)
 )

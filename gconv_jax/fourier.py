@@ -78,7 +78,7 @@ def fourier_conv(
         dilation=dilation,
         precision=precision,
     )
-    return _conv(Form.OUTPUT, x, w, _Static(group, planar, platforms))
+    return fourier_form(Form.OUTPUT, x, w, _Static(group, planar, platforms))
 
 
 class _Static(NamedTuple):
@@ -279,6 +279,6 @@ def _combine(f: list[jax.Array], coefficients: np.ndarray) -> list[jax.Array]:
     return sums
 
 
-_conv = make_primitive(
+fourier_form = make_primitive(
     Convolution("gconv_jax_fourier_conv", _shape, default=_default, cpu=_cpu, channels_last=False)
 )

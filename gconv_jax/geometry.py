@@ -5,6 +5,7 @@ iff ``(n + 2p - k) % s == 0``. Only then do the windows of the turned image cove
 of the image cover, so only then does the layer commute with rotations and reflections.
 """
 
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -144,7 +145,7 @@ def warn_if_inexact(
         warnings.warn(
             f"{what} over {group!r} is not exactly equivariant here: {'; '.join(reasons)}",
             InexactEquivarianceWarning,
-            stacklevel=4,
+            stacklevel=_level_of_caller(),
         )
 
 
@@ -164,6 +165,14 @@ def _exchange_faults(windows: Windows, group: FiniteGroup) -> list[str]:
         for b in range(a)
         if exchanged[a, b] and values[a] != values[b]
     ]
+
+
+def _level_of_caller() -> int:
+    """The ``stacklevel`` of a warning about the code that called this library."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("gconv_jax"):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _mirror_fault(windows: Windows, axis: int, n: int) -> str:

@@ -106,7 +106,7 @@ def planar_conv(
         precision=precision,
     )
     if feature_group_count > 1 or not jnp.issubdtype(x.dtype, jnp.inexact):
-        return _xla_conv(x, w, static, feature_group_count)
+        return xla_conv(x, w, static, feature_group_count)
     return planar_form(Form.OUTPUT, x, w, static)
 
 
@@ -188,7 +188,7 @@ def _shape(form: Form, lhs: Shape, rhs: Shape, static: PlanarConv) -> Shape:
     return *geometry.kernel, lhs[-1], rhs[-1]
 
 
-def _xla_conv(x, w, static: PlanarConv, feature_group_count: int = 1) -> jax.Array:
+def xla_conv(x, w, static: PlanarConv, feature_group_count: int = 1) -> jax.Array:
     geometry = static.geometry
     spatial = "DHW"[-len(geometry.kernel) :]
     return lax.conv_general_dilated(
@@ -207,7 +207,7 @@ def _xla(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.
     """Any form by XLA's convolution and its derivatives."""
 
     shape = _shape(form, lhs.shape, rhs.shape, static)
-    return by_transposes(lambda x, w: _xla_conv(x, w, static), form, lhs, rhs, shape)
+    return by_transposes(lambda x, w: xla_conv(x, w, static), form, lhs, rhs, shape)
 
 
 def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:

@@ -19,11 +19,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen, nnx
 
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.moves import Move, moves_of, smooth_images as smooth_images
-from gconv_jax.recording import recording
 
 Action = str | Callable[[jax.Array, int], jax.Array]
 ACTIONS = ("image", "feature_map", "invariant")
@@ -277,11 +275,15 @@ def _first_broken_layer(fn, x, group, input_action, rtols, kwargs) -> str:
 
 
 def _is_flax(model) -> bool:
+    from flax import linen, nnx  # which load Optax
+
     return isinstance(model, nnx.Module | linen.Module)
 
 
 def _record(model, x: jax.Array, kwargs: dict) -> dict[str, jax.Array]:
     """The results of all submodule calls by path, and of the model as ``output``."""
+    from gconv_jax.recording import recording
+
     results: dict[str, jax.Array] = {}
 
     def keep(name: str, layer, y) -> None:

@@ -127,7 +127,7 @@ def test_layers_take_the_arguments_of_flax():
         (gconv_jax.linen.LiftConv, flax.linen.Conv),
     ]:
         ours, theirs = (inspect.signature(f).parameters for f in (ours, theirs))
-        assert set(ours) - set(theirs) == {"group", "filters", "algorithm"}
+        assert set(ours) - set(theirs) == {"group", "filters", "algorithm", "kernel_transform"}
         for name in set(ours) & set(theirs) - {"kernel_init", "bias_init"}:
             default = theirs[name].default
             # One integer stands for every axis.

@@ -1,0 +1,64 @@
+"""A network in evaluation, and the same frozen (`gconv_jax.export.freeze`).
+
+    python benchmarks/freeze.py [--quick] [--rounds N] [--json PATH]
+
+Both compiled by ``jax.jit``, the network with its parameters as arguments as Flax users have it.
+Ratios are to the network: below 1 is faster.
+"""
+
+import harness
+from networks import JAX_IMPORTS
+
+# network, options, image, batch
+CASES = (
+    ("P4CNN", {}, (28, 28, 1), 128),
+    ("P4CNN", {}, (28, 28, 1), 1),
+    ("SeparableCNN", {}, (28, 28, 1), 128),
+    ("SmallE2CNN", {}, (28, 28, 1), 64),
+    ("ResNet", {"blocks": 2}, (33, 33, 3), 32),
+    ("ResNet", {"blocks": 2}, (33, 33, 3), 1),
+    ("DenseNet", {}, (96, 96, 3), 4),
+    ("CKResNet", {"width": 16}, (28, 28, 1), 16),
+)
+QUICK = (("P4CNN", {"width": 2}, (28, 28, 1), 4),)
+
+
+def network(kind: str, name: str, options: dict, image: tuple, batch: int):
+    """A factory: the logits of one batch."""
+    import jax
+    from flax import nnx
+
+    from gconv_jax import models
+    from gconv_jax.export import freeze
+
+    model = getattr(models, name)(**options, rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(0), (batch, *image))
+    if kind == "frozen":
+        frozen = freeze(model)
+        return lambda: frozen(x)
+    model.eval()
+    graphdef, state = nnx.split(model)
+    run = jax.jit(lambda state, x: nnx.merge(graphdef, state)(x))
+    return lambda: run(state, x)
+
+
+def main() -> None:
+    args = harness.options(__doc__, rounds=7).parse_args()
+    rows = []
+    print(harness.header())
+    with harness.Worker("freeze", JAX_IMPORTS) as worker:
+        for name, options, image, batch in QUICK if args.quick else CASES:
+            given = {"name": name, "options": options, "image": image, "batch": batch}
+            builders = {
+                kind: lambda kind=kind, given=given: worker.build(network, kind=kind, **given)
+                for kind in ("network", "frozen")
+            }
+            seconds, notes = harness.measure(builders, 2 if args.quick else args.rounds, turn=0.2)
+            row = {"network": name, "batch": batch, "network ms": 1e3 * seconds["network"]}
+            rows.append(row | {"frozen": seconds["frozen"] / seconds["network"], "notes": notes})
+    print(harness.table([{k: v for k, v in row.items() if k != "notes"} for row in rows]))
+    harness.write_json(args, "freeze", rows=rows)
+
+
+if __name__ == "__main__":
+    main()

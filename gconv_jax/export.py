@@ -1,0 +1,162 @@
+"""Trained networks as plain ones, and as files that need nothing of this library."""
+
+import importlib.util
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from flax import linen, nnx
+
+from gconv_jax.folding import fold
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+class Frozen:
+    """What `freeze` returns: a function of images ``[N, *spatial, C]``. Made by `freeze`."""
+
+    def __init__(self, function: Callable):
+        self._function = function
+        self._programs: dict = {}
+
+    def __call__(self, x: jax.Array):
+        """The model's result. The first call with a shape computes its constants and compiles."""
+        x = jnp.asarray(x)
+        key = (x.shape, x.dtype)
+        if key not in self._programs:
+            closed = self.jaxpr(x)
+            run = jax.jit(jax.extend.core.jaxpr_as_fun(closed))
+            tree = jax.tree.structure(jax.eval_shape(self._function, x))
+            self._programs[key] = run, tree
+        run, tree = self._programs[key]
+        return jax.tree.unflatten(tree, run(x))
+
+    def jaxpr(self, x: jax.Array | jax.ShapeDtypeStruct) -> jax.extend.core.ClosedJaxpr:
+        """The program for images of this shape and dtype, with its constants."""
+        x = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return jax.make_jaxpr(fold(self._function, x))(x)
+
+
+def freeze(model: Callable, **kwargs) -> Frozen:
+    """A network in evaluation as a plain one: filter banks are expanded, batch statistics folded
+    into the convolutions, group axes merged into the channels.
+
+    What is left are planar convolutions (where they are faster, those by a Fourier transform over
+    the group), elementwise functions and pooling; the results are the model's to rounding. It works
+    on the program that JAX traces, so any model of these layers will do, with whatever else is in
+    it.
+
+    Args:
+        model: an NNX module, which is evaluated as after ``model.eval()`` and stays as it is, or a
+            bound Linen module (``module.bind(variables)``).
+        **kwargs: passed on to the model, e.g. ``train=False`` of a Linen module.
+
+    Returns:
+        A function of images; later changes of the model do not reach it.
+
+    Raises:
+        TypeError: neither an NNX nor a Linen module.
+        ValueError: a Linen module that is not bound; parameters that are traced.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from gconv_jax.export import freeze
+    >>> from gconv_jax.models import P4CNN
+    >>> model = P4CNN(width=2, rngs=nnx.Rngs(0))
+    >>> frozen = freeze(model)
+    >>> x = jnp.ones((2, 28, 28, 1))
+    >>> model.eval()
+    >>> bool(jnp.allclose(frozen(x), model(x), atol=1e-5))
+    True
+    """
+    return Frozen(_function(model, kwargs))
+
+
+def _function(model: Callable, kwargs: dict) -> Callable:
+    """The model as a pure function of images."""
+    if isinstance(model, nnx.Module):
+        model = nnx.clone(model)
+        model.eval()
+        graphdef, state = nnx.split(model)
+
+        def evaluate(x):
+            return nnx.merge(graphdef, state, copy=True)(x, **kwargs)
+
+        return evaluate
+    if isinstance(model, linen.Module):
+        if model.scope is None:
+            raise ValueError("a Linen `model` must be bound: pass module.bind(variables)")
+        module, variables = model.unbind()
+        return lambda x: module.apply(variables, x, **kwargs)
+    raise TypeError(f"`model` must be an NNX module or a bound Linen module, got {model!r}")
+
+
+def stablehlo(
+    model: Callable,
+    shape: Sequence[int | None],
+    path: str | os.PathLike,
+    *,
+    dtype=jnp.float32,
+    platforms: Sequence[str] = PLATFORMS,
+    **kwargs,
+) -> Path:
+    """Write a network in evaluation to a file that JAX alone can run, on any platform and for
+    batches of any size (``jax.export``, StableHLO).
+
+    The network is frozen first, and all its convolutions are XLA's own. To run it, without this
+    library::
+
+        from jax import export
+        logits = export.deserialize(open(path, "rb").read()).call(images)
+
+    Args:
+        model, kwargs: as in `freeze`.
+        shape: of the images, ``(None, *spatial, C)``; None for batches of any size.
+        path: of the file, which is replaced when it is whole.
+        dtype: of the images.
+        platforms: where it is to run: ``cpu``, ``cuda``, ``rocm`` or ``tpu``.
+
+    Returns:
+        The path.
+
+    Raises:
+        TypeError, ValueError: as `freeze`; a shape that is none.
+        ImportError: without flatbuffers, which the extra ``export`` brings.
+
+    >>> import tempfile, pathlib
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from jax import export
+    >>> from gconv_jax.export import stablehlo
+    >>> from gconv_jax.models import P4CNN
+    >>> model = P4CNN(width=2, rngs=nnx.Rngs(0))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = stablehlo(model, (None, 28, 28, 1), pathlib.Path(folder) / "p4cnn.jax")
+    ...     program = export.deserialize(path.read_bytes())
+    >>> program.call(jnp.ones((3, 28, 28, 1))).shape
+    (3, 10)
+    """
+    function = _function(model, kwargs)
+    bad = [n for n in tuple(shape)[1:] if not isinstance(n, int) or n < 1]
+    if len(shape) < 2 or bad or not (shape[0] is None or shape[0] > 0):
+        raise ValueError(
+            f"`shape` must be (None, *spatial, C) or (N, *spatial, C), got {tuple(shape)}"
+        )
+    if shape[0] is None:
+        (batch,) = jax.export.symbolic_shape("n")
+        shape = (batch, *shape[1:])
+    x = jax.ShapeDtypeStruct(tuple(shape), dtype)
+
+    def run(x):
+        return fold(function, jax.ShapeDtypeStruct(x.shape, x.dtype), portable=True)(x)
+
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ImportError("stablehlo needs flatbuffers: pip install 'gconv_jax[export]'")
+    exported = jax.export.export(jax.jit(run), platforms=tuple(platforms))(x)
+    path = Path(path)
+    beside = path.with_name(path.name + ".tmp")
+    beside.write_bytes(exported.serialize())
+    beside.replace(path)
+    return path
