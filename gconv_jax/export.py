@@ -49,15 +49,15 @@ def freeze(model: Callable, **kwargs) -> Frozen:
     it.
 
     Args:
-        model: an NNX module, which is evaluated as after ``model.eval()`` and stays as it is, or a
-            bound Linen module (``module.bind(variables)``).
+        model: an NNX module, which is evaluated as after ``model.eval()`` and stays as it is, a
+            bound Linen module (``module.bind(variables)``), or any other function of images.
         **kwargs: passed on to the model, e.g. ``train=False`` of a Linen module.
 
     Returns:
         A function of images; later changes of the model do not reach it.
 
     Raises:
-        TypeError: neither an NNX nor a Linen module.
+        TypeError: not a function.
         ValueError: a Linen module that is not bound; parameters that are traced.
 
     >>> import jax.numpy as jnp
@@ -90,7 +90,11 @@ def _function(model: Callable, kwargs: dict) -> Callable:
             raise ValueError("a Linen `model` must be bound: pass module.bind(variables)")
         module, variables = model.unbind()
         return lambda x: module.apply(variables, x, **kwargs)
-    raise TypeError(f"`model` must be an NNX module or a bound Linen module, got {model!r}")
+    if not callable(model):
+        raise TypeError(
+            f"`model` must be an NNX module, a bound Linen module or a function, got {model!r}"
+        )
+    return lambda x: model(x, **kwargs)
 
 
 def stablehlo(
@@ -109,7 +113,7 @@ def stablehlo(
     library::
 
         from jax import export
-        logits = export.deserialize(open(path, "rb").read()).call(images)
+        logits = export.deserialize(pathlib.Path(path).read_bytes()).call(images)
 
     Args:
         model, kwargs: as in `freeze`.

@@ -26,6 +26,7 @@ def test_voxels():
         assert max(accuracy[name]) - min(accuracy[name]) < 0.05
 
 
+@pytest.mark.slow
 def test_hexagons():
     accuracy = runpy.run_path(str(EXAMPLES / "hexagons.py"))["main"](steps=1, images=8)
     assert list(accuracy) == ["plain", "p4", "p6"]

@@ -11,6 +11,8 @@ from gconv_jax.models import DenseNet, WideResNet
 from gconv_jax.testing import assert_equivariant, smooth_images
 from tests.helpers import BY_NAME, evaluated, image, invariance_error, parameters
 
+SLOW = pytest.mark.slow
+
 
 def small_wide(group=None, **options):
     groups = (group,) if group else options.pop("groups")
@@ -39,7 +41,14 @@ def test_number_of_parameters(build, options, count):
 
 
 @pytest.mark.parametrize("network", [small_wide, small_dense])
-@pytest.mark.parametrize(("name", "size"), [("p4", 8), ("p4m", 9), ("diagonal", 10), ("p2", 11)])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("p4", 8),
+        ("p4m", 9),
+        *(pytest.param(*c, marks=SLOW) for c in [("diagonal", 10), ("p2", 11)]),
+    ],
+)
 def test_logits_are_invariant(network, name, size, rng, x64):
     case = BY_NAME[name]
     fn = evaluated(network, rng, group=case.group)

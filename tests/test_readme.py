@@ -27,11 +27,13 @@ def test_the_first_example_prints_the_law():
     assert len([line for line in first.splitlines() if line]) <= 15
 
 
-def test_the_other_examples_run_together():
+def test_the_other_examples_run_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # one writes a file
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile("\n".join(blocks("python")[1:]), "README.md", "exec"), {"__name__": "readme"})
     assert "conv" in printed.getvalue() and "r270·m" in printed.getvalue()
+    assert "True\n(5, 10)" in printed.getvalue(), "the exported network"
     assert blocks("")[1] in printed.getvalue(), "the table of layers"
 
 

@@ -92,7 +92,9 @@ CONVS = [
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(c, marks=pytest.mark.slow if c.name in ("about-width", "klein") else ())
+        pytest.param(
+            c, marks=pytest.mark.slow if c.name in ("about-depth", "about-width", "klein") else ()
+        )
         for c in CASES
     ],
     ids=str,

@@ -5,6 +5,7 @@ python -m train PRESET [--options]          train a recipe
 python -m train --resume RUN                continue a run
 python -m train evaluate RUN                evaluate a finished run
 python -m train predict RUN IMAGE...        classify image files
+python -m train export RUN                  a file that runs without this library
 python -m train compare RUN RUN...          one table and one picture of several runs
 python -m train table NAME [--seeds N]      reproduce a published table
 python -m train list                        the recipes
@@ -29,6 +30,7 @@ OTHERS = {
     "digits": "Z2CNN beside P4CNN on embedded digits: the main job, and what runs by default.",
     "evaluate": "Evaluate a finished run again.",
     "predict": "Classify image files with a finished run.",
+    "export": "Write the network of a finished run to a file that runs without this library.",
     "compare": "Put finished runs side by side.",
     "table": "Reproduce a published table, row by row.",
     "list": "List the recipes.",
@@ -37,6 +39,7 @@ COMMANDS = {
     "digits": ("train.digits", "Digits", "digits"),
     "evaluate": ("train.predict", "Evaluate", "evaluate"),
     "predict": ("train.predict", "Predict", "predict"),
+    "export": ("train.export", "Export", "export"),
     "compare": ("train.compare", "Compare", "compare"),
     "table": ("train.table", "Table", "table"),
 }

@@ -9,6 +9,7 @@ from PIL import Image
 from train import data
 from train.config import Config
 from train.data import Split
+from train.export import Export, export
 from train.loop import train
 from train.predict import Evaluate, Predict, evaluate, load_network, predict
 from train.rundir import Run
@@ -49,6 +50,8 @@ def test_whitened_colour_images_from_training_to_prediction(colour, tmp_path, ca
     assert results["equivariance_error"] < 1e-4
     again = evaluate(Evaluate(run.path))
     assert again["test_loss"] == pytest.approx(results["test_loss"], rel=1e-5)
+    with pytest.raises(ValueError, match="whitens its images"):
+        export(Export(run.path))
     # The network by itself sees what the session saw: whitened once, not twice and not never.
     session = prepare_session(run.config)
     image = session.data.test.image[:2]
@@ -64,6 +67,7 @@ def test_whitened_colour_images_from_training_to_prediction(colour, tmp_path, ca
     np.testing.assert_allclose(probabilities, exp / exp.sum(-1, keepdims=True), atol=1e-3)
 
 
+@SLOW
 @pytest.mark.filterwarnings("ignore::gconv_jax.InexactEquivarianceWarning")
 def test_all_cnn_c_as_published_with_augmentation(colour, tmp_path):
     config = dataclasses.replace(

@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 
+import jax.export
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +15,7 @@ from train.data import load_digits
 from train.errors import TrainingDivergedError
 from train.evaluate import ANGLES, invariance_error_at_angles
 from train.loop import resume, train
-from train.predict import Evaluate, Predict, evaluate, predict, read_image
+from train.predict import Evaluate, Predict, evaluate, load_network, predict, read_image
 from train.rundir import Run
 from train.session import prepare_session
 
@@ -142,6 +143,21 @@ def test_photographs_are_not_inverted(tmp_path):
     bright = np.full((32, 32, 3), (250, 200, 240), np.uint8)
     Image.fromarray(bright).save(tmp_path / "x.png")
     np.testing.assert_array_equal(read_image(tmp_path / "x.png", (32, 32, 3)), bright)
+
+
+def test_an_exported_network_gives_the_probabilities_of_predict(finished, tmp_path, capsys):
+    run, _, _ = finished
+    image = load_digits()[1].image[:3]
+    out = tmp_path / "network"
+    assert main(["export", str(run.path), "--out", str(out)]) == 0
+    assert str(out) in capsys.readouterr().out
+    program = jax.export.deserialize(out.read_bytes())
+    logits = load_network(run)(image)
+    np.testing.assert_allclose(program.call(image), jax.nn.softmax(logits), atol=1e-5)
+    assert program.call(image[:1]).shape == (1, 10)
+    unfinished = Run.create(run.config, tmp_path / "unfinished")
+    assert main(["export", str(unfinished.path)]) == 2
+    assert "is not finished" in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_image_is_named(finished, tmp_path):

@@ -39,7 +39,6 @@ def together(config, quick_report, tmp_path_factory):
 
 
 SCAN = pytest.param({"loop": "scan"}, marks=pytest.mark.slow)
-HOST = pytest.param({"memory": "host"}, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("options", [{}, SCAN], ids=str)
@@ -63,7 +62,8 @@ def test_two_seeds_at_once_equal_two_runs(config, together, tmp_path, options):
 P4CNN = {"model": "p4cnn", "group": None}
 
 
-@pytest.mark.parametrize("options", [P4CNN, SCAN, HOST], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [P4CNN, {"loop": "scan"}, {"memory": "host"}], ids=str)
 def test_eight_devices_under_pmap_equal_one_under_jit(config, options):
     """Three steps: after more of them, rounding may decide a maximum."""
     few = dataclasses.replace(config, train_images=48, validation=0, **options)

@@ -103,6 +103,7 @@ def test_a_run_keeps_the_average(smaller, tmp_path):
     assert again["test_loss"] == pytest.approx(kept.results["test_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_seeds_that_stop_at_different_epochs(smaller, monkeypatch, tmp_path):
     """Each keeps its own best epoch, also when the run is interrupted between the two ends."""
     errors = {0: (0.4, 0.5, 0.6, 0.1, 0.1), 1: (0.9, 0.4, 0.6, 0.7, 0.1)}

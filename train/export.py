@@ -1,0 +1,48 @@
+"""The network of a finished run as a file that runs without this program."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import tyro
+
+from gconv_jax.export import stablehlo
+from train.predict import load_network
+from train.rundir import Run
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write the network of a finished run to a file: stored pixels, uint8 [N, H, W, C], to the
+    probabilities of the classes, for batches of any size."""
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    format: Literal["stablehlo"] = "stablehlo"
+    """stablehlo: for jax.export, on CPU, GPU and TPU."""
+    out: Path | None = None
+    """The file (default: model.stablehlo in the run folder)."""
+
+
+def export(options: Export, say: Callable[[str], None] = print) -> Path:
+    """Write the file and say where it is."""
+    run = Run.open(options.run)
+    network = load_network(run)
+    if network.whitening is not None:
+        raise ValueError(
+            f"{run.path} whitens its images (--preprocess whiten), which is not part of the "
+            "network; only runs with --preprocess scale can be exported"
+        )
+
+    def probabilities(image: jax.Array) -> jax.Array:
+        logits = network.steps.logits(network.params, network.stats, image)
+        return jax.nn.softmax(logits.astype(jnp.float32))
+
+    path = options.out or run.path / "model.stablehlo"
+    stablehlo(probabilities, (None, *network.shape), path, dtype=jnp.uint8)
+    say(f"{path}: uint8 [N, {', '.join(map(str, network.shape))}] to probabilities; run it with")
+    say(f'  jax.export.deserialize(pathlib.Path("{path}").read_bytes()).call(images)')
+    return path
