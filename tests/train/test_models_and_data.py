@@ -98,6 +98,10 @@ def test_all_cnn_c_as_published_with_augmentation(colour, tmp_path):
         ),
         pytest.param({"model": "separable-cnn", "group": "p4m", "width": 2}, marks=SLOW),
         pytest.param({"model": "densenet", "group": "p4m", "width": 2}, marks=SLOW),
+        pytest.param(
+            {"model": "wide-resnet", "groups": ("p4m", "mirror"), "width": 1, "blocks": 1},
+            marks=SLOW,
+        ),
     ],
     ids=str,
 )
