@@ -44,6 +44,7 @@ PLAIN = {
     "add", "sub", "mul", "div", "max", "expm1", "gt", "select_n", "square", "rsqrt", "reduce_min",
     "reduce_sum", "reduce_max", "reduce_window_sum", "reduce_window_max", "reshape", "slice",
     "squeeze", "broadcast_in_dim", "concatenate", "gather", "stop_gradient",
+    "device_put",  # of constants, in older versions of JAX
 }  # fmt: skip
 
 
