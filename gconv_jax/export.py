@@ -8,6 +8,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 from flax import linen, nnx
+from jax import export
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from gconv_jax.folding import fold
 
@@ -26,17 +28,18 @@ class Frozen:
         x = jnp.asarray(x)
         key = (x.shape, x.dtype)
         if key not in self._programs:
-            closed = self.jaxpr(x)
-            run = jax.jit(jax.extend.core.jaxpr_as_fun(closed))
-            tree = jax.tree.structure(jax.eval_shape(self._function, x))
-            self._programs[key] = run, tree
+            closed, shapes = self._trace(x)
+            self._programs[key] = jax.jit(jaxpr_as_fun(closed)), jax.tree.structure(shapes)
         run, tree = self._programs[key]
         return jax.tree.unflatten(tree, run(x))
 
-    def jaxpr(self, x: jax.Array | jax.ShapeDtypeStruct) -> jax.extend.core.ClosedJaxpr:
+    def jaxpr(self, x: jax.Array | jax.ShapeDtypeStruct) -> ClosedJaxpr:
         """The program for images of this shape and dtype, with its constants."""
+        return self._trace(x)[0]
+
+    def _trace(self, x):
         x = jax.ShapeDtypeStruct(x.shape, x.dtype)
-        return jax.make_jaxpr(fold(self._function, x))(x)
+        return jax.make_jaxpr(fold(self._function, x), return_shape=True)(x)
 
 
 def freeze(model: Callable, **kwargs) -> Frozen:
@@ -143,13 +146,13 @@ def stablehlo(
     (3, 10)
     """
     function = _function(model, kwargs)
-    bad = [n for n in tuple(shape)[1:] if not isinstance(n, int) or n < 1]
-    if len(shape) < 2 or bad or not (shape[0] is None or shape[0] > 0):
+    sizes = tuple(shape)[1:] if shape and shape[0] is None else tuple(shape)
+    if len(shape) < 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
         raise ValueError(
             f"`shape` must be (None, *spatial, C) or (N, *spatial, C), got {tuple(shape)}"
         )
     if shape[0] is None:
-        (batch,) = jax.export.symbolic_shape("n")
+        (batch,) = export.symbolic_shape("n")
         shape = (batch, *shape[1:])
     x = jax.ShapeDtypeStruct(tuple(shape), dtype)
 
@@ -158,7 +161,7 @@ def stablehlo(
 
     if importlib.util.find_spec("flatbuffers") is None:
         raise ImportError("stablehlo needs flatbuffers: pip install 'gconv_jax[export]'")
-    exported = jax.export.export(jax.jit(run), platforms=tuple(platforms))(x)
+    exported = export.export(jax.jit(run), platforms=tuple(platforms))(x)
     path = Path(path)
     beside = path.with_name(path.name + ".tmp")
     beside.write_bytes(exported.serialize())

@@ -140,7 +140,7 @@ def fold(
             left.append(equation)
     used = [*outputs, *(node for equation in left for node in equation.inputs)]
     for node in sorted(known & set(used), reverse=True):  # what is made of others comes first
-        if node in used and node in ahead and ahead[node].is_repetition:
+        if node in ahead and ahead[node].is_repetition:
             left.insert(0, ahead[node])
             known.discard(node)
             used += ahead[node].inputs

@@ -75,14 +75,13 @@ def quotient_conv(
     check_group(group)
     x, w = jnp.asarray(x), jnp.asarray(w)
     of_filter = {"group": group, "filters": filters, "kernel_size": kernel_size}
-    into, out = (cosets_of(group, h) for h in (in_subgroup, out_subgroup))
+    into, out = (_cosets(group, h) for h in (in_subgroup, out_subgroup))
     if w.ndim < 3 or w.shape[-3] != len(into):
         raise ValueError(
             f"`w` must be [*kernel, |G/K|={len(into)}, C_in, C_out] for {group!r} and "
             f"in_subgroup={in_subgroup!r}, got shape {w.shape}"
         )
-    coset_of = np.argsort(into.ravel()) // into.shape[1]  # the coset of each element
-    spread = w[..., coset_of, :, :]
+    spread = w[..., _numbers(into), :, :]
     kernel = check_filter(spread, lifting=False, **of_filter)
     c_in, c_out = w.shape[-2:]
     if x.ndim < group.dimension + 2 or x.shape[-2:] != (len(into), c_in):
@@ -112,11 +111,16 @@ def quotient_conv(
     )
 
 
-def cosets_of(group: FiniteGroup, subgroup: FiniteGroup | None) -> np.ndarray:
+def _cosets(group: FiniteGroup, subgroup: FiniteGroup | None) -> np.ndarray:
     """``[|G/H|, |H|]``; each element by itself without a subgroup."""
     if subgroup is None:
         return np.arange(group.order)[:, None]
     return group.cosets(subgroup)
+
+
+def _numbers(cosets: np.ndarray) -> np.ndarray:
+    """The row of ``cosets`` in which each element is."""
+    return np.argsort(cosets.ravel()) // cosets.shape[1]
 
 
 def quotient_kernel(
@@ -134,7 +138,7 @@ def quotient_kernel(
 ) -> jax.Array:
     """The initial parameters of a layer: those of ``init``, larger by what the mean over H takes
     from the variance of the filters."""
-    into = cosets_of(group, in_subgroup)
+    into = _cosets(group, in_subgroup)
     shape = (*filter_axes(filters, group, kernel_size), len(into), in_features, out_features)
     share = _variance_share(group, in_subgroup, out_subgroup, filters, kernel_size)
     return init(key, shape, dtype) * np.asarray(share**-0.5, dtype)
@@ -144,9 +148,8 @@ def _variance_share(group, in_subgroup, out_subgroup, filters, kernel_size) -> f
     """The variance of the mean over H of a filter whose parameters are independent, relative to
     the filter's: the mean over h of ``<T_h, T_e> / <T_e, T_e>``, T_h the map from parameters to the
     filter moved by h."""
-    into, members = cosets_of(group, in_subgroup), cosets_of(group, out_subgroup)[0]
-    coset_of = np.argsort(into.ravel()) // into.shape[1]
-    fixed = (coset_of[group.cayley[members][:, into[:, 0]]] == np.arange(len(into))).mean(1)
+    into, members = _cosets(group, in_subgroup), _cosets(group, out_subgroup)[0]
+    fixed = (_numbers(into)[group.cayley[members][:, into[:, 0]]] == np.arange(len(into))).mean(1)
     basis = find_basis(filters, group)
     if basis is None:
         taps = bank_table(group, kernel_size, True)

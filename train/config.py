@@ -21,7 +21,7 @@ WITH_FILTERS = ("group-cnn", "e2cnn", "small-e2cnn", "wide-resnet", "densenet")
 WITH_GEOMETRY = ("all-cnn-c", "resnet44", "resnet26", "wide-resnet")
 WITH_HEAD = ("resnet44", "resnet26")
 WITH_BLOCKS = (*WITH_HEAD, "wide-resnet", "densenet")
-WITH_SEPARABLE = ("separable-cnn", "resnet44", "resnet26")
+WITH_SEPARABLE = ("separable-cnn", *WITH_HEAD)
 
 
 @dataclass(frozen=True, kw_only=True)

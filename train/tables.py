@@ -86,10 +86,19 @@ _CIFAR10_ROWS = {
     "resnet26-p4m": ("5.74", "4.19"),
 }
 _SEPARABLE_CIFAR10_ROWS = {
-    "p4m": ("8.06", "5.78"),
-    "p4m-g": ("7.60", "6.09"),
-    "p4m-gc": ("6.72", "5.43"),
+    "resnet44-p4m": ("8.06", "5.78"),
+    "resnet44-p4m-g": ("7.60", "6.09"),
+    "resnet44-p4m-gc": ("6.72", "5.43"),
 }
+
+
+def _both_cifar10(rows: dict[str, tuple[str, str]]) -> tuple[Row, ...]:
+    """Without augmentation, then with."""
+    return tuple(
+        Row(f"{prefix}-{name}", figures[i])
+        for i, prefix in enumerate(("cifar10", "cifar10plus"))
+        for name, figures in rows.items()
+    )
 
 
 def _quick_partial(config: Config) -> Config:
@@ -155,11 +164,7 @@ TABLES: dict[str, PublishedTable] = {
         "Separable group convolutions on CIFAR-10",
         "Lengyel & van Gemert 2021 (arXiv:2110.13059), table 2: 50,000 training images; the number "
         "of seeds is not given.",
-        tuple(
-            Row(f"{prefix}-resnet44-{name}", figures[i])
-            for i, prefix in enumerate(("cifar10", "cifar10plus"))
-            for name, figures in _SEPARABLE_CIFAR10_ROWS.items()
-        ),
+        _both_cifar10(_SEPARABLE_CIFAR10_ROWS),
         _quick_cifar10,
         quick_rows=("cifar10-resnet44-p4m", "cifar10-resnet44-p4m-gc"),
     ),
@@ -168,11 +173,7 @@ TABLES: dict[str, PublishedTable] = {
         "Cohen & Welling 2016 (arXiv:1602.07576), table 2: 50,000 training images, one seed each. "
         "In the authors' code the last normalisation of the residual networks uses the statistics "
         "of the test batch; ours those of the training images.",
-        tuple(
-            Row(f"{prefix}-{name}", figures[i])
-            for i, prefix in enumerate(("cifar10", "cifar10plus"))
-            for name, figures in _CIFAR10_ROWS.items()
-        ),
+        _both_cifar10(_CIFAR10_ROWS),
         _quick_cifar10,
         quick_rows=("cifar10-resnet44-z2", "cifar10-resnet44-p4m"),
     ),
