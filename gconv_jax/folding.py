@@ -26,7 +26,7 @@ from gconv_jax.planar import PlanarConv, planar_form, xla_conv
 # Calls of functions, which are written out.
 _CALLS = {
     "jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call",
-    "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin",
+    "custom_vjp_call", "custom_vjp_call_jaxpr",
 }  # fmt: skip
 # Repetitions that make something so many times larger stay in the program.
 _GROWTH = 16
@@ -168,7 +168,12 @@ def _compute(constants: dict, equations: list[_Equation], wanted: set[Node]) -> 
     if any(isinstance(value, jax.core.Tracer) for value in constants.values()):
         raise ValueError("the model's parameters must be numbers: do not freeze inside jit or grad")
     with jax.ensure_compile_time_eval():
-        return jax.tree.map(np.asarray, jax.jit(run)(constants))
+        found = jax.jit(run)(constants)
+    keys = jax.dtypes.prng_key  # which NumPy does not know
+    return {
+        node: value if jnp.issubdtype(value.dtype, keys) else np.asarray(value)
+        for node, value in found.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -191,7 +196,9 @@ class _Affine:
     def compute(self) -> jax.Array:
         each = self.w.shape[self.axis]
         scales, rest = self.scale.reshape(self.repeats, each), None
-        if (scales == scales[0]).all():
+        if (scales == 1).all():
+            w = self.w
+        elif (scales == scales[0]).all():
             along = [1] * self.w.ndim
             along[self.axis] = each
             w = self.w.astype(np.float64) * scales[0].reshape(along)
@@ -294,8 +301,10 @@ class _Folding:
         other = equation.inputs[1 if first else 0]
         if not self._is_number(other) or y.dtype != aval.dtype:
             return None
+        if not jnp.issubdtype(y.dtype, jnp.floating):  # integers are divided otherwise
+            return None
         c = y.channels_of(self.values[other], aval.shape)
-        if c is None or (equation.name == "div" and not first):
+        if c is None or (equation.name == "div" and not (first and c.all())):
             return None
         if equation.name == "add":
             return replace(y, shift=y.shift + c)

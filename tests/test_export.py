@@ -13,7 +13,7 @@ from jax import export as jax_export
 
 import gconv_jax.linen as glinen
 import gconv_jax.nnx as gnnx
-from gconv_jax import P4, P4M, Z2, dihedral, group_pool, mirror, models, octahedral
+from gconv_jax import P4, P4M, Z2, dihedral, group_pool, lift_conv, mirror, models, octahedral
 from gconv_jax.algorithm import auto_algorithm
 from gconv_jax.export import Frozen, freeze, stablehlo
 from gconv_jax.testing import assert_equivariant
@@ -139,6 +139,32 @@ def test_what_is_done_with_a_convolution(name, algorithm, rng, x64):
         assert found["mul"] == (
             algorithm == "fourier" and name in ("merged", "wider", "by the orientation")
         )
+
+
+INTEGERS = np.array([2, 3, -4])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "then"),
+    [
+        (jnp.int32, lambda y: jax.lax.div(y, jnp.broadcast_to(INTEGERS.astype("i4"), y.shape))),
+        (jnp.int32, lambda y: y * 3 - 1),
+        (jnp.complex128, lambda y: (y + 2j) * 1j),
+        (jnp.float64, lambda y: jnp.where(jnp.isfinite(y / jnp.zeros(3)), 1.0, 0.0) + y),
+        (jnp.float64, lambda y: y + jax.random.normal(jax.random.key(3), (3,)) * y.shape[0]),
+    ],
+    ids=["integer quotient", "integers", "complex", "by zero", "random constants"],
+)
+def test_numbers_of_every_kind(dtype, then, rng, x64):
+    w = jnp.asarray(rng.integers(-5, 5, (3, 3, 2, 3)), dtype)
+    x = jnp.asarray(rng.integers(-5, 5, (2, 5, 5, 2)), dtype)
+
+    def function(x):
+        return then(lift_conv(x, w, group=P4))
+
+    actual, expected = freeze(function)(x), function(x)
+    assert actual.dtype == expected.dtype
+    np.testing.assert_allclose(actual, expected, atol=1e-12, rtol=1e-12)
 
 
 def test_a_transform_over_the_group_stays_where_it_is_faster(rng):
