@@ -9,6 +9,9 @@ python -m train export RUN                  a file that runs without this librar
 python -m train compare RUN RUN...          one table and one picture of several runs
 python -m train table NAME [--seeds N]      reproduce a published table
 python -m train list                        the recipes
+
+with several processes, each with the same command and --distributed: one under SLURM, Open MPI,
+Kubernetes or on a TPU pod; elsewhere --coordinator HOST:PORT --processes N --process I as well
 """
 
 import difflib
@@ -22,6 +25,7 @@ from pathlib import Path
 import tyro
 
 from train.config import Config
+from train.distributed import run_distributed, take_options
 from train.errors import TrainingDivergedError
 from train.presets import PRESETS
 
@@ -63,7 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # progress is to be seen in a file, too
     try:
-        return _dispatch(arguments)
+        several, arguments = take_options(arguments)
+        if several is None:
+            return _dispatch(arguments)
+        return run_distributed(several, arguments, _dispatch)
     except (ValueError, TypeError, OSError) as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 2

@@ -218,6 +218,7 @@ def _finish(session: Session, network: Network, state: TrainState, say: Say) -> 
         say("re-estimating batch statistics, then evaluating on the test images, once")
         state = session.feed.calibrate(state, network.which)
         state = dataclasses.replace(state, params=state.weights, average=None)
+    state = session.feed.parallel.local(state)
     untrained = session.networks[network.which].init()
     figures = final_figures(session, state, untrained)
     if not np.isfinite(figures["test_loss"]):
@@ -250,11 +251,12 @@ def _finish(session: Session, network: Network, state: TrainState, say: Say) -> 
 
 
 def _header(session: Session, runs: list[Run]) -> str:
-    config, parallel, devices = session.config, session.feed.parallel, jax.local_devices()
+    config, parallel, devices = session.config, session.feed.parallel, jax.devices()
+    processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
     return (
         f"{config.title}: {parameter_count(session.steps.init().params):,} parameters, "
         f"{len(session.data.train.label):,} training images of {config.dataset}, {parallel.mode} "
-        f"on {parallel.devices} of {len(devices)} {devices[0].device_kind}, run folder "
+        f"on {parallel.devices} of {len(devices)} {devices[0].device_kind}{processes}, run folder "
         + ", ".join(str(run.path) for run in runs)
     )
 
