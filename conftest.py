@@ -4,8 +4,21 @@ import collections
 import gc
 import os
 
+import hypothesis
 import jax
 import pytest
+
+# Drawing takes longer than the examples of others run; fixtures are the same for all examples.
+for _name, _examples in {"quick": 40, "nightly": 1000}.items():
+    hypothesis.settings.register_profile(
+        _name,
+        max_examples=_examples,
+        derandomize=_name == "quick",
+        database=None,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+hypothesis.settings.load_profile("quick")
 
 
 def pytest_addoption(parser) -> None:

@@ -3,10 +3,13 @@
 What is loaded is arrays and JSON: no code runs.
 """
 
+import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -69,20 +72,29 @@ class Checkpoints:
 def save_tree(path: Path, tree, about: dict | None = None) -> None:
     """Write a pytree of arrays to the folder ``path``, replacing what is there: arrays in orbax's
     format, and a manifest with the format, the library's version, shapes and checksums. Of several
-    processes, which all have the same arrays, the first one does."""
+    processes, which all have the same arrays, the first one does.
+
+    OSError if it cannot be written; what was there before is still there.
+    """
     if jax.process_index() != 0:
         return
     path = Path(path).absolute()
     beside = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    with _checkpointer() as checkpointer:
-        checkpointer.save(beside / "arrays", args=ocp.args.StandardSave(_named(tree)))
     manifest = {"format": FORMAT, "gconv_jax": gconv_jax.__version__, "about": about}
-    manifest |= {"arrays": _shapes(_named(tree)), "files": _checksums(beside / "arrays")}
-    (beside / MANIFEST).write_text(json.dumps(manifest, indent=1))
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(beside, path)
+    try:
+        beside.mkdir(parents=True)
+        with _without_tracebacks(), _checkpointer() as checkpointer:
+            checkpointer.save(beside / "arrays", args=ocp.args.StandardSave(_named(tree)))
+        manifest |= {"arrays": _shapes(_named(tree)), "files": _checksums(beside / "arrays")}
+        (beside / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(beside, path)
+    except (OSError, ValueError) as error:  # tensorstore's are ValueErrors
+        shutil.rmtree(beside, ignore_errors=True)
+        full = "No space left on device" in str(error)
+        reason = "no space left on device" if full else str(error).splitlines()[-1][-300:]
+        raise OSError(f"cannot write {path}: {reason}; mend that and use --resume") from None
 
 
 def load_tree(path: Path, template):
@@ -117,6 +129,18 @@ def load_tree(path: Path, template):
         restored = checkpointer.restore(path / "arrays", args=ocp.args.StandardRestore(named))
     leaves = [jnp.asarray(restored[name]) for name in named]
     return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+
+@contextlib.contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Orbax logs an exception in each of its threads, and then raises it."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _checkpointer() -> ocp.Checkpointer:

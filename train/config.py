@@ -7,7 +7,8 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from types import UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -22,6 +23,24 @@ WITH_GEOMETRY = ("all-cnn-c", "resnet44", "resnet26", "wide-resnet")
 WITH_HEAD = ("resnet44", "resnet26")
 WITH_BLOCKS = (*WITH_HEAD, "wide-resnet", "densenet")
 WITH_SEPARABLE = ("separable-cnn", *WITH_HEAD)
+
+
+def _is_choice(hint) -> bool:
+    return get_origin(hint) is Literal
+
+
+def _fits(value, hint) -> bool:
+    """Whether a value is of the type of a field; the command line has made sure of that, a file or
+    a notebook need not have."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, option) for option in get_args(hint))
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_fits(v, get_args(hint)[0]) for v in value)
+    if _is_choice(hint):
+        return isinstance(value, str) and value in get_args(hint)
+    if hint in (int, float):
+        return isinstance(value, int | hint) and not isinstance(value, bool)
+    return isinstance(value, hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +190,10 @@ class Config:
     """The run folder (default: runs/PRESET-DATE-TIME)."""
 
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(Config).items():
+            if not _fits(getattr(self, name), hint):
+                choices = f"one of {', '.join(get_args(hint))}" if _is_choice(hint) else hint
+                raise ValueError(f"`{name}` must be {choices}, got {getattr(self, name)!r}")
         positive = ("epochs", "batch_size", "evaluate_every", "checkpoint_every", "seeds")
         optional = ("width", "blocks", "samples", "train_images", "test_images", "patience")
         at_least = dict.fromkeys(positive + optional, 1)

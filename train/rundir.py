@@ -69,7 +69,11 @@ class Run:
 
     @property
     def config(self) -> Config:
-        return Config.from_json((self.path / "config.json").read_text())
+        path = self.path / "config.json"
+        try:
+            return Config.from_json(json.dumps(_read_table(path)))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is no configuration: {error}") from None
 
     def began_as(self, config: Config) -> bool:
         """Whether this run was begun with that configuration, wherever its files are."""
@@ -80,7 +84,7 @@ class Run:
     def results(self) -> dict | None:
         """The final figures, or None if the run is not finished."""
         path = self.path / "results.json"
-        return json.loads(path.read_text()) if path.is_file() else None
+        return _read_table(path) if path.is_file() else None
 
     def require_finished(self) -> None:
         """ValueError unless the run is finished."""
@@ -113,11 +117,26 @@ class Run:
 
     def _read_metrics(self) -> Iterator[dict]:
         path = self.path / "metrics.jsonl"
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        for line in text.splitlines():
             try:
-                yield json.loads(line)
+                record = json.loads(line)
             except json.JSONDecodeError:  # the last line before a kill
                 return
+            if not isinstance(record, dict) or "epoch" not in record:
+                return
+            yield record
+
+
+def _read_table(path: Path) -> dict:
+    """A JSON object; ValueError names the file if it holds anything else."""
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    if not isinstance(table, dict):
+        raise ValueError(f"{path} is damaged: it holds {type(table).__name__}, not an object")
+    return table
 
 
 def default_path(preset: str) -> Path:

@@ -1,0 +1,254 @@
+"""Plant typical mistakes of this field in a copy of the code, and see whether the tests notice.
+
+python -m tests.mutations               all of them
+python -m tests.mutations 3 7           some, by number
+
+Each was seen in a published implementation, or is its nearest relative here. A mistake counts as
+noticed if one of the named test files fails, which pass without it.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    what: str
+    file: str
+    right: str
+    wrong: str
+    tests: str
+    """The test files that ought to notice, in tests/."""
+
+
+MISTAKES = [
+    Mistake(
+        "filters turn the wrong way",
+        "gconv_jax/filters.py",
+        "moved = np.flip(taps.transpose(permutation), flipped)",
+        "moved = np.flip(taps, flipped).transpose(permutation)",
+        "test_filters.py",
+    ),
+    Mistake(
+        "the group axis of a filter rolls the wrong way",
+        "gconv_jax/filters.py",
+        "source = group.cayley[group.inverse]  # source[r, s] = r^-1 s",
+        "source = group.cayley",
+        "test_filters.py",
+    ),
+    Mistake(
+        "elements are multiplied from the wrong side",
+        "gconv_jax/filters.py",
+        "source = group.cayley[group.inverse]  # source[r, s] = r^-1 s",
+        "source = group.cayley.T[group.inverse]",
+        "test_filters.py",
+    ),
+    Mistake(
+        "turned functions of a basis keep the group axis as it is",
+        "gconv_jax/filters.py",
+        "parts[:, group.cayley[group.inverse]]  # r^-1 s",
+        "parts[:, np.tile(np.arange(group.order), (group.order, 1))]",
+        "test_filter_basis.py",
+    ),
+    Mistake(
+        "cosets of the wrong side are pooled",
+        "gconv_jax/pooling.py",
+        "    cosets = group.cosets(subgroup)\n    if onto",
+        '    cosets = group.cosets(subgroup, side="right")\n    if onto',
+        "test_pooling.py",
+    ),
+    Mistake(
+        "cosets of the wrong side become channels",
+        "gconv_jax/pooling.py",
+        'group.cosets(subgroup, side="right")  # [i, h] -> h g_i',
+        "group.cosets(subgroup)",
+        "test_pooling.py",
+    ),
+    Mistake(
+        "XLA's own SAME, 0 + 1 where 1 + 1 keeps the law",
+        "gconv_jax/geometry.py",
+        "if total % 2 and stride > 1:",
+        "if False:",
+        "test_geometry.py",
+    ),
+    Mistake(
+        "no warning of windows that miss the last pixels",
+        "gconv_jax/geometry.py",
+        "return low == high - self.remainder(axis, n)",
+        "return low == high",
+        "test_geometry.py test_sizes.py",
+    ),
+    Mistake(
+        "statistics for each orientation in training",
+        "gconv_jax/norm.py",
+        "moments = mean_channels(moments, order)",
+        "moments = moments.reshape(2, order, -1)[:, 0]",
+        "test_norm.py",
+    ),
+    Mistake(
+        "the mean of variances, without that between orientations",
+        "gconv_jax/norm.py",
+        "return mean, jnp.maximum(square - mean * mean, 0)",
+        "return mean, jnp.maximum(square - mean_channels((x.mean(axes) ** 2)[None], order)[0], 0)",
+        "test_norm.py",
+    ),
+    Mistake(
+        "the action leaves the group axis alone",
+        "gconv_jax/action.py",
+        "return x[..., source, :]",
+        "return x",
+        "test_action.py",
+    ),
+    Mistake(
+        "images turn clockwise",
+        "gconv_jax/action.py",
+        "cos, sin = jnp.cos(angle), jnp.sin(angle)",
+        "cos, sin = jnp.cos(angle), -jnp.sin(angle)",
+        "test_action.py test_transformations.py",
+    ),
+    Mistake(
+        "images turn about a corner of the central pixels",
+        "gconv_jax/action.py",
+        "rows = jnp.arange(height, dtype=angle.dtype)[:, None] - (height - 1) / 2",
+        "rows = jnp.arange(height, dtype=angle.dtype)[:, None] - height // 2",
+        "test_action.py test_transformations.py",
+    ),
+    Mistake(
+        "angles counted clockwise in harmonics",
+        "gconv_jax/filter_basis.py",
+        "z = points[..., 1] - 1j * points[..., 0]",
+        "z = np.abs(points[..., 1]) - 1j * points[..., 0]",
+        "test_filter_basis.py",
+    ),
+    Mistake(
+        "even filters turn about a tap beside their centre",
+        "gconv_jax/filter_basis.py",
+        "return centred(kernel_size, kernel_size)",
+        "return np.stack(np.indices((kernel_size, kernel_size)), -1) - float(kernel_size // 2)",
+        "test_filter_basis.py test_fine_rotations.py",
+    ),
+    Mistake(
+        "fan-in without the group",
+        "gconv_jax/nnx/conv.py",
+        "self.kernel = nnx.Param(init(rngs.params(), shape, self.param_dtype))",
+        "self.kernel = nnx.Param(\n"
+        "            init(rngs.params(), shape, self.param_dtype) * (shape[-3] ** 0.5)\n"
+        "        )",
+        "test_flax.py",
+    ),
+    Mistake(
+        "a matrix of the Fourier transform over the group is transposed",
+        "gconv_jax/fourier.py",
+        '"tuio,ujk->ktijo"',
+        '"tuio,ukj->ktijo"',
+        "test_fourier.py",
+    ),
+    Mistake(
+        "dropout of single orientations",
+        "gconv_jax/nnx/dropout.py",
+        "kept = jnp.ones((x.shape[0], *[1] * (x.ndim - 2), x.shape[-1]), x.dtype)",
+        "kept = jnp.ones_like(x)",
+        "test_regularisation.py",
+    ),
+    Mistake(
+        "hexagons without their border in the bias",
+        "gconv_jax/conv.py",
+        "y = y * mask_of(y, 1)",
+        "pass",
+        "test_hexagonal.py",
+    ),
+    Mistake(
+        "pooling windows of hexagons are squares",
+        "gconv_jax/pooling.py",
+        "for tap in np.argwhere(hexagon_mask(windows.size[0])):",
+        "for tap in np.argwhere(np.ones(windows.size)):",
+        "test_hexagonal.py",
+    ),
+    Mistake(
+        "sums over sampled elements are not divided by their number",
+        "gconv_jax/continuous.py",
+        "share = inputs.weights / inputs.weights.sum()",
+        "share = inputs.weights",
+        "test_continuous.py",
+    ),
+    Mistake(
+        "elements are drawn in evaluation too",
+        "gconv_jax/nnx/continuous.py",
+        "        if self.deterministic:\n            return support_grid",
+        "        if False:\n            return support_grid",
+        "test_partial.py test_flax_continuous.py test_models_partial.py",
+    ),
+    Mistake(
+        "a parameter that left its bounds cannot come back",
+        "gconv_jax/partial.py",
+        "gradient = jnp.where(raw >= 1, jnp.maximum(gradient, 0), gradient)",
+        "gradient = jnp.where(raw >= 1, 0.0, gradient)",
+        "test_partial.py",
+    ),
+    Mistake(
+        "radians for degrees in the augmentation",
+        "train/augment.py",
+        "JITTER = math.radians(math.pi)",
+        "JITTER = math.pi",
+        "train/test_augment.py",
+    ),
+    Mistake(
+        "corners are filled after scaling with 0, which is grey",
+        "train/augment.py",
+        "largest, fill = jnp.pi, -self.mean / self.std",
+        "largest, fill = jnp.pi, 0.0",
+        "train/test_augment.py",
+    ),
+]
+
+
+def notices(mistake: Mistake) -> bool:
+    """Whether the tests fail with this mistake in the code; RuntimeError if that cannot be said."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in ("gconv_jax", "train", "tests"):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("conftest.py", "pyproject.toml"):
+            shutil.copy(ROOT / name, copy)
+        file = copy / mistake.file
+        text = file.read_text()
+        if text.count(mistake.right) != 1:
+            raise RuntimeError(f"{mistake.file} must have once: {mistake.right!r}")
+        file.write_text(text.replace(mistake.right, mistake.wrong))
+        tests = [f"tests/{name}" for name in mistake.tests.split()]
+        # What was compiled is kept from one to the next.
+        options = ["-x", "-q", "-m", "not slow", "-o", f"cache_dir={ROOT / '.pytest_cache'}"]
+        result = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *tests],
+            cwd=copy,
+            env=dict(os.environ, PYTHONPATH=str(copy), PYTHONDONTWRITEBYTECODE="1"),
+            capture_output=True,
+            text=True,
+        )
+    if result.returncode not in (0, 1):
+        raise RuntimeError(f"pytest could not run:\n{result.stdout[-2000:]}{result.stderr[-2000:]}")
+    failed = [line for line in result.stdout.splitlines() if line.startswith("FAILED")]
+    print("   ", failed[0].split(" - ")[0] if failed else "NO TEST FAILS", flush=True)
+    return bool(failed)
+
+
+def main(arguments: list[str]) -> int:
+    chosen = [int(a) for a in arguments] or range(1, len(MISTAKES) + 1)
+    noticed = 0
+    for number in chosen:
+        mistake = MISTAKES[number - 1]
+        print(f"{number:3} {mistake.what} ({mistake.file})", flush=True)
+        noticed += notices(mistake)
+    print(f"{noticed} of {len(chosen)} mistakes noticed")
+    return noticed != len(chosen)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
