@@ -211,7 +211,7 @@ def test_what_has_no_onnx_form_is_named(tmp_path):
         (lambda x: jnp.take_along_axis(x, x.argmax(1, keepdims=True), 1), "'gather'"),
         (lambda x: x.astype(jnp.int32) & 3, "the operation 'and' of int32"),
         (lambda x: x.astype(jnp.complex64), "numbers of type complex64.*stablehlo"),
-        (lambda x: conv(x.astype(jnp.bfloat16), w=W.astype(jnp.bfloat16)), "ONNX refuses|type bfloat16"),
+        (lambda x: conv(x.astype("bfloat16"), w=W.astype("bfloat16")), "ONNX refuses|bfloat16"),
         (lambda x: x + jax.random.normal(jax.random.key(0), x.shape), "random"),
         (lambda x: conv(x, padding=((-1, 0), (0, 0))), "negative padding"),
     ):  # fmt: skip
