@@ -145,6 +145,72 @@ def stablehlo(
     >>> program.call(jnp.ones((3, 28, 28, 1))).shape
     (3, 10)
     """
+    run, x = _portable(model, shape, dtype, kwargs)
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ImportError("stablehlo needs flatbuffers: pip install 'gconv_jax[export]'")
+    exported = export.export(jax.jit(run), platforms=tuple(platforms))(x)
+    return _write(path, exported.serialize())
+
+
+def onnx(
+    model: Callable,
+    shape: Sequence[int | None],
+    path: str | os.PathLike,
+    *,
+    dtype=jnp.float32,
+    **kwargs,
+) -> Path:
+    """Write a network in evaluation to an ONNX file, which onnxruntime, OpenVINO, TensorRT and
+    others run without JAX.
+
+    The network is frozen first. Its input is ``x`` ``[N, *spatial, C]``, channels last as in JAX,
+    and its result ``y``, or ``y0``, ``y1`` ... in the order of ``jax.tree.leaves`` if there are
+    several. To run it::
+
+        import onnxruntime
+        session = onnxruntime.InferenceSession(path)
+        (logits,) = session.run(None, {"x": images})
+
+    Args:
+        model, kwargs, shape: as in `stablehlo`.
+        path: of the file, which is replaced when it is whole.
+        dtype: of the images. A network should be of float32 (``dtype=jnp.float32`` of its layers,
+            which is the default), since few programs have convolutions of other types.
+
+    Returns:
+        The path.
+
+    Raises:
+        TypeError, ValueError: as `freeze`; a shape that is none; an operation that has no ONNX
+            form here, which the message names.
+        ImportError: without the package onnx, which the extra ``onnx`` brings.
+
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> from flax import nnx
+    >>> from gconv_jax.export import onnx
+    >>> from gconv_jax.models import P4CNN
+    >>> import onnxruntime
+    >>> model = P4CNN(width=2, rngs=nnx.Rngs(0))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = onnx(model, (None, 28, 28, 1), pathlib.Path(folder) / "p4cnn.onnx")
+    ...     session = onnxruntime.InferenceSession(path)
+    >>> session.run(None, {"x": np.ones((3, 28, 28, 1), np.float32)})[0].shape
+    (3, 10)
+    """
+    run, x = _portable(model, shape, dtype, kwargs)
+    if importlib.util.find_spec("onnx") is None:
+        raise ImportError("onnx needs the package onnx: pip install 'gconv_jax[onnx]'")
+    from gconv_jax.onnx_operations import onnx_model
+
+    closed, shapes = jax.make_jaxpr(run, return_shape=True)(x)
+    count = len(jax.tree.leaves(shapes))
+    names = ["y"] if count == 1 else [f"y{i}" for i in range(count)]
+    return _write(path, onnx_model(closed, names).SerializeToString())
+
+
+def _portable(model: Callable, shape: Sequence[int | None], dtype, kwargs: dict):
+    """The frozen model as a function of XLA's own operations, and the images it is for."""
     function = _function(model, kwargs)
     sizes = tuple(shape)[1:] if shape and shape[0] is None else tuple(shape)
     if len(shape) < 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
@@ -154,16 +220,16 @@ def stablehlo(
     if shape[0] is None:
         (batch,) = export.symbolic_shape("n")
         shape = (batch, *shape[1:])
-    x = jax.ShapeDtypeStruct(tuple(shape), dtype)
 
     def run(x):
         return fold(function, jax.ShapeDtypeStruct(x.shape, x.dtype), portable=True)(x)
 
-    if importlib.util.find_spec("flatbuffers") is None:
-        raise ImportError("stablehlo needs flatbuffers: pip install 'gconv_jax[export]'")
-    exported = export.export(jax.jit(run), platforms=tuple(platforms))(x)
+    return run, jax.ShapeDtypeStruct(tuple(shape), dtype)
+
+
+def _write(path: str | os.PathLike, content: bytes) -> Path:
     path = Path(path)
     beside = path.with_name(path.name + ".tmp")
-    beside.write_bytes(exported.serialize())
+    beside.write_bytes(content)
     beside.replace(path)
     return path

@@ -42,13 +42,6 @@ class _Equation:
     inputs: tuple[Node, ...]
     outputs: tuple[Node, ...]
 
-    def bind(self, *values):
-        primitive = self.equation.primitive
-        params = primitive.get_bind_params(self.equation.params)
-        functions, params = params if isinstance(params, tuple) else ((), params)  # until JAX 0.8
-        results = primitive.bind(*functions, *values, **params)
-        return results if primitive.multiple_results else [results]
-
     @property
     def name(self) -> str:
         return self.equation.primitive.name
@@ -60,6 +53,14 @@ class _Equation:
             return False
         size = sum(v.aval.size for v in self.equation.invars)
         return self.equation.outvars[0].aval.size > _GROWTH * max(1, size)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it may be computed ahead, as far as its own result goes: of a symbolic batch,
+        nothing is known."""
+        shapes = (v.aval.shape for v in self.equation.outvars)
+        known = all(isinstance(n, int) for shape in shapes for n in shape)
+        return known and not self.equation.effects and self.name != "dim_as_value"
 
 
 @dataclass
@@ -89,18 +90,28 @@ class _Program:
 
         for equation in jaxpr.eqns:
             arguments = [read(atom) for atom in equation.invars]
-            called = _called(equation)
-            if called is None:
+            inner = called(equation)
+            if inner is None:
                 results = [self.new() for _ in equation.outvars]
                 self.equations.append(_Equation(equation, tuple(arguments), tuple(results)))
             else:
-                inner, values = called
-                results = self.write(inner, [self.constant(v) for v in values], arguments)
+                constants = [self.constant(value) for value in inner[1]]
+                results = self.write(inner[0], constants, arguments)
             nodes |= dict(zip(equation.outvars, results, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
 
-def _called(equation) -> tuple[Jaxpr, list] | None:
+def bind(equation, *values) -> list:
+    """The results of an equation for these values."""
+    primitive = equation.primitive
+    params = primitive.get_bind_params(equation.params)
+    functions, params = params if isinstance(params, tuple) else ((), params)  # until JAX 0.8
+    results = primitive.bind(*functions, *values, **params)
+    return results if primitive.multiple_results else [results]
+
+
+def called(equation) -> tuple[Jaxpr, list] | None:
+    """The program and constants of the function that an equation calls, if it does."""
     if equation.primitive.name not in _CALLS:
         return None
     for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
@@ -133,7 +144,7 @@ def fold(
     known = set(program.constants)
     ahead, left = {}, []
     for equation in program.equations:
-        if known.issuperset(equation.inputs) and not equation.equation.effects:
+        if known.issuperset(equation.inputs) and equation.is_number:
             known.update(equation.outputs)
             ahead |= dict.fromkeys(equation.outputs, equation)
         else:
@@ -160,7 +171,7 @@ def _compute(constants: dict, equations: list[_Equation], wanted: set[Node]) -> 
     def run(constants):
         values = dict(constants)
         for equation in equations:
-            results = equation.bind(*(values[node] for node in equation.inputs))
+            results = bind(equation.equation, *(values[node] for node in equation.inputs))
             values |= dict(zip(equation.outputs, results, strict=True))
         return {node: values[node] for node in sorted(wanted)}
 
@@ -254,7 +265,7 @@ class _Folding:
             if result is not None:
                 self.values[equation.outputs[0]] = result
                 continue
-            results = equation.bind(*map(self._array, equation.inputs))
+            results = bind(equation.equation, *map(self._array, equation.inputs))
             self.values |= dict(zip(equation.outputs, results, strict=True))
         return [jnp.asarray(self._array(node)) for node in outputs]
 
@@ -316,16 +327,35 @@ class _Folding:
 
 
 def _planar(x, w, params: dict, portable: bool):
-    if params["form"] is not Form.OUTPUT:
+    form, static = params["form"], params["static"]
+    if form is Form.FILTER_GRADIENT:
         return None
-    static = params["static"]
 
     def conv(w):
         if portable:
-            return xla_conv(x, jnp.asarray(w), static)
-        return planar_form(Form.OUTPUT, x, jnp.asarray(w), static)
+            compute = xla_conv if form is Form.OUTPUT else _xla_transposed
+            return compute(x, jnp.asarray(w), static)
+        return planar_form(form, x, jnp.asarray(w), static)
 
-    return conv, w, w.ndim - 1, 1
+    # A transposed convolution has the two axes of channels exchanged.
+    return conv, w, w.ndim - (1 if form is Form.OUTPUT else 2), 1
+
+
+def _xla_transposed(y: jax.Array, w: jax.Array, static: PlanarConv) -> jax.Array:
+    """The input gradient of `xla_conv`, as a convolution of y with zeros between its pixels."""
+    geometry = static.geometry
+    rank = len(geometry.kernel)
+    spatial = "DHW"[-rank:]
+    return jax.lax.conv_general_dilated(
+        y,
+        jnp.flip(w, range(rank)),
+        window_strides=(1,) * rank,
+        padding=geometry.adjoint.padding,
+        lhs_dilation=geometry.strides,
+        rhs_dilation=geometry.dilation,
+        dimension_numbers=(f"N{spatial}C", f"{spatial}OI", f"N{spatial}C"),
+        precision=static.precision,
+    )
 
 
 def _depthwise(x, w, params: dict, portable: bool):

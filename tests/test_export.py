@@ -13,7 +13,18 @@ from jax import export as jax_export
 
 import gconv_jax.linen as glinen
 import gconv_jax.nnx as gnnx
-from gconv_jax import P4, P4M, Z2, dihedral, group_pool, lift_conv, mirror, models, octahedral
+from gconv_jax import (
+    P4,
+    P4M,
+    Z2,
+    dihedral,
+    group_conv_transpose,
+    group_pool,
+    lift_conv,
+    mirror,
+    models,
+    octahedral,
+)
 from gconv_jax.algorithm import auto_algorithm
 from gconv_jax.export import Frozen, freeze, stablehlo
 from gconv_jax.testing import assert_equivariant
@@ -267,6 +278,31 @@ def test_files_hold_the_convolutions_of_xla_alone(algorithm, rng, tmp_path):
         x = jnp.asarray(rng.normal(size=(2, 28, 28, 1)), jnp.float32)
         model.eval()
         np.testing.assert_allclose(program.call(x), model(x), atol=1e-5)
+
+
+def test_a_file_that_computes_with_the_size_of_its_batch(rng, tmp_path):
+    def function(x):
+        return x.mean() + jnp.full(x.shape[:1], 2.0) * x.shape[0]
+
+    path = stablehlo(function, (None, 3), tmp_path / "x")
+    program = jax_export.deserialize(path.read_bytes())
+    for n in (1, 20):
+        x = jnp.asarray(rng.normal(size=(n, 3)), jnp.float32)
+        np.testing.assert_allclose(program.call(x), function(x), atol=1e-5)
+
+
+def test_a_transposed_convolution_takes_its_scale(rng, x64):
+    """As any other does: scales and shifts of channels cost nothing."""
+    w = rng.normal(size=(2, 2, 4, 2, 3))
+
+    def function(x):
+        return (group_conv_transpose(x, w, group=P4, strides=2) + C) * C
+
+    x = jnp.asarray(rng.normal(size=(1, 3, 3, 4, 2)))
+    frozen = freeze(function)
+    np.testing.assert_allclose(frozen(x), function(x), atol=1e-11)
+    found = operations(frozen, x)
+    assert found["gconv_jax_planar_conv"] == found["add"] == 1 and not found["mul"]
 
 
 def test_bad_input(tmp_path):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import tyro
 
-from gconv_jax.export import stablehlo
+from gconv_jax.export import onnx, stablehlo
 from train.predict import load_network
 from train.rundir import Run
 
@@ -21,10 +21,10 @@ class Export:
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
-    format: Literal["stablehlo"] = "stablehlo"
-    """stablehlo: for jax.export, on CPU, GPU and TPU."""
+    format: Literal["stablehlo", "onnx"] = "stablehlo"
+    """stablehlo: for jax.export, on CPU, GPU and TPU; onnx: for onnxruntime and other programs."""
     out: Path | None = None
-    """The file (default: model.stablehlo in the run folder)."""
+    """The file (default: model.stablehlo or model.onnx in the run folder)."""
 
 
 def export(options: Export, say: Callable[[str], None] = print) -> Path:
@@ -41,8 +41,12 @@ def export(options: Export, say: Callable[[str], None] = print) -> Path:
         logits = network.steps.logits(network.params, network.stats, image)
         return jax.nn.softmax(logits.astype(jnp.float32))
 
-    path = options.out or run.path / "model.stablehlo"
-    stablehlo(probabilities, (None, *network.shape), path, dtype=jnp.uint8)
+    path = options.out or run.path / f"model.{options.format}"
+    write = {"stablehlo": stablehlo, "onnx": onnx}[options.format]
+    write(probabilities, (None, *network.shape), path, dtype=jnp.uint8)
     say(f"{path}: uint8 [N, {', '.join(map(str, network.shape))}] to probabilities; run it with")
-    say(f'  jax.export.deserialize(pathlib.Path("{path}").read_bytes()).call(images)')
+    if options.format == "stablehlo":
+        say(f'  jax.export.deserialize(pathlib.Path("{path}").read_bytes()).call(images)')
+    else:
+        say(f'  onnxruntime.InferenceSession("{path}").run(None, {{"x": images}})[0]')
     return path

@@ -155,6 +155,17 @@ def test_an_exported_network_gives_the_probabilities_of_predict(finished, tmp_pa
     logits = load_network(run)(image)
     np.testing.assert_allclose(program.call(image), jax.nn.softmax(logits), atol=1e-5)
     assert program.call(image[:1]).shape == (1, 10)
+    onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")
+    pytest.importorskip("onnx", reason="pip install 'gconv_jax[onnx]'")
+    assert main(["export", str(run.path), "--format", "onnx"]) == 0
+    assert "onnxruntime.InferenceSession" in capsys.readouterr().out
+    session = onnxruntime.InferenceSession(run.path / "model.onnx")
+    (found,) = session.run(None, {"x": np.asarray(image)})
+    np.testing.assert_allclose(found, jax.nn.softmax(logits), atol=1e-5)
+
+
+def test_only_finished_runs_are_exported(finished, tmp_path, capsys):
+    run, _, _ = finished
     unfinished = Run.create(run.config, tmp_path / "unfinished")
     assert main(["export", str(unfinished.path)]) == 2
     assert "is not finished" in capsys.readouterr().err

@@ -1,0 +1,297 @@
+"""Weights and feature maps of other libraries: GrouPy's and escnn's layouts, to ours and back.
+
+All functions take NumPy arrays, or what `np.asarray` makes them of (a tensor of PyTorch after
+``.detach().cpu()``), and return NumPy arrays of the same dtype. In all three libraries a
+convolution is the correlation ``[f * psi](g) = sum_h f(h) psi(g^-1 h)`` and the quarter turn is
+counter-clockwise as displayed; what differs is the order of axes and of elements. To load a layer::
+
+    layer.kernel[...] = from_groupy(weight, group=P4)  # NNX: GroupConv or LiftConv
+    layer.bias[...] = bias  # [C_out], of GrouPy as it is
+    params["conv"]["kernel"] = from_groupy(weight, group=P4)  # Linen
+
+Paddings are theirs: pass the integer as ``padding``. GrouPy's BatchNorm3d has the parameters of
+ours, one of each for a channel.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gconv_jax.filters import bank_table
+from gconv_jax.groups import P4, P4M, FiniteGroup, check_group, cyclic, dihedral
+
+# Where GrouPy's elements stand in ours. It mirrors up-down after the turn, we left-right before it:
+# M R^r = R^(2 - r) F.
+_GROUPY = {P4: (0, 1, 2, 3), P4M: (0, 1, 2, 3, 6, 5, 4, 7)}
+_ESCNN = {f(n): n for n in (1, 2, 4) for f in (cyclic, dihedral)}
+
+
+def from_groupy(w: ArrayLike, *, group: FiniteGroup) -> np.ndarray:
+    """Filters of GrouPy's layers (``P4ConvZ2``, ``P4ConvP4``, ``P4MConvZ2``, ``P4MConvP4M``; the
+    original for Chainer and the port to PyTorch) as base filters of `lift_conv` and `group_conv`.
+
+    Element 4 m + r of GrouPy turns by r quarters and then, if m = 1, mirrors up-down; element
+    4 m + r of `P4M` mirrors left-right and then turns.
+
+    Args:
+        w: ``[C_out, C_in, S, k, k]``, where S is 1 in the first layer and |G| in the others.
+        group: `P4` or `P4M`.
+
+    Returns:
+        ``[k, k, C_in, C_out]`` if S is 1, else ``[k, k, |G|, C_in, C_out]``.
+
+    Raises:
+        ValueError: another group, or a shape that does not fit.
+
+    >>> import numpy as np
+    >>> from gconv_jax import P4M
+    >>> from gconv_jax.interop import from_groupy
+    >>> from_groupy(np.ones((16, 3, 1, 3, 3)), group=P4M).shape
+    (3, 3, 3, 16)
+    >>> from_groupy(np.ones((32, 16, 8, 3, 3)), group=P4M).shape
+    (3, 3, 8, 16, 32)
+    """
+    order, w = _groupy_order(group), np.asarray(w)
+    if w.ndim != 5 or w.shape[2] not in (1, len(order)) or w.shape[3] != w.shape[4]:
+        raise ValueError(
+            f"`w` must be [C_out, C_in, S, k, k] with S = 1 (from images) or {len(order)} for "
+            f"{group!r}, got shape {w.shape}"
+        )
+    w = w.transpose(3, 4, 2, 1, 0)
+    return w[:, :, 0] if w.shape[2] == 1 else w[:, :, np.argsort(order)]
+
+
+def to_groupy(w: ArrayLike, *, group: FiniteGroup) -> np.ndarray:
+    """The inverse of `from_groupy`: ``[k, k, (|G|,) C_in, C_out]`` to ``[C_out, C_in, S, k, k]``.
+
+    >>> import numpy as np
+    >>> from gconv_jax import P4
+    >>> from gconv_jax.interop import to_groupy
+    >>> to_groupy(np.ones((3, 3, 4, 16, 32)), group=P4).shape
+    (32, 16, 4, 3, 3)
+    """
+    order, w = _groupy_order(group), np.asarray(w)
+    _check_base_filter(w, group)
+    w = w[:, :, None] if w.ndim == 4 else w[:, :, list(order)]
+    return w.transpose(4, 3, 2, 0, 1)
+
+
+def features_from_groupy(x: ArrayLike, *, group: FiniteGroup) -> np.ndarray:
+    """Feature maps ``[N, C, |G|, H, W]`` of GrouPy as ``[N, H, W, |G|, C]``, in our order.
+
+    >>> import numpy as np
+    >>> from gconv_jax import P4
+    >>> from gconv_jax.interop import features_from_groupy
+    >>> features_from_groupy(np.ones((2, 16, 4, 9, 9)), group=P4).shape
+    (2, 9, 9, 4, 16)
+    """
+    order, x = _groupy_order(group), np.asarray(x)
+    if x.ndim != 5 or x.shape[2] != len(order):
+        raise ValueError(f"`x` must be [N, C, {len(order)}, H, W] for {group!r}, got {x.shape}")
+    return x.transpose(0, 3, 4, 2, 1)[:, :, :, np.argsort(order)]
+
+
+def features_to_groupy(x: ArrayLike, *, group: FiniteGroup) -> np.ndarray:
+    """The inverse of `features_from_groupy`.
+
+    >>> import numpy as np
+    >>> from gconv_jax import P4
+    >>> from gconv_jax.interop import features_to_groupy
+    >>> features_to_groupy(np.ones((2, 9, 9, 4, 16)), group=P4).shape
+    (2, 16, 4, 9, 9)
+    """
+    order, x = _groupy_order(group), np.asarray(x)
+    _check_features(x, group)
+    return x[:, :, :, list(order)].transpose(0, 4, 3, 1, 2)
+
+
+def from_escnn(
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    group: FiniteGroup,
+    lifting: bool = False,
+    axis: float = math.pi / 2,
+    tolerance: float = 1e-4,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The base filter and bias of a convolution that escnn has exported, ``R2Conv.export()``, to
+    fields of the regular representation.
+
+    The exported filter holds all orientations; one of them says it all, and the others are checked
+    against it. Channels go field by field, each with one channel for each group element: first the
+    turns, then the mirroring followed by each turn, as in our groups.
+
+    Args:
+        weight: ``[|G| C_out, |G| C_in, k, k]``, or ``[|G| C_out, C_in, k, k]`` if ``lifting``.
+        bias: ``[|G| C_out]`` or None.
+        group: ``cyclic(N)`` for ``rot2dOnR2(N)``, ``dihedral(N)`` for ``flipRot2dOnR2(N)``; N = 1,
+            2, 4. escnn does not move the filters of finer rotations pixel by pixel: keep those
+            layers as the plain convolutions that they are.
+        lifting: whether the input are fields of the trivial representation, such as images.
+        axis: of the mirroring, as in ``flipRot2dOnR2``; by default the vertical one, which mirrors
+            left-right.
+        tolerance: how far the other orientations may be off, relative to the largest weight.
+
+    Returns:
+        ``w`` and ``bias`` for `group_conv`, ``[k, k, |G|, C_in, C_out]`` and ``[C_out]``, or for
+        `lift_conv`, ``[k, k, C_in, C_out]``.
+
+    Raises:
+        ValueError: shapes that do not fit; a finer group; a filter or bias that is not of this
+            form, e.g. of other representations or another group.
+
+    >>> import numpy as np
+    >>> from gconv_jax import P4
+    >>> from gconv_jax.interop import from_escnn
+    >>> w, bias = from_escnn(np.ones((64, 32, 3, 3)), np.ones(64), group=P4)
+    >>> w.shape, bias.shape
+    ((3, 3, 4, 8, 16), (16,))
+    """
+    order, weight = _escnn_order(group, axis), np.asarray(weight)
+    inner = 1 if lifting else len(order)
+    good = weight.ndim == 4 and weight.shape[2] == weight.shape[3]
+    if not good or weight.shape[0] % len(order) or weight.shape[1] % inner:
+        fields = "C_in" if lifting else f"{inner} C_in"
+        raise ValueError(
+            f"`weight` must be [{len(order)} C_out, {fields}, k, k] for {group!r} and "
+            f"lifting={lifting}, got shape {weight.shape}"
+        )
+    k = weight.shape[2]
+    base = weight.reshape(-1, len(order), weight.shape[1] // inner, inner, k, k)[:, 0]
+    base = base.transpose(3, 4, 2, 1, 0)  # [k, k, s, C_in, C_out]
+    base = base[:, :, 0] if lifting else base[:, :, np.argsort(order)]
+    _check_same(
+        "weight",
+        weight,
+        to_escnn(base, group=group, axis=axis)[0],
+        tolerance,
+        f"the filter of a convolution over {group!r}, {'trivial' if lifting else 'regular'} to "
+        "regular representation",
+    )
+    if bias is None:
+        return base, None
+    bias = np.asarray(bias)
+    if bias.shape != weight.shape[:1]:
+        raise ValueError(f"`bias` must have shape {weight.shape[:1]}, got {bias.shape}")
+    each = bias.reshape(-1, len(order))[:, 0]
+    expanded = np.repeat(each, len(order))
+    _check_same("bias", bias, expanded, tolerance, "equal over the elements of each field")
+    return base, each
+
+
+def to_escnn(
+    w: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    group: FiniteGroup,
+    axis: float = math.pi / 2,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The inverse of `from_escnn`: weight and bias of an ordinary convolution, ``Conv2d`` of
+    PyTorch, on fields of the regular representation; of any size of the filter.
+
+    >>> import numpy as np
+    >>> from gconv_jax import P4
+    >>> from gconv_jax.interop import to_escnn
+    >>> to_escnn(np.ones((3, 3, 4, 8, 16)), group=P4)[0].shape
+    (64, 32, 3, 3)
+    """
+    order, w = _escnn_order(group, axis), np.asarray(w)
+    _check_base_filter(w, group)
+    lifting = w.ndim == 4
+    k, (c_in, c_out) = w.shape[0], w.shape[-2:]
+    table = bank_table(group, w.shape[:2], lifting)  # [taps, (s,) r]
+    bank = w.reshape(-1, c_in, c_out)[table.reshape(k * k, -1, len(order))]
+    bank = bank[:, :, list(order)]  # [taps, s, r, C_in, C_out]
+    bank = bank if lifting else bank[:, list(order)]
+    weight = bank.transpose(4, 2, 3, 1, 0).reshape(c_out * len(order), -1, k, k)
+    if bias is None:
+        return weight, None
+    bias = np.asarray(bias)
+    if bias.shape != (c_out,):
+        raise ValueError(f"`bias` must have shape ({c_out},), got {bias.shape}")
+    return weight, np.repeat(bias, len(order))
+
+
+def features_from_escnn(
+    x: ArrayLike, *, group: FiniteGroup, axis: float = math.pi / 2
+) -> np.ndarray:
+    """The tensor ``[N, C |G|, H, W]`` of escnn's regular fields as ``[N, H, W, |G|, C]``.
+
+    >>> import numpy as np
+    >>> from gconv_jax import P4M
+    >>> from gconv_jax.interop import features_from_escnn
+    >>> features_from_escnn(np.ones((2, 128, 9, 9)), group=P4M).shape
+    (2, 9, 9, 8, 16)
+    """
+    order, x = _escnn_order(group, axis), np.asarray(x)
+    if x.ndim != 4 or x.shape[1] % len(order):
+        raise ValueError(f"`x` must be [N, {len(order)} C, H, W] for {group!r}, got {x.shape}")
+    x = x.reshape(len(x), -1, len(order), *x.shape[2:])
+    return x.transpose(0, 3, 4, 2, 1)[:, :, :, np.argsort(order)]
+
+
+def features_to_escnn(x: ArrayLike, *, group: FiniteGroup, axis: float = math.pi / 2) -> np.ndarray:
+    """The inverse of `features_from_escnn`.
+
+    >>> import numpy as np
+    >>> from gconv_jax import P4M
+    >>> from gconv_jax.interop import features_to_escnn
+    >>> features_to_escnn(np.ones((2, 9, 9, 8, 16)), group=P4M).shape
+    (2, 128, 9, 9)
+    """
+    order, x = _escnn_order(group, axis), np.asarray(x)
+    _check_features(x, group)
+    n, height, width, _, channels = x.shape
+    x = x[:, :, :, list(order)].transpose(0, 4, 3, 1, 2)
+    return x.reshape(n, channels * len(order), height, width)
+
+
+def _groupy_order(group: FiniteGroup) -> tuple[int, ...]:
+    """Our index of each element of GrouPy's."""
+    if check_group(group) not in _GROUPY:
+        raise ValueError(f"`group` must be P4 or P4M, which GrouPy has, got {group!r}")
+    return _GROUPY[group]
+
+
+def _escnn_order(group: FiniteGroup, axis: float) -> tuple[int, ...]:
+    """Our index of each element of escnn's."""
+    if check_group(group) not in _ESCNN:
+        raise ValueError(
+            f"`group` must be cyclic(n) or dihedral(n) with n = 1, 2 or 4, got {group!r}: escnn "
+            "does not move the filters of other groups pixel by pixel. Such a layer can stay the "
+            "plain convolution that escnn exports, on channels |G| C"
+        )
+    n = _ESCNN[group]
+    if group.order == n:
+        return tuple(group.elements)
+    shift = n * (axis / math.pi - 1 / 2)  # mirroring about the axis: this many turns after ours
+    if not math.isclose(shift, round(shift), abs_tol=1e-6):
+        raise ValueError(f"`axis` must be that of a mirroring in {group!r}, got {axis}")
+    return (*range(n), *(n + (r + round(shift)) % n for r in range(n)))
+
+
+def _check_base_filter(w: np.ndarray, group: FiniteGroup) -> None:
+    good = w.ndim in (4, 5) and w.shape[0] == w.shape[1]
+    if not good or (w.ndim == 5 and w.shape[2] != group.order):
+        raise ValueError(
+            f"`w` must be [k, k, C_in, C_out] or [k, k, {group.order}, C_in, C_out] for {group!r}, "
+            f"got shape {w.shape}"
+        )
+
+
+def _check_features(x: np.ndarray, group: FiniteGroup) -> None:
+    if x.ndim != 5 or x.shape[3] != group.order:
+        raise ValueError(f"`x` must be [N, H, W, {group.order}, C] for {group!r}, got {x.shape}")
+
+
+def _check_same(name: str, actual, expected, tolerance: float, what: str) -> None:
+    """ValueError unless the arrays are equal to the tolerance, relative to the largest value."""
+    scale = float(np.abs(actual).max(initial=0))
+    error = float(np.abs(actual - expected).max(initial=0))
+    if not error <= tolerance * scale:  # nor if there are values that are no numbers
+        raise ValueError(
+            f"`{name}` must be {what}, but it is off by {error / scale if scale else error:.2g} of "
+            f"its largest value (tolerance {tolerance}). Check `group`, `axis`, `lifting` and the "
+            "representations; a layer of any other kind can stay a plain convolution"
+        )

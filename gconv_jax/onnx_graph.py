@@ -1,0 +1,178 @@
+"""An ONNX model while it is written: its nodes, and how its tensors lie.
+
+ONNX has channels before space. The result of a convolution stays that way as long as what follows
+allows it (elementwise functions, pooling, merged and split channels, the next convolution), and is
+transposed where it does not.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# What onnxruntime 1.14 and all later ones run.
+OPSET, IR_VERSION = 18, 8
+
+
+@dataclass
+class ChannelsFirst:
+    """A result ``[N, *spatial, ...]`` with ``rank`` spatial axes, held as ``[N, C, *spatial]``."""
+
+    name: str
+    shape: tuple
+    rank: int
+    last: str | None = None
+    """The name of the same in its own layout, once there is one."""
+
+    @property
+    def channels(self) -> int:
+        return math.prod(self.shape[1 + self.rank :])
+
+
+@dataclass
+class Repeated:
+    """A number that fills an array, whose size may depend on the batch."""
+
+    number: np.ndarray
+    shape: tuple
+
+
+# A constant, the name of a computed tensor, or one that is not in its own layout or size yet.
+Value = np.ndarray | str | ChannelsFirst | Repeated
+
+
+class Graph:
+    """The nodes and constants of a model that is being written."""
+
+    def __init__(self, batch):
+        from onnx import checker, helper, numpy_helper, shape_inference
+
+        self.refused = shape_inference.InferenceError
+        self.batch = batch  # the first size of x
+        self.checker, self.helper, self.numpy_helper = checker, helper, numpy_helper
+        self.nodes, self.initializers = [], {}
+
+    def model(self, x, outputs: Sequence[str], avals):
+        from gconv_jax import __version__
+
+        def info(name, aval):
+            dims = [d if isinstance(d, int) else str(d) for d in aval.shape]
+            return self.helper.make_tensor_value_info(name, self.dtype(aval.dtype), dims)
+
+        results = [info(name, aval) for name, aval in zip(outputs, avals, strict=True)]
+        tensors = [t for t, _ in self.initializers.values()]
+        graph = self.helper.make_graph(self.nodes, "gconv_jax", [info("x", x)], results, tensors)
+        model = self.helper.make_model(
+            graph,
+            producer_name="gconv_jax",
+            producer_version=__version__,
+            opset_imports=[self.helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+        )
+        try:
+            self.checker.check_model(model, full_check=True)
+        except (self.checker.ValidationError, self.refused) as error:
+            # Such as convolutions of bfloat16.
+            reason = str(error).splitlines()[0]
+            raise unsupported(f"types or shapes that ONNX refuses ({reason})") from error
+        return model
+
+    def dtype(self, dtype) -> int:
+        if np.dtype(dtype).kind == "c":
+            raise unsupported(f"numbers of type {dtype}")
+        try:
+            return self.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        except (KeyError, TypeError, ValueError):
+            raise unsupported(f"numbers of type {dtype}") from None
+
+    def emit(self, kind: str, *inputs: Value, outputs: int = 1, **attributes) -> str:
+        """A node; returns the name of its result, or names if there are several."""
+        inputs = [self.name(value) for value in inputs]  # which may add nodes
+        names = [f"v{len(self.nodes)}"]
+        if outputs > 1:
+            names = [f"{names[0]}_{i}" for i in range(outputs)]
+        self.nodes.append(self.helper.make_node(kind, inputs, names, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def name(self, value: Value) -> str:
+        """Of the tensor in its own layout."""
+        if isinstance(value, str):
+            return value
+        if isinstance(value, ChannelsFirst):
+            if value.last is None:
+                last = self.transpose(value.name, (0, *range(2, 2 + value.rank), 1))
+                if len(value.shape) != value.rank + 2:
+                    last = self.reshape(last, value.shape)
+                value.last = last
+            return value.last
+        if isinstance(value, Repeated):
+            return self.emit("Expand", value.number, self.sizes(value.shape))
+        key = (value.dtype.str, value.shape, value.tobytes() if value.size < 64 else id(value))
+        if key not in self.initializers:
+            name = f"c{len(self.initializers)}"
+            self.dtype(value.dtype)
+            # The array is kept, so that no other one gets its id.
+            self.initializers[key] = self.numpy_helper.from_array(value, name), value
+        return self.initializers[key][0].name
+
+    def transpose(self, value: Value, permutation: Sequence[int]) -> Value:
+        permutation = tuple(map(int, permutation))
+        if isinstance(value, np.ndarray):
+            return np.ascontiguousarray(value.transpose(permutation))
+        if permutation == tuple(range(len(permutation))):
+            return value
+        return self.emit("Transpose", value, perm=permutation)
+
+    def reshape(self, value: Value, shape: Sequence) -> str:
+        # -1 stands for the one size that depends on the batch.
+        sizes = [n if isinstance(n, int) else -1 for n in shape]
+        if sizes.count(-1) > 1:
+            raise unsupported(f"the shape {tuple(shape)}")
+        return self.emit("Reshape", value, np.array(sizes, np.int64))
+
+    def sizes(self, sizes: Sequence) -> Value:
+        """A shape, int64, in which multiples of the batch size may occur."""
+        if all(isinstance(n, int) for n in sizes):
+            return np.array(sizes, np.int64)
+        parts = [np.array([n], np.int64) if isinstance(n, int) else self.size(n) for n in sizes]
+        return self.emit("Concat", *parts, axis=0)
+
+    def size(self, size) -> str:
+        """One of them."""
+        times = size // self.batch
+        if not isinstance(times, int) or times * self.batch != size:
+            raise unsupported(f"the size {size}")
+        batch = self.emit("Shape", "x", start=0, end=1)
+        return batch if times == 1 else self.emit("Mul", batch, np.array([times], np.int64))
+
+    def pointwise(self, shape: tuple, kind: str, *operands: Value, **attributes) -> Value:
+        """An elementwise operation with a result of ``shape``, channels first if one operand is."""
+        like = next((a for a in operands if isinstance(a, ChannelsFirst)), None)
+        if like is not None and like.shape == shape:
+            first = [_along(like, a) for a in operands]
+            if all(a is not None for a in first):
+                return ChannelsFirst(self.emit(kind, *first, **attributes), shape, like.rank)
+        return self.emit(kind, *operands, **attributes)
+
+
+def _along(like: ChannelsFirst, value: Value) -> Value | None:
+    """A value beside one that has channels first, in that layout; None if that is not possible."""
+    if isinstance(value, ChannelsFirst):
+        return value.name if (value.shape, value.rank) == (like.shape, like.rank) else None
+    if not isinstance(value, np.ndarray):
+        return None
+    if value.ndim == 0:
+        return value
+    lead = 1 + like.rank
+    if value.ndim != len(like.shape) or any(n != 1 for n in value.shape[:lead]):
+        return None
+    each = np.broadcast_to(value.reshape(value.shape[lead:]), like.shape[lead:])
+    return each.reshape(like.channels, *[1] * like.rank)
+
+
+def unsupported(what: str) -> ValueError:
+    return ValueError(
+        f"`model` has {what}, for which there is no ONNX form here: export the part before it and "
+        "compute the rest outside, or write a file for JAX with gconv_jax.export.stablehlo"
+    )
