@@ -6,7 +6,8 @@ python -m train --resume RUN                continue a run
 python -m train evaluate RUN                evaluate a finished run
 python -m train predict RUN IMAGE...        classify image files
 python -m train export RUN                  a file that runs without this library
-python -m train compare RUN RUN...          one table and one picture of several runs
+python -m train report RUN                  write the report of a finished run again
+python -m train compare RUN RUN...          one table, one picture, one slider for several runs
 python -m train table NAME [--seeds N]      reproduce a published table
 python -m train list                        the recipes
 
@@ -35,6 +36,7 @@ OTHERS = {
     "evaluate": "Evaluate a finished run again.",
     "predict": "Classify image files with a finished run.",
     "export": "Write the network of a finished run to a file that runs without this library.",
+    "report": "Write the report of a finished run again.",
     "compare": "Put finished runs side by side.",
     "table": "Reproduce a published table, row by row.",
     "list": "List the recipes.",
@@ -44,6 +46,7 @@ COMMANDS = {
     "evaluate": ("train.predict", "Evaluate", "evaluate"),
     "predict": ("train.predict", "Predict", "predict"),
     "export": ("train.export", "Export", "export"),
+    "report": ("train.again", "Report", "report"),
     "compare": ("train.compare", "Compare", "compare"),
     "table": ("train.table", "Table", "table"),
 }

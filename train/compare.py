@@ -1,4 +1,4 @@
-"""Finished runs side by side: one table, their curves in one picture."""
+"""Finished runs side by side: one table, their curves in one picture, one slider for all."""
 
 import os
 from collections.abc import Callable
@@ -8,18 +8,40 @@ from pathlib import Path
 import tyro
 
 from train import pictures
-from train.report import protocol, results_table
+from train.frames import turning
+from train.page import PAGE, figures, or_warn, page, saved_frames, together
+from train.predict import load_run
+from train.report import Section, protocol, results_table
 from train.rundir import Run
+
+SECTIONS = (
+    Section("Learning curves", "", "learning_curves.png", "loss and error against epochs"),
+    Section(
+        "Accuracy against rotation angle",
+        "",
+        "accuracy_against_angle.png",
+        "accuracy against angle",
+    ),
+    Section(
+        "Invariance error against rotation angle",
+        "",
+        "invariance_against_angle.png",
+        "invariance error against angle",
+    ),
+)
+MAP_BYTES = 4_000_000
+"""Of the feature maps of all networks in a page."""
 
 
 @dataclass(frozen=True)
 class Compare:
-    """Put finished runs side by side: a table, and their curves in one picture."""
+    """Put finished runs side by side: a table, their curves in one picture, and a page with a
+    slider that turns an input for all of them."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """The run folders."""
     out: Path = Path("runs/comparison")
-    """The folder for report.md and the pictures."""
+    """The folder for report.md, compare.html and the pictures."""
 
 
 def compare(options: Compare, say: Callable[[str], None] = print) -> str:
@@ -27,7 +49,8 @@ def compare(options: Compare, say: Callable[[str], None] = print) -> str:
     not finished."""
     if not options.runs:
         raise ValueError("`runs` must name at least one run folder")
-    return write_comparison("Comparison", [Run.open(p) for p in options.runs], options.out, say)
+    runs = [Run.open(p) for p in options.runs]
+    return write_comparison("Comparison", runs, options.out, say, page_name="compare.html")
 
 
 def _folders(paths: list[Path]) -> list[str]:
@@ -37,8 +60,14 @@ def _folders(paths: list[Path]) -> list[str]:
     return [path.relative_to(shared).as_posix() for path in whole]
 
 
-def write_comparison(title: str, runs: list[Run], out: Path, say: Callable[[str], None]) -> str:
-    """Write ``report.md`` and its pictures into the folder ``out``; returns the table."""
+def write_comparison(
+    title: str,
+    runs: list[Run],
+    out: Path,
+    say: Callable[[str], None],
+    page_name: str = PAGE,
+) -> str:
+    """Write ``report.md``, its pictures and the page into the folder ``out``; returns the table."""
     for run in runs:
         run.require_finished()
     names = [run.results["model"] for run in runs]
@@ -57,22 +86,43 @@ def write_comparison(title: str, runs: list[Run], out: Path, say: Callable[[str]
         f"{name}: {protocol(run.config, run.results)}"
         for name, run in zip(names, runs, strict=True)
     )
+    shown = "\n\n".join(f"![{section.alt}]({section.picture})" for section in SECTIONS)
     Run(out).write(
         "report.md",
         f"""# {title}
 
 {table}
 
-![loss and error against epochs](learning_curves.png)
-
-![accuracy against angle](accuracy_against_angle.png)
-
-![invariance error against angle](invariance_against_angle.png)
+{shown}
 
 ## Protocol
 
 {protocols}
 """,
     )
-    say(f"\n{table}\n\nReport with pictures: {out / 'report.md'}")
+    with or_warn(say, f"write {out / page_name} again with the same command"):
+        named = dict(zip(names, runs, strict=True))
+        text = page(title, named, _frames(named, say), figures(SECTIONS, out))
+        Run(out).write(page_name, text)
+    say(f"\n{table}\n\nReport with pictures: {out / 'report.md'} and, with a slider, {page_name}")
     return table
+
+
+def _frames(runs: dict[str, Run], say: Callable[[str], None]) -> dict:
+    """The data of a page, those of each run from its own page or computed again; without feature
+    maps where they would become too much."""
+    frames, size = {}, 0
+    for name, run in runs.items():
+        found = saved_frames(run)
+        if found is None:
+            try:
+                found = turning(*load_run(run))
+            except (ValueError, OSError) as error:  # e.g. its data set is not here any more
+                say(f"warning: {name} cannot turn an input: {error}")
+                found = {"note": f"There is no input to turn here: {name} cannot be run again."}
+        for layer in found.get("network", {}).get("maps", []):
+            size += sum(len(sheet["sprite"]) for sheet in layer["images"])
+        if size > MAP_BYTES:
+            found["network"] |= {"maps": [], "note": "No feature maps, for the size of the page."}
+        frames[name] = found
+    return together(frames)

@@ -11,6 +11,7 @@ from train.loop import resume, train
 from train.presets import PRESETS
 from train.rundir import Run, default_path
 
+TITLE = "Plain CNN and G-CNN on rotated digits"
 ROWS = ("digits-z2cnn", "digits-p4cnn")
 
 
@@ -51,7 +52,7 @@ def digits(options: Digits, say: Callable[[str], None] = print) -> str:
             runs.append(resume(folder, say=say))
         else:
             raise ValueError(f"{path} was begun with other options; name another --run")
-    return write_comparison("Plain CNN and G-CNN on rotated digits", runs, path, say)
+    return write_comparison(TITLE, runs, path, say)
 
 
 def resume_digits(path: Path, say: Callable[[str], None] = print) -> str:

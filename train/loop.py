@@ -19,6 +19,7 @@ from train.errors import TrainingDivergedError
 from train.evaluate import final_figures
 from train.models import parameter_count
 from train.network import Network, best_epoch
+from train.page import PAGE, or_warn, write_page
 from train.report import write_report
 from train.rundir import Run
 from train.session import Session, prepare_session
@@ -243,10 +244,13 @@ def _finish(session: Session, network: Network, state: TrainState, say: Say) -> 
         **figures,
     }
     write_report(session, state, run, results)
+    (run.path / PAGE).unlink(missing_ok=True)  # of fewer epochs
     run.write_json("results.json", results)
+    with or_warn(say, f"write it again with `python -m train report {run.path}`"):
+        write_page(session, state, run)
     say(
         f"test error {100 * results['test_error']:.2f} % of {results['test_images']} images, "
-        f"report in {run.path / 'report.md'}"
+        f"report in {run.path / 'report.md'} and, with a slider, {PAGE}"
     )
 
 

@@ -1,21 +1,33 @@
 """``report.md`` and its pictures."""
 
+from typing import NamedTuple
+
 import numpy as np
 from flax import nnx
 
-from gconv_jax import SO2, Z2, filter_bank, rotate
+from gconv_jax import Z2, filter_bank, rotate
 from gconv_jax.continuous import continuous_bank
 from gconv_jax.nnx import ContinuousLiftConv, LiftConv
 from train import pictures
 from train.config import Config
 from train.data import to_unit
 from train.evaluate import ANGLE_IMAGES
+from train.maps import sampled_names
 from train.rundir import Run
 from train.session import Session
 from train.step import TrainState
 
 SAMPLES = 32
 FILTERS = 20
+
+
+class Section(NamedTuple):
+    """A picture of a report with what is said of it."""
+
+    title: str
+    text: str
+    picture: str
+    alt: str
 
 
 def write_report(session: Session, state: TrainState, run: Run, results: dict) -> None:
@@ -27,59 +39,87 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
     pictures.accuracy_against_angle({name: results}, run.path / "accuracy_against_angle.png")
     pictures.invariance_against_angle({name: results}, run.path / "invariance_against_angle.png")
     pictures.predictions(test.image, test.label, predicted, run.path / "predictions.png")
-    pictures.turning(
-        _turned(test.image[0]),
-        results["angles"],
-        np.array(results["probabilities_at_angle"]),
-        run.path / "turning.png",
-    )
-    learned = ""
+    if "probabilities_at_angle" in results:  # runs of earlier versions lack them
+        pictures.turning(
+            _turned(test.image[0]),
+            results["angles"],
+            np.array(results["probabilities_at_angle"]),
+            run.path / "turning.png",
+        )
     if "supports" in results:
         pictures.supports(results["supports"], run.path / "supports.png")
-        learned = _SUPPORTS
     bank, names = _first_filters(session.steps.model(state.params, state.stats))
     pictures.filters(bank, names, run.path / "filters.png")
+    parts = [
+        f"## {title}\n{text + chr(10) if text else ''}![{alt}]({picture})"
+        for title, text, picture, alt in sections(results)
+    ]
     run.write(
         "report.md",
-        f"""# {name} on {config.dataset}
-
-{results_table([results])}
-
-{protocol(config, results)}
-
-## Learning curves
-![loss and error against epochs](learning_curves.png)
-
-## Accuracy against rotation angle
-The first {min(ANGLE_IMAGES, results["test_images"])} test images, turned further (bilinear).
-![accuracy against angle](accuracy_against_angle.png)
-
-## Invariance error against rotation angle
-How much turning those images changes the logits, beside how much another image does: 0 is
-invariance, 1 says that an image has nothing to do with itself turned. Between multiples of 90
-degrees the image is interpolated, and pooling with strides is of pixels.
-![invariance error against angle](invariance_against_angle.png)
-
-## A digit that turns
-The probabilities of the classes while the first test image turns; those above 0.1 somewhere.
-![class probabilities against angle](turning.png)
-{learned}
-## Predictions
-![test images with predicted classes](predictions.png)
-
-## Filters of the first layer
-A row for each group element: the same base filters, turned; the first {FILTERS} at most. Mean over
-the input channels.
-![filters](filters.png)
-""",
+        "\n\n".join(
+            [
+                f"# {name} on {config.dataset}",
+                results_table([results]),
+                protocol(config, results),
+                *parts,
+            ]
+        )
+        + "\n",
     )
 
 
-_SUPPORTS = """
-## Learned equivariance
-The part of the group that each layer keeps: its angles, and the probabilities of other elements.
-![learned support of each layer](supports.png)
-"""
+def sections(results: dict) -> list[Section]:
+    """The pictures of a finished run, in order."""
+    found = [
+        Section("Learning curves", "", "learning_curves.png", "loss and error against epochs"),
+        Section(
+            "Accuracy against rotation angle",
+            f"The first {min(ANGLE_IMAGES, results['test_images'])} test images, turned further "
+            "(bilinear).",
+            "accuracy_against_angle.png",
+            "accuracy against angle",
+        ),
+        Section(
+            "Invariance error against rotation angle",
+            "How much turning those images changes the logits, beside how much another image "
+            "does: 0 is\ninvariance, 1 says that an image has nothing to do with itself turned. "
+            "Between multiples of 90\ndegrees the image is interpolated, and pooling with strides "
+            "is of pixels.",
+            "invariance_against_angle.png",
+            "invariance error against angle",
+        ),
+        Section(
+            "A digit that turns",
+            "The probabilities of the classes while the first test image turns; those above 0.1 "
+            "somewhere.",
+            "turning.png",
+            "class probabilities against angle",
+        ),
+        Section(
+            "Learned equivariance",
+            "The part of the group that each layer keeps: its angles, and the probabilities of "
+            "other elements.",
+            "supports.png",
+            "learned support of each layer",
+        ),
+        Section("Predictions", "", "predictions.png", "test images with predicted classes"),
+        Section(
+            "Filters of the first layer",
+            f"A row for each group element: the same base filters, turned; the first {FILTERS} at "
+            "most. Mean over\nthe input channels.",
+            "filters.png",
+            "filters",
+        ),
+    ]
+    absent = {
+        picture
+        for key, picture in (
+            ("probabilities_at_angle", "turning.png"),
+            ("supports", "supports.png"),
+        )
+        if key not in results
+    }
+    return [section for section in found if section.picture not in absent]
 
 
 def _turned(image: np.ndarray) -> np.ndarray:
@@ -90,18 +130,18 @@ def _turned(image: np.ndarray) -> np.ndarray:
 
 def results_table(rows: list[dict]) -> str:
     """The results of several runs as a Markdown table."""
-    return markdown_table(
-        [
-            {
-                "model": row["model"],
-                "parameters": f"{row['parameters']:,}",
-                "test error": f"{100 * row['test_error']:.2f} %",
-                "equivariance error": f"{row['equivariance_error']:.1e}",
-                "training time": f"{row['train_seconds']:.0f} s",
-            }
-            for row in rows
-        ]
-    )
+    return markdown_table([result_cells(row) for row in rows])
+
+
+def result_cells(row: dict) -> dict[str, str]:
+    """What a table says of the results of a run, by column."""
+    return {
+        "model": row["model"],
+        "parameters": f"{row['parameters']:,}",
+        "test error": f"{100 * row['test_error']:.2f} %",
+        "equivariance error": f"{row['equivariance_error']:.1e}",
+        "training time": f"{row['train_seconds']:.0f} s",
+    }
 
 
 def markdown_table(rows: list[dict[str, str]]) -> str:
@@ -184,10 +224,7 @@ def _first_filters(model: nnx.Module) -> tuple[np.ndarray, list[str]]:
         bank = continuous_bank(conv.kernel(), kernel_size=conv.kernel_size, **of)
         bank = np.asarray(bank)
         bank = bank.reshape(*bank.shape[:2], conv.in_features, -1, conv.out_features).mean(2)
-        angles = np.rad2deg(np.asarray(SO2().log(elements.matrices)))
-        mirrored = np.asarray(SO2().is_mirrored(elements.matrices))
-        names = [f"{a:.0f}°{' m' * bool(m)}" for a, m in zip(angles, mirrored, strict=True)]
-        return bank[..., :FILTERS], names
+        return bank[..., :FILTERS], sampled_names(elements.matrices)
     group = getattr(conv, "group", Z2)
     kernel = conv.kernel[...].astype(np.float32)[..., :FILTERS]
     bank = filter_bank(

@@ -3,7 +3,7 @@ import types
 
 import pytest
 
-from train import evaluate, report
+from train import evaluate, loop, report
 from train.config import Config
 
 
@@ -38,4 +38,5 @@ def quick_report():
         nothing = {name: lambda *args: None for name in names}
         patch.setattr(report, "pictures", types.SimpleNamespace(**nothing))
         patch.setattr(report, "_first_filters", lambda model: (None, None))
+        patch.setattr(loop, "write_page", lambda *args: None)
         yield

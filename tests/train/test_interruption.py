@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.train.pages import Parsed
 from tests.train.runs import assert_same_bits
 from train.__main__ import main
 from train.rundir import Run
@@ -46,6 +47,7 @@ def test_kill_9_in_mid_epoch_and_resume_end_with_the_same_bits(tmp_path):
 
 def test_the_main_job_compares_both_networks_and_continues_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr("train.evaluate.ANGLES", (0.0, 90.0, 360.0))
+    monkeypatch.setattr("train.frames.STEP", 45)
     from train import digits, presets
 
     smaller = {"width": 2, "train_images": 96, "test_images": 40, "parallel": "jit"}
@@ -60,6 +62,9 @@ def test_the_main_job_compares_both_networks_and_continues_where_it_was(tmp_path
     report = (run / "report.md").read_text()
     assert "| z2cnn | " in report and "| p4cnn | " in report
     assert (run / "learning_curves.png").is_file() and (run / "p4cnn" / "report.md").is_file()
+    page = Parsed((run / "report.html").read_text())
+    assert [network["name"] for network in page.data["networks"]] == ["z2cnn", "p4cnn"]
+    assert (run / "p4cnn" / "report.html").is_file()
     (run / "report.md").unlink()
     (run / "p4cnn" / "results.json").unlink()  # as if killed before the end of the second
     finished = (run / "z2cnn" / "results.json").stat().st_mtime_ns

@@ -11,6 +11,7 @@ from train.config import Config
 from train.data import Split
 from train.export import Export, export
 from train.loop import train
+from train.page import saved_frames
 from train.predict import Evaluate, Predict, evaluate, load_network, predict
 from train.rundir import Run
 from train.session import prepare_session
@@ -22,6 +23,7 @@ FEW = Config(train_images=32, test_images=16, epochs=1, batch_size=16, parallel=
 @pytest.fixture(autouse=True)
 def few_angles(monkeypatch):
     monkeypatch.setattr("train.evaluate.ANGLES", (0.0, 90.0, 360.0))
+    monkeypatch.setattr("train.frames.STEP", 45)
 
 
 @pytest.fixture
@@ -46,6 +48,10 @@ def test_whitened_colour_images_from_training_to_prediction(colour, tmp_path, ca
     results = run.results
     assert results["input"]["mean"] == 0 and results["input"]["std"] == 1
     assert "contrast-normalised and whitened" in (run.path / "report.md").read_text()
+    assert not [line for line in said if "warning" in line]
+    frames = saved_frames(run)
+    assert frames["inputs"]["classes"][:2] == ["airplane", "automobile"]
+    assert frames["network"]["note"].startswith("Whitening, after the image is turned")
     # Exact geometry: whitening breaks the law by itself, and is not in this figure.
     assert results["equivariance_error"] < 1e-4
     again = evaluate(Evaluate(run.path))
@@ -115,7 +121,12 @@ def test_the_networks_for_letters(monkeypatch, tmp_path, rng, options):
     splits = split(64), split(94)
     monkeypatch.setattr(data, "_load_tfds", lambda config: splits)
     config = dataclasses.replace(FEW, dataset="emnist/balanced", **options)
-    run = train(config, tmp_path / "run", lambda line: None)
+    said = []
+    run = train(config, tmp_path / "run", said.append)
+    assert not [line for line in said if "warning" in line]
+    network = saved_frames(run)["network"]
+    assert len(network["maps"]) == (0 if options["model"] == "augerino" else 2)
+    assert [len(shown["classes"]) for shown in network["probabilities"]] == [10] * 4
     assert run.results["input"]["classes"] == 47
     assert run.results["model"].startswith(options["model"])
     assert Run.open(run.path).config == config

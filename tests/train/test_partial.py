@@ -17,6 +17,7 @@ from train.data import Split, load_data
 from train.loop import train
 from train.models import build_model, parameter_count
 from train.optimizer import make_optimizer, temperature
+from train.page import saved_frames
 from train.predict import Evaluate, evaluate
 from train.presets import PRESETS
 from train.step import Batch, Steps
@@ -52,7 +53,13 @@ def sixes(monkeypatch, rng):
 
 def test_a_run_shows_what_was_learned(sixes, tmp_path, monkeypatch):
     monkeypatch.setattr("train.evaluate.ANGLES", (0.0, 90.0, 180.0, 270.0, 360.0))
-    run = train(PARTIAL, tmp_path / "run", lambda line: None)
+    monkeypatch.setattr("train.frames.STEP", 45)
+    said = []
+    run = train(PARTIAL, tmp_path / "run", said.append)
+    assert not [line for line in said if "warning" in line]
+    lift, part = saved_frames(run)["network"]["maps"]
+    assert lift["kind"] == "ContinuousLiftConv" and part["kind"] == "PartialGroupConv"
+    assert lift["rows"] == ["0°", "180°", "0° m", "180° m"]
     supports = run.results["supports"]
     assert list(supports)[-1] == "last" and len(supports) == 5
     assert 0 < supports["last"]["theta"] <= 1 and len(supports["last"]["probabilities"]) == 1

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.train.pages import Parsed
 from tests.train.runs import assert_same_bits
 from train.__main__ import main
 from train.checkpoint import load_tree
@@ -40,7 +41,7 @@ def test_the_run_folder_holds_everything(finished):
     assert {
         "config.json", "environment.json", "metrics.jsonl", "results.json", "report.md",
         "tensorboard", "checkpoints", "model", "learning_curves.png", "predictions.png",
-        "accuracy_against_angle.png", "filters.png",
+        "accuracy_against_angle.png", "filters.png", "report.html",
     } <= names  # fmt: skip
     assert not [name for name in names if name.endswith(".tmp")]
     records = run.metrics()
@@ -49,6 +50,7 @@ def test_the_run_folder_holds_everything(finished):
     assert "validation_error" in records[0]
     assert list((run.path / "tensorboard").glob("events.out.tfevents.*"))
     assert any("epoch 2/2" in line for line in said)
+    assert not [line for line in said if "warning" in line]
     for picture in run.path.glob("*.png"):
         with Image.open(picture) as image:
             assert image.width > 200 and np.asarray(image.convert("L")).std() > 5, picture
@@ -83,6 +85,22 @@ def test_invariance_error_is_that_of_another_image_for_noise(rng):
         np.concatenate([logits, logits, rng.normal(size=(1, 1000, 10))])
     )
     np.testing.assert_allclose(errors, [0, 0, 1], atol=0.03)
+
+
+def test_the_report_of_a_finished_run_can_be_written_again(finished, tmp_path, capsys):
+    run, results, _ = finished
+    copy = Run(shutil.copytree(run.path, tmp_path / "copy"))
+    written = {"report.md", "report.html", *(path.name for path in run.path.glob("*.png"))}
+    for name in written:
+        (copy.path / name).unlink()
+    assert main(["report", str(copy.path)]) == 0
+    assert str(copy.path / "report.md") in capsys.readouterr().out
+    for name in written:
+        assert (copy.path / name).read_bytes() == (run.path / name).read_bytes(), name
+    assert copy.results == results
+    unfinished = Run.create(run.config, tmp_path / "unfinished")
+    assert main(["report", str(unfinished.path)]) == 2
+    assert "is not finished" in capsys.readouterr().err
 
 
 def test_evaluate_gives_the_figures_of_the_run_again(finished, capsys):
@@ -248,6 +266,9 @@ def test_compare_puts_finished_runs_side_by_side(finished, tmp_path, capsys):
     report = (out / "report.md").read_text()
     for picture in ("learning_curves.png", "accuracy_against_angle.png"):
         assert (out / picture).is_file() and f"]({picture})" in report
+    page = Parsed((out / "compare.html").read_text())
+    assert [n["name"].split("/")[-1] for n in page.data["networks"]] == ["finished", "other"]
+    assert len(page.links) == 3 and "angle" in page.ids
     assert main(["compare", str(run.path), str(run.path)]) == 2
     assert "`runs` must be different run folders" in capsys.readouterr().err
     unfinished = Run.create(run.config, tmp_path / "unfinished")

@@ -1,0 +1,40 @@
+"""``python -m train report RUN``: the report of a finished run, written again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from train.compare import write_comparison
+from train.digits import TITLE, is_digits, row_folders
+from train.page import PAGE, write_page
+from train.predict import load_run
+from train.report import write_report
+from train.rundir import Run
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write the report of a finished run again: report.md, its pictures, and report.html with its
+    slider; for example of a run of an earlier version."""
+
+    run: tyro.conf.Positional[Path]
+    """The run folder, or that of the main job."""
+    raw_dir: Path | None = None
+    """Where the original files of the data set are, if not where they were in training."""
+
+
+def report(options: Report, say: Callable[[str], None] = print) -> None:
+    """Write the report. ValueError names a run that is not finished."""
+    several = is_digits(options.run)
+    runs = [Run.open(p) for p in (row_folders(options.run) if several else [options.run])]
+    for run in runs:
+        run.require_finished()
+    for run in runs:
+        session, state = load_run(run, raw_dir=options.raw_dir)
+        write_report(session, state, run, run.results)
+        write_page(session, state, run)
+        say(f"report in {run.path / 'report.md'} and, with a slider, {PAGE}")
+    if several:
+        write_comparison(TITLE, runs, options.run, say)

@@ -1,0 +1,211 @@
+// The slider: shows the frame of an angle. Everything that it shows is in #data.
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  if (!data.inputs) return;
+  const { inputs, networks } = data;
+  const frames = 360 / inputs.step;
+  const byId = (id) => document.getElementById(id);
+  const slider = byId("angle");
+  const play = byId("play");
+  let chosen = 0;
+
+  function add(parent, name, properties = {}, text = "") {
+    const element = document.createElement(name);
+    for (const [key, value] of Object.entries(properties)) element.setAttribute(key, value);
+    element.textContent = text;
+    return parent.appendChild(element);
+  }
+
+  function addSvg(parent, name, properties, text = "") {
+    const element = document.createElementNS(byId("curve").namespaceURI, name);
+    for (const [key, value] of Object.entries(properties)) element.setAttribute(key, value);
+    element.textContent = text;
+    return parent.appendChild(element);
+  }
+
+  const colour = (i) => `var(--run${i % 4})`;
+  const frame = () => (Number(slider.value) / inputs.step) % frames;
+
+  // The text is there before the pictures are: what is drawn is drawn again once they are.
+  const sheets = [inputs.images, ...networks.flatMap((n) => n.maps.map((m) => m.images))].flat();
+  for (const sheet of sheets) {
+    sheet.image = new Image();
+    sheet.image.addEventListener("load", () => show());
+    sheet.image.src = sheet.sprite;
+  }
+
+  // Part of a frame: the line `row` of `rows`.
+  function draw(canvas, sheet, index, row = 0, rows = 1) {
+    if (!sheet.image.complete) return;
+    const [height, width] = sheet.size;
+    const part = height / rows;
+    canvas.width = width;
+    canvas.height = part;
+    const left = (index % sheet.columns) * width;
+    const top = Math.floor(index / sheet.columns) * height + row * part;
+    canvas.getContext("2d").drawImage(sheet.image, left, top, width, part, 0, 0, width, part);
+  }
+
+  const className = (i) => inputs.classes[i];
+
+  inputs.images.forEach((image, i) => {
+    const label = add(byId("chooser"), "label");
+    const name = `test image ${image.index}, class ${className(image.label)}`;
+    const radio = add(label, "input", { type: "radio", name: "image", value: i, "aria-label": name });
+    const thumbnail = add(label, "canvas", { "aria-hidden": "true" });
+    image.image.addEventListener("load", () => draw(thumbnail, image, 0));
+    radio.addEventListener("change", () => choose(i));
+  });
+
+  const views = networks.map((network, i) => {
+    const article = add(byId("networks"), "article", { class: "network card" });
+    const title = add(article, "h3");
+    add(title, "span", { class: "swatch", style: `background: ${colour(i)}` });
+    title.append(network.name);
+    const line = add(article, "p", {}, "invariance error ");
+    const error = add(line, "output", { for: "angle", class: "error" });
+    const parts = add(article, "div", { class: "parts" });
+    const bars = add(parts, "table", { class: "bars" });
+    const maps = add(parts, "div", { class: "maps" });
+    const canvases = network.maps.map((layer) => {
+      const figure = add(maps, "figure", { class: "layer" });
+      const [height, width, orientations, channels] = layer.shape;
+      const many = orientations > layer.rows.length ? `, ${layer.rows.length} of ${orientations} orientations` : "";
+      const caption = `${layer.layer} (${layer.kind}), ${height} × ${width}${many}, ${layer.channels} of ${channels} channels`;
+      add(figure, "figcaption", {}, caption);
+      const body = add(add(figure, "table"), "tbody");
+      return layer.rows.map((name) => {
+        const row = add(body, "tr");
+        if (name) add(row, "th", { scope: "row" }, name);
+        const described = `feature maps${name ? ` of orientation ${name}` : ""}`;
+        return add(add(row, "td"), "canvas", { role: "img", "aria-label": described });
+      });
+    });
+    if (network.note) add(maps, "p", { class: "soft" }, network.note);
+    return { error, bars, canvases, cells: [] };
+  });
+
+  // A table row for each class; another image may show other classes.
+  function choose(i) {
+    chosen = i;
+    byId("chooser").querySelectorAll("input")[i].checked = true;
+    const image = inputs.images[i];
+    byId("which").textContent = `test image ${image.index}, class ${className(image.label)}`;
+    views.forEach((view, n) => {
+      const { classes } = networks[n].probabilities[i];
+      view.bars.replaceChildren();
+      add(view.bars, "caption", { class: "soft" }, classes.length < inputs.classes.length ? "probabilities of the likeliest classes" : "class probabilities");
+      view.cells = classes.map((c) => {
+        const row = add(view.bars, "tr", { class: c === image.label ? "true" : "" });
+        add(row, "th", { scope: "row" }, className(c));
+        const bar = add(add(row, "td"), "i", { style: `background: ${colour(n)}` });
+        return { bar, number: add(row, "td") };
+      });
+    });
+    drawCurve();
+    show();
+  }
+
+  function show() {
+    const now = frame();
+    const degrees = Number(slider.value);
+    byId("degrees").textContent = `${degrees}°`;
+    slider.setAttribute("aria-valuetext", `${degrees} degrees`);
+    draw(byId("turned"), inputs.images[chosen], now);
+    byId("turned").setAttribute("aria-label", `the input turned by ${degrees} degrees`);
+    views.forEach((view, n) => {
+      const network = networks[n];
+      view.error.textContent = readable(network.invariance[chosen][now]);
+      network.probabilities[chosen].values[now].forEach((p, k) => {
+        view.cells[k].bar.style.width = `${100 * p}%`;
+        view.cells[k].number.textContent = `${(100 * p).toFixed(1)} %`;
+      });
+      network.maps.forEach((layer, l) => {
+        const sheet = layer.images[chosen];
+        const index = Math.round(now / layer.every) % (frames / layer.every);
+        view.canvases[l].forEach((canvas, r) => draw(canvas, sheet, index, r, layer.rows.length));
+      });
+    });
+    mark();
+  }
+
+  const readable = (x) => (x === 0 ? "0" : x < 0.01 ? x.toExponential(1) : x.toFixed(2));
+
+  // The invariance error against the angle, drawn anew for the width that there is.
+  const svg = byId("curve");
+  const box = { left: 44, right: 12, top: 12, bottom: 36, height: 220 };
+  let scale = null;
+
+  function drawCurve() {
+    const width = svg.parentElement.clientWidth;
+    svg.setAttribute("viewBox", `0 0 ${width} ${box.height}`);
+    svg.replaceChildren();
+    const values = networks.map((n) => n.invariance[chosen]);
+    const largest = Math.max(...values.flat(), 1e-9);
+    const power = 10 ** Math.floor(Math.log10(largest));
+    const top = [1, 2, 5, 10].map((f) => f * power).find((t) => t >= largest);
+    const x = (a) => box.left + (a / 360) * (width - box.left - box.right);
+    const y = (e) => box.height - box.bottom - (e / top) * (box.height - box.top - box.bottom);
+    for (let a = 0; a <= 360; a += 90) {
+      addSvg(svg, "line", { x1: x(a), x2: x(a), y1: y(0), y2: y(top), stroke: "var(--line)" });
+      const anchor = a === 360 ? "end" : "middle";
+      addSvg(svg, "text", { x: x(a) + (a === 360 ? 8 : 0), y: y(0) + 16, "text-anchor": anchor }, `${a}°`);
+    }
+    for (const e of [0, top / 2, top]) {
+      addSvg(svg, "line", { x1: x(0), x2: x(360), y1: y(e), y2: y(e), stroke: "var(--line)" });
+      addSvg(svg, "text", { x: x(0) - 6, y: y(e) + 4, "text-anchor": "end" }, String(Number(e.toPrecision(2))));
+    }
+    values.forEach((of, n) => {
+      const points = [...of, of[0]].map((e, i) => `${x(i * inputs.step)},${y(e)}`).join(" ");
+      addSvg(svg, "polyline", { points, fill: "none", stroke: colour(n), "stroke-width": 2 });
+    });
+    const line = addSvg(svg, "line", { y1: y(0), y2: y(top), stroke: "var(--ink)", "stroke-dasharray": "4 3" });
+    const dots = values.map((_, n) => addSvg(svg, "circle", { r: 5, fill: colour(n), stroke: "var(--card)", "stroke-width": 2 }));
+    scale = { x, y, line, dots };
+  }
+
+  function mark() {
+    const place = scale.x(Number(slider.value));
+    scale.line.setAttribute("x1", place);
+    scale.line.setAttribute("x2", place);
+    scale.dots.forEach((dot, n) => {
+      dot.setAttribute("cx", place);
+      dot.setAttribute("cy", scale.y(networks[n].invariance[chosen][frame()]));
+    });
+  }
+
+  let timer = null;
+  function stop() {
+    clearInterval(timer);
+    timer = null;
+    play.textContent = "Play";
+  }
+  play.addEventListener("click", () => {
+    if (timer) return stop();
+    play.textContent = "Pause";
+    timer = setInterval(() => {
+      slider.value = (Number(slider.value) + inputs.step) % 360;
+      show();
+    }, 100);
+  });
+  slider.addEventListener("pointerdown", stop);
+  slider.addEventListener("keydown", stop);
+  slider.addEventListener("input", show);
+  window.addEventListener("resize", () => {
+    drawCurve();
+    mark();
+  });
+
+  // report.html#angle=90&image=1 begins there.
+  function read() {
+    const asked = new URLSearchParams(location.hash.slice(1));
+    slider.value = Number(asked.get("angle") ?? slider.value);
+    const image = Number(asked.get("image") ?? chosen);
+    choose(inputs.images[image] ? image : 0);
+  }
+  slider.step = inputs.step;
+  byId("turning").hidden = false;
+  read();
+  window.addEventListener("hashchange", read);
+})();

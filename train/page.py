@@ -1,0 +1,216 @@
+"""``report.html``: the report as one file with a slider that turns an input; nothing is loaded from
+anywhere, so it works offline and wherever it is copied to."""
+
+import contextlib
+import dataclasses
+import html
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from train.frames import turning
+from train.report import Section, protocol, result_cells, sections
+from train.rundir import Run
+from train.session import Session
+from train.sprites import embedded
+from train.step import TrainState
+
+PAGE = "report.html"
+FORMAT = 1
+"""Of the data in a page; those of another one are computed again."""
+CHARTS = ("learning_curves.png", "accuracy_against_angle.png", "invariance_against_angle.png")
+PLACES = ("raw_dir", "data_dir", "run")
+_HERE = Path(__file__).parent
+
+
+def write_page(session: Session, state: TrainState, run: Run) -> None:
+    """Write ``report.html`` of a finished run, around the pictures that its ``report.md`` has."""
+    results, name = run.results, run.config.title
+    frames = turning(session, state)
+    run.write(
+        PAGE,
+        page(
+            f"{name} on {run.config.dataset}",
+            {name: run},
+            together({name: frames}),
+            figures(sections(results), run.path),
+        ),
+    )
+
+
+def page(title: str, runs: dict[str, Run], frames: dict, pictures: str) -> str:
+    """The whole page of finished runs by name.
+
+    Args:
+        title: its heading.
+        runs: what the tables are of.
+        frames: of `together`.
+        pictures: HTML of `figures`.
+    """
+    head = table([result_cells(run.results | {"model": name}) for name, run in runs.items()])
+    protocols: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        protocols.setdefault(protocol(run.config, run.results), []).append(name)
+    settings = {name: _settings(run) for name, run in runs.items()}
+    environments = {name: _environment(run) for name, run in runs.items()}
+    parts = {
+        "title": html.escape(title),
+        "head": head
+        + "".join(
+            f'<p class="soft">{html.escape(", ".join(of) + ": " if len(protocols) > 1 else "")}'
+            f"{html.escape(text)}</p>"
+            for text, of in protocols.items()
+        ),
+        "turning": _turning(frames),
+        "body": pictures
+        + f"<h2>Configuration</h2>{_details('Settings', settings)}"
+        + _details("Environment", environments),
+        "data": _json(frames),
+        "script": (_HERE / "page.js").read_text(encoding="utf-8"),
+    }
+    template = (_HERE / "page.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+
+
+def together(frames: dict[str, dict]) -> dict:
+    """The data of a page: what `turning` found for networks by name, side by side if they see the
+    same images; else a ``note`` that says why not."""
+    for name, of_network in frames.items():
+        if "note" in of_network:
+            return {"format": FORMAT, "note": of_network["note"]}
+        if "inputs" not in of_network:
+            raise ValueError(f"the frames of {name} have no `inputs`")
+    first, *others = frames.values()
+    if any(other["inputs"]["digest"] != first["inputs"]["digest"] for other in others):
+        note = "These runs have different test images, so there is none to turn for all of them."
+        return {"format": FORMAT, "note": note}
+    networks = [{"name": name} | found["network"] for name, found in frames.items()]
+    return {"format": FORMAT, "inputs": first["inputs"], "networks": networks}
+
+
+def saved_frames(run: Run) -> dict | None:
+    """What `turning` found when the page of a run was written; None without a page of this
+    version."""
+    path = run.path / PAGE
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8")
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    data = json.loads(found[1]) if found else {}
+    if data.get("format") != FORMAT:
+        return None
+    if "inputs" not in data:
+        return {"note": data["note"]}
+    (network,) = data["networks"]
+    del network["name"]
+    return {"inputs": data["inputs"], "network": network}
+
+
+@contextlib.contextmanager
+def or_warn(say: Callable[[str], None], remedy: str) -> Iterator[None]:
+    """A page that cannot be written costs a line that says why, and not the run."""
+    try:
+        yield
+    except Exception as error:
+        say(f"warning: no page was written: {type(error).__name__}: {error}; {remedy}")
+
+
+def figures(every: Sequence[Section], folder: Path) -> str:
+    """The pictures in a folder with their titles and texts, those that are there."""
+    return "".join(
+        f"<section><h2>{html.escape(title)}</h2>"
+        + (f"<p>{html.escape(text)}</p>" if text else "")
+        + f'<figure class="{"chart" if picture in CHARTS else "picture"}">'
+        f'<img src="{embedded(folder / picture)}" alt="{html.escape(alt)}"></figure></section>'
+        for title, text, picture, alt in every
+        if (folder / picture).is_file()
+    )
+
+
+def table(rows: list[dict[str, str]], differing: bool = False) -> str:
+    """Rows of cells by column; ``differing`` marks rows whose cells after the first do."""
+    lines = ["".join(f'<th scope="col">{html.escape(name)}</th>' for name in rows[0])]
+    body = [
+        f"<tr{' class=differs' if differing and len(set(values)) > 1 else ''}>"
+        f'<th scope="row">{html.escape(first)}</th>'
+        + "".join(f"<td>{html.escape(value)}</td>" for value in values)
+        + "</tr>"
+        for first, *values in (row.values() for row in rows)
+    ]
+    return (
+        '<div class="scroll" tabindex="0"><table class="figures">'
+        f"<thead><tr>{lines[0]}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _settings(run: Run) -> dict[str, str]:
+    values = dataclasses.asdict(run.config)
+    return {name: _shown(value) for name, value in values.items() if name not in PLACES}
+
+
+def _environment(run: Run) -> dict[str, str]:
+    path = run.path / "environment.json"
+    values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {name: _shown(value) for name, value in values.items()}
+
+
+def _shown(value) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value)) or "none"
+    return "default" if value is None else str(value)
+
+
+def _details(title: str, columns: dict[str, dict[str, str]]) -> str:
+    """A table that is folded away: a column for each run, a line for each name."""
+    names = list(dict.fromkeys(name for values in columns.values() for name in values))
+    rows = [
+        {title.lower(): name} | {run: values.get(name, "") for run, values in columns.items()}
+        for name in names
+    ]
+    if not rows:
+        return ""
+    content = table(rows, differing=True)
+    return f"<details><summary>{html.escape(title)}</summary>{content}</details>"
+
+
+def _turning(frames: dict) -> str:
+    if "inputs" not in frames:
+        return (
+            f"<section><h2>An input that turns</h2><p>{html.escape(frames['note'])}</p></section>"
+        )
+    return _SLIDER
+
+
+def _json(data: dict) -> str:
+    """JSON that cannot end the script element that it is in."""
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+    return text.replace("<", "\\u003c")
+
+
+_SLIDER = """\
+<noscript><p>With JavaScript, a slider here turns test images through 360 degrees. The pictures
+below show the same at some angles.</p></noscript>
+<section id="turning" hidden>
+<h2>An input that turns</h2>
+<p>Everything here was computed for each turned image. Quarter turns are exact; in between, the
+image is interpolated. The invariance error is the largest change of a logit since 0°, beside the
+largest logit at 0°.</p>
+<div class="controls card">
+<fieldset class="chooser" id="chooser"><legend>Test image</legend></fieldset>
+<label for="angle">Angle</label>
+<input type="range" id="angle" min="0" max="360" value="0">
+<output id="degrees" for="angle">0°</output>
+<button type="button" id="play">Play</button>
+</div>
+<div class="stage">
+<figure class="turned card"><canvas id="turned" role="img" aria-label="the input"></canvas>
+<figcaption id="which"></figcaption></figure>
+<figure class="curve card"><figcaption>Invariance error against angle</figcaption>
+<svg id="curve" role="img" aria-label="invariance error against angle"></svg></figure>
+</div>
+<div class="networks" id="networks"></div>
+<p class="soft">Feature maps are what the first convolutions return: a row for each orientation, a
+column for each channel with a scale of its own, red below 0 and blue above. In a group convolution
+a quarter turn of the input turns the maps, and moves each to the row of another orientation.</p>
+</section>"""
