@@ -45,4 +45,6 @@ def export(options: Export, say: Callable[[str], None] = print) -> Path:
     stablehlo(probabilities, (None, *network.shape), path, dtype=jnp.uint8)
     say(f"{path}: uint8 [N, {', '.join(map(str, network.shape))}] to probabilities; run it with")
     say(f'  jax.export.deserialize(pathlib.Path("{path}").read_bytes()).call(images)')
+    if network.names is not None:
+        say(f"  the classes are {', '.join(network.names)}")
     return path
