@@ -37,6 +37,8 @@ class Listing(NamedTuple):
     """In an order in which any first or last part has all classes in proportion."""
     names: tuple[str, ...]
     """Of the classes."""
+    own_test: bool
+    """Whether there is a folder of test images."""
     notes: tuple[str, ...]
     """What was left out."""
 
@@ -81,7 +83,7 @@ def list_images(path: Path, test_fraction: float) -> Listing:
     if ignored:
         kinds = ", ".join(f"{count} {kind}" for kind, count in ignored.most_common(_SHOWN))
         notes.append(f"ignored {counted(ignored.total(), 'file')} in {path}: {kinds}")
-    return Listing(files, tuple(map(printable, names)), tuple(notes))
+    return Listing(files, tuple(map(printable, names)), "test" in folders, tuple(notes))
 
 
 def _split_folders(path: Path) -> dict[str, Path]:

@@ -248,7 +248,7 @@ def _finish(session: Session, network: Network, state: TrainState, say: Say) -> 
             "classes": session.data.classes,
             "names": session.data.names,
         },
-        "fingerprint": folder and folder.fingerprint,
+        **({"fingerprint": folder.fingerprint, "own_test": folder.own_test} if folder else {}),
         **figures,
     }
     write_report(session, state, run, results)

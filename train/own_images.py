@@ -39,6 +39,8 @@ class Folder:
     """Of the classes, sorted; a label is a place in it."""
     files: tuple[File, ...]
     """All that were found, also those that cannot be read."""
+    own_test: bool
+    """Whether there is a folder of test images."""
     notes: tuple[str, ...]
     """Lines for the user: what was left out."""
 
@@ -97,6 +99,7 @@ def load_folder(config: Config) -> Folder:
         test=images["test"],
         names=found.names,
         files=tuple(found.files),
+        own_test=found.own_test,
         notes=tuple(notes),
     )
 

@@ -154,9 +154,12 @@ def _images(config: Config, results: dict) -> str:
     """What became of the images of a folder, and which they are."""
     height, width, channels = results["input"]["shape"]
     kind = "grey" if channels == 1 else "in colour"
+    test = "those in test/"
+    if not results["own_test"]:
+        test = f"{config.test_fraction:g} of each class, chosen by hashes of the file names"
     return (
-        f"scaled to {height} x {width} pixels, {kind}; without test/, {config.test_fraction:g} of "
-        f"each class is kept for the test; files in {IMAGES}, fingerprint {results['fingerprint']}"
+        f"scaled to {height} x {width} pixels, {kind}; test images: {test}; files in {IMAGES}, "
+        f"fingerprint {results['fingerprint']}"
     )
 
 

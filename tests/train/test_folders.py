@@ -81,12 +81,14 @@ def test_train_test_and_val_are_taken_as_they_are(tmp_path):
         "test": {"test/a/3.webp", "test/b/4.png"},
         "validation": {"val/b/5.png"},
     }
+    assert listing.own_test
     assert all("ab"[f.label] == f.name.split("/")[1] for f in listing.files)
     assert "val has no images of a" in listing.notes[0]
     # Without test/ a part of train/ is.
     shutil.rmtree(folder / "test")
     touch(folder, "train/a/6.png", "train/b/7.png")
     assert {len(files) for files in splits(folder, 0.5).values()} == {2, 1}
+    assert not list_images(folder, 0.5).own_test
 
 
 def test_what_is_hidden_or_no_image_is_left_out_and_counted(tmp_path):
@@ -236,6 +238,7 @@ def test_a_run_knows_its_classes_and_files(own_run, own_images):
     assert sum(row["split"] == "test" for row in rows) == results["test_images"] == 6
     report = (own_run.path / "report.md").read_text()
     assert "p4 on the images in shapes" in report and results["fingerprint"] in report
+    assert "test images: 0.2 of each class, chosen by hashes of the file names" in report
     with Image.open(own_run.path / "predictions.png") as image:
         assert np.asarray(image.convert("L")).std() > 5
 
