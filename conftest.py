@@ -1,5 +1,6 @@
 """Settings of JAX for the whole test process, made before any array is."""
 
+import collections
 import gc
 import os
 
@@ -34,6 +35,24 @@ def pytest_configure(config) -> None:
 
         config._algorithm = auto_algorithm(config.getoption("--algorithm"))
         config._algorithm.__enter__()
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items) -> None:
+    """``@pytest.mark.one_in(n)``: of the combinations of parameters of a test, each n-th runs, and
+    each that is the first with some value of a parameter; the others are ``slow``."""
+    met, count = collections.defaultdict(set), collections.Counter()
+    for item in items:
+        if (mark := item.get_closest_marker("one_in")) is None:
+            continue
+        test = item.nodeid.partition("[")[0]
+        values = {(name, repr(value)) for name, value in item.callspec.params.items()}
+        new = len(values) > 1 and not values <= met[test]
+        if count[test] % mark.args[0] and not new:
+            item.add_marker("slow")
+        elif item.get_closest_marker("slow") is None:
+            met[test] |= values
+        count[test] += 1
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -89,6 +89,7 @@ def some_elements(group, count=4, seed=0):
     return sample_elements(jax.random.key(seed), group, samples)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("group", "size"), [*((group, 3) for group in GROUPS), (O2(), 1), (SO2(), 5)], ids=repr
 )
@@ -150,6 +151,7 @@ def test_over_a_finite_group_it_is_its_group_convolution(x64, rng, group):
         np.testing.assert_allclose(y[..., 0, :], expected, atol=1e-12)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("group", "samples"), [(mirror(), None), (P4M, None), (SO2(), 4), (SO2(), 8), (O2(), 16)]
 )

@@ -40,6 +40,7 @@ def symmetric(kernel: int):
     return "SAME" if kernel % 2 else kernel // 2
 
 
+@pytest.mark.one_in(3)
 @every_case
 @every_kernel
 @pytest.mark.parametrize("size", [8, 9])
@@ -48,6 +49,7 @@ def test_lift_conv(case, kernel, size, rng, x64):
     assert law_error(layer, case, image(rng, case, size), lifted=(False, True)) < TOLERANCE
 
 
+@pytest.mark.one_in(3)
 @every_case
 @every_kernel
 @pytest.mark.parametrize("size", [8, 9])

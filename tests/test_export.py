@@ -116,6 +116,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("algorithm", ["dense", "fourier", "lifting"])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_what_is_done_with_a_convolution(name, algorithm, rng, x64):

@@ -236,6 +236,7 @@ def test_gradients(filters, rng, x64):
     jax.test_util.check_grads(bank, (w,), order=1, modes=("fwd", "rev"))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("group", [cyclic(8), cyclic(16), dihedral(5)], ids=str)
 @pytest.mark.parametrize("k", [3, 4, 5, *(pytest.param(k, marks=SLOW) for k in (7, 9))])
 def test_harmonic_layers_keep_the_variance(group, k):

@@ -47,6 +47,7 @@ def test_number_of_parameters(build, count):
     assert parameters(model) == count
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("case", PLANE, ids=str)
 @pytest.mark.parametrize("network", INVARIANT)
 def test_logits_are_invariant(case, network, rng, x64):

@@ -40,6 +40,7 @@ def test_number_of_parameters(build, options, count):
     assert parameters(model) == count
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("network", [small_wide, small_dense])
 @pytest.mark.parametrize(
     ("name", "size"),
@@ -83,6 +84,7 @@ def test_the_published_strides_break_the_law_and_warn(rng, x64):
     assert invariance_error(fn, BY_NAME["p4"], x) < 1e-10
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("network", [small_wide, small_dense])
 def test_training_with_dropout(network):
     """Dropout acts in training, and the gradient reaches every parameter."""
@@ -101,6 +103,7 @@ def test_training_with_dropout(network):
     assert_equivariant(model, x, group=P4, rtol=1e-3)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("network", [small_wide, small_dense])
 def test_bfloat16(network):
     model = network(group=P4, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))

@@ -50,6 +50,7 @@ GEOMETRIES = [
 ]
 
 
+@pytest.mark.one_in(3)
 @every_kind
 @some_cases("mirror", "diagonals", "p4", "p4m", "line-mirror")
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)

@@ -10,6 +10,9 @@ python -m train export RUN                  a file that runs without this librar
 python -m train compare RUN RUN...          one table and one picture of several runs
 python -m train table NAME [--seeds N]      reproduce a published table
 python -m train list                        the recipes
+
+with several processes, each with the same command and --distributed: one under SLURM, Open MPI,
+Kubernetes or on a TPU pod; elsewhere --coordinator HOST:PORT --processes N --process I as well
 """
 
 import difflib
@@ -25,6 +28,7 @@ from typing import get_args
 import tyro
 
 from train.config import FOLDER, Config, Group
+from train.distributed import run_distributed, take_options
 from train.errors import TrainingDivergedError
 from train.presets import PRESETS
 
@@ -67,7 +71,10 @@ def main(arguments: list[str] | None = None) -> int:
         # Progress is to be seen in a file, too; and names of files may hold what is no text.
         sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     try:
-        return _dispatch(arguments)
+        several, arguments = take_options(arguments)
+        if several is None:
+            return _dispatch(arguments)
+        return run_distributed(several, arguments, _dispatch)
     except (ValueError, TypeError, OSError) as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,7 @@
-"""Checkpoints by orbax, with a checksum of every file so that a damaged one is never loaded."""
+"""Checkpoints by orbax, with a checksum of every file so that a damaged one is never loaded.
+
+What is loaded is arrays and JSON: no code runs.
+"""
 
 import hashlib
 import json
@@ -11,7 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+import gconv_jax
+
 MANIFEST = "manifest.json"
+FORMAT = 1
+"""Counts what older code could not read; `load_tree` reads this and all before it."""
 
 
 class CorruptCheckpointError(Exception):
@@ -21,11 +28,12 @@ class CorruptCheckpointError(Exception):
 class Checkpoints:
     """The numbered checkpoints of a run; the newest ``keep`` are kept.
 
-    A checkpoint is written beside and renamed when whole, so a kill leaves the older ones.
+    A checkpoint is written beside and renamed when whole, so a kill leaves the older ones. What
+    they are ``about``, JSON such as the configuration, stands in their manifests.
     """
 
-    def __init__(self, folder: Path, keep: int = 2):
-        self.folder, self.keep = Path(folder).absolute(), keep
+    def __init__(self, folder: Path, keep: int = 2, about: dict | None = None):
+        self.folder, self.keep, self.about = Path(folder).absolute(), keep, about
 
     def numbers(self) -> list[int]:
         """The checkpoints that are there, oldest first."""
@@ -34,7 +42,7 @@ class Checkpoints:
     def save(self, number: int, tree) -> None:
         """Write a pytree of arrays as checkpoint ``number``."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        save_tree(self.folder / f"{number:06d}", tree)
+        save_tree(self.folder / f"{number:06d}", tree, about=self.about)
         # Later ones are damaged, or of a future that is being trained again.
         later = [n for n in self.numbers() if n > number]
         earlier = [n for n in self.numbers() if n <= number]
@@ -58,15 +66,20 @@ class Checkpoints:
         return None
 
 
-def save_tree(path: Path, tree) -> None:
-    """Write a pytree of arrays to the folder ``path``, replacing what is there."""
+def save_tree(path: Path, tree, about: dict | None = None) -> None:
+    """Write a pytree of arrays to the folder ``path``, replacing what is there: arrays in orbax's
+    format, and a manifest with the format, the library's version, shapes and checksums. Of several
+    processes, which all have the same arrays, the first one does."""
+    if jax.process_index() != 0:
+        return
     path = Path(path).absolute()
     beside = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(beside / "arrays", _named(tree))
-    manifest = {"arrays": _shapes(_named(tree)), "files": _checksums(beside / "arrays")}
+    with _checkpointer() as checkpointer:
+        checkpointer.save(beside / "arrays", args=ocp.args.StandardSave(_named(tree)))
+    manifest = {"format": FORMAT, "gconv_jax": gconv_jax.__version__, "about": about}
+    manifest |= {"arrays": _shapes(_named(tree)), "files": _checksums(beside / "arrays")}
     (beside / MANIFEST).write_text(json.dumps(manifest, indent=1))
     shutil.rmtree(path, ignore_errors=True)
     os.replace(beside, path)
@@ -77,7 +90,7 @@ def load_tree(path: Path, template):
 
     Raises:
         CorruptCheckpointError: a file is missing or changed.
-        ValueError: it is whole, but holds other arrays than ``template``.
+        ValueError: it is whole, but of a later format, or holds other arrays than ``template``.
     """
     path = Path(path).absolute()
     try:
@@ -89,13 +102,31 @@ def load_tree(path: Path, template):
     bad = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
     if bad:
         raise CorruptCheckpointError(f"{len(bad)} of {len(expected)} files changed, e.g. {bad[0]}")
+    if manifest.get("format", 1) > FORMAT:
+        raise ValueError(
+            f"{path} was written by gconv_jax {manifest.get('gconv_jax')} in format "
+            f"{manifest['format']}; this version reads formats up to {FORMAT}: use a newer one"
+        )
     named = _named(template)
     if _shapes(named) != arrays:
-        raise ValueError(f"{path} was written by a network of another shape, or an earlier version")
-    with ocp.StandardCheckpointer() as checkpointer:
-        restored = checkpointer.restore(path / "arrays", named)
+        version = manifest.get("gconv_jax", "of an unknown version")
+        raise ValueError(
+            f"{path} was written by a network of another shape, with gconv_jax {version}"
+        )
+    with _checkpointer() as checkpointer:
+        restored = checkpointer.restore(path / "arrays", args=ocp.args.StandardRestore(named))
     leaves = [jnp.asarray(restored[name]) for name in named]
     return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """Of this process alone: by default the first of several would wait for the others."""
+    process = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=process, active_processes={process}, barrier_sync_key_prefix=f"of{process}"
+    )
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _named(tree) -> dict[str, np.ndarray]:

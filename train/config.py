@@ -175,8 +175,9 @@ class Config:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of computation; parameters stay float32."""
 
-    parallel: Literal["auto", "jit", "pmap"] = "auto"
-    """jit on one device, or pmap over the local ones; auto: pmap if there are several."""
+    parallel: Literal["auto", "jit", "pmap", "sharding"] = "auto"
+    """jit on one device, pmap over the local ones, sharding over those of all processes; auto: what
+    fits."""
     loop: Literal["auto", "scan", "step"] = "auto"
     """scan: an epoch is one compiled loop; step: a dispatch each step; auto: step on CPU, where
     XLA runs convolutions inside loops on one thread."""

@@ -25,8 +25,9 @@ class Digits:
     """Passes over the training images."""
     seed: int = 0
     """Of initialisation and order."""
-    parallel: Literal["auto", "jit", "pmap"] = "auto"
-    """jit on one device, or pmap over the local ones; auto: pmap if there are several."""
+    parallel: Literal["auto", "jit", "pmap", "sharding"] = "auto"
+    """jit on one device, pmap over the local ones, sharding over those of all processes; auto: what
+    fits."""
     run: Path | None = None
     """The run folder (default: runs/digits-DATE-TIME)."""
 

@@ -225,6 +225,7 @@ def _finish(session: Session, network: Network, state: TrainState, say: Say) -> 
         say("re-estimating batch statistics, then evaluating on the test images, once")
         state = session.feed.calibrate(state, network.which)
         state = dataclasses.replace(state, params=state.weights, average=None)
+    state = session.feed.parallel.local(state)
     untrained = session.networks[network.which].init()
     figures = final_figures(session, state, untrained)
     if not np.isfinite(figures["test_loss"]):
@@ -260,12 +261,13 @@ def _finish(session: Session, network: Network, state: TrainState, say: Say) -> 
 
 
 def _header(session: Session, runs: list[Run]) -> str:
-    config, parallel, devices = session.config, session.feed.parallel, jax.local_devices()
+    config, parallel, devices = session.config, session.feed.parallel, jax.devices()
+    processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
     return (
         f"{config.title}: {parameter_count(session.steps.init().params):,} parameters, "
         f"{len(session.data.train.label):,} training images of {config.dataset_title}, "
-        f"{parallel.mode} on {parallel.devices} of {len(devices)} {devices[0].device_kind}, "
-        "run folder " + ", ".join(str(run.path) for run in runs)
+        f"{parallel.mode} on {parallel.devices} of {len(devices)} {devices[0].device_kind}"
+        f"{processes}, run folder " + ", ".join(str(run.path) for run in runs)
     )
 
 

@@ -1,5 +1,6 @@
 """One of the networks that a loop trains: its run folder, its checkpoints, and when it stops."""
 
+import json
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -26,7 +27,9 @@ class Network:
 
     def __init__(self, session: Session, run: Run, which: int):
         self.session, self.config, self.run, self.which = session, session.config, run, which
-        self.checkpoints = Checkpoints(run.path / "checkpoints")
+        self.checkpoints = Checkpoints(
+            run.path / "checkpoints", about={"config": json.loads(run.config.to_json())}
+        )
         self.best: tuple | None = None
 
     @property

