@@ -102,7 +102,7 @@ def _shifted(x: jax.Array, geometry: Geometry) -> list[jax.Array]:
             a + (m - 1) * s + 1
             for a, m, s in zip(start, geometry.output, geometry.strides, strict=True)
         ]
-        slice_ = (0, *start, 0), (len(x), *end, x.shape[-1]), (1, *geometry.strides, 1)
+        slice_ = (0, *start, 0), (x.shape[0], *end, x.shape[-1]), (1, *geometry.strides, 1)
         shifted.append(lax.slice(x, *slice_))
     return shifted
 

@@ -1,6 +1,7 @@
 """``python -m train``: the command line.
 
 python -m train                             the main job, on embedded data
+python -m train --data DIR [--options]      train on your own images, in a folder for each class
 python -m train PRESET [--options]          train a recipe
 python -m train --resume RUN                continue a run
 python -m train evaluate RUN                evaluate a finished run
@@ -18,14 +19,16 @@ Kubernetes or on a TPU pod; elsewhere --coordinator HOST:PORT --processes N --pr
 import difflib
 import importlib
 import io
+import itertools
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import tyro
 
-from train.config import Config
+from train.config import FOLDER, Config, Group
 from train.distributed import run_distributed, take_options
 from train.errors import TrainingDivergedError
 from train.presets import PRESETS
@@ -68,7 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
     traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # progress is to be seen in a file, too
+        # Progress is to be seen in a file, too; and names of files may hold what is no text.
+        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     try:
         several, arguments = take_options(arguments)
         if several is None:
@@ -91,10 +95,11 @@ def _dispatch(arguments: list[str]) -> int:
         print(_overview())
         return 0
     _remember_compilations()
-    if any(a == "--resume" or a.startswith("--resume=") for a in arguments):
+    if _has("--resume", arguments):
         return _resume(arguments)
+    arguments = _spelled_out(arguments)
     if not arguments or arguments[0].startswith("-"):
-        arguments = ["digits", *arguments]
+        arguments = ["folder" if _has("--data", arguments) else "digits", *arguments]
     command, *rest = arguments
     if command in PRESETS:
         _train(command, rest)
@@ -112,6 +117,31 @@ def _dispatch(arguments: list[str]) -> int:
     return 0
 
 
+def _has(option: str, arguments: list[str]) -> bool:
+    return any(a == option or a.startswith(f"{option}=") for a in arguments)
+
+
+def _spelled_out(arguments: list[str]) -> list[str]:
+    """``--size 64`` as ``--image-size 64``, since a number is no size of filters, and ``--model
+    p4m-resnet`` as ``--model resnet --group p4m``."""
+    words: list[str] = []
+    for a in arguments:
+        words += a.split("=", 1) if a.startswith(("--size=", "--model=")) else [a]
+    out: list[str] = []
+    for i, word in enumerate(words):
+        after, before = "".join(words[i + 1 : i + 2]), out[-1] if out else ""
+        group, _, model = word.partition("-")
+        if word == "--size" and after.isdigit():
+            out.append("--image-size")
+        elif before == "--model" and group in get_args(Group) and model:
+            if _has("--group", arguments):
+                raise ValueError(f"`model` {word} says the group already: leave out --group")
+            out += [model, "--group", group]
+        else:
+            out.append(word)
+    return out
+
+
 def _parse(kind, name: str, rest: list[str], **options):
     return tyro.cli(kind, prog=f"{PROGRAM} {name}", args=rest, **options)
 
@@ -127,6 +157,11 @@ def _remember_compilations() -> None:
 
 def _train(name: str, rest: list[str]) -> None:
     description, default = PRESETS[name]
+    if _has("--data", rest):
+        default = replace(default, dataset=FOLDER)
+    model = dict(itertools.pairwise(rest)).get("--model", default.model)
+    if name == "folder" and model != default.model:  # what is there of its size is of the resnet
+        default = replace(default, model=model, group=None, blocks=None, width=None)
     config = _parse(Config, name, rest, default=default, description=description)
     from train.loop import train
     from train.seeds import summary, train_seeds

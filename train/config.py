@@ -19,10 +19,13 @@ WITHOUT_GROUP = ("z2cnn", "plain-cnn", "augerino", *WITH_GROUPS)
 WITH_SUPPORT = ("ck-resnet", "gcnn13")
 WITH_KERNEL_NETWORK = (*WITH_SUPPORT, "augerino")
 WITH_FILTERS = ("group-cnn", "e2cnn", "small-e2cnn", "wide-resnet", "densenet")
-WITH_GEOMETRY = ("all-cnn-c", "resnet44", "resnet26", "wide-resnet")
-WITH_HEAD = ("resnet44", "resnet26")
+WITH_GEOMETRY = ("all-cnn-c", "resnet", "resnet44", "resnet26", "wide-resnet")
+WITH_HEAD = ("resnet", "resnet44", "resnet26")
 WITH_BLOCKS = (*WITH_HEAD, "wide-resnet", "densenet")
 WITH_SEPARABLE = ("separable-cnn", *WITH_HEAD)
+FOLDER = "folder"
+OF_FOLDERS = {"data": None, "image_size": None, "channels": "auto", "test_fraction": 0.2}
+"""The settings that only folders of images have, with their defaults."""
 
 
 def _is_choice(hint) -> bool:
@@ -61,6 +64,7 @@ class Config:
         "e2cnn",
         "small-e2cnn",
         "all-cnn-c",
+        "resnet",
         "resnet44",
         "resnet26",
         "wide-resnet",
@@ -70,7 +74,7 @@ class Config:
         "augerino",
         "separable-cnn",
     ] = "p4cnn"
-    """The network; see gconv_jax.models."""
+    """The network; see gconv_jax.models. The group may be written before it: p4m-resnet."""
     group: Group | None = None
     """The symmetry (default: p4); z2 is translations alone, p4m has reflections too, c8 turns by 45
     degrees, and so on; so2 and o2, for ck-resnet and gcnn13, by any angle. Networks of pixel
@@ -103,7 +107,7 @@ class Config:
     """Of separable-cnn (default: gc) and the resnets (default: none): filters are products of one
     on space, for each pair of channels (g) or each output channel (gc), and one on the group."""
     head: Literal["invariant", "published"] = "invariant"
-    """Of resnet44 and resnet26: the maximum over the group, or the published flattening of it."""
+    """Of resnet, resnet44 and resnet26: the maximum over the group, or its published flattening."""
 
     dataset: Literal[
         "digits",
@@ -117,14 +121,28 @@ class Config:
         "cifar10",
         "cifar10/packed",
         "cifar100",
+        "folder",
     ] = "digits"
-    """digits: 1,797 rotated 8x8 digits of scikit-learn, no download. The others are TFDS sets."""
+    """digits: 1,797 rotated 8x8 digits of scikit-learn, no download; folder: see data. The others
+    are TFDS sets."""
+    data: Path | None = None
+    """Your own images: a folder with a folder of image files for each class, or with train/ and
+    test/ (and val/) that have those."""
+    image_size: int | None = None
+    """Of your own images: pixels on a side, to which they are scaled without distortion (default:
+    64; --size 64 is understood too). Multiples of 4 keep the law in nearly all networks."""
+    channels: Literal["auto", "grey", "colour"] = "auto"
+    """Of your own images; auto: grey if all of them are."""
+    test_fraction: float = 0.2
+    """Of your own images without test/: the share of each class that is kept for the test, chosen
+    by a hash of the file names."""
     raw_dir: Path | None = None
     """Build the data set from original files in this folder instead of downloading them."""
     data_dir: Path | None = None
     """Where prepared TFDS data sets are kept (default: ~/tensorflow_datasets)."""
-    validation: int = 0
-    """Training images held out to make choices with; the test split is read once, at the end."""
+    validation: int | float = 0
+    """Training images held out to make choices with, or their share, such as 0.1; the test split is
+    read once, at the end. Of your own images with val/: those, whatever is said here."""
     train_images: int | None = None
     """Use only the first so many training images."""
     test_images: int | None = None
@@ -196,6 +214,7 @@ class Config:
                 raise ValueError(f"`{name}` must be {choices}, got {getattr(self, name)!r}")
         positive = ("epochs", "batch_size", "evaluate_every", "checkpoint_every", "seeds")
         optional = ("width", "blocks", "samples", "train_images", "test_images", "patience")
+        optional += ("image_size",)
         at_least = dict.fromkeys(positive + optional, 1)
         at_least |= {"validation": 0, "seed": 0, "weight_decay": 0.0, "warmup": 0, "monotone": 0.0}
         for name, least in at_least.items():
@@ -210,6 +229,18 @@ class Config:
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise ValueError(f"`{name}` must be at least 0 and below 1, got {value}")
+        if self.validation >= 1 and self.validation != int(self.validation):
+            raise ValueError(
+                f"`validation` must be a number of images, or a share of them below 1, got "
+                f"{self.validation}"
+            )
+        if not 0 < self.test_fraction < 1:
+            raise ValueError(f"`test_fraction` must be above 0 and below 1: {self.test_fraction}")
+        for name, default in OF_FOLDERS.items():
+            if getattr(self, name) != default and self.dataset != FOLDER:
+                raise ValueError(
+                    f"`{name}` is for images of your own (--data DIR), not for {self.dataset}"
+                )
         self._check_model()
         self._check_schedule()
 
@@ -299,6 +330,11 @@ class Config:
             parts.append(self.separable)
         return " ".join([*parts, *(["partial"] if self.partial else [])])
 
+    @property
+    def dataset_title(self) -> str:
+        """The data set in a report."""
+        return self.dataset if self.data is None else f"the images in {self.data.name or self.data}"
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2, default=str)
 
@@ -309,7 +345,7 @@ class Config:
         unknown = values.keys() - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise ValueError(f"unknown settings in the configuration: {', '.join(sorted(unknown))}")
-        for name in ("raw_dir", "data_dir", "run"):
+        for name in ("data", "raw_dir", "data_dir", "run"):
             values[name] = None if values.get(name) is None else Path(values[name])
         for name in ("groups", "milestones"):
             values[name] = tuple(values.get(name, ()))

@@ -5,8 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from train.config import Config
+from train.config import FOLDER, Config
+from train.own_images import Folder, load_folder
 from train.whiten import Whitening
+
+MOST_WHITENED = 6000
+"""Numbers in an image: those of CIFAR-10 have 3,072, and the work grows with their cube."""
 
 
 class Split(NamedTuple):
@@ -34,6 +38,13 @@ class Data:
     mean: float
     std: float
     whitening: Whitening | None = None
+    folder: Folder | None = None
+    """Where the images come from, if they are the user's own."""
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Of the classes, if they are known."""
+        return None if self.folder is None else self.folder.names
 
 
 def load_data(config: Config) -> Data:
@@ -41,16 +52,19 @@ def load_data(config: Config) -> Data:
 
     Raises:
         ValueError: more validation images than there are, or fewer than one batch left.
+            What images of one's own can have wrong is in `load_folder`.
         FileNotFoundError: no network and no files; says what to fetch and where to put it.
     """
-    train, test = load_digits() if config.dataset == "digits" else _load_tfds(config)
-    available = len(train.label)
-    if config.validation >= available:
-        raise ValueError(
-            f"`validation` must leave images to train on: {config.validation} of {available}"
-        )
-    validation = train[available - config.validation :] if config.validation else None
-    train = train[: available - config.validation][: config.train_images]
+    folder = load_folder(config) if config.dataset == FOLDER else None
+    held_out = None
+    if folder is not None:
+        train, test = Split(*folder.train), Split(*folder.test)
+        held_out = folder.validation and Split(*folder.validation)
+    else:
+        train, test = load_digits() if config.dataset == "digits" else _load_tfds(config)
+    if held_out is None and config.validation:
+        train, held_out = _without_last(train, config.validation)
+    train = train[: config.train_images]
     if len(train.label) < config.batch_size:
         raise ValueError(
             f"`batch_size` must be at most the number of training images: {config.batch_size} > "
@@ -58,20 +72,50 @@ def load_data(config: Config) -> Data:
         )
     mean, std, whitening = 0.0, 1.0, None
     if config.preprocess == "whiten":
+        _require_whitenable(train.image)
         whitening = Whitening.fit(train.image)
     else:
-        pixels = to_unit(train.image)
-        mean = float(pixels.mean(dtype=np.float64))
-        std = float(pixels.std(dtype=np.float64)) or 1.0
+        mean, std = _moments(train.image)
+    classes = int(max(train.label.max(), test.label.max())) + 1
     return Data(
         train=train,
-        validation=validation,
+        validation=held_out,
         test=test[: config.test_images],
-        classes=int(max(train.label.max(), test.label.max())) + 1,
+        classes=classes if folder is None else len(folder.names),
         mean=mean,
         std=std,
         whitening=whitening,
+        folder=folder,
     )
+
+
+def _without_last(train: Split, validation: float) -> tuple[Split, Split]:
+    """The first images and the last ones: so many, or such a share of all."""
+    available = len(train.label)
+    count = int(validation) if validation >= 1 else max(1, round(validation * available))
+    if count >= available:
+        raise ValueError(f"`validation` must leave images to train on: {validation} of {available}")
+    return train[: available - count], train[available - count :]
+
+
+def _moments(image: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of all pixels in [0, 1]; 1 in place of a deviation of 0."""
+    if image.dtype == np.uint8:  # from how many there are of each value: no copy of all in floats
+        counts = sum(np.bincount(x.ravel(), minlength=256) for x in image)
+        values = to_unit(np.arange(256, dtype=np.uint8)).astype(np.float64)
+        mean = float(counts @ values / counts.sum())
+        return mean, float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())) or 1.0
+    pixels = to_unit(image)
+    return float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64)) or 1.0
+
+
+def _require_whitenable(image: np.ndarray) -> None:
+    size = int(np.prod(image.shape[1:]))
+    if size > MOST_WHITENED:
+        raise ValueError(
+            f"`preprocess` whiten takes a matrix of {size:,} x {size:,} for images of "
+            f"{' x '.join(map(str, image.shape[1:]))}: use --preprocess scale, or smaller images"
+        )
 
 
 def to_unit(image):

@@ -49,4 +49,6 @@ def export(options: Export, say: Callable[[str], None] = print) -> Path:
         say(f'  jax.export.deserialize(pathlib.Path("{path}").read_bytes()).call(images)')
     else:
         say(f'  onnxruntime.InferenceSession("{path}").run(None, {{"x": images}})[0]')
+    if network.names is not None:
+        say(f"  the classes are {', '.join(network.names)}")
     return path

@@ -85,6 +85,8 @@ def invariance_errors(logits: np.ndarray) -> np.ndarray:
 
 def class_names(session: Session) -> list[str]:
     """Of all classes: words where the data set has them, else numbers."""
+    if session.data.names is not None:
+        return list(session.data.names)
     dataset, count = session.config.dataset, session.data.classes
     if dataset.startswith("cifar"):
         from gconv_jax.datasets._cifar_classes import CIFAR10_CLASSES, CIFAR100_CLASSES

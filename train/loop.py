@@ -19,6 +19,7 @@ from train.errors import TrainingDivergedError
 from train.evaluate import final_figures
 from train.models import parameter_count
 from train.network import Network, best_epoch
+from train.own_images import keep_files, require_same_files
 from train.page import PAGE, or_warn, write_page
 from train.report import write_report
 from train.rundir import Run
@@ -67,6 +68,7 @@ def resume(path: Path, *, epochs: int | None = None, say: Say = print) -> Run:
         say(f"{run.path} is finished; nothing to do")
         return run
     session = prepare_session(config)
+    require_same_files(run, session.data.folder)
     if longer:
         # Nothing is changed before it is known that the checkpoint can be read.
         Network(session, run, 0).restore(session.steps.init(), say)
@@ -78,6 +80,11 @@ def resume(path: Path, *, epochs: int | None = None, say: Say = print) -> Run:
 def train_together(session: Session, runs: list[Run], say: Say) -> list[Run]:
     """Train a network for each seed of the session, from where its run folder is to the end."""
     config, feed = session.config, session.feed
+    if session.data.folder is not None:
+        for note in session.data.folder.notes:
+            say(note)
+        for run in runs:
+            keep_files(run, session.data.folder)
     networks = [Network(session, run, i) for i, run in enumerate(runs)]
     first, state = _restore(session, networks, say)
     for run in runs:
@@ -227,20 +234,23 @@ def _finish(session: Session, network: Network, state: TrainState, say: Say) -> 
     save_tree(run.path / "model", (state.params, state.stats))
     if session.data.whitening is not None:
         session.data.whitening.save(run.path / WHITENING)
+    held_out, folder = session.data.validation, session.data.folder
     results = {
         "model": config.title,
         "parameters": parameter_count(state.params),
         "epochs": len(records),
         "selected_epoch": selected,
         "train_images": len(session.data.train.label),
-        "validation_images": config.validation,
+        "validation_images": len(held_out.label) if held_out else 0,
         "train_seconds": sum(record["seconds"] for record in records),
         "input": {
             "shape": session.data.test.image.shape[1:],
             "mean": session.data.mean,
             "std": session.data.std,
             "classes": session.data.classes,
+            "names": session.data.names,
         },
+        **({"fingerprint": folder.fingerprint, "own_test": folder.own_test} if folder else {}),
         **figures,
     }
     write_report(session, state, run, results)
@@ -259,9 +269,9 @@ def _header(session: Session, runs: list[Run]) -> str:
     processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
     return (
         f"{config.title}: {parameter_count(session.steps.init().params):,} parameters, "
-        f"{len(session.data.train.label):,} training images of {config.dataset}, {parallel.mode} "
-        f"on {parallel.devices} of {len(devices)} {devices[0].device_kind}{processes}, run folder "
-        + ", ".join(str(run.path) for run in runs)
+        f"{len(session.data.train.label):,} training images of {config.dataset_title}, "
+        f"{parallel.mode} on {parallel.devices} of {len(devices)} {devices[0].device_kind}"
+        f"{processes}, run folder " + ", ".join(str(run.path) for run in runs)
     )
 
 

@@ -44,6 +44,7 @@ NETWORKS: dict[str, Callable[..., nnx.Module]] = {
     "e2cnn": models.E2CNN,
     "small-e2cnn": models.SmallE2CNN,
     "all-cnn-c": models.AllCNNC,
+    "resnet": models.ResNet,
     "resnet44": models.ResNet44,
     "resnet26": models.ResNet26,
     "wide-resnet": models.WideResNet,
@@ -54,7 +55,7 @@ NETWORKS: dict[str, Callable[..., nnx.Module]] = {
     "separable-cnn": models.SeparableCNN,
 }
 # Their channels change with depth: --width is that of the first layers.
-_MULTIPLES = {"all-cnn-c": (1, 2), "resnet44": (1, 2, 4), "resnet26": (1, 2, 4)}
+_MULTIPLES = {"all-cnn-c": (1, 2), **dict.fromkeys(WITH_HEAD, (1, 2, 4))}
 # What else --width sets.
 _WIDTHS = dict.fromkeys(("plain-cnn", "early-p4cnn", "mixed", "lenet"), "widths")
 _WIDTHS |= {"wide-resnet": "widen", "densenet": "growth"}

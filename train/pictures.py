@@ -1,6 +1,7 @@
 """The pictures of a report. Drawn with matplotlib's own objects: no global state, no display."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,9 +101,11 @@ def supports(of_layers: dict[str, dict], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def turning(image: np.ndarray, angles: list, probabilities: np.ndarray, path: Path) -> None:
+def turning(
+    image: np.ndarray, angles: list, probabilities: np.ndarray, names: Sequence, path: Path
+) -> None:
     """Class probabilities ``[angle, class]`` of one image while it turns; ``image`` are pictures of
-    it at evenly spaced angles, ``[N, H, W]``."""
+    it at evenly spaced angles, ``[N, H, W]``, and ``names`` those of the classes."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     strip, axes = figure.subplots(2, 1, height_ratios=(1, 5))
     for picture, angle in zip(image, np.linspace(0, 360, len(image)), strict=True):
@@ -112,7 +115,13 @@ def turning(image: np.ndarray, angles: list, probabilities: np.ndarray, path: Pa
     strip.axis("off")
     likely = [c for c in range(probabilities.shape[-1]) if probabilities[:, c].max() > 0.1]
     for colour, c in zip(itertools.cycle(COLOURS), likely, strict=False):
-        axes.plot(angles, probabilities[:, c], color=colour, label=f"class {c}", marker=".")
+        axes.plot(
+            angles,
+            probabilities[:, c],
+            color=colour,
+            label=f"class {_short(names[c], 40)}",
+            marker=".",
+        )
     axes.set(xlabel="further rotation (degrees)", ylabel="probability", xlim=(-20, 380))
     axes.set_ylim(-0.02, 1.02)
     axes.set_xticks(range(0, 361, 45))
@@ -120,7 +129,10 @@ def turning(image: np.ndarray, angles: list, probabilities: np.ndarray, path: Pa
 
 
 def predictions(image: np.ndarray, label: np.ndarray, predicted: np.ndarray, path: Path) -> None:
-    """Images with the predicted class; wrong ones in red with the true class beside it."""
+    """Images with the predicted class; wrong ones in red with the true class beside it.
+
+    ``label`` and ``predicted`` are names or numbers of classes, ``[N]``.
+    """
     columns = 8
     rows = -(-len(image) // columns)
     height, width = image.shape[1:3]
@@ -133,7 +145,10 @@ def predictions(image: np.ndarray, label: np.ndarray, predicted: np.ndarray, pat
         top, left = i // columns * (height + gap) + gap, i % columns * (width + 2)
         low, high = (0, 255) if x.dtype == np.uint8 else (x.min(), x.max() or 1)
         picture[top : top + height, left : left + width] = (x - low) / (high - low or 1)
-        title, colour = (str(p), "black") if p == y else (f"{p} (is {y})", "#c1121f")
+        title, colour = _short(p, 13), "black"
+        if p != y:
+            between = " " if len(f"{p}{y}") < 6 else "\n"  # a line each, if they are names
+            title, colour = f"{_short(p, 13)}{between}(is {_short(y, 8)})", "#c1121f"
         axes.text(
             left + width / 2, top - 0.05 * height, title, fontsize=9, color=colour, ha="center"
         )
@@ -158,6 +173,12 @@ def filters(bank: np.ndarray, names: list[str], path: Path) -> None:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.savefig(path, dpi=110)
+
+
+def _short(name, most: int) -> str:
+    """For a picture: neither too long, nor read as mathematics."""
+    name = str(name)
+    return (name if len(name) <= most else f"{name[: most - 1]}…").replace("$", r"\$")
 
 
 def _coloured(runs: dict):

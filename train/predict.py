@@ -1,7 +1,7 @@
 """Use a finished run: evaluate it again, or classify image files."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,17 +11,21 @@ import numpy as np
 import optax
 import tyro
 from flax import nnx
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from train.augment import Prepare
 from train.checkpoint import load_tree
+from train.config import FOLDER
 from train.evaluate import final_figures
+from train.images import read_images
 from train.models import build_model
+from train.own_images import changes
 from train.report import results_table
 from train.rundir import Run
 from train.session import Session, prepare_session
 from train.step import Steps, TrainState
 from train.whiten import WHITENING, Whitening
+
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Evaluate:
     """validation: the images that were held out, with --validation."""
     raw_dir: Path | None = None
     """Where the original files of the data set are, if not where they were in training."""
+    data: Path | None = None
+    """The same of a folder of your own images."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +49,20 @@ class Predict:
     run: tyro.conf.Positional[Path]
     """The run folder."""
     images: tyro.conf.Positional[tuple[Path, ...]]
-    """Image files of any size and format that Pillow reads."""
+    """Image files of any size and format that Pillow reads; of several frames, the first."""
     ink: Literal["auto", "light", "dark"] = "auto"
     """Whether the strokes are lighter or darker than the ground; auto looks at the border, and
-    leaves the images of a network for colours as they are."""
+    leaves images as they are for a network of colours or of your own images (--data)."""
 
 
 def evaluate(options: Evaluate, say: Callable[[str], None] = print) -> dict:
     """Print and return the figures of a finished run."""
     run = Run.open(options.run)
-    session, state = load_run(run, raw_dir=options.raw_dir)
+    session, state = load_run(run, raw_dir=options.raw_dir, data=options.data)
+    if session.data.folder is not None:
+        for note in (*session.data.folder.notes, changes(run, session.data.folder)):
+            if note:
+                say(note)
     if options.split == "validation":
         if session.data.validation is None:
             raise ValueError(f"{run.path} held out no validation images (validation=0)")
@@ -65,25 +75,44 @@ def evaluate(options: Evaluate, say: Callable[[str], None] = print) -> dict:
 
 
 def predict(options: Predict, say: Callable[[str], None] = print) -> np.ndarray:
-    """Print the most probable classes of each image; returns probabilities ``[N, classes]``."""
+    """Print the most probable classes of each image; returns probabilities ``[N, classes]``.
+
+    ValueError, after the answers for all others, names the files that cannot be read.
+    """
     if not options.images:
         raise ValueError("`images` must name at least one image file")
-    network = load_network(Run.open(options.run))
-    images = [read_image(path, network.shape, options.ink) for path in options.images]
-    logits = network(np.stack(images))
-    probabilities = np.asarray(jax.nn.softmax(logits.astype(np.float32)))
-    for path, p in zip(options.images, probabilities, strict=True):
-        best = np.argsort(-p)[:3]
-        say(f"{path}: " + ", ".join(f"{c} ({100 * p[c]:.1f} %)" for c in best))
+    run = Run.open(options.run)
+    network, ink = load_network(run), options.ink
+    if ink == "auto" and run.config.dataset == FOLDER:
+        ink = "light"  # as they were in training
+    found = list(read_images(options.images, network.shape, ink))
+    images = [image for image in found if not isinstance(image, ValueError)]
+    probabilities = network.probabilities(images)
+    answers = iter(probabilities)
+    for path, image in zip(options.images, found, strict=True):
+        if not isinstance(image, ValueError):
+            p = next(answers)
+            best = np.argsort(-p)[:3]
+            say(f"{path}: " + ", ".join(f"{network.name(c)} ({100 * p[c]:.1f} %)" for c in best))
+    errors = [str(error) for error in found if isinstance(error, ValueError)]
+    if len(errors) == 1:
+        raise ValueError(errors[0])
+    if errors:
+        count = f"{len(errors)} of {len(found)} images could not be read"
+        raise ValueError("\n  ".join([count, *errors]))
     return probabilities
 
 
-def load_run(run: Run, raw_dir: Path | None = None) -> tuple[Session, TrainState]:
+def load_run(
+    run: Run, raw_dir: Path | None = None, data: Path | None = None
+) -> tuple[Session, TrainState]:
     """The session and the final state of a finished run; ValueError if it is not finished."""
     run.require_finished()
     config = run.config
     if raw_dir is not None:
         config = dataclasses.replace(config, raw_dir=raw_dir)
+    if data is not None:
+        config = dataclasses.replace(config, data=data)
     session = prepare_session(config)
     state = session.steps.init()
     params, stats = load_tree(run.path / "model", (state.params, state.stats))
@@ -98,12 +127,31 @@ class Network:
     params: nnx.State
     stats: nnx.State
     shape: tuple[int, int, int]
+    classes: int
     whitening: Whitening | None = None
+    names: tuple[str, ...] | None = None
+    """Of the classes, if they have any."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         if self.whitening is not None:
             image = self.whitening(image)
         return np.asarray(jax.jit(self.steps.logits)(self.params, self.stats, image))
+
+    def probabilities(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Of the classes, ``[N, classes]``, for any number of images ``[H, W, C]``."""
+        parts = [np.empty((0, self.classes), np.float32)]
+        size = min(len(images), BATCH)
+        for start in range(0, len(images), BATCH):
+            batch = np.stack(images[start : start + BATCH])
+            # The last one is filled up: a batch of another size would be compiled again.
+            full = np.concatenate([batch, np.zeros((size - len(batch), *self.shape), np.uint8)])
+            logits = self(full)[: len(batch)]
+            parts.append(np.asarray(jax.nn.softmax(logits.astype(np.float32))))
+        return np.concatenate(parts)
+
+    def name(self, label: int) -> str:
+        """The name of a class, or its number."""
+        return str(label) if self.names is None else self.names[label]
 
 
 def load_network(run: Run) -> Network:
@@ -118,45 +166,5 @@ def load_network(run: Run) -> Network:
     whitening = None
     if run.config.preprocess == "whiten":
         whitening = Whitening.load(run.path / WHITENING)
-    return Network(steps, params, stats, shape, whitening)
-
-
-def read_image(path: Path, size: tuple[int, int, int], ink: str = "auto") -> np.ndarray:
-    """An image file as the network wants it: uint8 ``[H, W, C]``, grey ones with light strokes on
-    dark ground.
-
-    It is scaled to fit, without distortion, and centred on the ground. ValueError names a file
-    that cannot be read.
-    """
-    height, width, channels = size
-    try:
-        with Image.open(path) as opened:
-            image = _eight_bits(ImageOps.exif_transpose(opened), "L" if channels == 1 else "RGB")
-    except FileNotFoundError:
-        raise ValueError(f"no such image file: {path}") from None
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
-        raise ValueError(f"cannot read {path} as an image: {error}") from None
-    pixels = np.asarray(image)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    if ink == "dark" or (ink == "auto" and channels == 1 and border.mean() > 127):
-        image, border = ImageOps.invert(image), 255 - border
-    ground = np.rint(np.median(border.reshape(-1, channels), axis=0)).astype(int)
-    colour = int(ground[0]) if channels == 1 else tuple(int(v) for v in ground)
-    image = ImageOps.pad(image, (width, height), Image.Resampling.BILINEAR, color=colour)
-    return np.asarray(image, np.uint8).reshape(height, width, channels)
-
-
-def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
-    """The image with 8 bits for each channel, transparent parts filled with what contrasts."""
-    if image.mode.startswith(("I", "F")):  # 16 and 32 bits, which `convert` would cut off at 255
-        values = np.asarray(image, np.float64)
-        full = 1.0 if image.mode == "F" and values.max() <= 1 else 255.0
-        full = 65535.0 if values.max() > full else full
-        return Image.fromarray(np.clip(255 * values / full, 0, 255).astype(np.uint8)).convert(mode)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        grey, alpha = (np.asarray(image.convert("LA"), np.float64)[..., i] for i in (0, 1))
-        light = (grey * alpha).sum() > 127 * alpha.sum()
-        ground = Image.new("RGBA", image.size, "black" if light else "white")
-        image = Image.alpha_composite(ground, image)
-    return image.convert(mode)
+    names = tuple(form["names"]) if form.get("names") else None
+    return Network(steps, params, stats, shape, form["classes"], whitening, names)

@@ -5,6 +5,8 @@ The rotmnist ones follow Cohen & Welling 2016 (arXiv:1602.07576): all 12,000 tra
 as the paper has it; the authors' code turned images by +-3.14 *degrees* (a uniform angle in +-pi
 handed to a function that takes degrees), which is ``augment="jitter"``.
 
+folder is ours: what a CPU can train on a few hundred images, whatever they show.
+
 The cifar10 ones are of the same paper: contrast normalisation and ZCA, momentum 0.9, the published
 geometry and head. All-CNN-C follows Springenberg et al. 2014 (arXiv:1412.6806) with rate 0.05. The
 weight decay of the resnets, 1e-3, is the default of the authors' code; the paper gives none.
@@ -55,6 +57,25 @@ _add(
     "digits-p4cnn",
     "P4CNN on the rotated digits inside scikit-learn; no download.",
     replace(_DIGITS, model="p4cnn"),
+)
+
+_add(
+    "folder",
+    "A small p4m residual network on your own images: --data DIR.",
+    Config(
+        model="resnet",
+        group="p4m",
+        blocks=1,
+        width=4,
+        dataset="folder",
+        image_size=64,
+        validation=0.1,
+        epochs=30,
+        batch_size=32,
+        learning_rate=2e-3,
+        weight_decay=1e-4,
+        schedule="cosine",
+    ),
 )
 
 _ROTATED = Config(dataset="rotated_mnist/generated")

@@ -9,10 +9,11 @@ from gconv_jax import Z2, filter_bank, rotate
 from gconv_jax.continuous import continuous_bank
 from gconv_jax.nnx import ContinuousLiftConv, LiftConv
 from train import pictures
-from train.config import Config
+from train.config import FOLDER, Config
 from train.data import to_unit
 from train.evaluate import ANGLE_IMAGES
 from train.maps import sampled_names
+from train.own_images import IMAGES
 from train.rundir import Run
 from train.session import Session
 from train.step import TrainState
@@ -38,18 +39,22 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
     pictures.learning_curves({name: run.metrics()}, run.path / "learning_curves.png")
     pictures.accuracy_against_angle({name: results}, run.path / "accuracy_against_angle.png")
     pictures.invariance_against_angle({name: results}, run.path / "invariance_against_angle.png")
-    pictures.predictions(test.image, test.label, predicted, run.path / "predictions.png")
+    names = np.array(session.data.names or range(session.data.classes))
+    pictures.predictions(
+        test.image, names[test.label], names[predicted], run.path / "predictions.png"
+    )
     if "probabilities_at_angle" in results:  # runs of earlier versions lack them
         pictures.turning(
             _turned(test.image[0]),
             results["angles"],
             np.array(results["probabilities_at_angle"]),
+            names,
             run.path / "turning.png",
         )
     if "supports" in results:
         pictures.supports(results["supports"], run.path / "supports.png")
-    bank, names = _first_filters(session.steps.model(state.params, state.stats))
-    pictures.filters(bank, names, run.path / "filters.png")
+    bank, elements = _first_filters(session.steps.model(state.params, state.stats))
+    pictures.filters(bank, elements, run.path / "filters.png")
     parts = [
         f"## {title}\n{text + chr(10) if text else ''}![{alt}]({picture})"
         for title, text, picture, alt in sections(results)
@@ -58,7 +63,7 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
         "report.md",
         "\n\n".join(
             [
-                f"# {name} on {config.dataset}",
+                f"# {name} on {config.dataset_title}",
                 results_table([results]),
                 protocol(config, results),
                 *parts,
@@ -163,6 +168,8 @@ def protocol(config: Config, results: dict) -> str:
         "mnist/rotated_test": " (upright training images; each test image turned at random)",
         "cifar10/packed": " (in another order than the original files)",
     }.get(config.dataset, "")
+    if config.dataset == FOLDER:
+        stand_in = f" (of {results['input']['classes']} classes, {_images(config, results)})"
     selected = results.get("selected_epoch")
     if selected is None:
         epochs = f"the last of {results['epochs']} epochs, no selection"
@@ -173,13 +180,26 @@ def protocol(config: Config, results: dict) -> str:
         )
     whitened = ", contrast-normalised and whitened" if config.preprocess == "whiten" else ""
     return (
-        f"Protocol: {config.dataset}{stand_in}; {results['train_images']:,} training, "
+        f"Protocol: {config.dataset_title}{stand_in}; {results['train_images']:,} training, "
         f"{results['validation_images']:,} validation and {results['test_images']:,} test images"
         f"{whitened}; seed {config.seed}; {epochs}; {_optimizer(config)}, batch "
         f"{config.batch_size}, augmentation {config.augment}; batch statistics, if any, "
         "re-estimated on the training images. The test images are read once, at the end. "
         "Equivariance error: largest change of the logits under "
         f"{results['equivariance_group']}, relative to the largest logit, over 64 test images."
+    )
+
+
+def _images(config: Config, results: dict) -> str:
+    """What became of the images of a folder, and which they are."""
+    height, width, channels = results["input"]["shape"]
+    kind = "grey" if channels == 1 else "in colour"
+    test = "those in test/"
+    if not results["own_test"]:
+        test = f"{config.test_fraction:g} of each class, chosen by hashes of the file names"
+    return (
+        f"scaled to {height} x {width} pixels, {kind}; test images: {test}; files in {IMAGES}, "
+        f"fingerprint {results['fingerprint']}"
     )
 
 

@@ -42,7 +42,7 @@ class Run:
         # A run can be continued from anywhere, so its paths are absolute.
         folders = {
             name: value.absolute()
-            for name in ("raw_dir", "data_dir")
+            for name in ("data", "raw_dir", "data_dir")
             if (value := getattr(config, name)) is not None
         }
         config = dataclasses.replace(config, **folders)
@@ -77,7 +77,7 @@ class Run:
 
     def began_as(self, config: Config) -> bool:
         """Whether this run was begun with that configuration, wherever its files are."""
-        places = dict.fromkeys(("raw_dir", "data_dir", "run"))
+        places = dict.fromkeys(("data", "raw_dir", "data_dir", "run"))
         return dataclasses.replace(self.config, **places) == dataclasses.replace(config, **places)
 
     @property

@@ -88,7 +88,7 @@ class GroupEquivariantCNN(nnx.Module):
 
 def _layer_norm(x: jax.Array, epsilon: float = 1e-5) -> jax.Array:
     """``(x - mean) / sqrt(var + epsilon)``, with the moments of each image over all its axes."""
-    flat = x.reshape(len(x), -1).astype(jnp.promote_types(x.dtype, jnp.float32))
+    flat = x.reshape(x.shape[0], -1).astype(jnp.promote_types(x.dtype, jnp.float32))
     mean = flat.mean(-1, keepdims=True)
     # Not as E[x^2] - E[x]^2: the mean may be large beside the deviation.
     var = jnp.square(flat - mean).mean(-1, keepdims=True)

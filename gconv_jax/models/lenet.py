@@ -83,5 +83,5 @@ class LeNet(nnx.Module):
             )
         for conv in (self.conv0, self.conv1):
             x = max_pool(nnx.relu(conv(x)), group=self.group, window_shape=2, lifted=True)
-        x = x.reshape(len(x), -1)
+        x = x.reshape(x.shape[0], -1)
         return self.linear1(nnx.relu(self.linear0(x)))

@@ -1,10 +1,14 @@
 import dataclasses
 import types
+from pathlib import Path
 
 import pytest
 
+from tests.train.runs import draw_shapes
 from train import evaluate, loop, report
+from train.__main__ import main
 from train.config import Config
+from train.rundir import Run
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +44,21 @@ def quick_report():
         patch.setattr(report, "_first_filters", lambda model: (None, None))
         patch.setattr(loop, "write_page", lambda *args: None)
         yield
+
+
+@pytest.fixture(scope="session")
+def own_images(tmp_path_factory) -> Path:
+    """A folder of rings and stars, in colour, of several sizes and formats."""
+    return draw_shapes(tmp_path_factory.mktemp("own") / "shapes", 16)
+
+
+@pytest.fixture(scope="session")
+def own_run(own_images, tmp_path_factory) -> Run:
+    """A finished run on them, of one epoch, begun as users do."""
+    path = tmp_path_factory.mktemp("own") / "run"
+    options = ["--data", str(own_images), "--size", "28", "--model", "p4-lenet", "--epochs", "1"]
+    options += ["--batch-size", "8", "--parallel", "jit", "--run", str(path)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "ANGLES", (0.0, 90.0, 360.0))
+        assert main(options) == 0
+    return Run.open(path)

@@ -1,7 +1,10 @@
 """What tests of whole runs share."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
+from PIL import Image, ImageDraw
 
 from train.checkpoint import load_tree
 from train.rundir import Run
@@ -20,3 +23,22 @@ def assert_same_bits(a: Run, b: Run) -> None:
     for x, y in pairs:
         assert x.dtype == y.dtype and x.shape == y.shape
         np.testing.assert_array_equal(x, y)
+
+
+def draw_shapes(folder: Path, count: int) -> Path:
+    """So many rings and stars, each in the folder of its class."""
+    rng = np.random.default_rng(0)
+    for label in ("ring", "star"):
+        (folder / label).mkdir(parents=True)
+        for i in range(count):
+            width, height = (int(n) for n in rng.integers(30, 60, 2))
+            image = Image.new("RGB", (width, height), "darkgreen")
+            draw, box = ImageDraw.Draw(image), (8, 8, width - 8, height - 8)
+            ink = tuple(int(v) for v in rng.integers(150, 256, 3))
+            if label == "ring":
+                draw.ellipse(box, outline=ink, width=3)
+            else:
+                draw.line(box, fill=ink, width=3)
+                draw.line((8, height - 8, width - 8, 8), fill=ink, width=3)
+            image.save(folder / label / f"{i}.{('png', 'jpg', 'webp')[i % 3]}")
+    return folder

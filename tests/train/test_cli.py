@@ -69,7 +69,7 @@ MISTAKES = {
         "harmonic",
     ): "`filters` is for group-cnn, e2cnn, small-e2cnn, wide-resnet, densenet, no",
     ("rotmnist-small", "--group", "c8"): "`group` is not for small-e2cnn; it takes --groups, got",
-    ("digits-p4cnn", "--head", "published"): "`head` is for resnet44, resnet26, not for p4cnn",
+    ("digits-p4cnn", "--head", "published"): "`head` is for resnet, resnet44, resnet26, not for p4",
     ("digits-p4cnn", "--schedule", "step"): "`milestones` go with schedule step, e.g. --schedule",
     ("digits-p4cnn", "--schedule", "step", "--milestones", "5", "3"): "must be positive and rise",
     ("rotmnist-e2cnn", "--epochs", "10"): "below epochs=10, or the rate never falls; e.g. --milest",
@@ -102,6 +102,23 @@ MISTAKES = {
     ("--resume", "nowhere"): "nowhere is not a run folder: it has no config.json",
     ("evaluate", "nowhere"): "nowhere is not a run folder",
     ("predict", "nowhere", "x.png"): "nowhere is not a run folder",
+    (
+        "--data",
+        "nowhere",
+    ): "`data` nowhere does not exist; it must be a folder with a folder",
+    ("folder",): "`dataset` folder needs the folder of your images: add --data DIR",
+    ("digits-p4cnn", "--size", "32"): "`image_size` is for images of your own (--data DIR), not fo",
+    ("--data", "x", "--dataset", "mnist"): "`data` is for images of your own (--data DIR), not for",
+    ("--data", "x", "--test-fraction", "1"): "`test_fraction` must be above 0 and below 1: 1.0",
+    (
+        "--data",
+        "x",
+        "--model",
+        "p4-resnet",
+        "--group",
+        "p4",
+    ): "`model` p4-resnet says the group",
+    ("digits-p4cnn", "--validation", "2.5"): "`validation` must be a number of images, or a share",
     ("list", "x"): "`list` takes no arguments, got x",
 }
 

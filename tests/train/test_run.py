@@ -15,8 +15,9 @@ from train.checkpoint import load_tree
 from train.data import load_digits
 from train.errors import TrainingDivergedError
 from train.evaluate import ANGLES, invariance_error_at_angles
+from train.images import read_image
 from train.loop import resume, train
-from train.predict import Evaluate, Predict, evaluate, load_network, predict, read_image
+from train.predict import Evaluate, Predict, evaluate, load_network, predict
 from train.rundir import Run
 from train.session import prepare_session
 

@@ -1,0 +1,31 @@
+"""How much memory there is to use."""
+
+import os
+from pathlib import Path
+
+
+def available_memory() -> int | None:
+    """Bytes that can be had without swapping, within the limit of a container; None if the system
+    does not tell."""
+    found = [*_of_system(), *_of_container()]
+    return min(found) if found else None
+
+
+def _of_system() -> list[int]:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        fields = dict(line.split(":", 1) for line in lines)
+        return [1024 * int(fields["MemAvailable"].split()[0])]
+    except (OSError, ValueError, KeyError):
+        pass
+    try:  # all there is, where Linux would tell what is free
+        return [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    except (AttributeError, OSError, ValueError):
+        return []
+
+
+def _of_container(file: Path = Path("/sys/fs/cgroup/memory.max")) -> list[int]:
+    try:
+        return [int(file.read_text())]  # ValueError: "max", no limit
+    except (OSError, ValueError):
+        return []
