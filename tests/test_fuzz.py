@@ -55,9 +55,6 @@ def resolve(case: Case, spatial, size, strides, padding):
     else:
         pads = [(p, p) if isinstance(p, int) else p for p in per_axis(padding, case)]
     mode = modes[padding.upper()] if isinstance(padding, str) else "constant"
-    largest = {"constant": 99, "wrap": 0, "reflect": -1}[mode]
-    if mode != "constant" and any(max(p) > n + largest for p, n in zip(pads, spatial, strict=True)):
-        return None
     output = [
         (n + sum(p) - k) // s + 1 for n, p, k, s in zip(spatial, pads, size, strides, strict=True)
     ]

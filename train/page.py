@@ -31,7 +31,7 @@ def write_page(session: Session, state: TrainState, run: Run) -> None:
     run.write(
         PAGE,
         page(
-            f"{name} on {run.config.dataset}",
+            f"{name} on {run.config.dataset_title}",
             {name: run},
             together({name: frames}),
             figures(sections(results), run.path),
