@@ -153,8 +153,8 @@ def stablehlo(
         )
     if shape[0] is None:
         (batch,) = export.symbolic_shape("n")
-        shape = (batch, *shape[1:])
-    x = jax.ShapeDtypeStruct(tuple(shape), dtype)
+        sizes = (batch, *sizes)
+    x = jax.ShapeDtypeStruct(sizes, dtype)
 
     def run(x):
         return fold(function, jax.ShapeDtypeStruct(x.shape, x.dtype), portable=True)(x)
