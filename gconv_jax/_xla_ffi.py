@@ -11,7 +11,7 @@ from version 0.1 of the interface (jax 0.7.2) to 0.3 (jax 0.10.2).
 import ctypes
 from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -97,7 +97,7 @@ class Buffer(NamedTuple):
 
 
 # Kept for ever: XLA has their addresses.
-_targets: dict[str, object] = {}
+_targets: dict[str, Any] = {}
 
 
 def register(name: str, function: Callable[[list[Buffer], dict[str, tuple]], None]):

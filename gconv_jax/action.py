@@ -61,13 +61,14 @@ def transform(
     else:
         permutation, flipped = move_axes(group, element)
         x = jnp.transpose(x, (*batch, *(first + p for p in permutation), *channels))
-        x = jnp.flip(x, [first + axis for axis in flipped])
+        x = jnp.flip(x, tuple(first + axis for axis in flipped))
     if not lifted:
         return x
     source = group.cayley[group.inverse[element]]  # source[h] = g^-1 h
     if subgroup is not None:
-        coset_of = {int(h): i for i, coset in enumerate(cosets) for h in coset}
-        source = jnp.array([coset_of[int(source[coset[0]])] for coset in cosets])
+        table = group.cosets(subgroup).tolist()
+        coset_of = {h: i for i, coset in enumerate(table) for h in coset}
+        source = jnp.array([coset_of[int(source[coset[0]])] for coset in table])
     return x[..., source, :]
 
 

@@ -73,9 +73,9 @@ def fourier_platforms(
     tau = COST_OF_GATHER if is_gathered(group, kernel) else each + once / taps
     platforms: tuple[Platform, ...] = ()
     if saved * c_in * c_out > tau * group.order * (c_in + c_out):
-        platforms += ("cpu",)
+        platforms = (*platforms, "cpu")
     if taps == 1 and group.order * min(c_in, c_out) >= POINTWISE_CHANNELS:
-        platforms += ("other",)
+        platforms = (*platforms, "other")
     return platforms
 
 

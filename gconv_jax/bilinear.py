@@ -7,8 +7,8 @@ order, vmap, and code of its own for each platform; JAX's custom_vjp would lose 
 """
 
 import enum
-from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,23 +48,23 @@ class Convolution(NamedTuple):
     """
 
     name: str
-    shape: Callable[[Form, Shape, Shape, Hashable], Shape]
+    shape: Callable[[Form, Shape, Shape, Any], Shape]
     """(form, shape of each operand, static) to the shape of the result."""
-    default: Callable[[Form, jax.Array, jax.Array, Hashable], jax.Array]
-    cpu: Callable[[Form, jax.Array, jax.Array, Hashable], jax.Array]
+    default: Callable[[Form, jax.Array, jax.Array, Any], jax.Array]
+    cpu: Callable[[Form, jax.Array, jax.Array, Any], jax.Array]
     channels_last: bool
     """Whether the last two axes of w are C_in and C_out, and the last axis of x and y these, so
     that vmap may merge an axis with them."""
 
 
-Bind = Callable[[Form, jax.Array, jax.Array, Hashable], jax.Array]
+Bind = Callable[[Form, jax.Array, jax.Array, Any], jax.Array]
 
 
 def make_primitive(conv: Convolution) -> Bind:
     """The function ``bind(form, lhs, rhs, static)`` that calls the new primitive."""
     prim = Primitive(conv.name)
 
-    def bind(form: Form, lhs: jax.Array, rhs: jax.Array, static: Hashable) -> jax.Array:
+    def bind(form: Form, lhs: jax.Array, rhs: jax.Array, static: Any) -> jax.Array:
         return prim.bind(*_equally_varying(lhs, rhs), form=form, static=static)
 
     def abstract(lhs, rhs, *, form, static):
@@ -84,7 +84,7 @@ def make_primitive(conv: Convolution) -> Bind:
             *operands, result = _ROLES[form]
             known = {result: ct, operands[1 - operand]: (lhs, rhs)[1 - operand]}
             form = next(f for f, roles in _ROLES.items() if roles[2] == operands[operand])
-            return bind(form, *(known[role] for role in _ROLES[form][:2]), static)
+            return bind(form, *(known[role] for role in _ROLES[form][:2]), static)  # pyright: ignore[reportCallIssue]
 
         return rule
 
@@ -99,7 +99,7 @@ def make_primitive(conv: Convolution) -> Bind:
                 size = mapped.shape[dims[i]]
                 rest = mapped.shape[: dims[i]] + mapped.shape[dims[i] + 1 :]
                 pair[i] = _merge(mapped, dims[i], axis)
-                y = bind(form, *pair, static)
+                y = bind(form, *pair, static)  # pyright: ignore[reportCallIssue]
                 out_axis %= y.ndim
                 shape = (*y.shape[:out_axis], size, rest[axis], *y.shape[out_axis + 1 :])
                 return y.reshape(shape), out_axis
@@ -113,7 +113,7 @@ def make_primitive(conv: Convolution) -> Bind:
             def one(mapped):
                 rest = iter(mapped)
                 pair = [a if d is None else next(rest) for a, d in zip(operands, dims, strict=True)]
-                return bind(form, *pair, static)
+                return bind(form, *pair, static)  # pyright: ignore[reportCallIssue]
 
             fronts = [
                 jnp.moveaxis(a, d, 0) for a, d in zip(operands, dims, strict=True) if d is not None

@@ -6,6 +6,7 @@ estimated by a mean over sampled elements, which go with the features (Finzi et 
 arXiv:2002.12880; Romero & Lohit 2021, arXiv:2110.10211).
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -256,14 +257,14 @@ def kernel_coordinates(
     inside = taps_in_disc(kernel_size)
     taps = tap_positions(kernel_size).reshape(-1, 2)[inside] / max((kernel_size - 1) / 2, 0.5)
     u = elements.matrices
-    dot = {"precision": lax.Precision.HIGHEST}
+    einsum = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
     # Rows are points: (u^-1 x)^T = x^T u, for the inverse of an isometry is its transpose.
-    position = jnp.einsum("ta,uab->utb", jnp.asarray(taps, u.dtype), u, **dot)
+    position = einsum("ta,uab->utb", jnp.asarray(taps, u.dtype), u)
     if kernel_size == 1:
         position = position[..., :0]
     if inputs is None:
         return inside, position
-    relative = jnp.einsum("uba,vbc->uvac", u, inputs.matrices.astype(u.dtype), **dot)
+    relative = einsum("uba,vbc->uvac", u, inputs.matrices.astype(u.dtype))
     between = _group_coordinates(group, relative)
     shape = (len(u), len(taps), len(inputs.weights))
     return inside, jnp.concatenate(
@@ -326,7 +327,7 @@ def _parts(group: PlanarGroup) -> tuple[bool, bool]:
     if isinstance(group, LieGroup):
         return True, group.reflections
     return (
-        any(g.turn for g in group.isometries),
+        any(g.turn for g in group.isometries),  # pyright: ignore[reportAttributeAccessIssue]
         any(g.mirrored for g in group.isometries),
     )
 

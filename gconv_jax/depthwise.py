@@ -5,7 +5,9 @@ shifted images, which XLA fuses to one loop (benchmarks/separable.py). Derivativ
 the same code (`gconv_jax.bilinear`).
 """
 
+import functools
 import itertools
+import operator
 from collections.abc import Sequence
 
 import jax
@@ -115,11 +117,12 @@ def _pad(x: jax.Array, geometry: Geometry) -> jax.Array:
 def _output(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     x = _pad(x, geometry)
     w = w.reshape(-1, w.shape[-1])
-    return sum(part * w[t] for t, part in enumerate(_shifted(x, geometry)))
+    parts = (part * w[t] for t, part in enumerate(_shifted(x, geometry)))
+    return functools.reduce(operator.add, parts)
 
 
 def _input_gradient(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
-    return _output(spread(g, geometry), jnp.flip(w, range(w.ndim - 2)), geometry.adjoint)
+    return _output(spread(g, geometry), jnp.flip(w, tuple(range(w.ndim - 2))), geometry.adjoint)
 
 
 def _filter_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:

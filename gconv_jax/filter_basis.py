@@ -10,7 +10,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -156,7 +156,8 @@ class Harmonic:
             tau = np.exp(-((radius - mu) ** 2) / (2 * sigma**2))
             functions.append(tau)
             for m in range(1, last + 1):  # 0 in the centre, which has no direction
-                functions += [tau * (direction**m).real, tau * (direction**m).imag]
+                turned = direction**m
+                functions += [tau * np.real(turned), tau * np.imag(turned)]
         return np.stack(functions, -1)
 
     def _layout(self, kernel_size: int) -> list[tuple[float, float, int]]:
@@ -168,9 +169,9 @@ class Harmonic:
                     f"{kernel_size}, got {self.rings}"
                 )
             return self._of_rings(self.rings, self.rings)
-        nominal = tuple(np.arange((kernel_size - 1) % 2 / 2, kernel_size / 2).tolist())
+        nominal: list[float] = np.arange((kernel_size - 1) % 2 / 2, kernel_size / 2).tolist()
         inset = OUTER_INSET if len(nominal) > 1 else 0.0
-        return self._of_rings((*nominal[:-1], nominal[-1] - inset), nominal)
+        return self._of_rings((*nominal[:-1], nominal[-1] - inset), tuple(nominal))
 
     def _of_rings(
         self, rings: tuple[float, ...], nominal: tuple[float, ...]
@@ -236,11 +237,11 @@ def find_basis(filters: Filters, group: FiniteGroup) -> FilterBasis | None:
     return filters
 
 
-def _numbers(name: str, value) -> float | tuple[float, ...]:
+def _numbers(name: str, value: Any) -> float | tuple[float, ...]:
     """A number or a tuple of them, all at least 0: integers for ``max_frequency``, positive for
     ``sigma``."""
     several = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
-    values = tuple(value) if several else (value,)
+    values: tuple[Any, ...] = tuple(value) if several else (value,)
     kind, what = (int, "integers") if name == "max_frequency" else (float, "numbers")
     allowed = (int, np.integer) if kind is int else (int, float, np.integer, np.floating)
     if not all(isinstance(v, allowed) and not isinstance(v, bool) for v in values):
@@ -260,7 +261,7 @@ def tap_positions(kernel_size: int) -> np.ndarray:
 
 def centred(height: int, width: int) -> np.ndarray:
     """``[H, W, 2]``: rows and columns of pixels, counted from the centre of the image."""
-    return np.stack(np.indices((height, width)), -1) - (np.array([height, width]) - 1) / 2
+    return np.moveaxis(np.indices((height, width)), 0, -1) - (np.array([height, width]) - 1) / 2
 
 
 def evaluate(basis: FilterBasis, points: np.ndarray, kernel_size: int) -> np.ndarray:

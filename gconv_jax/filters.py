@@ -172,7 +172,7 @@ def bank_table(group: FiniteGroup, kernel: tuple[int, ...], lifting: bool) -> np
         moved = taps  # as it stays if there is only one
         if taps.size > 1:
             permutation, flipped = move_axes(group, r)
-            moved = np.flip(taps.transpose(permutation), flipped)  # moved[x] = taps[r^-1 x]
+            moved = np.flip(taps.transpose(permutation), tuple(flipped))  # moved[x] = taps[r^-1 x]
         if moved.shape != kernel:
             raise ValueError(
                 f"`kernel_size` must be equal on axes that {group!r} exchanges, got {kernel}: "

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from gconv_jax.bilinear import Form
@@ -85,7 +86,7 @@ class _Program:
 
         def read(atom) -> Node:
             if isinstance(atom, Literal):
-                return self.constant(np.asarray(atom.val, atom.aval.dtype))
+                return self.constant(np.asarray(atom.val, atom.aval.dtype))  # pyright: ignore[reportAttributeAccessIssue]
             return nodes[atom]
 
         for equation in jaxpr.eqns:
@@ -176,7 +177,7 @@ def _compute(constants: dict, equations: list[_Equation], wanted: set[Node]) -> 
         return {node: values[node] for node in sorted(wanted)}
 
     # Tracers, of a model that is traced together with x, cannot be looked into.
-    if any(isinstance(value, jax.core.Tracer) for value in constants.values()):
+    if any(isinstance(value, Tracer) for value in constants.values()):
         raise ValueError("the model's parameters must be numbers: do not freeze inside jit or grad")
     with jax.ensure_compile_time_eval():
         found = jax.jit(run)(constants)

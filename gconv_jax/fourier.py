@@ -15,6 +15,7 @@ multiplications for a pixel fall from ``taps |G|^2 C_in C_out`` to
 
 import functools
 import math
+import operator
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -192,11 +193,13 @@ class _Transform:
     def filter_gradient(self, x: jax.Array, g: jax.Array) -> list[jax.Array]:
         """The gradient by the result of `of_filter`."""
         g = g.reshape(-1, *g.shape[-2:])
-        g = self._transform([g[:, r] for r in range(self.group.order)])
+        g_hat = self._transform([g[:, r] for r in range(self.group.order)])
         # XLA transposes the first operand: g is smaller than the patches.
         return [
-            sum(self._dot(b.T, a) for a, b in zip(rows, g_rows, strict=True)).T
-            for rows, g_rows in zip(self._transform(self._orbits(x)), g, strict=True)
+            functools.reduce(
+                operator.add, (self._dot(b.T, a) for a, b in zip(rows, g_rows, strict=True))
+            ).T
+            for rows, g_rows in zip(self._transform(self._orbits(x)), g_hat, strict=True)
         ]
 
     def _orbits(self, x: jax.Array) -> list[jax.Array]:

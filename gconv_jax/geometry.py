@@ -122,9 +122,10 @@ def _canonical_padding(padding: PaddingLike, rank: int) -> str | tuple[tuple[int
     if len(padding) != rank:
         raise ValueError(remedy)
     try:
-        return tuple(per_axis(pair, 2, "padding", least=0) for pair in padding)
+        pairs = [per_axis(pair, 2, "padding", least=0) for pair in padding]
     except (TypeError, ValueError):
         raise ValueError(remedy) from None
+    return tuple((low, high) for low, high in pairs)
 
 
 def warn_if_inexact(
@@ -132,7 +133,9 @@ def warn_if_inexact(
 ) -> None:
     """Warn with `InexactEquivarianceWarning` if these windows break the law of ``group`` on an
     input with ``spatial`` pixels. Everything is known while tracing, so it costs nothing later."""
-    mirrored = (group.matrices < -ROUNDING).any(axis=(0, 1))  # the axes that some element reverses
+    mirrored = np.any(
+        group.matrices < -ROUNDING, axis=(0, 1)
+    )  # the axes that some element reverses
     # Equal axes have the same fault: say it once.
     by_fault: dict[str, list[str]] = {}
     for axis, n in enumerate(spatial):
@@ -151,7 +154,7 @@ def warn_if_inexact(
 
 def _exchange_faults(windows: Windows, group: FiniteGroup) -> list[str]:
     """Settings that must not differ between axes which the group exchanges."""
-    exchanged = (np.abs(group.matrices) > ROUNDING).any(axis=0)
+    exchanged = np.any(np.abs(group.matrices) > ROUNDING, axis=0)
     settings: dict[Literal["size", "strides", "padding"], Sequence] = {
         "size": windows.size,
         "strides": windows.strides,

@@ -373,7 +373,7 @@ def _frozen(table: np.ndarray) -> np.ndarray:
 @functools.cache
 def _cayley(group: FiniteGroup) -> np.ndarray:
     position = {g: i for i, g in enumerate(group.isometries)}
-    return _frozen(np.array([[position[g * h] for h in position] for g in position]))
+    return _frozen(np.array([[position[g * h] for h in position] for g in position]))  # pyright: ignore[reportOperatorIssue]
 
 
 @functools.cache

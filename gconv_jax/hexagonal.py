@@ -72,7 +72,7 @@ def to_hexagonal(image: jax.Array, size: int, *, spacing: float | None = None) -
     image = _images(image)
     height, width = image.shape[-3:-1]
     spacing = _spacing(spacing, min(height, width), size)
-    axial = np.stack(np.indices((size, size)), -1) - (size - 1) / 2
+    axial = np.moveaxis(np.indices((size, size)), 0, -1) - (size - 1) / 2
     points = spacing * axial @ HEXAGONAL_BASIS.T + (np.array([height, width]) - 1) / 2
     return _interpolate(image, points) * jnp.asarray(mask[..., None], image.dtype)
 
@@ -99,7 +99,7 @@ def to_square(
     width = height if width is None else width
     size = x.shape[-2]
     spacing = _spacing(spacing, min(height, width), size)
-    pixels = np.stack(np.indices((height, width)), -1) - (np.array([height, width]) - 1) / 2
+    pixels = np.moveaxis(np.indices((height, width)), 0, -1) - (np.array([height, width]) - 1) / 2
     points = np.linalg.solve(HEXAGONAL_BASIS, pixels[..., None] / spacing)[..., 0] + (size - 1) / 2
     return _interpolate(x * mask, points)
 
@@ -164,7 +164,7 @@ def move_table(matrix: np.ndarray, size: int) -> np.ndarray:
     """The flat index of ``matrix^-1 p`` for each pixel p of the hexagon, -1 elsewhere."""
     centre = (size - 1) // 2
     inverse = np.rint(np.linalg.inv(matrix)).astype(np.int64)
-    source = (np.stack(np.indices((size, size)), -1) - centre) @ inverse.T + centre
+    source = (np.moveaxis(np.indices((size, size)), 0, -1) - centre) @ inverse.T + centre
     flat = source[..., 0] * size + source[..., 1]
     return np.where(_mask(size), flat, -1)
 
@@ -197,7 +197,7 @@ def _interpolate(x: jax.Array, points: np.ndarray) -> jax.Array:
     height, width, channels = x.shape[-3:]
     flat = x.reshape(*x.shape[:-3], height * width, channels)
     base = np.floor(points).astype(np.int64)
-    total = 0
+    total = jnp.zeros((), x.dtype)
     for i in range(-1, 3):
         for j in range(-1, 3):
             row, column = base[..., 0] + i, base[..., 1] + j

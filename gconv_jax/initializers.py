@@ -3,6 +3,7 @@
 import functools
 
 import jax
+from jax.core import Tracer
 from jax.nn.initializers import Initializer, lecun_normal
 from jax.typing import DTypeLike
 
@@ -33,10 +34,12 @@ def quick(initializer: Initializer) -> Initializer:
         return initializer
 
     @functools.wraps(initializer)
-    def initialize(key: jax.Array, shape, dtype: DTypeLike = None, *args, **kwargs) -> jax.Array:
+    def initialize(
+        key: jax.Array, shape, dtype: DTypeLike | None = None, *args, **kwargs
+    ) -> jax.Array:
         options = () if dtype is None else (dtype,)
-        if args or kwargs or not options or isinstance(key, jax.core.Tracer):
-            return initializer(key, shape, *options, *args, **kwargs)
+        if args or kwargs or not options or isinstance(key, Tracer):
+            return initializer(key, shape, *options, *args, **kwargs)  # pyright: ignore[reportArgumentType]
         return _compiled(initializer)(key, tuple(shape), dtype)
 
     return initialize

@@ -131,6 +131,7 @@ def irreps_of_table(cayley: np.ndarray) -> tuple[Irrep, ...]:
     [(1, 1), (2, 2)]
     """
     structure = _Structure.of(cayley)
+    fault = None
     for seed in range(_SEEDS):
         try:
             irreps = _attempt(structure, np.random.default_rng(seed))
@@ -276,7 +277,7 @@ def _sparse_basis(
 ) -> np.ndarray:
     """The basis, of those tried, in which the matrices have the fewest nonzeros."""
     order, d, _ = matrices.shape
-    fewest, best = math.inf, None
+    fewest, best = math.inf, np.eye(len(matrices[0]))
     for lines in _decompositions(structure, matrices, commuting):
         basis = _basis(matrices, commuting, lines)
         nonzeros = np.count_nonzero(np.abs(basis.T @ matrices @ basis) > _ZERO)

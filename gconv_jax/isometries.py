@@ -19,7 +19,7 @@ class PlanarIsometry(NamedTuple):
     lattice: Literal["square", "hexagonal"] = "square"
     """On which its matrix is, and which it may map onto itself."""
 
-    def __mul__(self, other: "PlanarIsometry") -> "PlanarIsometry":
+    def __mul__(self, other: "PlanarIsometry") -> "PlanarIsometry":  # pyright: ignore[reportIncompatibleMethodOverride]
         # F R(t) = R(-t) F moves the left factor's mirror past the right factor's rotation.
         turn = self.turn - other.turn if self.mirrored else self.turn + other.turn
         return self._replace(turn=turn % 1, mirrored=self.mirrored != other.mirrored)
@@ -66,7 +66,7 @@ class SignedPermutation(NamedTuple):
     signs: tuple[int, ...]
     lattice = "cubic"
 
-    def __mul__(self, other: "SignedPermutation") -> "SignedPermutation":
+    def __mul__(self, other: "SignedPermutation") -> "SignedPermutation":  # pyright: ignore[reportIncompatibleMethodOverride]
         return SignedPermutation(
             tuple(other.axes[a] for a in self.axes),
             tuple(s * other.signs[a] for s, a in zip(self.signs, self.axes, strict=True)),

@@ -35,13 +35,13 @@ class Move:
     def image(self, x: jax.Array) -> jax.Array:
         """``[..., H, W, C]``, moved."""
         if self.exact:
-            return transform(x, group=self.group, element=self.element, lifted=False)
+            return transform(x, group=self.group, element=self.element, lifted=False)  # pyright: ignore[reportArgumentType]
         return resample(x, self.matrix, channel_axes=1)
 
     def feature_map(self, x: jax.Array) -> jax.Array:
         """``[..., H, W, |G|, C]``, moved; ValueError if the move is not by an element."""
         if self.exact:
-            return transform(x, group=self.group, element=self.element, lifted=True)
+            return transform(x, group=self.group, element=self.element, lifted=True)  # pyright: ignore[reportArgumentType]
         if self.element is None:
             raise ValueError(f"{self.name} does not permute the orientations of {self.group!r}")
         x = resample(x, self.matrix, channel_axes=2)
@@ -68,8 +68,8 @@ class Move:
         """`size` of ``a - b``; infinite if the shapes differ."""
         if a.shape != b.shape:
             return np.inf
-        a, b = (np.asarray(v, np.complex128 if jnp.iscomplexobj(v) else np.float64) for v in (a, b))
-        return self.size(a - b, channel_axes)
+        p, q = (np.asarray(v, np.complex128 if jnp.iscomplexobj(v) else np.float64) for v in (a, b))
+        return self.size(p - q, channel_axes)
 
 
 def moves_of(group: FiniteGroup, angles: Sequence[float] | None = None) -> list[Move]:
@@ -85,19 +85,19 @@ def moves_of(group: FiniteGroup, angles: Sequence[float] | None = None) -> list[
             )
             for g in group.elements
         ]
-    angles = np.asarray(angles, np.float64)
+    turns = np.asarray(angles, np.float64)
     # Angles of the group are its elements.
     rotations = {g: r for g, r in enumerate(group.isometries) if not r.mirrored}
-    if group.dimension != 2 or angles.ndim != 1 or not len(angles):
+    if group.dimension != 2 or turns.ndim != 1 or not len(turns):
         raise ValueError(
             f"`angles` must be a sequence of angles in radians for a group of the plane, got shape "
-            f"{angles.shape} for {group!r}"
+            f"{turns.shape} for {group!r}"
         )
     moves = []
-    for angle in angles.tolist():
+    for angle in turns.tolist():
         name = f"{np.degrees(angle):.4g}°"
         turn = angle / (2 * np.pi)
-        same = [g for g, r in rotations.items() if abs((turn - r.turn + 0.5) % 1 - 0.5) < 1e-9]
+        same = [g for g, r in rotations.items() if abs((turn - r.turn + 0.5) % 1 - 0.5) < 1e-9]  # pyright: ignore[reportAttributeAccessIssue]
         if same:
             exact = rotations[same[0]].is_lattice
             moves.append(Move(name, group, group.matrices[same[0]], same[0], exact))

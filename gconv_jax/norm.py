@@ -1,5 +1,7 @@
 """Batch normalisation of feature maps on the group, at the speed of a plain CNN's."""
 
+from typing import overload
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -10,6 +12,8 @@ from gconv_jax.sampled import SampledFeatures
 
 # Versions of Flax differ in how they promote shorter types.
 _LONG = (jnp.float32, jnp.float64)
+
+Mask = jax.Array | None
 
 
 class BatchNorm(nnx.BatchNorm):
@@ -32,13 +36,23 @@ class BatchNorm(nnx.BatchNorm):
     ((2, 9, 9, 4, 5), (5,))
     """
 
+    @overload
+    def __call__(
+        self, x: jax.Array, use_running_average: bool | None = None, *, mask: Mask = None
+    ) -> jax.Array: ...
+
+    @overload
+    def __call__(
+        self, x: SampledFeatures, use_running_average: bool | None = None, *, mask: Mask = None
+    ) -> SampledFeatures: ...
+
     def __call__(
         self,
         x: jax.Array | SampledFeatures,
         use_running_average: bool | None = None,
         *,
-        mask: jax.Array | None = None,
-    ):
+        mask: Mask = None,
+    ) -> jax.Array | SampledFeatures:
         """``[..., |G|, C]`` to the same shape. The statistics of `SampledFeatures` are those of the
         elements that are there."""
         if isinstance(x, SampledFeatures):

@@ -219,7 +219,7 @@ class _Plan:
         """The name of oneDNN's kernel."""
         text = c_char_p()
         self.lib.call("dnnl_primitive_desc_query", self.descriptor, QUERY_NAME, 0, byref(text))
-        return text.value.decode()
+        return text.value.decode()  # pyright: ignore[reportOptionalMemberAccess]
 
     def run(self, pointers: dict[str, int]):
         # Any number of threads may be here: pop and append are atomic, and each has its own.
@@ -329,10 +329,13 @@ def available() -> bool:
 @functools.cache
 def _implements(dtype: str) -> bool:
     """Whether this processor has kernels for it, and not just oneDNN's reference loops."""
+    library = _library()
     shapes = {"x": (1, 8, 8, 16), "w": (3, 3, 16, 16), "y": (1, 6, 6, 16)}
+    if library is None:
+        return False
     try:
         plans = [
-            _Plan(_library(), kind, dtype, shapes, (1, 1), (0, 0), (0, 0), (1, 1)) for kind in ROLES
+            _Plan(library, kind, dtype, shapes, (1, 1), (0, 0), (0, 0), (1, 1)) for kind in ROLES
         ]
     except RuntimeError:
         return False

@@ -190,5 +190,5 @@ def _elements(
     if group.reflections:
         mirrored = matrices * jnp.array([1.0, -1.0], matrices.dtype)
         matrices = jnp.concatenate([matrices, mirrored])
-        weights = jnp.concatenate([weights, weights * kept])
+        weights = jnp.concatenate([weights, weights * kept])  # pyright: ignore[reportOperatorIssue]
     return Elements(matrices, weights)

@@ -173,7 +173,7 @@ def _canonical(precision: lax.PrecisionLike) -> lax.PrecisionLike:
     """Hashable, and known to JAX, or it raises what JAX raises."""
     if precision is None:
         return None
-    precision = tuple(precision) if isinstance(precision, list) else precision
+    precision = tuple(precision) if isinstance(precision, list) else precision  # pyright: ignore[reportAssignmentType]
     one = jax.ShapeDtypeStruct((1, 1), jnp.float32)
     jax.eval_shape(lambda a: lax.dot(a, a, precision=precision), one)
     return precision

@@ -334,7 +334,7 @@ def _hexagonal_pool(x: jax.Array, windows: Windows, pads, channel_axes: int, *, 
             end = x.shape[first + axis] - windows.size[axis] + start + 1
             part = lax.slice_in_dim(part, start, end, windows.strides[axis], first + axis)
         taps.append(part)
-    y = functools.reduce(jnp.maximum, taps) if largest else sum(taps) / len(taps)
+    y = functools.reduce(jnp.maximum, taps) if largest else sum(taps[1:], taps[0]) / len(taps)
     return jnp.where(mask_of(y, channel_axes) > 0, y, jnp.zeros((), y.dtype))
 
 

@@ -53,8 +53,8 @@ def all_elements(group: PlanarGroup, samples: int | None = None) -> Elements:
     >>> all_elements(SO2(), 8).matrices.shape
     (8, 2, 2)
     """
-    check_samples(group, samples)
-    matrices = group.grid(samples) if isinstance(group, LieGroup) else group.matrices
+    count = check_samples(group, samples)
+    matrices = group.grid(count) if isinstance(group, LieGroup) else group.matrices
     matrices = jnp.asarray(matrices, float)
     return Elements(matrices, jnp.ones(len(matrices), matrices.dtype))
 

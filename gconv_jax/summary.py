@@ -98,7 +98,7 @@ def summary(model: Callable, x: jax.Array | jax.ShapeDtypeStruct | Sequence[int]
     """
     if not isinstance(model, nnx.Module | linen.Module):
         raise TypeError(f"`model` must be an NNX module or a bound Linen module, got {model!r}")
-    if not hasattr(x, "dtype"):
+    if isinstance(x, Sequence):
         x = jax.ShapeDtypeStruct(tuple(x), jnp.float32)
     rows: list[Row] = []
     counted: set = set()

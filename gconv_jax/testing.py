@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.moves import Move, moves_of, smooth_images as smooth_images
@@ -29,7 +30,7 @@ ACTIONS = ("image", "feature_map", "invariant")
 
 def assert_equivariant(
     fn: Callable[..., jax.Array],
-    x: jax.Array,
+    x: jax.Array | np.ndarray,
     *,
     group: FiniteGroup,
     atol: float = 0.0,
@@ -92,7 +93,7 @@ def assert_equivariant(
         turned = fn(act_in(x, move), **kwargs)
         errors.append(move.distance(turned, act_out(y, move), act_out.channel_axes))
         relative = rtol if move.exact else rtol_resampled
-        allowed.append(atol + relative * move.size(np.asarray(y), act_out.channel_axes))
+        allowed.append(atol + relative * move.size(np.asarray(y), act_out.channel_axes))  # pyright: ignore[reportOptionalOperand]
     # `not <=` so that a NaN fails as well.
     failed = [g for g in group.elements if not errors[g] <= allowed[g]]
     if not failed:
@@ -138,7 +139,7 @@ class EquivarianceReport:
 
 def equivariance_errors(
     model: Callable[..., jax.Array],
-    x: jax.Array,
+    x: jax.Array | np.ndarray,
     *,
     group: FiniteGroup,
     angles: Sequence[float] | None = None,
@@ -288,9 +289,9 @@ def _record(model, x: jax.Array, kwargs: dict) -> dict[str, jax.Array]:
 
     def keep(name: str, layer, y) -> None:
         # Inside jit or scan there are only tracers, which have no values to compare.
-        if isinstance(y, jax.Array | np.ndarray) and not isinstance(y, jax.core.Tracer):
+        if isinstance(y, jax.Array | np.ndarray) and not isinstance(y, Tracer):
             count = sum(k.split("#")[0] == name for k in results)
-            results[f"{name}#{count + 1}" if count else name] = y
+            results[f"{name}#{count + 1}" if count else name] = y  # pyright: ignore[reportArgumentType]
 
     with recording(model, keep):
         y = model(x, **kwargs)

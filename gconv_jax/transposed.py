@@ -82,13 +82,10 @@ def group_conv_transpose(
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise ValueError(f"`dtype` must be floating, got {dtype}; pass dtype=jnp.float32")
     batch, spatial = x.shape[: -2 - rank], x.shape[-2 - rank : -2]
-    windows = make_windows(kernel, strides, padding, dilation)
-    windows = windows_of_transpose(windows)
+    windows, pads = windows_of_transpose(make_windows(kernel, strides, padding, dilation))
     output = [
         (n - 1) * s + k - low - high
-        for n, s, k, (low, high) in zip(
-            spatial, windows.strides, windows.size, windows.padding, strict=True
-        )
+        for n, s, k, (low, high) in zip(spatial, windows.strides, windows.size, pads, strict=True)
     ]
     if min(output) < 1:
         raise ValueError(f"`padding` {padding!r} leaves nothing of {spatial} pixels")
@@ -98,7 +95,7 @@ def group_conv_transpose(
         output,
         kernel,
         strides=windows.strides,
-        padding=windows.padding,
+        padding=pads,
         dilation=per_axis(dilation, rank, "dilation"),
         precision=precision,
     )
@@ -107,8 +104,8 @@ def group_conv_transpose(
     return y.reshape(*batch, *output, group.order, c_out)
 
 
-def windows_of_transpose(windows: Windows) -> Windows:
-    """The same with explicit padding: that of the convolution whose adjoint is meant."""
+def windows_of_transpose(windows: Windows) -> tuple[Windows, tuple[tuple[int, int], ...]]:
+    """The same with explicit padding, and that: of the convolution whose adjoint is meant."""
     if windows.padding == "VALID":
         pads = [(0, 0)] * len(windows.size)
     elif windows.padding == "SAME":
@@ -122,4 +119,4 @@ def windows_of_transpose(windows: Windows) -> Windows:
         )
     else:
         pads = windows.padding
-    return Windows(windows.size, windows.strides, tuple(pads))
+    return Windows(windows.size, windows.strides, tuple(pads)), tuple(pads)

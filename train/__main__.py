@@ -150,7 +150,7 @@ def _remember_compilations() -> None:
     """Keep compiled programs on disk, unless the user has set where (JAX_COMPILATION_CACHE_DIR)."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(cache / "gconv_jax" / "xla"))
 

@@ -149,14 +149,14 @@ def load_digits() -> tuple[Split, Split]:
     from gconv_jax.datasets import rotate_images
 
     digits = sklearn_digits()
-    small = digits.images / 16.0
+    small = digits.images / 16.0  # pyright: ignore[reportAttributeAccessIssue]
     large = zoom(small, (1, 3, 3), order=1, grid_mode=True, mode="nearest")
-    large = np.rint(255 * np.clip(large, 0, 1)).astype(np.uint8)
+    large = np.rint(255 * np.clip(large, 0, 1)).astype(np.uint8)  # pyright: ignore[reportCallIssue]
     canvas = np.pad(large, ((0, 0), (2, 2), (2, 2)))
     # RandomState is frozen: the same stream in every NumPy.
     random = np.random.RandomState(2016)
     order = random.permutation(len(canvas))
     angles = random.uniform(0, 2 * np.pi, len(canvas))
     image = rotate_images(canvas[order][..., None], angles)
-    every = Split(image, digits.target[order].astype(np.int32))
-    return every[:1197], every[1197:]
+    every = Split(image, digits.target[order].astype(np.int32))  # pyright: ignore[reportAttributeAccessIssue]
+    return every[:1197], every[1197:]  # pyright: ignore[reportReturnType]

@@ -138,15 +138,15 @@ def _restore(session: Session, networks: list[Network], say: Say) -> tuple[int, 
             if any(found):
                 say("no epoch has a whole checkpoint of all seeds: starting again")
             return 0, session.feed.join(fresh)
-        epochs = {number for number, _ in found}
+        epochs = {number for number, _ in found}  # pyright: ignore[reportGeneralTypeIssues]
         if len(epochs) == 1:
             break
         at_most = min(epochs)
-    for network, (_, progress) in zip(networks, found, strict=True):
+    for network, (_, progress) in zip(networks, found, strict=True):  # pyright: ignore[reportGeneralTypeIssues]
         network.best = progress.best
     (first,) = epochs
     say(f"{', '.join(str(n.run.path) for n in networks)}: continuing after epoch {first}")
-    return first, session.feed.join([progress.state for _, progress in found])
+    return first, session.feed.join([progress.state for _, progress in found])  # pyright: ignore[reportGeneralTypeIssues]
 
 
 def _train_epoch(
@@ -220,7 +220,7 @@ def _finish(session: Session, network: Network, state: TrainState, say: Say) -> 
         selected = best_epoch(records)
         say(f"seed {config.seed}: epoch {selected} had the lowest validation error")
     if selected is not None:
-        weights, stats = network.best
+        weights, stats = network.best  # pyright: ignore[reportGeneralTypeIssues]
         state = dataclasses.replace(state, params=weights, stats=stats, average=None)
     else:
         say("re-estimating batch statistics, then evaluating on the test images, once")

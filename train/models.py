@@ -78,7 +78,7 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
     elif config.width is not None and name in _MULTIPLES:
         options["widths"] = tuple(config.width * m for m in _MULTIPLES[name])
     elif config.width is not None:
-        options[_WIDTHS.get(name, "width")] = config.width
+        options[_WIDTHS.get(name, "width")] = config.width  # pyright: ignore[reportCallIssue]
     if config.filters is not None:
         options["filters"] = config.filters
     if name in WITH_SUPPORT:

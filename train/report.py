@@ -35,7 +35,7 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
     """Draw the pictures into the run folder, then write ``report.md`` around them."""
     config, name = run.config, session.config.title
     test = session.data.test[:SAMPLES]
-    predicted = session.feed.logits(state, test.image).argmax(-1)
+    predicted = session.feed.logits(state, test.image).argmax(-1)  # pyright: ignore[reportAttributeAccessIssue]
     pictures.learning_curves({name: run.metrics()}, run.path / "learning_curves.png")
     pictures.accuracy_against_angle({name: results}, run.path / "accuracy_against_angle.png")
     pictures.invariance_against_angle({name: results}, run.path / "invariance_against_angle.png")

@@ -181,7 +181,7 @@ class Steps:
 
 def _split(model: nnx.Module) -> tuple[nnx.GraphDef, nnx.State, nnx.State, nnx.State]:
     """Structure, parameters, random streams, and the rest (batch statistics)."""
-    return nnx.split(model, nnx.Param, nnx.RngState, ...)
+    return nnx.split(model, nnx.Param, nnx.RngState, ...)  # pyright: ignore[reportReturnType]
 
 
 def _cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:

@@ -28,7 +28,7 @@ class Table:
     same command is given again.
     """
 
-    name: tyro.conf.Positional[Name]
+    name: tyro.conf.Positional[Name]  # pyright: ignore[reportInvalidTypeForm]
     """Which table."""
     rows: tuple[str, ...] = ()
     """Only these rows, by the names of their recipes (python -m train list)."""

@@ -62,7 +62,7 @@ def _quick_upright(config: Config) -> Config:
 def _quick_cifar10(config: Config) -> Config:
     """Eight layers in place of 44, at about 88,000 parameters each; small batches, since a fifth of
     the images and a fortieth of the epochs have to give enough steps."""
-    width = {"z2": 17, "p4m": {"g": 10, "gc": 15}.get(config.separable, 6)}[config.group]
+    width = {"z2": 17, "p4m": {"g": 10, "gc": 15}.get(config.separable, 6)}[config.group]  # pyright: ignore[reportCallIssue]
     return replace(
         config,
         blocks=1,

@@ -36,8 +36,9 @@ def read_members(paths: Sequence[pathlib.Path], names: Sequence[str]) -> list[Me
     """
     on_disk = {path.name: path for path in paths}
     found = [on_disk.get(name) or on_disk.get(name.removesuffix(".gz")) for name in names]
-    if all(found):
-        return [Member(str(path), path.read_bytes()) for path in found]
+    there = [path for path in found if path is not None]
+    if len(there) == len(found):
+        return [Member(str(path), path.read_bytes()) for path in there]
     (archive,) = paths
     with archive.open("rb") as stream:
         read = _read_zip if stream.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC else _read_tar
@@ -87,7 +88,7 @@ def _read_tar(archive: pathlib.Path, names: Sequence[str]) -> dict[str, bytes]:
                 listed.append(member.name)
                 name = member.name.rpartition("/")[2]
                 if name in names:
-                    contents[name] = members.extractfile(member).read()
+                    contents[name] = members.extractfile(member).read()  # pyright: ignore[reportOptionalMemberAccess]
         while stream.read(_CHUNK):  # gzip's own checksum is behind the last byte
             pass
     for name in names:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from numpy.typing import DTypeLike
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from gconv_jax.datasets._raw import RawFile
@@ -27,7 +28,7 @@ class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
         """The files that this builder is made from, by a key of its own."""
         raise NotImplementedError
 
-    def download_and_prepare(self, **kwargs: Any) -> None:
+    def download_and_prepare(self, **kwargs: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """See `tfds.core.DatasetBuilder`; shows progress only on a terminal."""
         with _progress_bar_only_on_terminal():
             super().download_and_prepare(**kwargs)
@@ -39,7 +40,7 @@ class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
         shape: tuple[int, int, int],
         classes: int | Sequence[str],
         more: dict[str, tfds.features.FeatureConnector] | None = None,
-        dtype: np.dtype = np.uint8,
+        dtype: DTypeLike = np.uint8,
         homepage: str,
         citation: str,
     ) -> tfds.core.DatasetInfo:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import pathlib
+from collections.abc import Mapping
 
 import requests
 import tensorflow_datasets as tfds
@@ -31,7 +32,7 @@ class RawFile:
     url: str
     size: str
     checksums: dict[str, str]
-    unpacked: dict[str, str | None]
+    unpacked: Mapping[str, str | None]
     folder: str = ""
 
     @property
@@ -45,9 +46,10 @@ class RawFile:
         if (folder / self.name).is_file():
             return (folder / self.name,)
         for place in (folder, folder / self.folder):
-            unpacked = tuple(_find_unpacked(place, name) for name in self.unpacked)
-            if unpacked and all(unpacked):
-                return unpacked
+            unpacked = [_find_unpacked(place, name) for name in self.unpacked]
+            there = tuple(path for path in unpacked if path is not None)
+            if there and len(there) == len(unpacked):
+                return there
         return None
 
 

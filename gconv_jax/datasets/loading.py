@@ -3,6 +3,7 @@
 import difflib
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -134,17 +135,20 @@ def _read_split(builder: ArrayRecordBuilder, split: str) -> dict[str, np.ndarray
     # TFDS decodes one example at a time in Python. Here only the protocol buffers are parsed, and
     # their values put into arrays many at a time: four times as fast.
     source = builder.as_data_source(
-        split=split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+        split=split,  # pyright: ignore[reportCallIssue]
+        deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES,
     )
+    features: Any = builder.info.features
+    parse = tf_example_pb2.Example.FromString  # pyright: ignore[reportAttributeAccessIssue]
     arrays = {
         name: np.empty((len(source), *feature.shape), _array_dtype(feature.np_dtype))
-        for name, feature in builder.info.features.items()
+        for name, feature in features.items()
     }
     for start in range(0, len(source), _CHUNK):
         stop = min(start + _CHUNK, len(source))
         records = source.__getitems__(list(range(start, stop)))
-        examples = [tf_example_pb2.Example.FromString(r).features.feature for r in records]
-        for name, feature in builder.info.features.items():
+        examples = [parse(r).features.feature for r in records]
+        for name, feature in features.items():
             values = _values([example[name] for example in examples], feature.np_dtype)
             arrays[name][start:stop] = values.reshape(-1, *feature.shape)
     return arrays

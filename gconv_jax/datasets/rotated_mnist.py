@@ -79,12 +79,12 @@ class RotatedMnist(ArrayRecordBuilder):
     @property
     def raw_files(self) -> dict[str, RawFile]:
         """MNIST's four files, or the archive of 2007, as the config needs."""
-        if self.builder_config.name == GENERATED:
+        if self.builder_config.name == GENERATED:  # pyright: ignore[reportOptionalMemberAccess]
             return self._mnist.files
         return {"archive": self._larochelle.archive}
 
     def _info(self) -> tfds.core.DatasetInfo:
-        generated = self.builder_config.name == GENERATED
+        generated = self.builder_config.name == GENERATED  # pyright: ignore[reportOptionalMemberAccess]
         more = {
             "angle": tfds.features.Scalar(np.float32),
             "index": tfds.features.Scalar(np.int64),
@@ -93,7 +93,7 @@ class RotatedMnist(ArrayRecordBuilder):
             "MNIST digits, each turned by an angle uniform in [0, 2 pi).",
             shape=(SIDE, SIDE, 1),
             classes=CLASSES,
-            more=more if generated else {},
+            more=more if generated else {},  # pyright: ignore[reportArgumentType]
             dtype=np.uint8 if generated else np.float32,
             homepage="http://www.iro.umontreal.ca/~lisa/icml2007",
             citation=(
@@ -106,7 +106,7 @@ class RotatedMnist(ArrayRecordBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         found = obtain(self.raw_files, dl_manager)
-        if self.builder_config.name == GENERATED:
+        if self.builder_config.name == GENERATED:  # pyright: ignore[reportOptionalMemberAccess]
             mnist = read_mnist(self._mnist, found)
             images = np.concatenate([mnist[split]["image"] for split in ("train", "test")])
             labels = np.concatenate([mnist[split]["label"] for split in ("train", "test")])

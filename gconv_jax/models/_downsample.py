@@ -37,11 +37,11 @@ class _Halving:
         self.geometry = check_geometry(geometry)
         strides = 2 if geometry == "published" else 1
         options |= {"strides": strides, "padding": kernel_size // 2}
-        super().__init__(in_features, out_features, kernel_size, **options)
+        super().__init__(in_features, out_features, kernel_size, **options)  # pyright: ignore[reportCallIssue]
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[N, H, W, |G|, in_features]`` to ``[N, H / 2, W / 2, |G|, out_features]``."""
-        return super().__call__(halve(x) if self.geometry == "exact" else x)
+        return super().__call__(halve(x) if self.geometry == "exact" else x)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class HalvingConv(_Halving, GroupConv):

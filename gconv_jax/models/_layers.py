@@ -1,6 +1,7 @@
 """What the reference networks share."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from flax import nnx
@@ -19,7 +20,7 @@ unit_variance = quick(variance_scaling(1.0, "fan_in", "normal"))
 class ConvNormReLU(nnx.Module):
     """Convolution, batch normalisation, ReLU."""
 
-    def __init__(self, conv: nnx.Module, *, dtype: DTypeLike | None, rngs: nnx.Rngs):
+    def __init__(self, conv: Any, *, dtype: DTypeLike | None, rngs: nnx.Rngs):
         self.conv = conv
         self.norm = batch_norm(conv.out_features, dtype=dtype, rngs=rngs)
 

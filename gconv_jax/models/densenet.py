@@ -6,6 +6,7 @@ blocks a pointwise convolution and means of 2 x 2 pixels.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -89,7 +90,7 @@ class DenseNet(nnx.Module):
             raise ValueError(f"`blocks` must be the layers of each block, got {blocks!r}")
         self.blocks = per_axis(blocks, len(blocks), "blocks")
         (growth,) = per_axis(scaled_width(24, group) if growth is None else growth, 1, "growth")
-        options = {
+        options: dict[str, Any] = {
             "group": group,
             "filters": filters or default_filters(group),
             "use_bias": False,  # batch normalisation follows
@@ -110,7 +111,7 @@ class DenseNet(nnx.Module):
                 setattr(self, f"block{b}_grow{i}", grow)
                 c += growth
         self.norm = batch_norm(c, dtype=dtype, rngs=rngs)
-        self.top = GroupConv(c, classes, 1, **(options | {"use_bias": True}))
+        self.top = GroupConv(c, classes, 1, **{**options, "use_bias": True})
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""

@@ -103,4 +103,4 @@ def _uniform(fan_in: int) -> Initializer:
     def initialize(key: jax.Array, shape, dtype: DTypeLike = jnp.float32) -> jax.Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
-    return initialize
+    return initialize  # pyright: ignore[reportReturnType]

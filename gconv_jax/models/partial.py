@@ -1,6 +1,7 @@
 """Networks on continuous groups that learn how equivariant they are, layer by layer."""
 
 import functools
+from typing import Any
 
 import jax
 from flax import nnx
@@ -89,7 +90,7 @@ class CKResNet(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
         check_images(x, 4 * self.kernel_size)
-        y = self.lift_norm(self.lift(x))
+        y: SampledFeatures = self.lift_norm(self.lift(x))
         for i in range(3):
             if i:
                 y = getattr(self, f"block{i}")(y)
@@ -116,7 +117,7 @@ class _Block(nnx.Module):
         self.conv1 = conv(in_features, out_features, kernel_size, rngs=rngs, **options)
         self.conv2 = conv(out_features, out_features, kernel_size, rngs=rngs, **options)
         self.dropout = nnx.Dropout(dropout, broadcast_dims=(1, 2, 3), rngs=rngs)
-        pointwise = options | {"kernel_network": Siren(hidden=16)}
+        pointwise: dict[str, Any] = {**options, "kernel_network": Siren(hidden=16)}
         self.shortcut = ContinuousGroupConv(in_features, out_features, 1, rngs=rngs, **pointwise)
         self.norm = BatchNorm(out_features, dtype=options["dtype"], rngs=rngs)
 
@@ -168,7 +169,8 @@ class PartialGCNN13(nnx.Module):
         self.conv0 = ContinuousLiftConv(in_features, width, 3, **options)
         for i in range(1, 9):
             setattr(self, f"conv{i}", conv(widths[i - 1], widths[i], 3, **options))
-        for i in range(9):
+        self.norm0 = BatchNorm(width, dtype=dtype, rngs=rngs)
+        for i in range(1, 9):
             setattr(self, f"norm{i}", BatchNorm(widths[i], dtype=dtype, rngs=rngs))
         self.dropout = nnx.Dropout(dropout, broadcast_dims=(1, 2, 3), rngs=rngs)
         self.linear = nnx.Linear(2 * width, classes, dtype=dtype, rngs=rngs)
@@ -176,13 +178,14 @@ class PartialGCNN13(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
         check_images(x, 4)
-        for i in range(9):
-            x = getattr(self, f"norm{i}")(getattr(self, f"conv{i}")(x)).map(nnx.relu)
+        y = self.norm0(self.conv0(x)).map(nnx.relu)
+        for i in range(1, 9):
+            y = getattr(self, f"norm{i}")(getattr(self, f"conv{i}")(y)).map(nnx.relu)
             if i in (2, 5):
-                x = _halve(x)
+                y = _halve(y)
             if i in (2, 5, 8):
-                x = x.map(self.dropout)
-        return self.linear(sampled_pool(x, reduce="mean").mean((1, 2)))
+                y = y.map(self.dropout)
+        return self.linear(sampled_pool(y, reduce="mean").mean((1, 2)))
 
 
 def _options(

@@ -51,13 +51,13 @@ class _Block(nnx.Module):
         self.halves = geometry is not None
         self.norm0 = batch_norm(c_in, **norm_options)
         self.norm1 = batch_norm(c_out, **norm_options)
-        if self.halves:
+        if geometry is not None:
             self.shortcut = HalvingConv(c_in, c_out, 1, geometry=geometry, **options)
         conv, halving = GroupConv, HalvingConv
         if separable is not None:
             conv, halving = SeparableGroupConv, HalvingSeparableConv
             options["separable"] = separable
-        if self.halves:
+        if geometry is not None:
             self.conv0 = halving(c_in, c_out, 3, geometry=geometry, **options)
         else:
             self.conv0 = conv(c_in, c_out, 3, **options)
@@ -129,7 +129,7 @@ class ResNet(nnx.Module):
         blocks = self.published_blocks if blocks is None else blocks
         (self.blocks,) = per_axis(blocks, 1, "blocks")
         if widths is None:
-            plain = self.separable_widths.get(separable, self.published_widths)
+            plain = self.separable_widths.get(separable or "", self.published_widths)
             widths = tuple(scaled_width(width, group) for width in plain)
         widths = per_axis(widths, STAGES, "widths")
         self.group = group

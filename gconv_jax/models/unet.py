@@ -57,7 +57,7 @@ class UNet(nnx.Module):
         options = {"group": group, "dtype": dtype, "rngs": rngs}
         norm = {"dtype": dtype, "rngs": rngs}
 
-        def pair(name: str, first: nnx.Module) -> None:
+        def pair(name: str, first: LiftConv | GroupConv) -> None:
             c = first.out_features
             setattr(self, f"{name}_0", ConvNormReLU(first, **norm))
             setattr(self, f"{name}_1", ConvNormReLU(GroupConv(c, c, 3, **options), **norm))

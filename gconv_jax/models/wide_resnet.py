@@ -8,6 +8,7 @@ place of x.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from flax import nnx
@@ -40,7 +41,7 @@ class _Block(nnx.Module):
         self, c_in: int, c_out: int, *, geometry: Geometry | None, dropout: float, **options
     ):
         norm_options = {"dtype": options["dtype"], "rngs": options["rngs"]}
-        halving = {"geometry": geometry} if geometry else {}
+        halving: dict[str, Any] = {"geometry": geometry} if geometry else {}
         conv = HalvingConv if geometry else GroupConv
         self.norm0 = batch_norm(c_in, **norm_options)
         self.conv0 = conv(c_in, c_out, 3, **halving, **options)
@@ -109,7 +110,7 @@ class WideResNet(nnx.Module):
             raise ValueError(f"`depth` must be 6 n + 4, such as 16, 22 or 28, got {depth}")
         self.blocks = (depth - 4) // 6
 
-        def options(group: FiniteGroup) -> dict:
+        def options(group: FiniteGroup) -> dict[str, Any]:
             return {
                 "group": group,
                 "filters": filters or default_filters(group),
@@ -132,7 +133,7 @@ class WideResNet(nnx.Module):
                 c_in = c_out
             before = group
         self.norm = batch_norm(c_in, dtype=dtype, rngs=rngs)
-        self.top = GroupConv(c_in, classes, 1, **(options(before) | {"use_bias": True}))
+        self.top = GroupConv(c_in, classes, 1, **{**options(before), "use_bias": True})
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""

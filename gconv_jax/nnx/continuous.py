@@ -136,8 +136,8 @@ class ContinuousLiftConv(_ContinuousConv):
     each call; in evaluation mode (``model.eval()``, or ``deterministic=True``) the grid itself.
 
     Args:
-        in_features, out_features, strides, padding, use_bias, dtype, param_dtype, precision,
-            bias_init: as in `LiftConv`.
+        in_features, out_features, strides, padding, use_bias: as in `LiftConv`.
+        dtype, param_dtype, precision, bias_init: the same.
         kernel_size: of the square that filters are evaluated on; they are 0 outside its disc.
         kernel_network: whose values are the filters: `gconv_jax.Siren`, or
             `gconv_jax.MultiplicativeFilters`, or another `gconv_jax.KernelNetwork`.

@@ -62,8 +62,8 @@ class ConvLayer(nnx.Module):
         self.param_dtype = param_dtype
         self.precision = precision
         self.group = group
-        self.filters = filters
-        self.algorithm = algorithm
+        self.filters: Filters = filters
+        self.algorithm: Algorithm = algorithm
         self.kernel_transform = check_transform(kernel_transform)
         self._make_kernels(quick(kernel_init), rngs)
         if use_bias:

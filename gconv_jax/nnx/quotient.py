@@ -17,8 +17,8 @@ class QuotientConv(ConvLayer):
         in_features, out_features: channels for each coset.
         in_subgroup, out_subgroup: K and H, subgroups of ``group``; by default trivial, which is a
             `GroupConv`.
-        kernel_size, strides, padding, kernel_dilation, use_bias, dtype, param_dtype, precision,
-            bias_init, group, filters, rngs: as in `LiftConv`.
+        kernel_size, strides, padding, kernel_dilation, use_bias: as in `LiftConv`.
+        dtype, param_dtype, precision, bias_init, group, filters, rngs: the same.
         kernel_init: with a fan-in of ``taps * |G/K| * in_features``; its values are multiplied so
             that the mean over H does not make the result smaller.
 

@@ -16,8 +16,9 @@ class SeparableGroupConv(ConvLayer):
     The first layer stays a `LiftConv`.
 
     Args:
-        in_features, out_features, kernel_size, strides, padding, kernel_dilation, use_bias, dtype,
-            param_dtype, precision, bias_init, group, filters, algorithm, rngs: as in `GroupConv`.
+        in_features, out_features, kernel_size, strides, padding: as in `GroupConv`.
+        kernel_dilation, use_bias, dtype, param_dtype, precision, bias_init: the same.
+        group, filters, algorithm, rngs: the same.
         kernel_init: of both kernels, with a fan-in of ``taps`` and of ``|G| C_in``: the variance
             of the product is that of a `GroupConv`.
         separable: ``gc``, one spatial filter for each output channel, or ``g``, one for each pair
@@ -44,7 +45,7 @@ class SeparableGroupConv(ConvLayer):
     _kernel_names = ("spatial_kernel", "pointwise_kernel")
 
     def __init__(self, *args, separable: Separable = "gc", **options):
-        self.separable = separable
+        self.separable: Separable = separable
         super().__init__(*args, **options)
 
     def _make_kernels(self, init: Initializer, rngs: nnx.Rngs) -> None:
