@@ -219,15 +219,15 @@ def _portable(model: Callable, shape: Sequence[int | None], dtype, kwargs: dict)
         )
     if shape[0] is None:
         (batch,) = export.symbolic_shape("n")
-        shape = (batch, *shape[1:])
+        sizes = (batch, *sizes)
 
     def run(x):
         return fold(function, jax.ShapeDtypeStruct(x.shape, x.dtype), portable=True)(x)
 
-    return run, jax.ShapeDtypeStruct(tuple(shape), dtype)
+    return run, jax.ShapeDtypeStruct(sizes, dtype)
 
 
-def _write(path: str | os.PathLike, content: bytes) -> Path:
+def _write(path: str | os.PathLike, content: bytes | bytearray) -> Path:
     path = Path(path)
     beside = path.with_name(path.name + ".tmp")
     beside.write_bytes(content)

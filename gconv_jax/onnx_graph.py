@@ -8,6 +8,7 @@ transposed where it does not.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -86,13 +87,13 @@ class Graph:
         except (KeyError, TypeError, ValueError):
             raise unsupported(f"numbers of type {dtype}") from None
 
-    def emit(self, kind: str, *inputs: Value, outputs: int = 1, **attributes) -> str:
+    def emit(self, kind: str, *inputs: Any, outputs: Any = 1, **attributes) -> Any:
         """A node; returns the name of its result, or names if there are several."""
-        inputs = [self.name(value) for value in inputs]  # which may add nodes
+        operands = [self.name(value) for value in inputs]  # which may add nodes
         names = [f"v{len(self.nodes)}"]
         if outputs > 1:
             names = [f"{names[0]}_{i}" for i in range(outputs)]
-        self.nodes.append(self.helper.make_node(kind, inputs, names, **attributes))
+        self.nodes.append(self.helper.make_node(kind, operands, names, **attributes))
         return names[0] if outputs == 1 else names
 
     def name(self, value: Value) -> str:
@@ -101,11 +102,11 @@ class Graph:
             return value
         if isinstance(value, ChannelsFirst):
             if value.last is None:
-                last = self.transpose(value.name, (0, *range(2, 2 + value.rank), 1))
+                last: Any = self.transpose(value.name, (0, *range(2, 2 + value.rank), 1))
                 if len(value.shape) != value.rank + 2:
                     last = self.reshape(last, value.shape)
                 value.last = last
-            return value.last
+            return str(value.last)
         if isinstance(value, Repeated):
             return self.emit("Expand", value.number, self.sizes(value.shape))
         key = (value.dtype.str, value.shape, value.tobytes() if value.size < 64 else id(value))

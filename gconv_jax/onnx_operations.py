@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,12 +68,12 @@ class _Program(Graph):
     def write(self, jaxpr: Jaxpr, constants: list, inputs: list[Value]) -> list[Value]:
         if any(jnp.issubdtype(value.dtype, jax.dtypes.prng_key) for value in constants):
             raise unsupported("random numbers")
-        constants = map(np.asarray, constants)
-        values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *inputs], strict=True))
+        known = [*map(np.asarray, constants), *inputs]
+        values = dict(zip([*jaxpr.constvars, *jaxpr.invars], known, strict=True))
 
         def read(atom) -> Value:
             if isinstance(atom, Literal):
-                return np.asarray(atom.val, atom.aval.dtype)
+                return np.asarray(atom.val, atom.aval.dtype)  # pyright: ignore[reportAttributeAccessIssue]
             return values[atom]
 
         for equation in jaxpr.eqns:
@@ -85,7 +86,7 @@ class _Program(Graph):
             values |= dict(zip(equation.outvars, results, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
-    def operation(self, equation, arguments: list[Value]) -> list[Value]:
+    def operation(self, equation, arguments: list[Value]) -> Any:
         kind = equation.primitive.name
         constant = all(isinstance(value, np.ndarray) for value in arguments)
         if kind in _SAME:
@@ -301,7 +302,7 @@ class _Program(Graph):
         shape = equation.outvars[0].aval.shape
         if numbers.out_spec == last:
             return ChannelsFirst(y, shape, rank)
-        return self.transpose(y, np.argsort(numbers.out_spec))
+        return self.transpose(y, np.argsort(numbers.out_spec).tolist())
 
     def transposed_conv(self, x, w, kernel, p, options) -> str:
         """A convolution of x with zeros between its pixels."""
@@ -314,7 +315,7 @@ class _Program(Graph):
         one = all(s == 1 for s in p["window_strides"]) and p["feature_group_count"] == 1
         if not (fits and one and isinstance(w, np.ndarray)):
             raise unsupported("a transposed convolution with these strides, groups or padding")
-        w = np.ascontiguousarray(np.flip(w.swapaxes(0, 1), range(2, w.ndim)))
+        w = np.ascontiguousarray(np.flip(w.swapaxes(0, 1), tuple(range(2, w.ndim))))
         pads = begin + [e + m for e, m in zip(end, more, strict=True)]
         return self.emit(
             "ConvTranspose", x, w, strides=steps, pads=pads, output_padding=more, **options
@@ -357,7 +358,7 @@ class _Program(Graph):
         order = [*(a for a in range(len(shape)) if a not in axes), *axes]
         x = self.reshape(self.transpose(x, order), ("all others", 1, *(shape[a] for a in axes)))
         y = self.reshape(self.emit(kind, x, **options), [result[a] for a in order])
-        return self.transpose(y, np.argsort(order))
+        return self.transpose(y, np.argsort(order).tolist())
 
 
 def _is_zero(value: Value) -> bool:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -113,7 +114,7 @@ def _frames(runs: dict[str, Run], say: Callable[[str], None]) -> dict:
     maps where they would become too much."""
     frames, size = {}, 0
     for name, run in runs.items():
-        found = saved_frames(run)
+        found: Any = saved_frames(run)
         if found is None:
             try:
                 found = turning(*load_run(run))

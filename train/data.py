@@ -1,7 +1,7 @@
 """Data sets as arrays: training, validation and test images, and the statistics to scale with."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class Split(NamedTuple):
     image: np.ndarray
     label: np.ndarray
 
-    def __getitem__(self, index):  # of images, not of fields
+    def __getitem__(self, index) -> Any:  # of images, not of fields
         if isinstance(index, slice):
             return Split(self.image[index], self.label[index])
         return tuple.__getitem__(self, index)
@@ -101,7 +101,7 @@ def _without_last(train: Split, validation: float) -> tuple[Split, Split]:
 def _moments(image: np.ndarray) -> tuple[float, float]:
     """Mean and standard deviation of all pixels in [0, 1]; 1 in place of a deviation of 0."""
     if image.dtype == np.uint8:  # from how many there are of each value: no copy of all in floats
-        counts = sum(np.bincount(x.ravel(), minlength=256) for x in image)
+        counts = np.sum([np.bincount(x.ravel(), minlength=256) for x in image], axis=0)
         values = to_unit(np.arange(256, dtype=np.uint8)).astype(np.float64)
         mean = float(counts @ values / counts.sum())
         return mean, float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())) or 1.0

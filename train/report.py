@@ -10,7 +10,7 @@ from gconv_jax.continuous import continuous_bank
 from gconv_jax.nnx import ContinuousLiftConv, LiftConv
 from train import pictures
 from train.config import FOLDER, Config
-from train.data import to_unit
+from train.data import Split, to_unit
 from train.evaluate import ANGLE_IMAGES
 from train.maps import sampled_names
 from train.own_images import IMAGES
@@ -34,8 +34,8 @@ class Section(NamedTuple):
 def write_report(session: Session, state: TrainState, run: Run, results: dict) -> None:
     """Draw the pictures into the run folder, then write ``report.md`` around them."""
     config, name = run.config, session.config.title
-    test = session.data.test[:SAMPLES]
-    predicted = session.feed.logits(state, test.image).argmax(-1)  # pyright: ignore[reportAttributeAccessIssue]
+    test = Split(*(part[:SAMPLES] for part in session.data.test))
+    predicted = session.feed.logits(state, test.image).argmax(-1)
     pictures.learning_curves({name: run.metrics()}, run.path / "learning_curves.png")
     pictures.accuracy_against_angle({name: results}, run.path / "accuracy_against_angle.png")
     pictures.invariance_against_angle({name: results}, run.path / "invariance_against_angle.png")
