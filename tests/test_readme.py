@@ -1,11 +1,11 @@
 """What the README shows is what happens."""
 
-import contextlib
-import io
 import re
 from pathlib import Path
 
 import pytest
+
+from tests.markdown import blocks_of, run
 
 pytestmark = pytest.mark.optimised
 
@@ -14,27 +14,21 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    every = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-    return [body for name, body in every if name == language]
+    return [block.body for block in blocks_of(README) if block.language == language]
 
 
 def test_the_first_example_prints_the_law():
     first, expected = blocks("python")[0], blocks("")[0]
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(first, "README.md", "exec"), {})
-    assert printed.getvalue() == expected
+    assert run(first, "README.md", {}) == expected
     assert len([line for line in first.splitlines() if line]) <= 15
 
 
 def test_the_other_examples_run_together(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # one writes a file
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile("\n".join(blocks("python")[1:]), "README.md", "exec"), {"__name__": "readme"})
-    assert "conv" in printed.getvalue() and "r270·m" in printed.getvalue()
-    assert "True\n(5, 10)" in printed.getvalue(), "the exported network"
-    assert blocks("")[1] in printed.getvalue(), "the table of layers"
+    printed = run("\n".join(blocks("python")[1:]), "README.md", {"__name__": "readme"})
+    assert "conv" in printed and "r270·m" in printed
+    assert "True\n(5, 10)" in printed, "the exported network"
+    assert blocks("")[1] in printed, "the table of layers"
 
 
 def test_the_commands_are_one_line_each_and_ci_runs_the_second():
