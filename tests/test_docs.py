@@ -22,7 +22,13 @@ NAMES = {
         *("assert_equivariant", "equivariance_errors", "EquivarianceReport", "smooth_images"),
     ],
     "gconv_jax.summary": ["summary", "Summary"],
-    "gconv_jax.export": ["freeze", "Frozen", "stablehlo"],
+    "gconv_jax.export": ["freeze", "Frozen", "onnx", "stablehlo"],
+    "gconv_jax.interop": [
+        f"{what}{way}_{library}"
+        for what in ("", "features_")
+        for way in ("from", "to")
+        for library in ("groupy", "escnn")
+    ],
     "gconv_jax.hexagonal": ["hexagon_mask", "hexagon_mean", "to_hexagonal", "to_square"],
 }
 PACKAGES = ("", ".nnx", ".linen", ".models", ".datasets")
