@@ -47,7 +47,7 @@ class Graph:
     """The nodes and constants of a model that is being written."""
 
     def __init__(self, batch):
-        from onnx import checker, helper, numpy_helper, shape_inference
+        from onnx import checker, helper, numpy_helper, shape_inference  # pyright: ignore[reportMissingImports]
 
         self.refused = shape_inference.InferenceError
         self.batch = batch  # the first size of x
