@@ -9,7 +9,7 @@ import jax
 import pytest
 
 # Drawing takes longer than the examples of others run; fixtures are the same for all examples.
-for _name, _examples in {"quick": 40, "nightly": 1000}.items():
+for _name, _examples in {"quick": 25, "nightly": 1000}.items():
     hypothesis.settings.register_profile(
         _name,
         max_examples=_examples,

@@ -49,7 +49,7 @@ def test_lift_conv(case, kernel, size, rng, x64):
     assert law_error(layer, case, image(rng, case, size), lifted=(False, True)) < TOLERANCE
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(7)
 @every_case
 @every_kernel
 @pytest.mark.parametrize("size", [8, 9])

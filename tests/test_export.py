@@ -66,6 +66,7 @@ def operations(frozen: Frozen, x) -> Counter:
 QUICK = ("P4CNN", "separable", "wide", "u-net", "harmonic")
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS]
 )
@@ -127,7 +128,7 @@ FUNCTIONS = {
 }
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("algorithm", ["dense", "fourier", "lifting"])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_what_is_done_with_a_convolution(name, algorithm, rng, x64):
@@ -179,6 +180,7 @@ def test_numbers_of_every_kind(dtype, then, rng, x64):
     np.testing.assert_allclose(actual, expected, atol=1e-12, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_transform_over_the_group_stays_where_it_is_faster(rng):
     with auto_algorithm("fourier"):
         model = models.P4CNN(width=2, rngs=nnx.Rngs(0))
@@ -249,6 +251,7 @@ assert not any(name.startswith(("gconv_jax", "flax")) for name in sys.modules)
 """
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", ["P4CNN", "separable", "plain"])
 def test_a_file_runs_without_this_library(name, rng, tmp_path):
     build, options, shape = NETWORKS[name]
@@ -265,6 +268,7 @@ def test_a_file_runs_without_this_library(name, rng, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "y-one.npy"), expected[:1], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["dense", "fourier"])
 def test_files_hold_the_convolutions_of_xla_alone(algorithm, rng, tmp_path):
     with auto_algorithm(algorithm):

@@ -31,7 +31,7 @@ def dense(case, **options):
     return quick_jit(lambda x, w: group_conv(x, w, group=case.group, algorithm="dense", **options))
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(7)
 @every_case
 @pytest.mark.parametrize(("size", "kernel"), [(7, 1), (6, 2), (6, 3), (7, 3), (7, 4)])
 def test_by_the_definition(case, kernel, size, rng, x64):
@@ -52,7 +52,7 @@ def test_by_the_definition(case, kernel, size, rng, x64):
     assert_close(np.asarray(y), expected, atol=1e-11)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(5)
 @every_case
 @pytest.mark.parametrize(("size", "kernel"), [(7, 2), (6, 3), (7, 3)])
 def test_the_law(case, kernel, size, rng, x64):
@@ -74,7 +74,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize(
     ("case", "name"),
     [
@@ -121,6 +121,7 @@ def test_chunks_of_images(rng, x64):
         assert_close(actual, expected, atol=1e-9 * float(jnp.abs(expected).max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 2])
 def test_derivatives_of_any_order(order, rng, x64):
     x, w = rng.normal(size=(1, 3, 3, 4, 1)), rng.normal(size=(3, 3, 4, 1, 2))

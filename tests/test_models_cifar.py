@@ -40,7 +40,7 @@ NETWORKS = [small_all_cnn, small_resnet]
 every_network = pytest.mark.parametrize("network", NETWORKS)
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize(
     ("build", "options", "count"),
     [
@@ -93,7 +93,7 @@ def test_halving_takes_means(x64):
     assert_close(halve(x)[0, :, :, 0, 0], jnp.array(means), atol=1e-12)
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(7)
 @every_network
 @pytest.mark.parametrize(
     ("name", "size"),  # 8: even then even; 10: even then odd; 11: odd then odd; 9: odd then even
@@ -185,6 +185,7 @@ def test_geometries_have_the_same_parameters(network):
     assert all(jax.tree.leaves(jax.tree.map(lambda a, b: a.shape == b.shape, exact, published)))
 
 
+@pytest.mark.slow
 @some_cases("p4", "p4m")
 def test_published_head_breaks_the_law_that_its_features_keep(case, rng, x64):
     """Its logits turn with the image, and the largest over all turned images are the invariant

@@ -40,7 +40,7 @@ def test_number_of_parameters(build, options, count):
     assert parameters(model) == count
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("network", [small_wide, small_dense])
 @pytest.mark.parametrize(
     ("name", "size"),
@@ -84,6 +84,7 @@ def test_the_published_strides_break_the_law_and_warn(rng, x64):
     assert invariance_error(fn, BY_NAME["p4"], x) < 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize("network", [small_wide, small_dense])
 def test_training_with_dropout(network):
@@ -103,6 +104,7 @@ def test_training_with_dropout(network):
     assert_equivariant(model, x, group=P4, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize("network", [small_wide, small_dense])
 def test_bfloat16(network):

@@ -52,7 +52,7 @@ def with_full_support(model, rng):
     return model
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize(
     ("group", "samples", "acting"),
     [(SO2(), 4, P4), (SO2(), 8, P4), (O2(), 8, P4M), (mirror(), None, mirror())],
@@ -77,6 +77,7 @@ def test_single_precision_and_the_13_layers(rng, model):
     np.testing.assert_array_equal(logits(x), logits(x))
 
 
+@pytest.mark.slow
 def test_a_part_of_the_group_tells_apart_what_the_whole_does_not(rng):
     """The negative control: half the circle, and no reflections."""
     x = jnp.asarray(rng.normal(size=(2, 12, 12, 1)), jnp.float32)
@@ -94,6 +95,7 @@ def test_a_part_of_the_group_tells_apart_what_the_whole_does_not(rng):
     assert jnp.abs(logits(x[:, :, ::-1]) - logits(x)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_training_reaches_every_parameter(rng):
     """Those of the supports too; shortcuts and lifting have none of their own."""
     model = CKResNet(group=O2(), samples=4, partial=True, dropout=0.1, rngs=nnx.Rngs(0), **SMALL)

@@ -61,7 +61,7 @@ NETWORKS = {
 }
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_logits_are_invariant_on_the_lattice(name, rng, x64):
     network, options = NETWORKS[name]
@@ -101,6 +101,7 @@ def test_dropout_is_before_the_linear_layers(rng):
     np.testing.assert_allclose(third, fourth, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [SmallE2CNN, GroupEquivariantCNN])
 def test_logits_are_nearly_invariant_between_the_pixels(network, rng, x64):
     """Finer groups are better at angles that are no multiple of 90 degrees."""

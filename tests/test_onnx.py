@@ -46,6 +46,7 @@ def some_statistics(model, rng):
 QUICK = ("P4CNN", "separable", "residual", "voxels", "harmonic")
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS]
 )

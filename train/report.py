@@ -94,7 +94,7 @@ def sections(results: dict) -> list[Section]:
             "invariance error against angle",
         ),
         Section(
-            "A digit that turns",
+            "An image that turns",
             "The probabilities of the classes while the first test image turns; those above 0.1 "
             "somewhere.",
             "turning.png",

@@ -84,6 +84,7 @@ def test_two_processes_are_one_and_end_and_go_on_together(tmp_path):
     assert "epoch" not in text.replace("continuing", ""), "the first one speaks for both"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", ["step", pytest.param("scan", marks=pytest.mark.slow)])
 def test_eight_devices_under_sharding_equal_pmap(smaller, loop):
     sharded = three_steps(smaller, Parallel("sharding", 8), loop=loop)

@@ -42,6 +42,7 @@ def colour(monkeypatch, rng):
     )
 
 
+@pytest.mark.slow
 def test_whitened_colour_images_from_training_to_prediction(colour, tmp_path, capsys):
     said = []
     run = train(colour, tmp_path / "run", said.append)

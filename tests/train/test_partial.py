@@ -51,6 +51,7 @@ def sixes(monkeypatch, rng):
     monkeypatch.setattr(data, "_load_tfds", lambda config: splits)
 
 
+@pytest.mark.slow
 def test_a_run_shows_what_was_learned(sixes, tmp_path, monkeypatch):
     monkeypatch.setattr("train.evaluate.ANGLES", (0.0, 90.0, 180.0, 270.0, 360.0))
     monkeypatch.setattr("train.frames.STEP", 45)
@@ -105,6 +106,7 @@ def test_the_temperature_follows_its_schedule():
     assert [float(schedule(i)) for i in (0, 25, 50)] == pytest.approx([0.5, 0.3, 0.1])
 
 
+@pytest.mark.slow
 def test_the_rate_of_the_supports_is_their_own():
     """Others move as without it."""
     params = nnx.state(build_model(PARTIAL, classes=2, in_features=1), nnx.Param)

@@ -215,6 +215,7 @@ def test_a_start_that_fails_leaves_nothing_behind(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_alone_and_can_be_extended(smaller, whole, tmp_path):
     config = dataclasses.replace(smaller, epochs=1)
     run = train(config, tmp_path / "short", lambda line: None)

@@ -76,6 +76,7 @@ def test_eight_devices_under_pmap_equal_one_under_jit(config, options):
     chex.assert_trees_all_close(*states, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_batch_statistics_of_two_seeds_are_those_of_two_runs(config):
     """LeNet has none."""
     few = dataclasses.replace(config, train_images=48, validation=0, **P4CNN)

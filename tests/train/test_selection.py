@@ -92,6 +92,7 @@ def test_the_average_follows_the_parameters(smaller):
     chex.assert_trees_all_equal(other.params, state.params)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_average(smaller, tmp_path):
     kept, plain = (
         train(dataclasses.replace(smaller, average=a), tmp_path / str(a), lambda line: None)

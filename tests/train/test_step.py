@@ -63,6 +63,7 @@ def test_every_way_of_feeding_takes_the_same_steps(tiny):
         assert_same(jax.tree.map(np.asarray, (state.params, state.stats)), expected[0], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_scan_under_pmap_equals_steps_under_jit(tiny):
     scanned = three_steps(tiny, Parallel("pmap", 8), loop="scan")
     assert_same(scanned, three_steps(tiny, loop="step"), atol=2e-5)
