@@ -63,13 +63,15 @@ def operations(frozen: Frozen, x) -> Counter:
     return Counter(equation.primitive.name for equation in frozen.jaxpr(x).jaxpr.eqns)
 
 
-QUICK = ("P4CNN", "separable", "wide", "u-net", "harmonic")
+def every_network(*quick: str):
+    """Over all networks, of which all but the ``quick`` ones are slow."""
+    slow = [
+        name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS
+    ]
+    return pytest.mark.parametrize("name", slow)
 
 
-@pytest.mark.one_in(3)
-@pytest.mark.parametrize(
-    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS]
-)
+@every_network("P4CNN", "separable", "u-net")
 def test_a_frozen_network_is_the_network(name, rng, x64):
     build, options, shape = NETWORKS[name]
     model = random_float64(lambda: build(**options, rngs=nnx.Rngs(0)), rng)

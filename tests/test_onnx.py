@@ -11,7 +11,7 @@ from jax import lax
 
 from gconv_jax import P4, P4M, group_conv, group_conv_transpose, group_pool, lift_conv, models
 from gconv_jax.export import onnx
-from tests.test_export import NETWORKS, Linen
+from tests.test_export import NETWORKS, Linen, every_network
 
 onnx_ = pytest.importorskip("onnx", reason="pip install 'gconv_jax[onnx]'")
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")
@@ -43,13 +43,7 @@ def some_statistics(model, rng):
     nnx.update(model, jax.tree.map(draw, nnx.state(model)))
 
 
-QUICK = ("P4CNN", "separable", "residual", "voxels", "harmonic")
-
-
-@pytest.mark.one_in(3)
-@pytest.mark.parametrize(
-    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS]
-)
+@every_network("P4CNN", "separable", "voxels")
 def test_a_network_in_onnxruntime(name, rng, tmp_path):
     build, options, shape = NETWORKS[name]
     model = build(**options, rngs=nnx.Rngs(0))

@@ -12,24 +12,9 @@ from train import pictures
 from train.frames import turning
 from train.page import PAGE, figures, or_warn, page, saved_frames, together
 from train.predict import load_run
-from train.report import Section, protocol, results_table
+from train.report import CURVES, protocol, results_table
 from train.rundir import Run
 
-SECTIONS = (
-    Section("Learning curves", "", "learning_curves.png", "loss and error against epochs"),
-    Section(
-        "Accuracy against rotation angle",
-        "",
-        "accuracy_against_angle.png",
-        "accuracy against angle",
-    ),
-    Section(
-        "Invariance error against rotation angle",
-        "",
-        "invariance_against_angle.png",
-        "invariance error against angle",
-    ),
-)
 MAP_BYTES = 4_000_000
 """Of the feature maps of all networks in a page."""
 
@@ -87,7 +72,7 @@ def write_comparison(
         f"{name}: {protocol(run.config, run.results)}"
         for name, run in zip(names, runs, strict=True)
     )
-    shown = "\n\n".join(f"![{section.alt}]({section.picture})" for section in SECTIONS)
+    shown = "\n\n".join(f"![{section.alt}]({section.picture})" for section in CURVES)
     Run(out).write(
         "report.md",
         f"""# {title}
@@ -103,7 +88,7 @@ def write_comparison(
     )
     with or_warn(say, f"write {out / page_name} again with the same command"):
         named = dict(zip(names, runs, strict=True))
-        text = page(title, named, _frames(named, say), figures(SECTIONS, out))
+        text = page(title, named, _frames(named, say), figures(CURVES, out))
         Run(out).write(page_name, text)
     say(f"\n{table}\n\nReport with pictures: {out / 'report.md'} and, with a slider, {page_name}")
     return table

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from train.frames import turning
-from train.report import Section, protocol, result_cells, sections
+from train.report import CURVES, Section, protocol, result_cells, sections
 from train.rundir import Run
 from train.session import Session
 from train.sprites import embedded
@@ -19,7 +19,6 @@ from train.step import TrainState
 PAGE = "report.html"
 FORMAT = 1
 """Of the data in a page; those of another one are computed again."""
-CHARTS = ("learning_curves.png", "accuracy_against_angle.png", "invariance_against_angle.png")
 PLACES = ("raw_dir", "data_dir", "run")
 _HERE = Path(__file__).parent
 
@@ -118,10 +117,11 @@ def or_warn(say: Callable[[str], None], remedy: str) -> Iterator[None]:
 
 def figures(every: Sequence[Section], folder: Path) -> str:
     """The pictures in a folder with their titles and texts, those that are there."""
+    charts = [section.picture for section in CURVES]
     return "".join(
         f"<section><h2>{html.escape(title)}</h2>"
         + (f"<p>{html.escape(text)}</p>" if text else "")
-        + f'<figure class="{"chart" if picture in CHARTS else "picture"}">'
+        + f'<figure class="{"chart" if picture in charts else "picture"}">'
         f'<img src="{embedded(folder / picture)}" alt="{html.escape(alt)}"></figure></section>'
         for title, text, picture, alt in every
         if (folder / picture).is_file()

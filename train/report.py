@@ -31,6 +31,24 @@ class Section(NamedTuple):
     alt: str
 
 
+CURVES = (
+    Section("Learning curves", "", "learning_curves.png", "loss and error against epochs"),
+    Section(
+        "Accuracy against rotation angle",
+        "",
+        "accuracy_against_angle.png",
+        "accuracy against angle",
+    ),
+    Section(
+        "Invariance error against rotation angle",
+        "",
+        "invariance_against_angle.png",
+        "invariance error against angle",
+    ),
+)
+"""Of one run or of several in one picture."""
+
+
 def write_report(session: Session, state: TrainState, run: Run, results: dict) -> None:
     """Draw the pictures into the run folder, then write ``report.md`` around them."""
     config, name = run.config, session.config.title
@@ -75,23 +93,18 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
 
 def sections(results: dict) -> list[Section]:
     """The pictures of a finished run, in order."""
+    learning, accuracy, invariance = CURVES
     found = [
-        Section("Learning curves", "", "learning_curves.png", "loss and error against epochs"),
-        Section(
-            "Accuracy against rotation angle",
-            f"The first {min(ANGLE_IMAGES, results['test_images'])} test images, turned further "
-            "(bilinear).",
-            "accuracy_against_angle.png",
-            "accuracy against angle",
+        learning,
+        accuracy._replace(
+            text=f"The first {min(ANGLE_IMAGES, results['test_images'])} test images, turned "
+            "further (bilinear)."
         ),
-        Section(
-            "Invariance error against rotation angle",
-            "How much turning those images changes the logits, beside how much another image "
+        invariance._replace(
+            text="How much turning those images changes the logits, beside how much another image "
             "does: 0 is\ninvariance, 1 says that an image has nothing to do with itself turned. "
             "Between multiples of 90\ndegrees the image is interpolated, and pooling with strides "
-            "is of pixels.",
-            "invariance_against_angle.png",
-            "invariance error against angle",
+            "is of pixels."
         ),
         Section(
             "An image that turns",
