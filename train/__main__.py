@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         if several is None:
             return _dispatch(arguments)
         return run_distributed(several, arguments, _dispatch)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:  # the last: of extras
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 2
     except TrainingDivergedError as error:

@@ -8,9 +8,11 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +30,23 @@ class CorruptCheckpointError(Exception):
     """A checkpoint whose files are not what was written."""
 
 
+class Moment(NamedTuple):
+    """So many whole epochs, and so many steps of the next one."""
+
+    epoch: int
+    step: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.epoch:06d}" + (f"+{self.step:08d}" if self.step else "")
+
+    def __str__(self) -> str:
+        within = f" and {self.step:,} steps" if self.step else ""
+        return f"epoch {self.epoch}{within}"
+
+
 class Checkpoints:
-    """The numbered checkpoints of a run; the newest ``keep`` are kept.
+    """The checkpoints of a run, each of a moment; the newest ``keep`` are kept.
 
     A checkpoint is written beside and renamed when whole, so a kill leaves the older ones. What
     they are ``about``, JSON such as the configuration, stands in their manifests.
@@ -38,34 +55,37 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int = 2, about: dict | None = None):
         self.folder, self.keep, self.about = Path(folder).absolute(), keep, about
 
-    def numbers(self) -> list[int]:
-        """The checkpoints that are there, oldest first."""
-        return sorted(int(p.name) for p in self.folder.glob("[0-9]*") if p.name.isdigit())
+    def moments(self) -> list[Moment]:
+        """Of the checkpoints that are there, oldest first."""
+        names = (re.fullmatch(r"(\d+)(?:\+(\d+))?", p.name) for p in self.folder.glob("[0-9]*"))
+        return sorted(Moment(*(int(n or 0) for n in name.groups())) for name in names if name)
 
-    def save(self, number: int, tree) -> None:
-        """Write a pytree of arrays as checkpoint ``number``."""
+    def save(self, moment: Moment, tree) -> None:
+        """Write a pytree of arrays as the checkpoint of a moment."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        save_tree(self.folder / f"{number:06d}", tree, about=self.about)
+        save_tree(self.folder / moment.name, tree, about=self.about)
         # Later ones are damaged, or of a future that is being trained again.
-        later = [n for n in self.numbers() if n > number]
-        earlier = [n for n in self.numbers() if n <= number]
-        for n in later + earlier[: -self.keep]:
-            shutil.rmtree(self.folder / f"{n:06d}")
+        later = [m for m in self.moments() if m > moment]
+        earlier = [m for m in self.moments() if m <= moment]
+        for old in later + earlier[: -self.keep]:
+            shutil.rmtree(self.folder / old.name)
 
-    def restore(self, template, warn=print, at_most: int | None = None):
-        """``(number, tree)`` of the newest checkpoint that is whole, or None if there is none.
+    def restore(
+        self, template: Callable[[Moment], Any], warn=print, at_most: Moment | None = None
+    ) -> tuple[Moment, Any] | None:
+        """The newest checkpoint that is whole, or None if there is none.
 
-        ``warn`` is told of each damaged one that was passed over; those with a number above
-        ``at_most`` are not looked at.
+        ``template`` gives the structure of what was saved at a moment; ``warn`` is told of each
+        damaged one that was passed over; those later than ``at_most`` are not looked at.
         """
-        numbers = [n for n in self.numbers() if at_most is None or n <= at_most]
-        for number in reversed(numbers):
+        moments = [m for m in self.moments() if at_most is None or m <= at_most]
+        for moment in reversed(moments):
             try:
-                return number, load_tree(self.folder / f"{number:06d}", template)
+                return moment, load_tree(self.folder / moment.name, template(moment))
             except CorruptCheckpointError as error:
-                last = number == numbers[0]
+                last = moment == moments[0]
                 then = "none is left: starting again" if last else "trying the one before"
-                warn(f"checkpoint {number} is damaged ({error}); {then}")
+                warn(f"the checkpoint of {moment} is damaged ({error}); {then}")
         return None
 
 

@@ -202,8 +202,15 @@ class Config:
     XLA runs convolutions inside loops on one thread."""
     memory: Literal["auto", "device", "host"] = "auto"
     """Where the images are: on the device, or fed from the host; auto: device up to 1 GiB."""
+    loader: Literal["memory", "grain"] = "memory"
+    """memory: all images are read at the start; grain: they stay on the disk and Grain reads each
+    batch ahead of its step, for data larger than memory. The result is the same."""
+    workers: int = 0
+    """Of loader grain: processes that read and decode; 0: threads, which is enough for most."""
     checkpoint_every: int = 1
     """Epochs between checkpoints."""
+    checkpoint_steps: int | None = None
+    """Steps between checkpoints within an epoch, for epochs that take hours."""
     run: Path | None = None
     """The run folder (default: runs/PRESET-DATE-TIME)."""
 
@@ -214,9 +221,10 @@ class Config:
                 raise ValueError(f"`{name}` must be {choices}, got {getattr(self, name)!r}")
         positive = ("epochs", "batch_size", "evaluate_every", "checkpoint_every", "seeds")
         optional = ("width", "blocks", "samples", "train_images", "test_images", "patience")
-        optional += ("image_size",)
+        optional += ("image_size", "checkpoint_steps")
         at_least = dict.fromkeys(positive + optional, 1)
         at_least |= {"validation": 0, "seed": 0, "weight_decay": 0.0, "warmup": 0, "monotone": 0.0}
+        at_least |= {"workers": 0}
         for name, least in at_least.items():
             value = getattr(self, name)
             if value is not None and not least <= value < float("inf"):
@@ -241,8 +249,28 @@ class Config:
                 raise ValueError(
                     f"`{name}` is for images of your own (--data DIR), not for {self.dataset}"
                 )
+        self._check_feeding()
         self._check_model()
         self._check_schedule()
+
+    def _check_feeding(self) -> None:
+        if self.checkpoint_steps is not None and self.loop == "scan":
+            raise ValueError(
+                f"`checkpoint_steps` {self.checkpoint_steps} needs --loop step: with scan, an "
+                "epoch is one dispatch"
+            )
+        if self.loader == "memory":
+            if self.workers:
+                raise ValueError(f"`workers` {self.workers} are of --loader grain")
+            return
+        for name, value, why in (
+            ("dataset", "digits", "is made in memory: leave out --loader grain"),
+            ("preprocess", "whiten", "is fitted to all images in memory: use --preprocess scale"),
+            ("memory", "device", "and loader grain exclude each other: leave out one"),
+            ("loop", "scan", "needs all images on the device: use --loop step"),
+        ):
+            if getattr(self, name) == value:
+                raise ValueError(f"`{name}` {value} {why}")
 
     def _check_model(self) -> None:
         if self.model in WITHOUT_GROUP and self.group is not None:

@@ -1,22 +1,29 @@
 """Data sets as arrays: training, validation and test images, and the statistics to scale with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from train.config import FOLDER, Config
 from train.own_images import Folder, load_folder
+from train.stored import Stored, chunks, moments, pixel_sums
 from train.whiten import Whitening
+
+if TYPE_CHECKING:  # TFDS takes a second to import, and not all data need it
+    from gconv_jax.datasets import Records
 
 MOST_WHITENED = 6000
 """Numbers in an image: those of CIFAR-10 have 3,072, and the work grows with their cube."""
 
 
 class Split(NamedTuple):
-    """Images ``[N, H, W, C]`` (uint8, or float32 in [0, 1]) and labels int32 ``[N]``."""
+    """Images ``[N, H, W, C]`` (uint8, or float32 in [0, 1]), in memory or on disk, and labels int32
+    ``[N]``."""
 
-    image: np.ndarray
+    image: np.ndarray | Stored
     label: np.ndarray
 
     def __getitem__(self, index) -> Any:  # of images, not of fields
@@ -60,6 +67,8 @@ def load_data(config: Config) -> Data:
     if folder is not None:
         train, test = Split(*folder.train), Split(*folder.test)
         held_out = folder.validation and Split(*folder.validation)
+    elif config.loader == "grain":
+        train, test = _open_tfds(config)
     else:
         train, test = load_digits() if config.dataset == "digits" else _load_tfds(config)
     if held_out is None and config.validation:
@@ -75,7 +84,7 @@ def load_data(config: Config) -> Data:
         _require_whitenable(train.image)
         whitening = Whitening.fit(train.image)
     else:
-        mean, std = _moments(train.image)
+        mean, std = moments(train.image)
     classes = int(max(train.label.max(), test.label.max())) + 1
     return Data(
         train=train,
@@ -96,17 +105,6 @@ def _without_last(train: Split, validation: float) -> tuple[Split, Split]:
     if count >= available:
         raise ValueError(f"`validation` must leave images to train on: {validation} of {available}")
     return train[: available - count], train[available - count :]
-
-
-def _moments(image: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of all pixels in [0, 1]; 1 in place of a deviation of 0."""
-    if image.dtype == np.uint8:  # from how many there are of each value: no copy of all in floats
-        counts = np.sum([np.bincount(x.ravel(), minlength=256) for x in image], axis=0)
-        values = to_unit(np.arange(256, dtype=np.uint8)).astype(np.float64)
-        mean = float(counts @ values / counts.sum())
-        return mean, float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())) or 1.0
-    pixels = to_unit(image)
-    return float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64)) or 1.0
 
 
 def _require_whitenable(image: np.ndarray) -> None:
@@ -134,6 +132,50 @@ def _load_tfds(config: Config) -> tuple[Split, Split]:
     if "validation" in parts:  # the last images: `validation` of the configuration holds them out
         train = Split(*map(np.concatenate, zip(train, parts["validation"], strict=True)))
     return train, parts["test"]
+
+
+class RecordImages:
+    """Reads the images of records, one split after another, for `Stored`."""
+
+    def __init__(self, splits: "Sequence[Records]"):
+        self.splits = tuple(splits)
+        self.starts = np.cumsum([0, *map(len, splits)])
+
+    def __call__(self, places: np.ndarray) -> np.ndarray:
+        shape, dtype = self.splits[0].features["image"]
+        pixels = np.empty((len(places), *shape), dtype)
+        which = np.searchsorted(self.starts, places, side="right") - 1
+        for i, records in enumerate(self.splits):
+            mine = which == i
+            if mine.any():
+                pixels[mine] = records.read(places[mine] - self.starts[i])["image"]
+        return pixels
+
+
+def _open_tfds(config: Config) -> tuple[Split, Split]:
+    """As `_load_tfds`, but the images stay on disk; they are read once, for labels and sums."""
+    from gconv_jax.datasets import open_records
+
+    splits = open_records(config.dataset, data_dir=config.data_dir, raw_dir=config.raw_dir)
+    train = [splits[name] for name in ("train", "validation") if name in splits]
+    total = sum(map(len, splits.values()))
+    with tqdm(total=total, unit="image", desc="reading", disable=None, leave=False) as bar:
+        return _stored(train, bar), _stored([splits["test"]], bar)
+
+
+def _stored(splits: "Sequence[Records]", bar: tqdm) -> Split:
+    labels, sums = [], []
+    for records in splits:
+        for part in chunks(len(records)):
+            examples = records.read(part)
+            labels.append(examples["label"])
+            sums.append(pixel_sums(examples["image"]))
+            bar.update(len(part))
+    label = np.concatenate(labels).astype(np.int32)
+    item, dtype = splits[0].features["image"]
+    places = np.arange(len(label))
+    image = Stored(RecordImages(splits), places, item, dtype, np.concatenate(sums))
+    return Split(image, label)
 
 
 def load_digits() -> tuple[Split, Split]:

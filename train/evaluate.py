@@ -64,7 +64,7 @@ def invariance_error(session: Session, state: TrainState, group: FiniteGroup) ->
     """``max |f(L_g x) - f(x)| / max |f(x)|`` over the elements g, for the logits f of some test
     images x: rounding for an invariant network. What is turned are preprocessed images, since
     whitening is not invariant itself."""
-    images = session.feed.preprocess(session.data.test.image[:EQUIVARIANCE_IMAGES])
+    images = session.feed.preprocess(np.asarray(session.data.test.image[:EQUIVARIANCE_IMAGES]))
     turned = [
         session.feed.logits(
             state,
@@ -80,7 +80,7 @@ def invariance_error(session: Session, state: TrainState, group: FiniteGroup) ->
 def logits_at_angles(session: Session, state: TrainState) -> np.ndarray:
     """Of the first test images, turned further by each angle (bilinear): ``[angle, N, classes]``,
     float64."""
-    pixels = to_unit(session.data.test.image[:ANGLE_IMAGES])
+    pixels = to_unit(np.asarray(session.data.test.image[:ANGLE_IMAGES]))
     turn = jax.jit(functools.partial(rotate, fill=0.0))
     return np.stack(
         [session.feed.logits(state, np.asarray(turn(pixels, np.deg2rad(a)))) for a in ANGLES]

@@ -11,8 +11,10 @@ import numpy as np
 from jax import lax
 
 from train.data import Split
+from train.loader import read_ahead
 from train.parallel import Parallel
 from train.step import Batch, Metrics, Steps, TrainState
+from train.stored import Stored
 
 RESIDENT_BYTES = 2**30
 
@@ -32,7 +34,9 @@ class Feed:
         preprocess: what is done to stored images on the host, before they reach the steps.
         parallel: one device or several.
         loop: ``scan`` for one dispatch an epoch, ``step`` for one each step, or ``auto``.
-        memory: ``device``, ``host`` or ``auto``.
+        memory: ``device``, ``host`` or ``auto``. Images that are on the disk (`Stored`) are read
+            ahead of the steps.
+        workers: processes that read them; 0 for threads of this one.
     """
 
     def __init__(
@@ -46,8 +50,10 @@ class Feed:
         parallel: Parallel,
         loop: Literal["auto", "scan", "step"] = "auto",
         memory: Literal["auto", "device", "host"] = "auto",
+        workers: int = 0,
     ):
         self.preprocess = preprocess or (lambda image: image)
+        self.workers = workers
         train = Split(self.preprocess(train.image), train.label)
         self.train, self.batch_size, self.parallel = train, batch_size, parallel
         self.steps_per_epoch = len(train.label) // batch_size
@@ -58,7 +64,8 @@ class Feed:
             keys = keys[0]
         self._train_key, self._order_key = keys[..., 0], keys[..., 1]
         if memory == "auto":
-            memory = "device" if train.image.nbytes <= RESIDENT_BYTES else "host"
+            small = train.image.nbytes <= RESIDENT_BYTES and not isinstance(train.image, Stored)
+            memory = "device" if small else "host"
         if loop == "auto":
             # XLA:CPU compiles convolutions inside loops to slow single-threaded code.
             on_cpu = jax.default_backend() == "cpu"
@@ -91,21 +98,27 @@ class Feed:
             sharded = (False, True, False, False, True)
             self._epoch = compile_(epoch, sharded=sharded, donate=True)
 
-    def epoch(self, state: TrainState, epoch: int) -> Iterator[tuple[TrainState, Metrics]]:
-        """Train for one epoch; yields the state and metrics ``[k]``, or ``[k, seeds]``, after every
-        k steps that are dispatched together. The state passed in must not be used again."""
+    def epoch(
+        self, state: TrainState, epoch: int, first: int = 0
+    ) -> Iterator[tuple[TrainState, Metrics]]:
+        """Train for one epoch, or from its step ``first`` on; yields the state and metrics ``[k]``,
+        or ``[k, seeds]``, after every k steps that are dispatched together. The state passed in
+        must not be used again."""
         if self.loop == "scan":
+            if first:
+                raise ValueError(f"`loop` scan takes whole epochs, not one from step {first} on")
             place = self.parallel.shard(np.arange(self.parallel.devices))
             yield self._epoch(state, self._data, epoch, self._train_key, place)
             return
-        for index in np.asarray(self._order(epoch)):
-            axis = int(self._several)
-            if self.memory == "device":
+        rows, axis = np.asarray(self._order(epoch))[first:], int(self._several)
+        if self.memory == "device":
+            for index in rows:
                 index = self.parallel.shard(index, axis)
                 state, metrics = self._gather_step(state, self._data, index, self._train_key)
-            else:
-                batch = Batch(*(self.parallel.shard(array[index], axis) for array in self.train))
-                state, metrics = self._train_step(state, batch, self._train_key)
+                yield state, jax.tree.map(lambda m: m[None], metrics)
+            return
+        for batch in self._batches(self.train, rows, axis):
+            state, metrics = self._train_step(state, batch, self._train_key)
             yield state, jax.tree.map(lambda m: m[None], metrics)
 
     def join(self, states: Sequence[TrainState]) -> TrainState:
@@ -124,11 +137,10 @@ class Feed:
         """The state of the seed number ``which`` with batch statistics that are the plain average
         over the training images, as in the published protocol, instead of a running average."""
         total = None
-        for i in range(self.steps_per_epoch):
-            batch = slice(i * self.batch_size, (i + 1) * self.batch_size)
-            image = self.parallel.shard(self.train.image[batch])
+        rows = np.arange(self.steps_per_epoch * self.batch_size).reshape(-1, self.batch_size)
+        for i, batch in enumerate(self._batches(self.train, rows)):
             key = jax.random.fold_in(self._calibration_keys[which], i)
-            stats = self._batch_stats(state.weights, state.stats, image, key)
+            stats = self._batch_stats(state.weights, state.stats, batch.image, key)
             total = stats if total is None else jax.tree.map(jnp.add, total, stats)
         stats = jax.tree.map(lambda s: s / self.steps_per_epoch, total)
         return dataclasses.replace(state, stats=stats)
@@ -136,9 +148,10 @@ class Feed:
     def evaluate(self, state: TrainState, split: Split) -> dict[str, float]:
         """Mean loss and error (a fraction) over a split."""
         sums = None
-        for batch, weight in self._padded(split):
-            batch = Batch(self.preprocess(batch.image), batch.label)
-            batch, weight = jax.tree.map(self.parallel.shard, (batch, weight))
+        rows, weights = self._rows(len(split.label))
+        batches = self._batches(split, rows, preprocess=self.preprocess)
+        for batch, weight in zip(batches, weights, strict=True):
+            weight = self.parallel.shard(weight)
             part = self._evaluate(state.weights, state.stats, batch, weight)
             sums = part if sums is None else jax.tree.map(jnp.add, sums, part)
         return {k: float(v) / len(split.label) for k, v in sums._asdict().items()}
@@ -148,8 +161,8 @@ class Feed:
     ) -> np.ndarray:
         """Logits of stored images, or of ``preprocessed`` ones, ``[N, classes]``, on one device."""
         image = image if preprocessed else self.preprocess(image)
-        split = Split(image, np.zeros(len(image), np.int32))
-        parts = [self._logits(state.weights, state.stats, b.image) for b, _ in self._padded(split)]
+        rows, _ = self._rows(len(image))
+        parts = [self._logits(state.weights, state.stats, image[row]) for row in rows]
         return np.concatenate([np.asarray(p) for p in parts])[: len(image)]
 
     @property
@@ -172,11 +185,32 @@ class Feed:
             return jax.vmap(of_seed, out_axes=1)(self._order_key)
         return of_seed(self._order_key)
 
-    def _padded(self, split: Split) -> Iterator[tuple[Batch, np.ndarray]]:
-        """Batches of one size; the last is filled with images that weigh nothing."""
-        count = len(split.label)
-        for i in range(math.ceil(count / self.batch_size)):
-            index = np.arange(i * self.batch_size, (i + 1) * self.batch_size)
-            weight = (index < count).astype(np.float32)
-            index = np.minimum(index, count - 1)
-            yield Batch(split.image[index], split.label[index]), weight
+    def _batches(
+        self,
+        split: Split,
+        rows: np.ndarray,
+        axis: int = 0,
+        preprocess: Callable[[np.ndarray], np.ndarray] = lambda image: image,
+    ) -> Iterator[Batch]:
+        """The images with the indices in each of the ``rows``, cut along ``axis`` for devices."""
+        rows = np.stack([self.parallel.own(row, axis) for row in rows])
+        labels = (self.parallel.put(split.label[row]) for row in rows)
+        if isinstance(split.image, Stored):
+            images = read_ahead(split.image, rows, self.parallel.put_early, self.workers)
+        else:
+            stored = split.image
+
+            def of_row(row: np.ndarray) -> np.ndarray:
+                image = preprocess(stored[row.ravel()])
+                return image.reshape(*row.shape, *image.shape[1:])
+
+            images = (self.parallel.put(of_row(row)) for row in rows)
+        for image, label in zip(images, labels, strict=True):
+            yield Batch(image, label)
+
+    def _rows(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Indices below ``count`` in rows of one size, and what each weighs: the last row is filled
+        with images that weigh nothing."""
+        index = np.arange(math.ceil(count / self.batch_size) * self.batch_size)
+        rows = np.minimum(index, count - 1).reshape(-1, self.batch_size)
+        return rows, (index < count).astype(np.float32).reshape(rows.shape)

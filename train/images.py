@@ -17,6 +17,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 Shape = tuple[int, int, int]
 _THREADS = min(16, os.cpu_count() or 1)  # each may hold an image of hundreds of megabytes
 
+_AHEAD = 16 * _THREADS
+
 
 def read_images(
     paths: Sequence[Path], size: Shape, ink: str = "auto"
@@ -33,7 +35,8 @@ def read_images(
     with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as pool:
         # Of oddities in files that are read all the same; and here it is said what cannot be.
         warnings.filterwarnings("ignore", module="PIL")
-        yield from pool.map(read, paths)
+        for start in range(0, len(paths), _AHEAD):  # or all might be decoded before one is used
+            yield from pool.map(read, paths[start : start + _AHEAD])
 
 
 def read_image(path: Path, size: Shape, ink: str = "auto") -> np.ndarray:

@@ -13,12 +13,12 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from train.checkpoint import save_tree
+from train.checkpoint import Moment, save_tree
 from train.config import Config
 from train.errors import TrainingDivergedError
 from train.evaluate import final_figures
 from train.models import parameter_count
-from train.network import Network, best_epoch
+from train.network import Network, Part, best_epoch
 from train.own_images import keep_files, require_same_files
 from train.page import PAGE, or_warn, write_page
 from train.report import write_report
@@ -86,27 +86,28 @@ def train_together(session: Session, runs: list[Run], say: Say) -> list[Run]:
         for run in runs:
             keep_files(run, session.data.folder)
     networks = [Network(session, run, i) for i, run in enumerate(runs)]
-    first, state = _restore(session, networks, say)
+    first, state, parts = _restore(session, networks, say)
     for run in runs:
-        run.forget_metrics_after(first)
+        run.forget_metrics_after(first.epoch)
     say(_header(session, runs))
-    total = config.epochs * feed.steps_per_epoch
+    total, done = config.epochs * feed.steps_per_epoch, first.epoch * feed.steps_per_epoch
     # disable=None: no bar where the output is not a terminal
-    progress = tqdm(total=total, initial=first * feed.steps_per_epoch, unit="step", disable=None)
+    progress = tqdm(total=total, initial=done + first.step, unit="step", disable=None)
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(progress)
-        purge = first * feed.steps_per_epoch + 1
+        purge = done + 1
         writers = [
             stack.enter_context(SummaryWriter(str(run.path / "tensorboard"), purge_step=purge))
             for run in runs
         ]
         held_out = ""
-        for epoch in range(first + 1, config.epochs + 1):
+        for epoch in range(first.epoch + 1, config.epochs + 1):
             running = [network for network in networks if not network.stopped]
             if not running:
                 break
             bar.set_description(f"{config.model} {epoch}/{config.epochs}{held_out}")
-            state, records = _train_epoch(session, state, epoch, bar, [n.which for n in running])
+            state, records = _train_epoch(session, state, epoch, bar, networks, running, parts)
+            parts = None
             states = feed.split(state)
             records = [
                 n.record(records[n.which], states[n.which], writers[n.which]) for n in running
@@ -119,14 +120,17 @@ def train_together(session: Session, runs: list[Run], say: Say) -> list[Run]:
                 say(_line(config, records))
             if epoch % config.checkpoint_every == 0 or last:
                 for network in networks:
-                    network.save(epoch, states[network.which])
+                    network.save(Moment(epoch), states[network.which])
     for network, of_network in zip(networks, feed.split(state), strict=True):
         _finish(session, network, of_network, say)
     return runs
 
 
-def _restore(session: Session, networks: list[Network], say: Say) -> tuple[int, TrainState]:
-    """The last epoch of which all networks have a whole checkpoint, and the state after it."""
+def _restore(
+    session: Session, networks: list[Network], say: Say
+) -> tuple[Moment, TrainState, list[Part] | None]:
+    """The last moment of which all networks have a whole checkpoint, the state then, and what was
+    measured of the epoch it is in."""
     fresh = [steps.init() for steps in session.networks]
     at_most = None
     while True:
@@ -137,59 +141,89 @@ def _restore(session: Session, networks: list[Network], say: Say) -> tuple[int, 
         if None in found:
             if any(found):
                 say("no epoch has a whole checkpoint of all seeds: starting again")
-            return 0, session.feed.join(fresh)
-        epochs = {number for number, _ in found}  # pyright: ignore[reportGeneralTypeIssues]
-        if len(epochs) == 1:
+            return Moment(0), session.feed.join(fresh), None
+        moments = {moment for moment, _ in found}  # pyright: ignore[reportGeneralTypeIssues]
+        if len(moments) == 1:
             break
-        at_most = min(epochs)
-    for network, (_, progress) in zip(networks, found, strict=True):  # pyright: ignore[reportGeneralTypeIssues]
-        network.best = progress.best
-    (first,) = epochs
-    say(f"{', '.join(str(n.run.path) for n in networks)}: continuing after epoch {first}")
-    return first, session.feed.join([progress.state for _, progress in found])  # pyright: ignore[reportGeneralTypeIssues]
+        at_most = min(moments)
+    progress = [of_network for _, of_network in found]  # pyright: ignore[reportGeneralTypeIssues]
+    for network, of_network in zip(networks, progress, strict=True):
+        network.best = of_network.best
+    (first,) = moments
+    say(f"{', '.join(str(n.run.path) for n in networks)}: continuing after {first}")
+    parts = [jax.tree.map(np.asarray, of_network.part) for of_network in progress]
+    state = session.feed.join([of_network.state for of_network in progress])
+    return first, state, parts if first.step else None
 
 
 def _train_epoch(
-    session: Session, state: TrainState, epoch: int, bar: tqdm, running: list[int]
+    session: Session,
+    state: TrainState,
+    epoch: int,
+    bar: tqdm,
+    networks: list[Network],
+    running: list[Network],
+    parts: list[Part] | None,
 ) -> tuple[TrainState, list[dict]]:
-    """One epoch, and its record for each network; the metrics of a dispatch are read while the next
-    one runs. Those that are not ``running`` may diverge: they are kept for the shape alone."""
+    """One epoch, or what is left of it after ``parts``, and its record for each network; the
+    metrics of a dispatch are read while the next one runs. Networks that are not ``running`` may
+    diverge: they are kept for the shape alone."""
     config, feed = session.config, session.feed
+    which = [network.which for network in running]
     started = time.perf_counter()
-    losses, errors = [], []
+    before, losses, errors = 0.0, [], []
+    if parts is not None:
+        losses = list(np.stack([part.loss for part in parts], -1))
+        errors = list(np.stack([part.error for part in parts], -1))
+        before = float(parts[0].seconds)
+    first = len(losses)
     pending: collections.deque[Any] = collections.deque()
 
+    def seconds() -> float:
+        # Of one network: those trained beside it took their share.
+        return before + (time.perf_counter() - started) / len(feed.seeds)
+
     def read(metrics) -> None:
-        before = (epoch - 1) * feed.steps_per_epoch + len(losses)
+        steps = (epoch - 1) * feed.steps_per_epoch + len(losses)
         loss, error = (np.asarray(m, np.float64).reshape(-1, len(feed.seeds)) for m in metrics)
         losses.extend(loss)
         errors.extend(error)
-        _require_finite(loss[:, running], before, [feed.seeds[i] for i in running], config)
-        rate = len(losses) * config.batch_size / (time.perf_counter() - started)
+        _require_finite(loss[:, which], steps, [feed.seeds[i] for i in which], config)
+        rate = (len(losses) - first) * config.batch_size / (time.perf_counter() - started)
         bar.update(len(loss))
         bar.set_postfix_str(f"loss {losses[-1].mean():.4f}, {rate:,.0f} images/s", refresh=False)
 
-    for new_state, metrics in feed.epoch(state, epoch):
+    done = first
+    for new_state, metrics in feed.epoch(state, epoch, first):
         state = new_state
         pending.append(metrics)
-        if len(pending) > 1:
+        done += len(metrics.loss)
+        every = config.checkpoint_steps
+        save = every is not None and done % every == 0 and done < feed.steps_per_epoch
+        while len(pending) > (0 if save else 1):
             read(pending.popleft())
+        if save:
+            states = feed.split(state)
+            for network in networks:
+                i = network.which
+                measured = np.stack(losses)[:, i], np.stack(errors)[:, i], seconds()
+                part = Part(*(np.asarray(m, np.float32) for m in measured))
+                network.save(Moment(epoch - 1, done), states[i], part)
     while pending:
         read(pending.popleft())
     # The loss of the last step says nothing of what that step made of the parameters.
-    params = [feed.split(state)[i].params for i in running]
+    params = [feed.split(state)[i].params for i in which]
     if not all(np.isfinite(np.asarray(p)).all() for p in jax.tree.leaves(params)):
         raise _diverged("the parameters are not finite", epoch * feed.steps_per_epoch, config)
-    # Of one network: those trained beside it took their share.
-    seconds = (time.perf_counter() - started) / len(feed.seeds)
+    taken = seconds()
     return state, [
         {
             "epoch": epoch,
             "step": epoch * feed.steps_per_epoch,
             "train_loss": float(loss),
             "train_error": float(error),
-            "images_per_second": len(losses) * config.batch_size / seconds,
-            "seconds": seconds,
+            "images_per_second": len(losses) * config.batch_size / taken,
+            "seconds": taken,
         }
         for loss, error in zip(np.mean(losses, 0), np.mean(errors, 0), strict=True)
     ]

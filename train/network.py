@@ -6,12 +6,26 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from tensorboardX import SummaryWriter
 
-from train.checkpoint import Checkpoints
+from train.checkpoint import Checkpoints, Moment
 from train.rundir import Run
 from train.session import Session
 from train.step import TrainState
+
+
+class Part(NamedTuple):
+    """What was measured of an epoch up to some step: NumPy arrays ``[step]``, and ``[]``."""
+
+    loss: np.ndarray
+    error: np.ndarray
+    seconds: np.ndarray
+
+    @classmethod
+    def empty(cls, steps: int) -> "Part":
+        shapes = (steps, steps, ())
+        return cls(*(np.zeros(shape, np.float32) for shape in shapes))
 
 
 class Progress(NamedTuple):
@@ -20,6 +34,8 @@ class Progress(NamedTuple):
     state: TrainState
     best: tuple | None
     """Parameters and statistics of the epoch with the lowest validation error, with patience."""
+    part: Part | None
+    """Of the epoch that the checkpoint is in the middle of, if it is."""
 
 
 class Network:
@@ -41,15 +57,21 @@ class Network:
         best = best_epoch(records)
         return best is not None and records[-1]["epoch"] - best >= self.config.patience
 
-    def restore(self, template: TrainState, say: Callable[[str], None], at_most: int | None = None):
+    def restore(
+        self, template: TrainState, say: Callable[[str], None], at_most: Moment | None = None
+    ) -> tuple[Moment, Progress] | None:
         best = None if self.config.patience is None else (template.params, template.stats)
-        return self.checkpoints.restore(Progress(template, best), warn=say, at_most=at_most)
 
-    def save(self, epoch: int, state: TrainState) -> None:
+        def progress(moment: Moment) -> Progress:
+            return Progress(template, best, Part.empty(moment.step) if moment.step else None)
+
+        return self.checkpoints.restore(progress, warn=say, at_most=at_most)
+
+    def save(self, moment: Moment, state: TrainState, part: Part | None = None) -> None:
         best = self.best
         if self.config.patience is not None and best is None:  # nothing was evaluated yet
             best = (state.weights, state.stats)
-        self.checkpoints.save(epoch, Progress(state, best))
+        self.checkpoints.save(moment, Progress(state, best, part))
 
     def record(self, record: dict, state: TrainState, writer: SummaryWriter) -> dict:
         """Add an epoch to the metrics, with the validation error if it is due."""

@@ -12,19 +12,32 @@ from tqdm import tqdm
 
 from train.config import Config
 from train.folders import SPLITS, File, counted, list_images, printable, some
-from train.images import Shape, is_grey, read_images
+from train.images import Shape, is_grey, read_image, read_images
 from train.memory import available_memory
 from train.rundir import Run
+from train.stored import Stored, pixel_sums
 
 IMAGE_SIZE = 64
 IMAGES = "images.jsonl"  # in a run folder
 
 
 class Images(NamedTuple):
-    """uint8 ``[N, H, W, C]`` and int32 ``[N]``."""
+    """uint8 ``[N, H, W, C]``, in memory or on disk, and int32 ``[N]``."""
 
-    image: np.ndarray
+    image: np.ndarray | Stored
     label: np.ndarray
+
+
+class ImageFiles:
+    """Reads image files as pixels of one size, for `Stored`."""
+
+    def __init__(self, paths: Sequence[Path], size: Shape, *, grey: bool = False):
+        self.paths, self.size, self.grey = tuple(map(str, paths)), size, grey
+
+    def __call__(self, places: np.ndarray) -> np.ndarray:
+        images = [read_image(Path(self.paths[i]), self.size, ink="light") for i in places]
+        pixels = np.stack(images) if images else np.empty((0, *self.size), np.uint8)
+        return pixels[..., :1] if self.grey else pixels
 
 
 @dataclass(frozen=True)
@@ -66,21 +79,28 @@ def load_folder(config: Config) -> Folder:
     found = list_images(path, config.test_fraction)
     size = IMAGE_SIZE if config.image_size is None else config.image_size
     channels = 1 if config.channels == "grey" else 3
-    _require_memory(len(found.files), size, channels)
-    images, unreadable = {}, []
+    stored = config.loader == "grain"
+    if not stored:
+        _require_memory(len(found.files), size, channels)
+    parts, unreadable = {}, []
     bar = tqdm(total=len(found.files), unit="image", desc="reading", disable=None, leave=False)
     with bar:
         for split in dict.fromkeys(SPLITS.values()):
             files = [file for file in found.files if file.split == split]
             if files:
-                images[split] = _read(path, files, (size, size, channels), bar, unreadable)
-    if config.channels == "auto" and all(is_grey(x) for part in images.values() for x in part[0]):
-        images = {split: Images(x[..., :1].copy(), y) for split, (x, y) in images.items()}
+                shape = (size, size, channels)
+                parts[split] = _read(path, files, shape, bar, unreadable, stored=stored)
+    grey = config.channels == "auto" and all(part.grey for part in parts.values())
+    images = {
+        split: Images(_grey(part.image) if grey else part.image, part.label)
+        for split, part in parts.items()
+    }
     notes, reasons = list(found.notes), [f"{name} ({reason})" for name, reason in unreadable]
     skipped = f"skipped {counted(len(unreadable), 'file')} that cannot be read: {some(reasons)}"
     if unreadable:
         notes.append(skipped)
-    repeated = _repeated(images["test"].image, images["train"].image)
+    seen = set(parts["train"].hashes)
+    repeated = sum(of_image in seen for of_image in parts["test"].hashes)
     if repeated:
         notes.append(
             f"{repeated:,} of the {len(images['test'].label):,} test images are equal to a "
@@ -141,27 +161,61 @@ def keep_files(run: Run, folder: Folder) -> None:
     run.write(IMAGES, _lines(folder.files))
 
 
-def _read(path: Path, files: Sequence[File], size: Shape, bar: tqdm, unreadable: list) -> Images:
-    """The images that can be read; the others are added to ``unreadable``."""
-    images = np.empty((len(files), *size), np.uint8)
-    labels = np.empty(len(files), np.int32)
-    count = 0
+class _Part(NamedTuple):
+    """What was read of a split."""
+
+    image: np.ndarray | Stored
+    label: np.ndarray
+    hashes: list[int]
+    """Of the pixels of each image."""
+    grey: bool
+    """Whether all are."""
+
+
+def _read(
+    path: Path,
+    files: Sequence[File],
+    size: Shape,
+    bar: tqdm,
+    unreadable: list,
+    *,
+    stored: bool,
+) -> _Part:
+    """The images that can be read; the others are added to ``unreadable``. Of ``stored`` ones the
+    pixels are read again when they are asked for."""
+    images = np.empty((0 if stored else len(files), *size), np.uint8)
+    readable, labels, sums, hashes, grey = [], [], [], [], True
     paths = [path / file.name for file in files]
     for file, image in zip(files, read_images(paths, size, ink="light"), strict=True):
         bar.update()
         if isinstance(image, ValueError):
             reason = str(image).removeprefix(f"cannot read {path / file.name} as an image: ")
             unreadable.append((printable(file.name), reason))
+            continue
+        if stored:
+            sums.append(pixel_sums(image[None])[0])
         else:
-            images[count], labels[count] = image, file.label
-            count += 1
-    return Images(images[:count], labels[:count])
+            images[len(readable)] = image
+        readable.append(path / file.name)
+        labels.append(file.label)
+        hashes.append(hash(image.tobytes()))
+        grey = grey and is_grey(image)
+    label = np.asarray(labels, np.int32)
+    if not stored:
+        return _Part(images[: len(readable)], label, hashes, grey)
+    places = np.arange(len(readable))
+    reader = ImageFiles(readable, size)
+    kept = Stored(reader, places, size, images.dtype, np.asarray(sums).reshape(-1, 3))
+    return _Part(kept, label, hashes, grey)
 
 
-def _repeated(image: np.ndarray, among: np.ndarray) -> int:
-    """How many of the images are among others."""
-    seen = {hash(x.tobytes()) for x in among}
-    return sum(hash(x.tobytes()) in seen for x in image)
+def _grey(image: np.ndarray | Stored) -> np.ndarray | Stored:
+    """One of three equal channels."""
+    if not isinstance(image, Stored):
+        return image[..., :1].copy()
+    files: ImageFiles = image.read  # pyright: ignore[reportAssignmentType]
+    reader = ImageFiles(files.paths, files.size, grey=True)  # pyright: ignore[reportArgumentType]
+    return Stored(reader, image.places, (*image.item[:2], 1), image.dtype, image.sums / 3)
 
 
 def _require_memory(count: int, size: int, channels: int) -> None:
@@ -170,7 +224,8 @@ def _require_memory(count: int, size: int, channels: int) -> None:
     if available is not None and needed > available:
         raise ValueError(
             f"{count:,} images of {size} x {size} pixels need {needed / 2**30:.1f} GiB of memory, "
-            f"and {available / 2**30:.1f} are available; choose a smaller --image-size, now {size}"
+            f"and {available / 2**30:.1f} are available; choose a smaller --image-size, now "
+            f"{size}, or leave them on the disk with --loader grain"
         )
 
 

@@ -71,12 +71,34 @@ class Parallel:
     def shard(self, array: np.ndarray | jax.Array, axis: int = 0):
         """``[..., batch, ...]`` to ``[devices, ..., batch / devices, ...]``, cut along ``axis``;
         under jit, the array itself."""
+        return self.put(self.own(array, axis))
+
+    def own(self, array, axis: int = 0):
+        """The part of a sharded array that this process has to provide: ``[own devices, ..., batch
+        / devices, ...]``; under jit all of it."""
         if self.mode == "jit":
             return array
         shape = array.shape
         parts = array.reshape(*shape[:axis], self.devices, -1, *shape[axis + 1 :])
         parts = parts.swapaxes(0, axis) if axis else parts
-        return parts if self.mode == "pmap" else self._global(parts.shape, lambda i: parts[i])
+        if jax.process_count() == 1:
+            return parts
+        here, devices = jax.process_index(), self._mesh.devices
+        return parts[np.asarray([device.process_index == here for device in devices])]
+
+    def put(self, own):
+        """The sharded array from what each process has of it (`own`)."""
+        if self.mode != "sharding":
+            return own
+        places = NamedSharding(self._mesh, P(_AXIS))
+        return jax.make_array_from_process_local_data(
+            places, np.asarray(own), (self.devices, *own.shape[1:])
+        )
+
+    def put_early(self, own):
+        """As `put`, and already on the device: for batches that are read ahead of their step. Under
+        pmap that is left to the call."""
+        return jax.device_put(own) if self.mode == "jit" else self.put(own)
 
     def local(self, tree):
         """A replicated pytree of arrays as arrays of this process alone."""

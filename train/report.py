@@ -52,7 +52,7 @@ CURVES = (
 def write_report(session: Session, state: TrainState, run: Run, results: dict) -> None:
     """Draw the pictures into the run folder, then write ``report.md`` around them."""
     config, name = run.config, session.config.title
-    test = Split(*(part[:SAMPLES] for part in session.data.test))
+    test = Split(*(np.asarray(part[:SAMPLES]) for part in session.data.test))
     predicted = session.feed.logits(state, test.image).argmax(-1)
     pictures.learning_curves({name: run.metrics()}, run.path / "learning_curves.png")
     pictures.accuracy_against_angle({name: results}, run.path / "accuracy_against_angle.png")

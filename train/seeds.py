@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from train.checkpoint import Checkpoints
+from train.checkpoint import Checkpoints, Moment
 from train.config import Config
 from train.loop import Say, train_together
 from train.rundir import Run, default_path
@@ -83,11 +83,11 @@ def _train_all(configs: list[Config], path: Path, say: Say) -> list[Run]:
 
 
 def _groups(configs: list[Config], runs: dict[int, Run]) -> list[list[Config]]:
-    """Which seeds go on together: those with a checkpoint of the same epoch."""
-    saved = {c.seed: set(Checkpoints(runs[c.seed].path / "checkpoints").numbers()) for c in configs}
+    """Which seeds go on together: those with a checkpoint of the same moment."""
+    saved = {c.seed: set(Checkpoints(runs[c.seed].path / "checkpoints").moments()) for c in configs}
     if all(saved.values()) and saved and set.intersection(*saved.values()):
         return [configs]
-    newest: dict[int, list[Config]] = {}
+    newest: dict[Moment, list[Config]] = {}
     for config in configs:
-        newest.setdefault(max(saved[config.seed], default=0), []).append(config)
+        newest.setdefault(max(saved[config.seed], default=Moment(0)), []).append(config)
     return list(newest.values())

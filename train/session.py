@@ -7,6 +7,7 @@ from train.augment import Prepare
 from train.config import Config
 from train.data import Data, load_data
 from train.feed import Feed
+from train.loader import require_grain
 from train.models import build_model
 from train.optimizer import make_optimizer, temperature
 from train.parallel import Parallel, choose_parallel
@@ -38,6 +39,8 @@ def prepare_session(config: Config, seeds: tuple[int, ...] | None = None) -> Ses
     ValueError if the configuration does not fit the data or the devices."""
     seeds = (config.seed,) if seeds is None else seeds
     parallel = choose_parallel(config.parallel, config.batch_size)
+    if config.loader == "grain":
+        require_grain()  # before the images are looked through
     data = load_data(config)
     networks = tuple(
         _steps(dataclasses.replace(config, seed=seed), data, parallel) for seed in seeds
@@ -49,8 +52,9 @@ def prepare_session(config: Config, seeds: tuple[int, ...] | None = None) -> Ses
         seeds=seeds,
         preprocess=data.whitening,
         parallel=parallel,
-        loop=config.loop,
+        loop="step" if config.checkpoint_steps else config.loop,
         memory=config.memory,
+        workers=config.workers,
     )
     return Session(config, data, networks, feed)
 

@@ -1,13 +1,11 @@
-"""Load a whole data set into memory as NumPy arrays."""
+"""Data sets by name: whole as NumPy arrays, or as records that stay on disk."""
 
 import difflib
 import os
 import pathlib
-from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tensorflow_datasets.proto import tf_example_pb2
 
 from gconv_jax.datasets._builder import ArrayRecordBuilder
 from gconv_jax.datasets._raw import find_all, missing_message
@@ -17,6 +15,7 @@ from gconv_jax.datasets.emnist import BALANCED, Emnist
 from gconv_jax.datasets.mnist import Mnist
 from gconv_jax.datasets.mnist6 import Mnist6M, Mnist6180
 from gconv_jax.datasets.mnist_rotated_test import MnistRotatedTest
+from gconv_jax.datasets.records import Records
 from gconv_jax.datasets.rotated_mnist import GENERATED, LAROCHELLE, RotatedMnist
 
 # `mnist` and `cifar10` mean the published sets. `rotated_mnist` alone means none: which one a
@@ -33,7 +32,6 @@ _BUILDERS = {
     "cifar10/packed": (Cifar10Packed, None),
     "cifar100": (Cifar100, None),
 }
-_CHUNK = 4096
 
 
 def load_arrays(
@@ -84,6 +82,30 @@ def load_arrays(
       data = load_arrays("rotated_mnist/generated", raw_dir="data/mnist")
       data["train"]["image"].shape  # (12000, 28, 28, 1)
     """
+    splits = open_records(name, data_dir=data_dir, raw_dir=raw_dir, download=download)
+    return {split: records.read(range(len(records))) for split, records in splits.items()}
+
+
+def open_records(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    raw_dir: str | os.PathLike[str] | None = None,
+    download: bool = True,
+) -> dict[str, Records]:
+    """Open a data set that stays on disk, preparing it at the first call.
+
+    For what does not fit in memory, and for pipelines such as Grain's. Arguments and errors are
+    those of `load_arrays`, and so is what the examples have and their order.
+
+    Returns:
+      By split, the `Records`: ``records[i]`` is one example, ``records.read(indices)`` many.
+
+    Example::
+
+      train = open_records("cifar10", data_dir="data/tfds")["train"]
+      pipeline = grain.MapDataset.source(train).seed(0).shuffle().batch(128)
+    """
     builder = _make_builder(name, data_dir)
     if not builder.data_path.exists():
         _prepare(builder, raw_dir, download=download)
@@ -93,7 +115,7 @@ def load_arrays(
             f"{builder.data_path} is there but holds no complete data set, which TFDS never leaves "
             "so itself. Remove it, or give another `data_dir`."
         )
-    return {split: _read_split(builder, split) for split in builder.info.splits}
+    return {split: Records(builder, split) for split in builder.info.splits}
 
 
 def _make_builder(name: str, data_dir: str | os.PathLike[str] | None) -> ArrayRecordBuilder:
@@ -129,38 +151,3 @@ def _prepare(
         # Another process may have finished first: TFDS cannot then move its own into place.
         if not (builder.data_path.exists() and builder.is_prepared()):
             raise
-
-
-def _read_split(builder: ArrayRecordBuilder, split: str) -> dict[str, np.ndarray]:
-    # TFDS decodes one example at a time in Python. Here only the protocol buffers are parsed, and
-    # their values put into arrays many at a time: four times as fast.
-    source = builder.as_data_source(
-        split=split,  # pyright: ignore[reportCallIssue]
-        deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES,
-    )
-    features: Any = builder.info.features
-    parse = tf_example_pb2.Example.FromString  # pyright: ignore[reportAttributeAccessIssue]
-    arrays = {
-        name: np.empty((len(source), *feature.shape), _array_dtype(feature.np_dtype))
-        for name, feature in features.items()
-    }
-    for start in range(0, len(source), _CHUNK):
-        stop = min(start + _CHUNK, len(source))
-        records = source.__getitems__(list(range(start, stop)))
-        examples = [parse(r).features.feature for r in records]
-        for name, feature in features.items():
-            values = _values([example[name] for example in examples], feature.np_dtype)
-            arrays[name][start:stop] = values.reshape(-1, *feature.shape)
-    return arrays
-
-
-def _array_dtype(dtype: np.dtype) -> np.dtype:
-    # JAX has no 64-bit integers by default.
-    return np.dtype(np.int32) if dtype == np.int64 else np.dtype(dtype)
-
-
-def _values(column: list, dtype: np.dtype) -> np.ndarray:
-    kind = column[0].WhichOneof("kind")
-    if kind == "bytes_list":
-        return np.frombuffer(b"".join(f.bytes_list.value[0] for f in column), dtype)
-    return np.array([getattr(f, kind).value[0] for f in column], dtype)

@@ -51,7 +51,7 @@ def test_two_preparations_give_the_same(tiny, tmp_path):
 
 def test_order_across_chunks(tiny, tmp_path, monkeypatch):
     whole = load_arrays("mnist", data_dir=tmp_path, raw_dir=tiny)
-    monkeypatch.setattr("gconv_jax.datasets.loading._CHUNK", 2)
+    monkeypatch.setattr("gconv_jax.datasets.records._CHUNK", 2)
     chex.assert_trees_all_equal(load_arrays("mnist", data_dir=tmp_path), whole)
 
 

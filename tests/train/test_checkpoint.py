@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import gconv_jax
-from train.checkpoint import Checkpoints, CorruptCheckpointError, load_tree, save_tree
+from train.checkpoint import Checkpoints, CorruptCheckpointError, Moment, load_tree, save_tree
 
 
 def make_tree(seed: int):
@@ -37,12 +37,12 @@ def test_round_trip_is_bitwise(tmp_path):
 
 def test_the_newest_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path / "c", keep=2)
-    assert checkpoints.restore(make_tree(0)) is None
+    assert checkpoints.restore(lambda _: make_tree(0)) is None
     for number in (1, 2, 10):
-        checkpoints.save(number, make_tree(number))
-    assert checkpoints.numbers() == [2, 10]
-    number, tree = checkpoints.restore(make_tree(0))
-    assert number == 10
+        checkpoints.save(Moment(number), make_tree(number))
+    assert checkpoints.moments() == [Moment(2), Moment(10)]
+    moment, tree = checkpoints.restore(lambda _: make_tree(0))
+    assert moment == Moment(10)
     chex.assert_trees_all_equal(tree, make_tree(10))
 
 
@@ -67,17 +67,17 @@ DAMAGE = {
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path, damage):
     checkpoints, said = Checkpoints(tmp_path), []
     for number in (1, 2):
-        checkpoints.save(number, make_tree(number))
+        checkpoints.save(Moment(number), make_tree(number))
     DAMAGE[damage](tmp_path / "000002")
-    number, tree = checkpoints.restore(make_tree(0), warn=said.append)
-    assert number == 1
+    moment, tree = checkpoints.restore(lambda _: make_tree(0), warn=said.append)
+    assert moment == Moment(1)
     chex.assert_trees_all_equal(tree, make_tree(1))
-    assert len(said) == 1 and "checkpoint 2 is damaged" in said[0]
+    assert len(said) == 1 and "the checkpoint of epoch 2 is damaged" in said[0]
     DAMAGE[damage](tmp_path / "000001")
-    assert checkpoints.restore(make_tree(0), warn=said.append) is None
+    assert checkpoints.restore(lambda _: make_tree(0), warn=said.append) is None
     assert "none is left: starting again" in said[-1]
-    checkpoints.save(1, make_tree(5))  # a run that starts again is not kept from saving
-    assert checkpoints.numbers() == [1]
+    checkpoints.save(Moment(1), make_tree(5))  # a run that starts again is not kept from saving
+    assert checkpoints.moments() == [Moment(1)]
     DAMAGE[damage](tmp_path / "000001")
     with pytest.raises(CorruptCheckpointError):
         load_tree(tmp_path / "000001", make_tree(0))
@@ -85,11 +85,11 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path,
 
 def test_a_half_written_checkpoint_is_not_seen(tmp_path):
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(1, make_tree(1))
+    checkpoints.save(Moment(1), make_tree(1))
     (tmp_path / ".000002.tmp").mkdir()  # what a kill while writing leaves
-    assert checkpoints.restore(make_tree(0))[0] == 1
-    checkpoints.save(2, make_tree(2))
-    assert checkpoints.restore(make_tree(0))[0] == 2
+    assert checkpoints.restore(lambda _: make_tree(0))[0] == Moment(1)
+    checkpoints.save(Moment(2), make_tree(2))
+    assert checkpoints.restore(lambda _: make_tree(0))[0] == Moment(2)
 
 
 def test_another_network_is_not_a_damaged_one(tmp_path):
@@ -101,17 +101,17 @@ def test_another_network_is_not_a_damaged_one(tmp_path):
 
 def test_the_manifest_says_what_wrote_it_and_a_later_format_is_refused(tmp_path):
     checkpoints = Checkpoints(tmp_path, about={"config": {"model": "p4cnn"}})
-    checkpoints.save(1, make_tree(1))
+    checkpoints.save(Moment(1), make_tree(1))
     path = tmp_path / "000001" / "manifest.json"
     manifest = json.loads(path.read_text())
     assert manifest["format"] == 1 and manifest["gconv_jax"] == gconv_jax.__version__
     assert manifest["about"] == {"config": {"model": "p4cnn"}}
     del manifest["format"], manifest["gconv_jax"], manifest["about"]  # as they once were
     path.write_text(json.dumps(manifest))
-    chex.assert_trees_all_equal(checkpoints.restore(make_tree(0))[1], make_tree(1))
+    chex.assert_trees_all_equal(checkpoints.restore(lambda _: make_tree(0))[1], make_tree(1))
     path.write_text(json.dumps(manifest | {"format": 2, "gconv_jax": "9.9"}))
     with pytest.raises(ValueError, match=r"written by gconv_jax 9.9 in format 2; this version"):
-        checkpoints.restore(make_tree(0))
+        checkpoints.restore(lambda _: make_tree(0))
 
 
 def test_no_code_is_loaded(tmp_path, monkeypatch):

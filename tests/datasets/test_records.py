@@ -1,0 +1,69 @@
+"""`open_records`: one example, many, in any order, in a pipeline; the same as in memory."""
+
+import pickle
+
+import chex
+import grain
+import numpy as np
+import pytest
+
+from gconv_jax.datasets import load_arrays, open_records
+from tests.datasets.test_loading import NAMES
+
+
+@pytest.fixture
+def opened(tiny, tmp_path):
+    places = {"data_dir": tmp_path / "data", "raw_dir": tiny, "download": False}
+    return open_records("mnist", **places), load_arrays("mnist", **places)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_are_those_of_load_arrays(tiny, tmp_path, name):
+    places = {"data_dir": tmp_path / "data", "raw_dir": tiny, "download": False}
+    splits = open_records(name, **places)
+    arrays = load_arrays(name, **places)
+    assert splits.keys() == arrays.keys()
+    for split, records in splits.items():
+        features = {n: (a.shape[1:], a.dtype) for n, a in arrays[split].items()}
+        assert records.features == features
+        assert len(records) == len(arrays[split]["label"])
+        for i in (0, len(records) - 1, -1):
+            chex.assert_trees_all_equal(records[i], {n: a[i] for n, a in arrays[split].items()})
+
+
+def test_many_in_any_order_and_repeated(opened, monkeypatch):
+    monkeypatch.setattr("gconv_jax.datasets.records._CHUNK", 2)
+    splits, arrays = opened
+    for places in ([3, 0, 3, 8, 1], np.array([2]), range(0), np.arange(9)[::-1]):
+        expected = {name: a[np.asarray(places, int)] for name, a in arrays["train"].items()}
+        chex.assert_trees_all_equal(splits["train"].read(places), expected)
+
+
+def test_there_are_no_others(opened):
+    records = opened[0]["test"]
+    for index in (5, -6):
+        with pytest.raises(IndexError):
+            records[index]
+    for places in ([0, 5], [-1]):
+        with pytest.raises(IndexError, match=r"`indices` must be from 0 to 4 in Records\('mnist"):
+            records.read(places)
+    with pytest.raises(TypeError):
+        records[1.5]  # pyright: ignore
+    assert [int(example["label"]) for example in records] == list(opened[1]["test"]["label"])
+
+
+def test_it_goes_to_other_processes(opened):
+    records = opened[0]["train"]
+    records.read([0])  # with its files open
+    again = pickle.loads(pickle.dumps(records))
+    assert repr(again) == repr(records) == "Records('mnist/0.1.0', 'train', 9 examples)"
+    chex.assert_trees_all_equal(again.read(range(9)), records.read(range(9)))
+
+
+def test_it_is_a_source_of_grain(opened):
+    splits, arrays = opened
+    batches = list(grain.MapDataset.source(splits["train"]).seed(0).shuffle().batch(4))
+    assert [len(batch["label"]) for batch in batches] == [4, 4, 1]
+    images = np.concatenate([batch["image"] for batch in batches])
+    assert {x.tobytes() for x in images} == {x.tobytes() for x in arrays["train"]["image"]}
+    assert not np.array_equal(images, arrays["train"]["image"]), "shuffled"
