@@ -18,8 +18,8 @@ from pathlib import Path
 import harness
 
 CLASSES = 10
-# model, pixels, channels for each element (or what `--width` is of that network)
-NETWORKS = (("p4cnn", 28, 10), ("p4m-resnet", 32, 8), ("p4m-resnet", 64, 8))
+# model, pixels, channels for each element (or what `--width` is of that network), steps an epoch
+NETWORKS = (("p4cnn", 28, 10, 25), ("p4m-resnet", 32, 4, 5))
 
 
 def make_images(folder: Path, count: int, size: int = 96) -> None:
@@ -35,7 +35,7 @@ def make_images(folder: Path, count: int, size: int = 96) -> None:
         Image.fromarray(coarse).resize((size, size)).save(path, quality=90)
 
 
-def sessions(folder: Path, model: str, pixels: int, width: int, batch: int, workers: int) -> dict:
+def sessions(args, folder: Path, model: str, pixels: int, width: int, steps: int) -> dict:
     """A session for each loader, of the same network on the same images."""
     from train.config import Config
     from train.session import prepare_session
@@ -43,9 +43,10 @@ def sessions(folder: Path, model: str, pixels: int, width: int, batch: int, work
     group, _, name = model.rpartition("-")
     of_both = Config(
         model=name, group=group or None, width=width, dataset="folder", data=folder,
-        image_size=pixels, batch_size=batch, epochs=1, parallel="jit", memory="host",
+        image_size=pixels, batch_size=args.batch, train_images=steps * args.batch, epochs=1,
+        parallel="jit", memory="host",
     )  # fmt: skip
-    grain = dataclasses.replace(of_both, loader="grain", workers=workers)
+    grain = dataclasses.replace(of_both, loader="grain", workers=args.workers)
     return {"memory": prepare_session(of_both), "grain": prepare_session(grain)}
 
 
@@ -81,11 +82,11 @@ def epoch(session, state, number: int):
     return state, time.perf_counter() - started
 
 
-def measure(args, folder: Path, model: str, pixels: int, width: int) -> dict:
-    found = sessions(folder, model, pixels, width, args.batch, args.workers)
+def measure(args, folder: Path, model: str, pixels: int, width: int, steps: int) -> dict:
+    found = sessions(args, folder, model, pixels, width, steps)
     waiting = Waiting()
     images = found["grain"].feed.steps_per_epoch * args.batch
-    row = {"network": model, "pixels": pixels, "batch": args.batch}
+    row = {"network": model, "pixels": pixels, "batch": args.batch, "steps": steps}
     row["reading images/s"] = images / reading(found["grain"].feed)
     states = {name: session.init() for name, session in found.items()}
     seconds, waited = {name: [] for name in found}, []
@@ -117,14 +118,14 @@ def reading(feed) -> float:
 
 
 def main() -> None:
-    parser = harness.options(__doc__, rounds=5)
-    parser.add_argument("--images", type=int, default=2560, help="files, of which 0.8 are trained")
+    parser = harness.options(__doc__, rounds=3)
+    parser.add_argument("--images", type=int, default=4000, help="files; four fifths to train on")
     parser.add_argument("--batch", type=int, default=128, help="images in a step")
     parser.add_argument("--workers", type=int, default=0, help="processes that read; 0: threads")
     args = parser.parse_args()
     networks = NETWORKS
     if args.quick:
-        args.images, args.batch, args.rounds, networks = 80, 8, 1, (("p4cnn", 28, 2),)
+        args.images, args.batch, args.rounds, networks = 80, 8, 1, (("p4cnn", 28, 2, 8),)
     print(harness.header())
     with tempfile.TemporaryDirectory() as folder:
         make_images(Path(folder), args.images)

@@ -8,7 +8,7 @@ import numpy as np
 
 from train.stored import Stored
 
-_THREADS = min(16, 2 * (os.cpu_count() or 1))
+_THREADS = min(16, os.cpu_count() or 1)  # more only wait for each other's interpreter lock
 _AHEAD_BYTES = 2**28
 _ON_DEVICE = 2
 
@@ -24,20 +24,22 @@ def require_grain() -> Any:
     return grain
 
 
-class _Rows:
-    """What Grain asks of a source: element i is the batch that row i lists."""
+class _Pieces:
+    """What Grain asks of a source: element i is one of the pieces that each row is read in."""
 
-    def __init__(self, image: Stored, rows: np.ndarray):
-        self.image, self.rows = image, rows
+    def __init__(self, image: Stored, rows: np.ndarray, pieces: int):
+        self.image, self.pieces = image, pieces
+        self.rows = rows.reshape(len(rows), -1)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.rows) * self.pieces
 
-    def __getitem__(self, step: int) -> np.ndarray:
-        return self.image[self.rows[step]]
+    def __getitem__(self, index: int) -> np.ndarray:
+        step, piece = divmod(index, self.pieces)
+        return self.image[np.array_split(self.rows[step], self.pieces)[piece]]
 
     def __repr__(self) -> str:  # Grain prints its sources in errors
-        return f"{len(self)} batches of {self.rows.shape[1:]} images"
+        return f"{len(self.rows)} batches of {self.rows.shape[1]} images"
 
 
 def read_ahead(
@@ -45,25 +47,35 @@ def read_ahead(
 ) -> Iterator[Any]:
     """``put(image[row])`` for each of the ``rows`` ``[steps, ...]``, in their order.
 
-    Some threads, or ``workers`` processes with some each, read and decode batches ahead, up to
-    256 MiB of them; one more thread puts the next ones on the device. What comes depends on the
-    rows alone, so an epoch is continued at step k with ``rows[k:]``.
+    Some threads, or ``workers`` processes, read and decode batches ahead, up to 256 MiB of them,
+    each batch in several pieces so that the first one is there soon; one more thread puts the next
+    ones on the device. What comes depends on the rows alone, so an epoch is continued at step k
+    with ``rows[k:]``.
     """
     grain = require_grain()
-    batch = max(1, rows[0].size * int(np.prod(image.item)) * np.dtype(image.dtype).itemsize)
-    ahead = int(np.clip(_AHEAD_BYTES // batch, 2, 64))
-    options = grain.ReadOptions(num_threads=min(_THREADS, ahead), prefetch_buffer_size=ahead)
-    batches = grain.MapDataset.source(_Rows(image, rows)).to_iter_dataset(options)
+    shape = rows.shape[1:]
+    count = int(np.prod(shape))
+    size = max(1, count * int(np.prod(image.item)) * np.dtype(image.dtype).itemsize)
+    ahead = int(np.clip(_AHEAD_BYTES // size, 2, 64))
+    pieces = max(1, min(workers or _THREADS, count))
+    options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=ahead * pieces)
+    parts = grain.MapDataset.source(_Pieces(image, rows, pieces)).to_iter_dataset(options)
     if workers:
         _parse_flags()
         several = grain.multiprocessing.MultiprocessingOptions(
-            num_workers=workers, per_worker_buffer_size=max(1, ahead // workers)
+            num_workers=workers, per_worker_buffer_size=ahead
         )
-        batches = batches.mp_prefetch(several)
-    batches = batches.map(put)
-    yield from grain.experimental.ThreadPrefetchIterDataset(
-        batches, prefetch_buffer_size=_ON_DEVICE
+        parts = parts.mp_prefetch(several)
+    batches = parts.batch(
+        pieces, batch_fn=lambda parts: put(np.concatenate(parts).reshape(*shape, *image.item))
     )
+    prefetched = iter(
+        grain.experimental.ThreadPrefetchIterDataset(batches, prefetch_buffer_size=_ON_DEVICE)
+    )
+    try:
+        yield from prefetched
+    finally:
+        prefetched.close()  # its threads and processes
 
 
 def _parse_flags() -> None:

