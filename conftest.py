@@ -3,6 +3,7 @@
 import collections
 import gc
 import os
+import tempfile
 
 import hypothesis
 import jax
@@ -31,7 +32,7 @@ def pytest_configure(config) -> None:
     jax.config.update("jax_num_cpu_devices", 8)
     # Compiling is most of the suite's time: the workers of pytest-xdist share what they compile.
     # The environment is for the processes that tests start.
-    cache = str(config.cache.mkdir("xla"))
+    cache = str(config.cache.mkdir("xla")) if hasattr(config, "cache") else tempfile.mkdtemp()
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = cache

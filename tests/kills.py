@@ -1,4 +1,5 @@
-"""Kill a run at random moments, resume it each time, and compare it with one that never was.
+"""Kill a run at random moments, resume it each time, and compare it with one that never was. It
+writes a checkpoint at every step, so it goes on in the middle of epochs.
 
 python -m tests.kills 50
 """
@@ -17,7 +18,7 @@ from train.rundir import Run
 
 OPTIONS = [
     "digits-p4cnn", "--model", "lenet", "--width", "2", "--batch-size", "16", "--train-images",
-    "64", "--test-images", "16", "--parallel", "jit",
+    "64", "--test-images", "16", "--parallel", "jit", "--checkpoint-steps", "1",
 ]  # fmt: skip
 
 

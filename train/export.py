@@ -31,13 +31,10 @@ def export(options: Export, say: Callable[[str], None] = print) -> Path:
     """Write the file and say where it is."""
     run = Run.open(options.run)
     network = load_network(run)
-    if network.whitening is not None:
-        raise ValueError(
-            f"{run.path} whitens its images (--preprocess whiten), which is not part of the "
-            "network; only runs with --preprocess scale can be exported"
-        )
 
     def probabilities(image: jax.Array) -> jax.Array:
+        if network.whitening is not None:
+            image = network.whitening.whiten(image)
         logits = network.steps.logits(network.params, network.stats, image)
         return jax.nn.softmax(logits.astype(jnp.float32))
 

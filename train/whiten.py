@@ -8,6 +8,8 @@ have the symmetry themselves.
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 WHITENING = "whitening.npz"  # in a run folder
@@ -47,6 +49,11 @@ class Whitening:
             out[start : start + len(z)] = rows.reshape(-1, *image.shape[1:])
         return out
 
+    def whiten(self, image: jax.Array) -> jax.Array:
+        """The same as a part of a compiled program, all images at once."""
+        rows = normalize_contrast(image, jnp) - self.mean
+        return jnp.dot(rows, self.matrix, precision="highest").reshape(image.shape)
+
     def save(self, path: Path) -> None:
         """Write beside, then rename."""
         beside = path.with_name(f".{path.name}.tmp")
@@ -60,13 +67,14 @@ class Whitening:
             return cls(arrays["mean"], arrays["matrix"])
 
 
-def normalize_contrast(image: np.ndarray) -> np.ndarray:
+def normalize_contrast(image, xp=np):
     """``[N, ...]`` to float32 ``[N, values]``, each image with mean 0 and standard deviation 1
-    (``N - 1`` in its denominator); an image of one colour becomes 0."""
-    z = image.reshape(len(image), -1).astype(np.float32)
+    (``N - 1`` in its denominator); an image of one colour becomes 0. With ``xp=jax.numpy`` of JAX
+    arrays."""
+    z = image.reshape(image.shape[0], -1).astype(xp.float32)
     z = z - z.mean(1, keepdims=True)
     deviation = z.std(1, ddof=1, keepdims=True)
-    return z / np.where(deviation > 0, deviation, 1)
+    return z / xp.where(deviation > 0, deviation, 1)
 
 
 def _blocks(image: np.ndarray):

@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 import tensorflow_datasets as tfds
+from google.protobuf.json_format import ParseError
 
 from gconv_jax.datasets._builder import ArrayRecordBuilder
 from gconv_jax.datasets._raw import find_all, missing_message
@@ -75,7 +76,8 @@ def load_arrays(
       FileNotFoundError: raw files are neither in `raw_dir` nor to be downloaded. The message says
         what to fetch and where to put it.
       ImportError: Pillow, which only `"cifar10/packed"` needs, is not installed.
-      RuntimeError: the place of the data set holds something that is no complete data set.
+      OSError: the place of the data set holds something that is no complete data set, or its files
+        have changed since they were written; says what to remove.
 
     Example::
 
@@ -106,12 +108,19 @@ def open_records(
       train = open_records("cifar10", data_dir="data/tfds")["train"]
       pipeline = grain.MapDataset.source(train).seed(0).shuffle().batch(128)
     """
-    builder = _make_builder(name, data_dir)
-    if not builder.data_path.exists():
-        _prepare(builder, raw_dir, download=download)
-        builder = _make_builder(name, data_dir)  # its description is read from disk when it is made
+    try:
+        builder = _make_builder(name, data_dir)
+        if not builder.data_path.exists():
+            _prepare(builder, raw_dir, download=download)
+            builder = _make_builder(name, data_dir)  # which reads its description from the disk
+    except ParseError as error:
+        root = "the folder of TFDS" if data_dir is None else os.fspath(data_dir)
+        raise OSError(
+            f"the description of {name} in {root} is damaged ({error}); remove the data set there, "
+            "and it is prepared again"
+        ) from None
     if not builder.is_prepared():
-        raise RuntimeError(
+        raise OSError(
             f"{builder.data_path} is there but holds no complete data set, which TFDS never leaves "
             "so itself. Remove it, or give another `data_dir`."
         )

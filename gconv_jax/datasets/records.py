@@ -49,7 +49,9 @@ class Records:
     def read(self, indices: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
         """The examples with these indices, in this order: each feature an array ``[n, ...]``.
 
-        IndexError if an index is negative or not below the number of examples.
+        Raises:
+            IndexError: an index is negative or not below the number of examples.
+            OSError: a file has changed since it was written; says what to remove.
         """
         # TFDS decodes one example at a time in Python. Here only the protocol buffers are parsed,
         # and their values put into arrays many at a time: four times as fast.
@@ -61,7 +63,13 @@ class Records:
         arrays = {name: np.empty((len(places), *s), t) for name, (s, t) in self.features.items()}
         for start in range(0, len(places), _CHUNK):
             part = slice(start, start + _CHUNK)
-            records = self._source.__getitems__(places[part].tolist())
+            try:
+                records = self._source.__getitems__(places[part].tolist())
+            except RuntimeError as error:  # array_record has a checksum of every chunk
+                raise OSError(
+                    f"the files of {self.split} in {self._builder.data_path} are damaged "
+                    f"({error}); remove that folder, and the data set is prepared again"
+                ) from None
             examples = [parse(r).features.feature for r in records]
             for name, feature in features.items():
                 values = _values([example[name] for example in examples], feature.np_dtype)

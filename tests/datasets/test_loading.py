@@ -177,7 +177,7 @@ def test_another_process_that_finishes_first(tiny, tmp_path, monkeypatch):
 def test_a_directory_that_holds_no_data_set(tiny, tmp_path):
     place = tmp_path / "mnist" / "0.1.0"
     place.mkdir(parents=True)
-    with pytest.raises(RuntimeError, match=re.escape(f"{place} is there but holds no complete")):
+    with pytest.raises(OSError, match=re.escape(f"{place} is there but holds no complete")):
         load_arrays("mnist", data_dir=tmp_path, raw_dir=tiny)
 
 

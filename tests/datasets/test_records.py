@@ -1,6 +1,7 @@
 """`open_records`: one example, many, in any order, in a pipeline; the same as in memory."""
 
 import pickle
+import shutil
 
 import chex
 import grain
@@ -67,3 +68,38 @@ def test_it_is_a_source_of_grain(opened):
     images = np.concatenate([batch["image"] for batch in batches])
     assert {x.tobytes() for x in images} == {x.tobytes() for x in arrays["train"]["image"]}
     assert not np.array_equal(images, arrays["train"]["image"]), "shuffled"
+
+
+DAMAGE = {
+    "bit": lambda path: path.write_bytes(flipped(path.read_bytes())),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:1000]),
+    "empty": lambda path: path.write_bytes(b""),
+    "gone": lambda path: path.unlink(),
+}
+
+
+def flipped(content: bytes) -> bytes:
+    """With another bit in the middle of the first image: files are filled up to 64 KiB."""
+    first = content.index(b"image") + 400
+    return content[:first] + bytes([content[first] ^ 1]) + content[first + 1 :]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_never_read_as_another(tiny, tmp_path, damage):
+    places = {"data_dir": tmp_path / "data", "raw_dir": tiny, "download": False}
+    expected = load_arrays("mnist", **places)
+    (path,) = (tmp_path / "data").rglob("*train.array_record*")
+    DAMAGE[damage](path)
+    with pytest.raises(OSError, match=r"the files of train in .* are damaged .*; remove that fold"):
+        load_arrays("mnist", **places)
+    shutil.rmtree(path.parent)  # as the message says
+    chex.assert_trees_all_equal(load_arrays("mnist", **places), expected)
+
+
+def test_a_damaged_description_is_named(tiny, tmp_path):
+    places = {"data_dir": tmp_path / "data", "raw_dir": tiny, "download": False}
+    load_arrays("mnist", **places)
+    (path,) = (tmp_path / "data").rglob("dataset_info.json")
+    path.write_text("{")
+    with pytest.raises(OSError, match=r"the description of mnist in .* is damaged .*; remove"):
+        load_arrays("mnist", **places)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -57,8 +58,6 @@ def test_whitened_colour_images_from_training_to_prediction(colour, tmp_path, ca
     assert results["equivariance_error"] < 1e-4
     again = evaluate(Evaluate(run.path))
     assert again["test_loss"] == pytest.approx(results["test_loss"], rel=1e-5)
-    with pytest.raises(ValueError, match="whitens its images"):
-        export(Export(run.path))
     # The network by itself sees what the session saw: whitened once, not twice and not never.
     session = prepare_session(run.config)
     image = session.data.test.image[:2]
@@ -72,6 +71,12 @@ def test_whitened_colour_images_from_training_to_prediction(colour, tmp_path, ca
     probabilities = predict(Predict(run.path, (tmp_path / "0.png", tmp_path / "1.png")))
     exp = np.exp(expected - expected.max(-1, keepdims=True))
     np.testing.assert_allclose(probabilities, exp / exp.sum(-1, keepdims=True), atol=1e-3)
+    # The exported one, too, takes stored pixels.
+    program = jax.export.deserialize(export(Export(run.path)).read_bytes())
+    np.testing.assert_allclose(program.call(image), probabilities, atol=1e-3)
+    onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")
+    session = onnxruntime.InferenceSession(export(Export(run.path, format="onnx")))
+    np.testing.assert_allclose(session.run(None, {"x": image})[0], probabilities, atol=1e-3)
 
 
 @SLOW

@@ -1,5 +1,6 @@
 """Contrast normalisation and ZCA against their definitions."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -43,6 +44,14 @@ def test_the_matrix_is_the_definition(image):
     some = z - z.mean(0)
     actual = Whitening.fit(image)(image).reshape(len(image), -1)
     np.testing.assert_allclose(actual, some @ expected, atol=5e-3)
+
+
+def test_a_compiled_program_does_the_same(image):
+    whitening = Whitening.fit(image)
+    expected = whitening(image)
+    np.testing.assert_allclose(jax.jit(whitening.whiten)(image), expected, atol=1e-3)
+    flat = np.full((2, 4, 4, 3), 7, np.uint8)
+    np.testing.assert_allclose(jax.jit(whitening.whiten)(flat), whitening(flat), atol=1e-3)
 
 
 def test_it_survives_a_round_trip(image, tmp_path):
