@@ -153,6 +153,8 @@ def _remember_compilations() -> None:
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(cache / "gconv_jax" / "xla"))
+        # Small programs, too: those that draw parameters take seconds together.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _train(name: str, rest: list[str]) -> None:
