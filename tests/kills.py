@@ -46,6 +46,9 @@ def main(kills: int) -> int:
                 shutil.rmtree(killed, ignore_errors=True)
             options = ["--resume", killed] if begun else [*OPTIONS, "--epochs", 9999]
             process = train(*options, *([] if begun else ["--run", killed]))
+            if number % 2:  # while it trains and writes, not while it starts
+                while (line := process.stdout.readline()) and " parameters, " not in line:
+                    pass
             time.sleep(moments.uniform(0.0, longest))
             if process.poll() is not None:
                 raise RuntimeError(process.communicate()[0])

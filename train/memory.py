@@ -24,8 +24,12 @@ def _of_system() -> list[int]:
         return []
 
 
-def _of_container(file: Path = Path("/sys/fs/cgroup/memory.max")) -> list[int]:
-    try:
-        return [int(file.read_text())]  # ValueError: "max", no limit
-    except (OSError, ValueError):
-        return []
+def _of_container(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """The limits of control groups, of the second version and of the first."""
+    found = []
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            found.append(int((root / name).read_text()))  # ValueError: "max", no limit
+        except (OSError, ValueError):
+            continue
+    return found

@@ -16,7 +16,7 @@ from train.__main__ import _spelled_out, main
 from train.config import Config
 from train.data import load_data
 from train.folders import list_images
-from train.memory import available_memory
+from train.memory import _of_container, available_memory
 from train.own_images import IMAGES, load_folder
 from train.rundir import Run
 
@@ -197,8 +197,19 @@ def test_images_that_do_not_fit_are_refused_before_they_are_read(tmp_path, monke
     monkeypatch.setattr(reading, "available_memory", lambda: 2 * 4 * 3 * 1024**2 - 1)
     monkeypatch.setattr(reading, "read_images", lambda *args, **kwargs: pytest.fail("read"))
     config = dataclasses.replace(OF_FOLDER, data=folder, image_size=1024)
-    with pytest.raises(ValueError, match=r"4 images of 1024 .* smaller --image-size, now 1024"):
+    message = r"4 images of 1024 .* smaller --image-size, now 1024, or leave .* --loader grain"
+    with pytest.raises(ValueError, match=message):
         load_folder(config)
+
+
+def test_the_limits_of_containers(tmp_path):
+    assert _of_container(tmp_path) == []
+    (tmp_path / "memory.max").write_text("max\n")
+    assert _of_container(tmp_path) == []
+    (tmp_path / "memory.max").write_text("3000\n")
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("2000\n")
+    assert _of_container(tmp_path) == [3000, 2000]
 
 
 def test_shares_are_held_out_for_validation(own_images, tmp_path):
