@@ -206,7 +206,8 @@ class Config:
     """memory: all images are read at the start; grain: they stay on the disk and Grain reads each
     batch ahead of its step, for data larger than memory. The result is the same."""
     workers: int = 0
-    """Of loader grain: processes that read and decode; 0: threads, which is enough for most."""
+    """Of loader grain: processes that read and decode, started for each pass over the images; 0:
+    threads, which is enough for most."""
     checkpoint_every: int = 1
     """Epochs between checkpoints."""
     checkpoint_steps: int | None = None
@@ -261,7 +262,9 @@ class Config:
             )
         if self.loader == "memory":
             if self.workers:
-                raise ValueError(f"`workers` {self.workers} are of --loader grain")
+                raise ValueError(
+                    f"`workers` {self.workers} is for --loader grain: add that, or leave it out"
+                )
             return
         for name, value, why in (
             ("dataset", "digits", "is made in memory: leave out --loader grain"),

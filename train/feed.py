@@ -111,6 +111,8 @@ class Feed:
             yield self._epoch(state, self._data, epoch, self._train_key, place)
             return
         rows, axis = np.asarray(self._order(epoch))[first:], int(self._several)
+        if not len(rows):
+            return
         if self.memory == "device":
             for index in rows:
                 index = self.parallel.shard(index, axis)

@@ -14,6 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+# Of oddities in files that are read all the same; for whatever thread or process reads them.
+warnings.filterwarnings("ignore", module="PIL")
+
 Shape = tuple[int, int, int]
 _THREADS = min(16, os.cpu_count() or 1)  # each may hold an image of hundreds of megabytes
 

@@ -47,7 +47,7 @@ def read_ahead(
 ) -> Iterator[Any]:
     """``put(image[row])`` for each of the ``rows`` ``[steps, ...]``, in their order.
 
-    Some threads, or ``workers`` processes, read and decode batches ahead, up to 256 MiB of them,
+    Some threads, or ``workers`` processes, read and decode batches ahead, about 256 MiB of them,
     each batch in several pieces so that the first one is there soon; one more thread puts the next
     ones on the device. What comes depends on the rows alone, so an epoch is continued at step k
     with ``rows[k:]``.
@@ -58,12 +58,15 @@ def read_ahead(
     size = max(1, count * int(np.prod(image.item)) * np.dtype(image.dtype).itemsize)
     ahead = int(np.clip(_AHEAD_BYTES // size, 2, 64))
     pieces = max(1, min(workers or _THREADS, count))
-    options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=ahead * pieces)
+    threads, buffer = _THREADS, ahead * pieces
+    if workers:  # each has such a buffer, and another in shared memory
+        threads, buffer = max(1, _THREADS // workers), max(1, buffer // (2 * workers))
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=buffer)
     parts = grain.MapDataset.source(_Pieces(image, rows, pieces)).to_iter_dataset(options)
     if workers:
         _parse_flags()
         several = grain.multiprocessing.MultiprocessingOptions(
-            num_workers=workers, per_worker_buffer_size=ahead
+            num_workers=workers, per_worker_buffer_size=buffer
         )
         parts = parts.mp_prefetch(several)
     batches = parts.batch(
@@ -73,9 +76,23 @@ def read_ahead(
         grain.experimental.ThreadPrefetchIterDataset(batches, prefetch_buffer_size=_ON_DEVICE)
     )
     try:
-        yield from prefetched
+        yield from _naming_dead_workers(prefetched) if workers else prefetched
     finally:
         prefetched.close()  # its threads and processes
+
+
+def _naming_dead_workers(batches: Iterator[Any]) -> Iterator[Any]:
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            raise OSError(
+                f"a process that reads images has ended ({error}); perhaps memory or /dev/shm is "
+                "short: mend that, or use fewer --workers, and --resume"
+            ) from None
+        yield batch
 
 
 def _parse_flags() -> None:

@@ -71,7 +71,11 @@ def resume(path: Path, *, epochs: int | None = None, say: Say = print) -> Run:
     require_same_files(run, session.data.folder)
     if longer:
         # Nothing is changed before it is known that the checkpoint can be read.
-        Network(session, run, 0).restore(session.steps.init(), say)
+        found = Network(session, run, 0).restore(session.steps.init(), say)
+        if found and found[0] > Moment(epochs):
+            raise ValueError(
+                f"`epochs` must be more than {epochs}: the newest checkpoint is of {found[0]}"
+            )
         (run.path / "results.json").unlink(missing_ok=True)
         run.write("config.json", config.to_json())
     return train_together(session, [run], say)[0]
@@ -198,8 +202,7 @@ def _train_epoch(
         state = new_state
         pending.append(metrics)
         done += len(metrics.loss)
-        every = config.checkpoint_steps
-        save = every is not None and done % every == 0 and done < feed.steps_per_epoch
+        save = _is_due(session, done)
         while len(pending) > (0 if save else 1):
             read(pending.popleft())
         if save:
@@ -227,6 +230,15 @@ def _train_epoch(
         }
         for loss, error in zip(np.mean(losses, 0), np.mean(errors, 0), strict=True)
     ]
+
+
+def _is_due(session: Session, done: int) -> bool:
+    """Whether so many steps of an epoch want a checkpoint. All of them do if validation, which may
+    take long, comes before the checkpoint of the epoch."""
+    every, last = session.config.checkpoint_steps, session.feed.steps_per_epoch
+    if every is None:
+        return False
+    return session.data.validation is not None if done == last else done % every == 0
 
 
 def _require_finite(

@@ -42,6 +42,12 @@ def prepare_session(config: Config, seeds: tuple[int, ...] | None = None) -> Ses
     if config.loader == "grain":
         require_grain()  # before the images are looked through
     data = load_data(config)
+    steps = len(data.train.label) // config.batch_size
+    if config.checkpoint_steps is not None and config.checkpoint_steps >= steps:
+        raise ValueError(
+            f"`checkpoint_steps` {config.checkpoint_steps} must be below the {steps} steps of an "
+            "epoch; there is a checkpoint after each epoch: leave it out"
+        )
     networks = tuple(
         _steps(dataclasses.replace(config, seed=seed), data, parallel) for seed in seeds
     )

@@ -51,7 +51,8 @@ class Stored:
         places, sums = self.places[index], self.sums[index]
         if isinstance(index, slice):
             return Stored(self.read, places, self.item, self.dtype, sums)
-        return self.read(np.ravel(places)).reshape(*np.shape(places), *self.item)
+        once, back = np.unique(places, return_inverse=True)
+        return self.read(once)[back.ravel()].reshape(*np.shape(places), *self.item)
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return np.asarray(self.read(self.places), dtype)
@@ -73,10 +74,7 @@ def pixel_sums(image: np.ndarray) -> np.ndarray:
 
 def moments(image: "np.ndarray | Stored") -> tuple[float, float]:
     """Mean and standard deviation of all pixels in [0, 1]; 1 in place of a deviation of 0."""
-    if isinstance(image, Stored):
-        sums = image.sums
-    else:
-        sums = np.concatenate([pixel_sums(image[part]) for part in chunks(len(image))])
+    sums = image.sums if isinstance(image, Stored) else pixel_sums(image)
     count, first, second = sums.sum(0)
     mean, square = first / count, second / count
     variance = square - mean**2

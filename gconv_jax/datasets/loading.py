@@ -113,7 +113,7 @@ def open_records(
         if not builder.data_path.exists():
             _prepare(builder, raw_dir, download=download)
             builder = _make_builder(name, data_dir)  # which reads its description from the disk
-    except ParseError as error:
+    except (ParseError, AssertionError, UnicodeDecodeError) as error:
         root = "the folder of TFDS" if data_dir is None else os.fspath(data_dir)
         raise OSError(
             f"the description of {name} in {root} is damaged ({error}); remove the data set there, "

@@ -66,15 +66,20 @@ class Records:
             try:
                 records = self._source.__getitems__(places[part].tolist())
             except RuntimeError as error:  # array_record has a checksum of every chunk
-                raise OSError(
-                    f"the files of {self.split} in {self._builder.data_path} are damaged "
-                    f"({error}); remove that folder, and the data set is prepared again"
-                ) from None
+                raise self._damaged(str(error)) from None
             examples = [parse(r).features.feature for r in records]
+            if any(name not in example for example in examples for name in features):
+                raise self._damaged("")  # of a file that is cut between chunks
             for name, feature in features.items():
                 values = _values([example[name] for example in examples], feature.np_dtype)
                 arrays[name][part] = values.reshape(-1, *feature.shape)
         return arrays
+
+    def _damaged(self, why: str) -> OSError:
+        return OSError(
+            f"the files of {self.split} in {self._builder.data_path} are damaged "
+            f"({why or 'cut short'}); remove that folder, and the data set is prepared again"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         # Open files stay here. A builder pickles as its class and arguments.

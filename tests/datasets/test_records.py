@@ -73,6 +73,7 @@ def test_it_is_a_source_of_grain(opened):
 DAMAGE = {
     "bit": lambda path: path.write_bytes(flipped(path.read_bytes())),
     "cut": lambda path: path.write_bytes(path.read_bytes()[:1000]),
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     "empty": lambda path: path.write_bytes(b""),
     "gone": lambda path: path.unlink(),
 }
@@ -96,10 +97,11 @@ def test_a_damaged_file_is_never_read_as_another(tiny, tmp_path, damage):
     chex.assert_trees_all_equal(load_arrays("mnist", **places), expected)
 
 
-def test_a_damaged_description_is_named(tiny, tmp_path):
+@pytest.mark.parametrize("content", [b"{", b"{}", b"[]", b"\xff\xfe"])
+def test_a_damaged_description_is_named(tiny, tmp_path, content):
     places = {"data_dir": tmp_path / "data", "raw_dir": tiny, "download": False}
     load_arrays("mnist", **places)
     (path,) = (tmp_path / "data").rglob("dataset_info.json")
-    path.write_text("{")
+    path.write_bytes(content)
     with pytest.raises(OSError, match=r"the description of mnist in .* is damaged .*; remove"):
         load_arrays("mnist", **places)

@@ -2,8 +2,10 @@
 
 import builtins
 import dataclasses
+import os
 import pickle
 import shutil
+import signal
 
 import chex
 import numpy as np
@@ -22,6 +24,7 @@ from train.loop import resume, train
 from train.parallel import Parallel
 from train.rundir import Run
 from train.seeds import train_seeds
+from train.session import prepare_session
 from train.stored import Stored, moments, pixel_sums
 
 pytestmark = pytest.mark.usefixtures("quick_report")
@@ -214,9 +217,9 @@ def test_a_run_goes_on_in_mid_epoch_with_the_same_bits(
     of_folder, from_memory, tmp_path, monkeypatch, loader
 ):
     config = dataclasses.replace(of_folder, loader=loader, checkpoint_steps=2)
-    # Of 22 images, 5 steps an epoch: after 2 and 4 and at the end of the first, then after 2.
+    # Of 22 images, 5 steps an epoch: after 2, 4, 5 and the validation of the first, then after 2.
     with monkeypatch.context() as patch:
-        stopping(patch, 4)
+        stopping(patch, 5)
         with pytest.raises(Stop):
             train(config, tmp_path / "run", lambda line: None)
     said, steps, epoch = [], [], Feed.epoch
@@ -237,6 +240,56 @@ def test_a_run_goes_on_in_mid_epoch_with_the_same_bits(
         for name in ("epoch", "train_loss", "train_error", "validation_loss"):
             assert ours[name] == theirs[name]
     assert (tmp_path / "run" / "checkpoints" / "000002").is_dir()
+
+
+def test_a_run_goes_on_before_the_validation(of_folder, from_memory, tmp_path, monkeypatch):
+    config = dataclasses.replace(of_folder, checkpoint_steps=4)
+    with monkeypatch.context() as patch:
+        stopping(patch, 5)  # after 4, 5 and validation, then after 4 and 5
+        with pytest.raises(Stop):
+            train(config, tmp_path / "run", lambda line: None)
+    said, trained = [], []
+    with monkeypatch.context() as patch:
+        step = Feed.epoch
+        patch.setattr(Feed, "epoch", lambda *args: (trained.append(1) or s for s in step(*args)))
+        run = resume(tmp_path / "run", say=said.append)
+    assert any(line.endswith("continuing after epoch 1 and 5 steps") for line in said)
+    assert not trained
+    assert_same_bits(run, from_memory)
+    assert [r["validation_loss"] for r in run.metrics()] == [
+        r["validation_loss"] for r in from_memory.metrics()
+    ]
+
+
+def test_fewer_epochs_than_have_begun_are_refused(of_folder, tmp_path, monkeypatch):
+    config = dataclasses.replace(of_folder, epochs=3, checkpoint_steps=2)
+    with monkeypatch.context() as patch:
+        stopping(patch, 6)
+        with pytest.raises(Stop):
+            train(config, tmp_path / "run", lambda line: None)
+    with pytest.raises(ValueError, match=r"`epochs` must be more than 1: .* epoch 1 and 4 steps"):
+        resume(tmp_path / "run", epochs=1)
+    assert Run(tmp_path / "run").config.epochs == 3, "nothing was changed"
+
+
+def test_more_steps_than_an_epoch_has_are_refused(of_folder):
+    with pytest.raises(ValueError, match="`checkpoint_steps` 5 must be below the 5 steps of an ep"):
+        prepare_session(dataclasses.replace(of_folder, checkpoint_steps=5))
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_named(image, monkeypatch):
+    monkeypatch.setattr("train.loader._AHEAD_BYTES", 1)
+    places = np.arange(len(image))
+    kept = Stored(_Dying(), places, image.shape[1:], image.dtype, pixel_sums(image))
+    with pytest.raises(OSError, match=r"a process that reads images has ended .*fewer --workers"):
+        list(read_ahead(kept, np.zeros((9, 4), int), lambda batch: batch, 2))
+
+
+class _Dying:
+    def __call__(self, places: np.ndarray) -> np.ndarray:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
 
 
 def test_two_seeds_go_on_from_what_both_have(smaller, tmp_path, monkeypatch):
@@ -264,7 +317,7 @@ def test_two_seeds_go_on_from_what_both_have(smaller, tmp_path, monkeypatch):
         ({"loader": "grain", "dataset": "mnist", "preprocess": "whiten"}, "`preprocess` whiten is"),
         ({"loader": "grain", "dataset": "mnist", "memory": "device"}, "`memory` device and loader"),
         ({"loader": "grain", "dataset": "mnist", "loop": "scan"}, "`loop` scan needs all images"),
-        ({"workers": 2}, "`workers` 2 are of --loader grain"),
+        ({"workers": 2}, "`workers` 2 is for --loader grain"),
         ({"workers": -1}, "`workers` must be finite and at least 0"),
         ({"checkpoint_steps": 0}, "`checkpoint_steps` must be finite and at least 1"),
         ({"checkpoint_steps": 5, "loop": "scan"}, "`checkpoint_steps` 5 needs --loop step"),
