@@ -16,7 +16,7 @@ _ON_DEVICE = 2
 def require_grain() -> Any:
     """The module; ImportError says how to get it."""
     try:
-        import grain
+        import grain  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
             f"`loader` grain needs the package grain: pip install 'gconv_jax[grain]' ({error})"
