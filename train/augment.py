@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gconv_jax import rotate
-from train.data import to_unit
+from train.pixels import to_unit
 
 JITTER = math.radians(math.pi)
 SHIFT = 2.0

@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from train.config import FOLDER, Config
 from train.own_images import Folder, load_folder
-from train.stored import Stored, chunks, moments, pixel_sums
+from train.pixels import pixel_sums
+from train.stored import Stored, chunks, moments
 from train.whiten import Whitening
 
 if TYPE_CHECKING:  # TFDS takes a second to import, and not all data need it
@@ -114,13 +115,6 @@ def _require_whitenable(image: np.ndarray) -> None:
             f"`preprocess` whiten takes a matrix of {size:,} x {size:,} for images of "
             f"{' x '.join(map(str, image.shape[1:]))}: use --preprocess scale, or smaller images"
         )
-
-
-def to_unit(image):
-    """Pixels as float32 in [0, 1]; works on NumPy and on JAX arrays."""
-    if image.dtype == np.uint8:
-        return image.astype(np.float32) / np.float32(255)
-    return image.astype(np.float32)
 
 
 def _load_tfds(config: Config) -> tuple[Split, Split]:

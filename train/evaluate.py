@@ -7,7 +7,7 @@ import numpy as np
 
 from gconv_jax import P4, FiniteGroup, Support, rotate, transform
 from gconv_jax.nnx import supports
-from train.data import to_unit
+from train.pixels import to_unit
 from train.session import Session
 from train.step import TrainState
 

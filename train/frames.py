@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gconv_jax import rotate
-from train.data import to_unit
 from train.maps import first_layers, map_sprites, with_maps
+from train.pixels import to_unit
 from train.session import Session
 from train.sprites import image_sheet
 from train.step import TrainState

@@ -14,8 +14,9 @@ from train.config import Config
 from train.folders import SPLITS, File, counted, list_images, printable, some
 from train.images import Shape, is_grey, read_image, read_images
 from train.memory import available_memory
+from train.pixels import pixel_sums
 from train.rundir import Run
-from train.stored import Stored, pixel_sums
+from train.stored import Stored
 
 IMAGE_SIZE = 64
 IMAGES = "images.jsonl"  # in a run folder

@@ -10,10 +10,11 @@ from gconv_jax.continuous import continuous_bank
 from gconv_jax.nnx import ContinuousLiftConv, LiftConv
 from train import pictures
 from train.config import FOLDER, Config
-from train.data import Split, to_unit
+from train.data import Split
 from train.evaluate import ANGLE_IMAGES
 from train.maps import sampled_names
 from train.own_images import IMAGES
+from train.pixels import to_unit
 from train.rundir import Run
 from train.session import Session
 from train.step import TrainState

@@ -6,7 +6,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from train.data import load_data, load_digits, to_unit
+from train.data import load_data, load_digits
+from train.pixels import to_unit
 
 
 def test_the_embedded_digits_are_the_same_for_everyone():

@@ -22,10 +22,11 @@ from train.feed import Feed
 from train.loader import read_ahead
 from train.loop import resume, train
 from train.parallel import Parallel
+from train.pixels import pixel_sums
 from train.rundir import Run
 from train.seeds import train_seeds
 from train.session import prepare_session
-from train.stored import Stored, moments, pixel_sums
+from train.stored import Stored, moments
 
 pytestmark = pytest.mark.usefixtures("quick_report")
 

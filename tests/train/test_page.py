@@ -12,10 +12,11 @@ from gconv_jax import rotate
 from tests.train.pages import Parsed, decoded, made_run, parse
 from train import compare, loop, maps, page
 from train.compare import Compare, write_comparison
-from train.data import Split, to_unit
+from train.data import Split
 from train.frames import turning
 from train.loop import train
 from train.page import PAGE, or_warn, saved_frames, together, write_page
+from train.pixels import to_unit
 from train.rundir import Run
 from train.session import prepare_session
 from train.sprites import BETWEEN, LEVELS
