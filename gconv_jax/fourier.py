@@ -193,7 +193,7 @@ class _Transform:
     def filter_gradient(self, x: jax.Array, g: jax.Array) -> list[jax.Array]:
         """The gradient by the result of `of_filter`."""
         g = g.reshape(-1, *g.shape[-2:])
-        g_hat = self._transform([g[:, r] for r in range(self.group.order)])
+        g_hat = self._transform([[g[:, r]] for r in range(self.group.order)])
         # XLA transposes the first operand: g is smaller than the patches.
         return [
             functools.reduce(
@@ -202,29 +202,30 @@ class _Transform:
             for rows, g_rows in zip(self._transform(self._orbits(x)), g_hat, strict=True)
         ]
 
-    def _orbits(self, x: jax.Array) -> list[jax.Array]:
-        """``x[p + s t, s]`` for each s: ``[pixels, taps C_in]``."""
+    def _orbits(self, x: jax.Array) -> list[list[jax.Array]]:
+        """``x[p + s t, s]`` for each s and, one after the other or all in one, each tap t:
+        ``[N, *spatial', C_in]`` or ``[pixels, taps C_in]``."""
         geometry = self.geometry
         pads = [(low, high, 0) for low, high in geometry.padding]
         x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0), (0, 0, 0)])
         starts = np.stack(np.unravel_index(self.tap_of, geometry.kernel), -1) * geometry.dilation
         limits = starts + (np.array(geometry.output) - 1) * geometry.strides + 1
         if is_gathered(self.group, geometry.kernel):
-            return self._gathered_orbits(x, starts[:, 0], limits[:, 0])
-        orbits = []
-        for s in range(self.group.order):
-            taps = [
+            return [[s] for s in self._gathered_orbits(x, starts[:, 0], limits[:, 0])]
+        # Padded once, not by every sum that reads it. The slices are left to the sums.
+        x = lax.optimization_barrier(x)
+        return [
+            [
                 lax.slice(
                     x,
                     (0, *start, s, 0),
                     (x.shape[0], *limit, s + 1, x.shape[-1]),
                     (1, *geometry.strides, 1, 1),
-                )
+                ).squeeze(-2)
                 for start, limit in zip(starts[:, s], limits[:, s], strict=True)
             ]
-            orbits.append(jnp.concatenate(taps, -1).reshape(-1, len(taps) * x.shape[-1]))
-        # Or XLA makes these patches anew for each irrep.
-        return lax.optimization_barrier(orbits)
+            for s in range(self.group.order)
+        ]
 
     def _gathered_orbits(self, x: jax.Array, starts, limits) -> list[jax.Array]:
         """The same from one copy of the patches, for groups of which the slices would be too many
@@ -247,12 +248,17 @@ class _Transform:
             )
         )
 
-    def _transform(self, f: list[jax.Array]) -> list[list[jax.Array]]:
-        """``sum_s f[s] rho(s)[i, k]`` for each irrep and row i: ``[pixels, d C]`` with k slow."""
-        return [
-            [jnp.concatenate(_combine(f, irrep.matrices[:, i].T), -1) for i in irrep.rows]
-            for irrep in self.irreps
-        ]
+    def _transform(self, f: list[list[jax.Array]]) -> list[list[jax.Array]]:
+        """``sum_s f[s, t] rho(s)[i, k]`` for each irrep and row i: ``[pixels, d taps C]`` with k
+        slow."""
+        by_tap = list(zip(*f, strict=True))
+
+        def row(matrix):
+            sums = zip(*(_combine(list(tap), matrix) for tap in by_tap), strict=True)
+            y = jnp.concatenate([tap for k in sums for tap in k], -1)
+            return y.reshape(-1, y.shape[-1])
+
+        return [[row(irrep.matrices[:, i].T) for i in irrep.rows] for irrep in self.irreps]
 
     def _inverse(self, y: list[jax.Array]) -> jax.Array:
         """The sum over irreps of ``y[i, j] rho(r)[i, j]``: ``[pixels, |G|, C]``."""
@@ -278,7 +284,10 @@ def _combine(f: list[jax.Array], coefficients: np.ndarray) -> list[jax.Array]:
     sums = []
     for row in coefficients:
         terms = [f[s] if row[s] == 1 else f[s] * float(row[s]) for s in np.flatnonzero(row)]
-        sums.append(functools.reduce(jnp.add, terms))
+        while len(terms) > 1:  # in pairs: fewer additions that wait for each other
+            pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
+            terms = pairs + terms[2 * len(pairs) :]
+        sums.append(terms[0])
     return sums
 
 
