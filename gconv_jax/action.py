@@ -8,6 +8,7 @@ from jax.scipy.ndimage import map_coordinates
 from gconv_jax.filters import move_axes
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.hexagonal import mask_of, move_table
+from gconv_jax.long import long_dtype
 
 
 def transform(
@@ -80,7 +81,7 @@ def _move_hexagons(x: jax.Array, matrix: np.ndarray, channel_axes: int) -> jax.A
     return moved.reshape(x.shape) * mask
 
 
-def rotate(x: jax.Array, angle: jax.Array | float, *, fill: float = 0.0) -> jax.Array:
+def rotate(x: jax.Array, angle: jax.Array | float, *, fill: jax.Array | float = 0.0) -> jax.Array:
     """Turn images by any angle about their centre, with bilinear interpolation.
 
     ``y(p) = x(R(-angle) p)``, and ``fill`` where that lies outside the image. A quarter turn is
@@ -90,10 +91,10 @@ def rotate(x: jax.Array, angle: jax.Array | float, *, fill: float = 0.0) -> jax.
     Args:
         x: ``[*batch, H, W, C]``.
         angle: in radians, counter-clockwise as displayed; a scalar.
-        fill: the value outside the image.
+        fill: the value outside the image; a scalar, it may be traced.
 
     Returns:
-        ``[*batch, H, W, C]``, in the dtype of ``x`` if that is floating, else float32.
+        ``[*batch, H, W, C]``, in the dtype of ``x`` if that is floating or complex, else float32.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.arange(4.0).reshape(2, 2, 1)
@@ -108,10 +109,10 @@ def rotate(x: jax.Array, angle: jax.Array | float, *, fill: float = 0.0) -> jax.
             f"`angle` must be a scalar, got shape {jnp.shape(angle)}; for one angle for each image "
             "use jax.vmap(rotate)"
         )
-    dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32
+    dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.dtype(jnp.float32)
     height, width = x.shape[-3:-1]
     # Half-precision coordinates would be off by pixels.
-    angle = jnp.asarray(angle, jnp.promote_types(dtype, jnp.float32))
+    angle = jnp.asarray(angle, long_dtype(jnp.finfo(dtype).dtype))
     rows = jnp.arange(height, dtype=angle.dtype)[:, None] - (height - 1) / 2
     columns = jnp.arange(width, dtype=angle.dtype)[None, :] - (width - 1) / 2
     cos, sin = jnp.cos(angle), jnp.sin(angle)
@@ -121,8 +122,11 @@ def rotate(x: jax.Array, angle: jax.Array | float, *, fill: float = 0.0) -> jax.
     ]
 
     def resample(plane):
-        return map_coordinates(plane, source, order=1, mode="constant", cval=fill)
+        return map_coordinates(plane, source, order=1, mode="constant")
 
-    planes = jnp.moveaxis(x.astype(dtype), -1, 0).reshape(-1, height, width)
+    # Coordinates and pixels in one type, and what lies outside as 0: map_coordinates takes no
+    # traced value for that.
+    fill = jnp.asarray(fill, long_dtype(dtype))
+    planes = jnp.moveaxis(x.astype(fill.dtype) - fill, -1, 0).reshape(-1, height, width)
     turned = jax.vmap(resample)(planes).reshape(x.shape[-1], *x.shape[:-1])
-    return jnp.moveaxis(turned, 0, -1).astype(dtype)
+    return (jnp.moveaxis(turned, 0, -1) + fill).astype(dtype)

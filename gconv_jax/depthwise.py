@@ -16,6 +16,7 @@ from jax import lax
 
 from gconv_jax.bilinear import Convolution, Form, Shape, by_transposes, make_primitive
 from gconv_jax.images import over_images
+from gconv_jax.long import long_dtype
 from gconv_jax.planar import Geometry, PlanarConv, make_static, planar_conv, spread
 
 # Of the images whose products with the gradient are summed at a time: they stay in the cache.
@@ -86,7 +87,7 @@ def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.
         return jnp.zeros(shape, lhs.dtype)
     dtype = lhs.dtype
     # Short types are summed in float32, as other devices do.
-    long = jnp.promote_types(dtype, jnp.float32)
+    long = long_dtype(dtype)
     compute = {
         Form.OUTPUT: _output,
         Form.INPUT_GRADIENT: _input_gradient,

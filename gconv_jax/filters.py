@@ -18,6 +18,7 @@ from gconv_jax.filter_basis import FilterBasis, Filters, evaluate, find_basis, t
 from gconv_jax.geometry import per_axis
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.hexagonal import hexagon_size
+from gconv_jax.long import long_dtype
 
 
 def filter_bank(
@@ -81,7 +82,7 @@ def filter_bank(
 
 def _combine(w: jax.Array, turned: np.ndarray, group: FiniteGroup, lifting: bool) -> jax.Array:
     """``[taps, (s,) C_in, r, C_out]`` from the functions of the basis, turned by each r."""
-    dtype = jnp.promote_types(w.dtype, jnp.float32)  # half precision is for the convolution
+    dtype = long_dtype(w.dtype)  # half precision is for the convolution
     axes, parts = "rtp,pio->tiro", w.astype(dtype)
     if not lifting:
         axes, parts = "rtp,prsio->tsiro", parts[:, group.cayley[group.inverse]]  # r^-1 s

@@ -29,6 +29,7 @@ from gconv_jax.filters import bank_table, filter_bank
 from gconv_jax.groups import FiniteGroup
 from gconv_jax.images import over_images
 from gconv_jax.irreps import real_irreps
+from gconv_jax.long import long_dtype
 from gconv_jax.merge import merge_channels
 from gconv_jax.planar import PlanarConv, make_static, planar_form, spread
 
@@ -108,7 +109,7 @@ def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: _Static) -> jax.Arr
         return _dense(form, lhs, rhs, static)
     dtype = lhs.dtype
     # Short types are summed in float32, as the matrix units of other devices do.
-    long = jnp.promote_types(dtype, jnp.float32)
+    long = long_dtype(dtype)
     lhs, rhs = lhs.astype(long), rhs.astype(long)
     shape = _shape(form, lhs.shape, rhs.shape, static)
     images = [shape, lhs.shape] if form is not Form.FILTER_GRADIENT else [lhs.shape, rhs.shape]
@@ -270,7 +271,7 @@ class _Transform:
         return jnp.stack(_combine(functions, np.concatenate(coefficients, -1)), -2)
 
     def _dot(self, a: jax.Array, b: jax.Array) -> jax.Array:
-        long = jnp.promote_types(a.dtype, jnp.float32)
+        long = long_dtype(a.dtype)
         return jnp.dot(a, b, precision=self.precision, preferred_element_type=long)
 
 

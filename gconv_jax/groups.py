@@ -8,6 +8,7 @@ subgroups, cosets) follows from the products. In the public API an element is it
 
 import functools
 import itertools
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -105,8 +106,10 @@ class FiniteGroup:
     def check_element(self, element: int) -> int:
         """``element`` as an ``int``; ValueError unless it is the index of an element."""
         try:
-            index = element.__index__()
-        except AttributeError:
+            if isinstance(element, bool):
+                raise TypeError
+            index = operator.index(element)
+        except TypeError:
             raise TypeError(
                 f"`element` must be an integer index of {self!r}, got {element!r} of type "
                 f"{type(element).__name__}"
@@ -303,8 +306,12 @@ def _check_n(n: int) -> int:
 
 
 def _check_dimension(dimension: int) -> int:
+    if isinstance(dimension, bool) or not isinstance(dimension, int | np.integer):
+        raise TypeError(
+            f"`dimension` must be an integer, got {dimension!r} of type {type(dimension).__name__}"
+        )
     if dimension not in (1, 2, 3):
-        raise ValueError(f"`dimension` must be 1, 2 or 3, got {dimension!r}")
+        raise ValueError(f"`dimension` must be 1, 2 or 3, got {dimension}")
     return int(dimension)
 
 

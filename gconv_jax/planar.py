@@ -15,6 +15,7 @@ from jax import lax
 
 from gconv_jax import onednn, patches
 from gconv_jax.bilinear import Convolution, Form, Shape, by_transposes, make_primitive
+from gconv_jax.long import long_dtype
 
 IMPLEMENTATIONS = ("auto", "xla", "patches", "onednn")
 _implementation = "auto"
@@ -223,7 +224,7 @@ def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.
         return _xla(form, lhs, rhs, static)
     dtype = lhs.dtype
     # Short types are summed in float32, as the matrix units of other devices do.
-    long = jnp.promote_types(dtype, jnp.float32)
+    long = long_dtype(dtype)
     lhs, rhs = lhs.astype(long), rhs.astype(long)
     if implementation == "onednn" and long == jnp.float32 and not _crops(static.geometry):
         return _onednn(form, lhs, rhs, static.geometry).astype(dtype)

@@ -14,6 +14,7 @@ from gconv_jax.depthwise import depthwise_conv
 from gconv_jax.geometry import PaddingLike, Windows, make_windows, per_axis, warn_if_inexact
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.hexagonal import check_hexagons, hexagon_mask, mask_of, refuse_hexagons
+from gconv_jax.long import long_dtype
 from gconv_jax.maximum import max_over
 
 _REDUCERS = {"max": max_over, "mean": jnp.mean}
@@ -214,7 +215,7 @@ def avg_pool(
     """
 
     def reduce(x, windows, pads):
-        dtype = jnp.promote_types(x.dtype, jnp.float32)  # sums overflow short types
+        dtype = long_dtype(x.dtype)  # sums overflow short types
         total = lax.reduce_window(
             x.astype(dtype),
             np.array(0, dtype),
@@ -252,7 +253,7 @@ def blur_pool(
     """
 
     def reduce(x, windows, pads):
-        dtype = jnp.promote_types(x.dtype, jnp.float32)
+        dtype = long_dtype(x.dtype)
         weights = np.ones(())
         for size in windows.size:
             row = np.array([math.comb(size - 1, i) for i in range(size)]) / 2 ** (size - 1)
@@ -322,7 +323,7 @@ def _hexagonal_pool(x: jax.Array, windows: Windows, pads, channel_axes: int, *, 
     first = x.ndim - 2 - channel_axes
     inside = mask_of(x, channel_axes) > 0
     if not largest:
-        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        x = x.astype(long_dtype(x.dtype))
     fill = jnp.asarray(_lowest(x.dtype) if largest else 0, x.dtype)
     none = [(0, 0, 0)]
     padding = none * first + [(low, high, 0) for low, high in pads] + none * channel_axes

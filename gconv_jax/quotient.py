@@ -14,6 +14,7 @@ from gconv_jax.filter_basis import Filters, find_basis
 from gconv_jax.filters import bank_table, check_filter, filter_axes, filter_bank, operator
 from gconv_jax.geometry import PaddingLike, make_windows
 from gconv_jax.groups import FiniteGroup, check_group
+from gconv_jax.long import long_dtype
 from gconv_jax.merge import merge_channels
 from gconv_jax.planar import planar_conv
 
@@ -95,7 +96,7 @@ def quotient_conv(
         raise ValueError(f"`dtype` must be floating, got {dtype}; pass dtype=jnp.float32")
     bank = filter_bank(spread, **of_filter).reshape(*kernel, group.order, c_in, group.order, c_out)
     bank = bank[..., into[:, 0], :, :, :]  # the same for all elements of a coset sK
-    bank = bank[..., out, :].mean(-2, dtype=jnp.promote_types(w.dtype, jnp.float32))
+    bank = bank[..., out, :].mean(-2, dtype=long_dtype(w.dtype))
     bank = bank.reshape(*kernel, len(into) * c_in, len(out) * c_out).astype(dtype)
     return convolve(
         x.astype(dtype),

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from gconv_jax.long import long_dtype
+
 
 def standardize_weights(w: jax.Array, *, epsilon: float = 1e-5) -> jax.Array:
     """Scaled weight standardisation (Qiao et al. 2019, arXiv:1903.10520; the scale: Brock et al.
@@ -36,7 +38,7 @@ def standardize_weights(w: jax.Array, *, epsilon: float = 1e-5) -> jax.Array:
             f"`w` must be a floating base filter [..., C_out], got shape {w.shape} and {w.dtype}"
         )
     axes = tuple(range(w.ndim - 1))
-    long = w.astype(jnp.promote_types(w.dtype, jnp.float32))
+    long = w.astype(long_dtype(w.dtype))
     centred = long - long.mean(axes)
     n = math.prod(w.shape[:-1])
     return (centred * jax.lax.rsqrt(n * (centred**2).mean(axes) + epsilon)).astype(w.dtype)

@@ -162,6 +162,15 @@ def test_rotate_dtypes(dtype, result):
     assert_close(np.asarray(y[..., 0], np.float64), expected, atol=0.02)
 
 
+def test_rotate_takes_complex_images_and_a_traced_fill(rng):
+    x = jnp.asarray(rng.normal(size=(1, 5, 4, 1)) + 1j * rng.normal(size=(1, 5, 4, 1)))
+    y = jax.jit(lambda x, fill: rotate(x, 0.5, fill=fill))(x, 2.0)
+    expected = oracles.rotate(np.asarray(x.real)[0, ..., 0], 0.5, 2.0) + 1j * oracles.rotate(
+        np.asarray(x.imag)[0, ..., 0], 0.5, 0.0
+    )
+    assert_close(y[0, ..., 0], expected, atol=1e-5)
+
+
 def test_groups_of_other_angles_have_no_exact_action():
     with pytest.raises(ValueError, match=r"cyclic\(8\) turns by angles other than"):
         transform(jnp.ones((1, 4, 4, 1)), group=cyclic(8), element=1, lifted=False)

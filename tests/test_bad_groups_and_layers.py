@@ -35,6 +35,13 @@ BAD = [
     Bad("n float", lambda: g.dihedral(4.0), TypeError, r"`n` must be an integer, got 4\.0 of type"),
     Bad("n bool", lambda: cyclic(True), TypeError, "`n` must be an integer, got True of type bool"),
     Bad("dimension", lambda: mirror(4), ValueError, "`dimension` must be 1, 2 or 3, got 4"),
+    Bad("dimension bool", lambda: mirror(True), TypeError, "`dimension` must be an integer, got T"),
+    Bad(
+        "dimension float", lambda: trivial(2.0), TypeError, "`dimension` must be an integer, got 2"
+    ),
+    Bad(
+        "element bool", lambda: P4.subgroup(True), TypeError, "`element` must be an integer .*True"
+    ),
     Bad(
         "generator", lambda: P4.subgroup(4), ValueError, r"`element` must be in 0 \.\.\. 3 for cyc"
     ),

@@ -14,6 +14,7 @@ from gconv_jax.filter_basis import Filters
 from gconv_jax.filters import filter_axes
 from gconv_jax.groups import P4, FiniteGroup
 from gconv_jax.initializers import quick
+from gconv_jax.long import long_dtype
 from gconv_jax.models._layers import check_images, check_planar, default_filters, scaled_width
 from gconv_jax.nnx import GroupConv, LiftConv
 
@@ -88,7 +89,7 @@ class GroupEquivariantCNN(nnx.Module):
 
 def _layer_norm(x: jax.Array, epsilon: float = 1e-5) -> jax.Array:
     """``(x - mean) / sqrt(var + epsilon)``, with the moments of each image over all its axes."""
-    flat = x.reshape(x.shape[0], -1).astype(jnp.promote_types(x.dtype, jnp.float32))
+    flat = x.reshape(x.shape[0], -1).astype(long_dtype(x.dtype))
     mean = flat.mean(-1, keepdims=True)
     # Not as E[x^2] - E[x]^2: the mean may be large beside the deviation.
     var = jnp.square(flat - mean).mean(-1, keepdims=True)
