@@ -64,6 +64,12 @@ class Resume:
     """The run folder."""
     epochs: int | None = None
     """Train to this epoch instead of the one that the run was started with."""
+    data: Path | None = None
+    """The folder of your own images, if it has moved."""
+    raw_dir: Path | None = None
+    """Where the original files of the data set are, if they have moved."""
+    data_dir: Path | None = None
+    """Where the prepared data set is, or is to be, if not where it was."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -188,23 +194,27 @@ def _resume(arguments: list[str]) -> int:
     options = _parse(Resume, "", arguments if preset is None else arguments[1:])
     from train.digits import is_digits, resume_digits
     from train.loop import resume
-    from train.rundir import Run
+    from train.rundir import PLACES, Run
     from train.seeds import is_seeds, resume_seeds, summary
 
+    places = {name: getattr(options, name) for name in PLACES}
     if is_digits(options.resume):
         if preset not in (None, "digits"):
             raise ValueError(f"{options.resume} began as preset digits, not {preset}")
         if options.epochs is not None:
             raise ValueError("`epochs` of the main job cannot be changed; resume one of its runs")
+        if any(places.values()):
+            given = [f"--{n.replace('_', '-')}" for n, place in places.items() if place]
+            raise ValueError(f"the main job reads no files: leave out {', '.join(given)}")
         resume_digits(options.resume)
         return 0
     if is_seeds(options.resume):
-        print(summary(resume_seeds(options.resume, epochs=options.epochs)))
+        print(summary(resume_seeds(options.resume, epochs=options.epochs, **places)))
         return 0
     run = Run.open(options.resume)
     if preset not in (None, run.config.preset):
         raise ValueError(f"{options.resume} began as preset {run.config.preset}, not {preset}")
-    resume(options.resume, epochs=options.epochs)
+    resume(options.resume, epochs=options.epochs, **places)
     return 0
 
 

@@ -51,14 +51,17 @@ def train(config: Config, path: Path | None = None, say: Say = print) -> Run:
     return train_together(session, [Run.create(config, path)], say)[0]
 
 
-def resume(path: Path, *, epochs: int | None = None, say: Say = print) -> Run:
-    """Continue the run in ``path`` from its newest whole checkpoint, to more epochs if asked.
+def resume(
+    path: Path, *, epochs: int | None = None, say: Say = print, **places: Path | None
+) -> Run:
+    """Continue the run in ``path`` from its newest whole checkpoint, to more epochs if asked, with
+    the files of its data set where they are now (`Run.config_at`).
 
     On the same machine the result is bitwise that of a run that was never interrupted; with more
     epochs too, unless its schedule depends on their number (cosine).
     """
     run = Run.open(path)
-    config = run.config
+    config = run.config_at(**places)
     longer = epochs is not None and epochs != config.epochs
     if longer:
         if epochs < len(run.metrics()):
@@ -77,6 +80,7 @@ def resume(path: Path, *, epochs: int | None = None, say: Say = print) -> Run:
                 f"`epochs` must be more than {epochs}: the newest checkpoint is of {found[0]}"
             )
         (run.path / "results.json").unlink(missing_ok=True)
+    if config != run.config:
         run.write("config.json", config.to_json())
     return train_together(session, [run], say)[0]
 

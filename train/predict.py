@@ -108,12 +108,7 @@ def load_run(
 ) -> tuple[Session, TrainState]:
     """The session and the final state of a finished run; ValueError if it is not finished."""
     run.require_finished()
-    config = run.config
-    if raw_dir is not None:
-        config = dataclasses.replace(config, raw_dir=raw_dir)
-    if data is not None:
-        config = dataclasses.replace(config, data=data)
-    session = prepare_session(config)
+    session = prepare_session(run.config_at(raw_dir=raw_dir, data=data))
     state = session.steps.init()
     params, stats = load_tree(run.path / "model", (state.params, state.stats))
     return session, dataclasses.replace(state, params=params, stats=stats, average=None)

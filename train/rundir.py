@@ -17,6 +17,9 @@ import jax
 import gconv_jax
 from train.config import Config
 
+# Options that say where files of the data set are.
+PLACES = ("data", "raw_dir", "data_dir")
+
 
 class Run:
     """A run folder. Use `Run.create` for a new one and `Run.open` for one that is there."""
@@ -39,15 +42,9 @@ class Run:
                 "another one with `--run`"
             )
         path.mkdir(parents=True, exist_ok=True)
-        # A run can be continued from anywhere, so its paths are absolute.
-        folders = {
-            name: value.absolute()
-            for name in ("data", "raw_dir", "data_dir")
-            if (value := getattr(config, name)) is not None
-        }
-        config = dataclasses.replace(config, **folders)
+        places = {name: getattr(config, name) for name in PLACES}
         run = cls(path)
-        run.write("config.json", config.to_json())
+        run.write("config.json", _at(config, places).to_json())
         run.write_json("environment.json", environment())
         return run
 
@@ -75,9 +72,14 @@ class Run:
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is no configuration: {error}") from None
 
+    def config_at(self, **places: Path | None) -> Config:
+        """The configuration with files of the data set where they are now: ``data``, ``raw_dir``,
+        ``data_dir``; None where nothing has moved."""
+        return _at(self.config, places)
+
     def began_as(self, config: Config) -> bool:
         """Whether this run was begun with that configuration, wherever its files are."""
-        places = dict.fromkeys(("data", "raw_dir", "data_dir", "run"))
+        places = dict.fromkeys((*PLACES, "run"))
         return dataclasses.replace(self.config, **places) == dataclasses.replace(config, **places)
 
     @property
@@ -126,6 +128,12 @@ class Run:
             if not isinstance(record, dict) or "epoch" not in record:
                 return
             yield record
+
+
+def _at(config: Config, places: dict[str, Path | None]) -> Config:
+    # A run can be continued from anywhere, so its paths are absolute.
+    moved = {name: Path(place).absolute() for name, place in places.items() if place is not None}
+    return dataclasses.replace(config, **moved)
 
 
 def _read_table(path: Path) -> dict:

@@ -25,12 +25,17 @@ def train_seeds(config: Config, path: Path | None = None, say: Say = print) -> l
     return _train_all(configs, path or config.run or default_path(config.preset), say)
 
 
-def resume_seeds(path: Path, *, epochs: int | None = None, say: Say = print) -> list[Run]:
-    """Continue the runs of several seeds in ``path``, those that are there, together."""
+def resume_seeds(
+    path: Path, *, epochs: int | None = None, say: Say = print, **places: Path | None
+) -> list[Run]:
+    """Continue the runs of several seeds in ``path``, those that are there, together, with the
+    files of their data set where they are now (`Run.config_at`)."""
     if epochs is not None:
         raise ValueError("`epochs` of several seeds cannot be changed; resume one of the runs")
     runs = [Run.open(folder.parent) for folder in Path(path).glob("seed*/config.json")]
-    return _train_all(sorted((run.config for run in runs), key=lambda c: c.seed), path, say)
+    return _train_all(
+        sorted((run.config_at(**places) for run in runs), key=lambda c: c.seed), path, say
+    )
 
 
 def check_begun(config: Config, path: Path) -> None:
@@ -72,7 +77,9 @@ def _train_all(configs: list[Config], path: Path, say: Say) -> list[Run]:
     for config in configs:
         folder = seed_folder(path, config.seed)
         begun = (folder / "config.json").is_file()
-        runs[config.seed] = Run.open(folder) if begun else Run.create(config, folder)
+        runs[config.seed] = run = Run.open(folder) if begun else Run.create(config, folder)
+        if begun and run.config != config:  # the files have moved
+            run.write("config.json", config.to_json())
     unfinished = [config for config in configs if not runs[config.seed].results]
     if not unfinished:
         say(f"{path} is finished; nothing to do")

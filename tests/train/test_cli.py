@@ -5,6 +5,7 @@ import pytest
 from train.__main__ import main
 from train.config import Config
 from train.presets import PRESETS
+from train.rundir import Run
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -148,6 +149,13 @@ def test_a_folder_with_something_in_it_is_not_overwritten(capsys, tmp_path):
     status, _, err = run(capsys, "digits-p4cnn", "--run", str(tmp_path))
     assert status == 2
     assert "is not empty; continue it with `--resume" in err
+
+
+def test_the_main_job_cannot_be_continued_with_other_files(capsys, tmp_path):
+    Run.create(PRESETS["digits-z2cnn"][1], tmp_path / "z2cnn")
+    for option in ("--data", "--raw-dir", "--data-dir"):
+        status, _, err = run(capsys, "--resume", str(tmp_path), option, "x")
+        assert status == 2 and f"reads no files: leave out {option}" in err
 
 
 def test_configuration_survives_a_round_trip(tmp_path):

@@ -279,20 +279,20 @@ def test_evaluate_predict_and_export_such_a_run(own_run, own_images, tmp_path, c
 def test_a_run_goes_on_with_the_same_files_and_refuses_others(own_run, tmp_path, capsys):
     folder = draw_shapes(tmp_path / "shapes", 16)
     run = Run(shutil.copytree(own_run.path, tmp_path / "run"))
-    config = dataclasses.replace(run.config, data=folder)
-    run.write("config.json", config.to_json())
+    config = run.config
     touch(folder, "star/new.png")
     (folder / "ring" / "3.png").unlink()
-    longer = ["--resume", str(run.path), "--epochs", "2"]
+    longer = ["--resume", str(run.path), "--epochs", "2", "--data", str(folder)]
     assert main(longer) == 2
     err = capsys.readouterr().err
     assert "1 new (star/new.png)" in err and "1 gone (ring/3.png)" in err
     assert run.results == own_run.results and run.config == config, "nothing was changed"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("train.evaluate.ANGLES", (0.0, 90.0))
-        assert main(["evaluate", str(run.path)]) == 0
+        assert main(["evaluate", str(run.path), "--data", str(folder)]) == 0
         assert "are not those that" in capsys.readouterr().out
         shutil.rmtree(folder)
         draw_shapes(folder, 16)
         assert main(longer) == 0
     assert run.results["epochs"] == 2 and "continuing after epoch 1" in capsys.readouterr().out
+    assert run.config == dataclasses.replace(config, epochs=2, data=folder), "where they are now"

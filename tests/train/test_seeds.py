@@ -108,14 +108,17 @@ def test_an_interrupted_run_goes_on_from_what_all_seeds_have(config, together, t
         (run.path / "results.json").unlink()
     newest = path / "seed4" / "checkpoints" / "000002"
     newest.rename(newest.with_name("gone"))  # as if killed before it was written
-    resumed = resume_seeds(path, say=said.append)
+    resumed = resume_seeds(path, say=said.append, raw_dir=tmp_path)
     assert "continuing after epoch 1" in said[0]
+    assert [run.config.raw_dir for run in resumed] == [tmp_path] * 2
     for run, other in zip(resumed, runs, strict=True):
         assert [r["epoch"] for r in run.metrics()] == [1, 2]
         assert_close(run, other)
     assert train_seeds(many, path, said.append)[0].results and "nothing to do" in said[-1]
     assert main(["--resume", str(path)]) == 0
     assert "over 2 seeds" in capsys.readouterr().out
+    assert main(["--resume", str(path), "--data", "x"]) == 2
+    assert "`data` is for images of your own" in capsys.readouterr().err
     with pytest.raises(ValueError, match="was begun with other options"):
         train_seeds(dataclasses.replace(many, epochs=3), path)
 
