@@ -136,8 +136,10 @@ def is_short(geometry, c_in: int) -> bool:
     return geometry.kernel[-1] * c_in < SHORT_ROW
 
 
-def _chunk(x: jax.Array, geometry) -> int:
-    """How many images have patches of `CHUNK_BYTES`."""
+def _chunk(x: jax.Array, geometry) -> int | None:
+    """How many images have patches of `CHUNK_BYTES`; None, for all, if the images are patches."""
+    if math.prod(geometry.kernel) == 1:
+        return None
     short = is_short(geometry, x.shape[-1])
     lead = geometry.output[:-1] if short else geometry.spatial[:-1]
     taps = math.prod(geometry.kernel) if short else geometry.kernel[-1]

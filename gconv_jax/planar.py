@@ -1,11 +1,13 @@
 """The ordinary convolution that every layer goes through, with its two gradients.
 
-GPU and TPU get XLA's own convolution. A CPU gets matrix products of patches
-(`gconv_jax.patches`), several times faster there than XLA's (benchmarks/planar_conv.py). Both
-gradients, and theirs, run the same code (`gconv_jax.bilinear`).
+GPU and TPU get XLA's own convolution. A CPU gets oneDNN's where that is installed; else XLA's
+where it is the faster one, and matrix products of patches (`gconv_jax.patches`) for the rest: the
+gradient by the filter, in which XLA is several times slower, and images without padding
+(benchmarks/planar_conv.py). Both gradients, and theirs, run the same code (`gconv_jax.bilinear`).
 """
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -121,7 +123,7 @@ def planar_implementation(name: str) -> Iterator[None]:
     Args:
         name: ``xla`` for XLA's convolution, ``patches`` for matrix products of patches,
             ``onednn`` for oneDNN (`gconv_jax.onednn`), or ``auto``, the default: oneDNN where it is
-            installed, else patches.
+            installed, else the faster one of the others.
     """
     global _implementation
     if name not in IMPLEMENTATIONS:
@@ -138,7 +140,7 @@ def planar_implementation(name: str) -> Iterator[None]:
 
 
 def cpu_implementation() -> str:
-    """What ``auto`` stands for on a CPU."""
+    """What ``auto`` stands for on a CPU; ``patches`` where XLA is not the faster one."""
     return "onednn" if onednn.available() else "patches"
 
 
@@ -215,17 +217,21 @@ def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.
     implementation = static.implementation
     if implementation == "auto":
         implementation = cpu_implementation()
-        # Images of one or three channels: there is little to multiply.
-        first_layer = patches.is_short(static.geometry, rhs.shape[-2])
-        if implementation == "patches" and form is Form.OUTPUT and first_layer:
+        if implementation == "patches" and _xla_is_faster(form, static.geometry, rhs.shape):
             implementation = "xla"
-    shape = _shape(form, lhs.shape, rhs.shape, static)
-    if implementation == "xla" or 0 in lhs.shape or 0 in rhs.shape or 0 in shape:
-        return _xla(form, lhs, rhs, static)
     dtype = lhs.dtype
     # Short types are summed in float32, as the matrix units of other devices do.
     long = long_dtype(dtype)
     lhs, rhs = lhs.astype(long), rhs.astype(long)
+    shape = _shape(form, lhs.shape, rhs.shape, static)
+    if 0 in lhs.shape or 0 in rhs.shape or 0 in shape:
+        return _xla(form, lhs, rhs, static).astype(dtype)
+    if implementation == "xla":
+        if form is Form.INPUT_GRADIENT and max(static.geometry.strides) == 1:
+            # Written as what it is: XLA's own is several times slower in a loop.
+            rhs = jnp.flip(rhs, range(rhs.ndim - 2)).swapaxes(-1, -2)
+            form, static = Form.OUTPUT, static._replace(geometry=static.geometry.adjoint)
+        return _xla(form, lhs, rhs, static).astype(dtype)
     if implementation == "onednn" and long == jnp.float32 and not _crops(static.geometry):
         return _onednn(form, lhs, rhs, static.geometry).astype(dtype)
     compute = {
@@ -234,6 +240,23 @@ def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.
         Form.FILTER_GRADIENT: patches.filter_gradient,
     }[form]
     return compute(lhs, rhs, static.geometry).astype(dtype)
+
+
+def _xla_is_faster(form: Form, geometry: Geometry, filter_shape: Shape) -> bool:
+    """Than patches: measured with jaxlib 0.10.2 and 0.12 (benchmarks/planar_conv.py)."""
+    kernel = geometry.kernel
+    if form is Form.FILTER_GRADIENT:
+        return False
+    if form is Form.OUTPUT and patches.is_short(geometry, filter_shape[-2]):
+        return True  # images of one or three channels: there is little to multiply
+    if len(kernel) > 2 or math.prod(kernel) == 1 or max(geometry.dilation) > 1:
+        return False
+    if form is Form.INPUT_GRADIENT:
+        if max(geometry.strides) > 1:
+            return False
+        geometry = geometry.adjoint
+    # Without padding XLA of jaxlib 0.10 takes a way that is up to three times slower.
+    return min(min(pair) for pair in geometry.padding) > 0
 
 
 def _onednn(form: Form, lhs: jax.Array, rhs: jax.Array, geometry: Geometry) -> jax.Array:
