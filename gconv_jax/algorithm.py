@@ -19,7 +19,7 @@ ALGORITHMS = ("auto", "dense", "fourier")
 # What a number costs to transform, in multiplications of the dense form: (for each tap, once).
 # Fitted to benchmarks/group_conv.py on a CPU with AVX-512, for both ways to convolve there. Large
 # filters cost less: what is transformed once, the output, counts for less.
-COST_OF_TRANSFORM = {"patches": (46, 84), "onednn": (90, 120)}
+COST_OF_TRANSFORM = {"patches": (41, 169), "onednn": (90, 120)}
 # Of patches that are gathered; measured in three dimensions.
 COST_OF_GATHER = 300
 # Elsewhere only pointwise convolutions are transformed, for which no patches are made, and only
@@ -46,8 +46,8 @@ def fourier_platforms(
 
         (|G|^2 - sum_rho d^3 / e) C_in C_out > tau |G| (C_in + C_out),    tau = a + b / taps
 
-    with a and b of `COST_OF_TRANSFORM`; so with 3x3 filters for P4M from 18 channels on (32 where
-    oneDNN convolves), and for P4 from 45 (83). Where patches are gathered tau is `COST_OF_GATHER`,
+    with a and b of `COST_OF_TRANSFORM`; so with 3x3 filters for P4M from 19 channels on (32 where
+    oneDNN convolves), and for P4 from 48 (83). Where patches are gathered tau is `COST_OF_GATHER`,
     so with 3x3x3 filters from 29 channels on for the rotations of the cube. With strides it is
     ``dense``, since the transform's input gradient gains nothing there. On other platforms it is
     ``fourier`` only for pointwise convolutions with `POINTWISE_CHANNELS`: without a fused kernel,
