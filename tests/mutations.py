@@ -32,8 +32,8 @@ MISTAKES = [
     Mistake(
         "filters turn the wrong way",
         "gconv_jax/filters.py",
-        "moved = np.flip(taps.transpose(permutation), flipped)",
-        "moved = np.flip(taps, flipped).transpose(permutation)",
+        "moved = np.flip(taps.transpose(permutation), tuple(flipped))",
+        "moved = np.flip(taps, tuple(flipped)).transpose(permutation)",
         "test_filters.py",
     ),
     Mistake(
