@@ -1,6 +1,6 @@
 """A network in evaluation, and the same frozen (`gconv_jax.export.freeze`).
 
-    python benchmarks/freeze.py [--quick] [--rounds N] [--json PATH]
+    python benchmarks/freeze.py [--networks P4CNN,ResNet] [--quick] [--rounds N] [--json PATH]
 
 Both compiled by ``jax.jit``, the network with its parameters as arguments as Flax users have it.
 Ratios are to the network: below 1 is faster. ``again`` is the network a second time: as far from 1
@@ -53,11 +53,15 @@ def network(kind: str, name: str, options: dict, image: tuple, batch: int):
 
 
 def main() -> None:
-    args = harness.options(__doc__, rounds=15).parse_args()
+    parser = harness.options(__doc__, rounds=15)
+    names = sorted({case[0] for case in CASES})
+    parser.add_argument("--networks", type=harness.comma(), default=",".join(names))
+    args = parser.parse_args()
+    cases = QUICK if args.quick else [case for case in CASES if case[0] in args.networks]
     rows = []
     print(harness.header())
     with harness.Worker("freeze", JAX_IMPORTS) as worker:
-        for name, options, image, batch in QUICK if args.quick else CASES:
+        for name, options, image, batch in cases:
             given = {"name": name, "options": options, "image": image, "batch": batch}
             builders = {
                 kind: lambda kind=kind, given=given: worker.build(network, kind=kind, **given)

@@ -20,6 +20,7 @@ SHAPES = [
     (128, 16, 176, 176, 3, 1),
     (128, 32, 80, 80, 3, 1),
     (128, 8, 80, 80, 3, 1),
+    (128, 16, 64, 64, 1, 0),  # pointwise
 ]
 IMPLEMENTATIONS = ("auto", "xla", "patches", "onednn", "lax")
 JAX_IMPORTS = ("jax", "flax.nnx", "gconv_jax")

@@ -28,7 +28,7 @@ from typing import get_args
 
 import tyro
 
-from train.config import FOLDER, Config, Group
+from train.config import DATA_PLACES, FOLDER, Config, Group
 from train.distributed import run_distributed, take_options
 from train.errors import TrainingDivergedError
 from train.presets import PRESETS
@@ -194,10 +194,10 @@ def _resume(arguments: list[str]) -> int:
     options = _parse(Resume, "", arguments if preset is None else arguments[1:])
     from train.digits import is_digits, resume_digits
     from train.loop import resume
-    from train.rundir import PLACES, Run
+    from train.rundir import Run
     from train.seeds import is_seeds, resume_seeds, summary
 
-    places = {name: getattr(options, name) for name in PLACES}
+    places = {name: getattr(options, name) for name in DATA_PLACES}
     if is_digits(options.resume):
         if preset not in (None, "digits"):
             raise ValueError(f"{options.resume} began as preset digits, not {preset}")

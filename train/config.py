@@ -26,6 +26,9 @@ WITH_SEPARABLE = ("separable-cnn", *WITH_HEAD)
 FOLDER = "folder"
 OF_FOLDERS = {"data": None, "image_size": None, "channels": "auto", "test_fraction": 0.2}
 """The settings that only folders of images have, with their defaults."""
+DATA_PLACES = ("data", "raw_dir", "data_dir")
+"""The options that say where the files of the data set are."""
+PLACES = (*DATA_PLACES, "run")
 
 
 def _is_choice(hint) -> bool:
@@ -376,7 +379,7 @@ class Config:
         unknown = values.keys() - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise ValueError(f"unknown settings in the configuration: {', '.join(sorted(unknown))}")
-        for name in ("data", "raw_dir", "data_dir", "run"):
+        for name in PLACES:
             values[name] = None if values.get(name) is None else Path(values[name])
         for name in ("groups", "milestones"):
             values[name] = tuple(values.get(name, ()))

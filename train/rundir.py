@@ -15,10 +15,7 @@ from pathlib import Path
 import jax
 
 import gconv_jax
-from train.config import Config
-
-# Options that say where files of the data set are.
-PLACES = ("data", "raw_dir", "data_dir")
+from train.config import DATA_PLACES, PLACES, Config
 
 
 class Run:
@@ -42,7 +39,7 @@ class Run:
                 "another one with `--run`"
             )
         path.mkdir(parents=True, exist_ok=True)
-        places = {name: getattr(config, name) for name in PLACES}
+        places = {name: getattr(config, name) for name in DATA_PLACES}
         run = cls(path)
         run.write("config.json", _at(config, places).to_json())
         run.write_json("environment.json", environment())
@@ -79,7 +76,7 @@ class Run:
 
     def began_as(self, config: Config) -> bool:
         """Whether this run was begun with that configuration, wherever its files are."""
-        places = dict.fromkeys((*PLACES, "run"))
+        places = dict.fromkeys(PLACES)
         return dataclasses.replace(self.config, **places) == dataclasses.replace(config, **places)
 
     @property
