@@ -36,8 +36,10 @@ def jax_network(network: str, twin: str, mode: str, batch: int, dtype: str | Non
 
 def jax_model(network: str, twin: str = "group", dtype: str | None = None, blocks: int = 7):
     """``twin`` is ``group`` for the G-CNN; ``plain`` for the CNN of equal dense width, through the
-    same layers over the trivial group; ``flax`` for that of Flax's own layers."""
+    same layers over the trivial group; ``flax`` for that of Flax's own layers, ``flax, ours`` for
+    them with our convolution."""
     from flax import nnx
+    from jax import lax
 
     from gconv_jax import P4, P4M, cyclic
     from gconv_jax.models import P4CNN, Z2CNN
@@ -46,8 +48,12 @@ def jax_model(network: str, twin: str = "group", dtype: str | None = None, block
     if network == "p4m_resnet":
         group, wider = (P4M, 1) if twin == "group" else (cyclic(1), P4M.order)
         return resnet(group, [wider * width for width in WIDTHS], blocks, **options)
-    if twin == "flax":
-        return Z2CNN(width=40, dropout=0.0, **options)
+    if twin.startswith("flax"):
+        model = Z2CNN(width=40, dropout=0.0, **options)
+        for _, node in nnx.iter_graph(model):
+            if isinstance(node, nnx.Conv) and twin == "flax":
+                node.conv_general_dilated = lax.conv_general_dilated
+        return model
     group, width = (P4, 10) if twin == "group" else (cyclic(1), 40)
     return P4CNN(group=group, width=width, **options)
 

@@ -3,11 +3,12 @@
     python benchmarks/train_step.py [--models p4cnn,p4m_resnet] [--batch N] [--escnn-python PATH]
 
 `gconv_jax` is the G-CNN and `plain` the CNN of equal dense width through the same `planar_conv`;
-`plain flax` is that of Flax's layers and XLA's convolution, `torch` a PyTorch network with the
-filter bank by an index gather, `torch channels-last` the same in the other memory format. float32,
-Adam, batch norm in training mode. Ratios are those of `gconv_jax` to each of the others, and to the
-fastest of torch and escnn (`best peer`): below 1 is faster than it. Memory is the peak of the
-process during training steps above its level after imports.
+`plain flax` is that of Flax's layers and XLA's convolution, and `plain flax, ours` that of Flax's
+layers with `gconv_jax.conv_general_dilated`; `torch` is a PyTorch network with the filter bank by
+an index gather, `torch channels-last` the same in the other memory format. float32, Adam, batch
+norm in training mode. Ratios are those of `gconv_jax` to each of the others, and to the fastest of
+torch and escnn (`best peer`): below 1 is faster than it. Memory is the peak of the process during
+training steps above its level after imports.
 """
 
 import contextlib
@@ -17,7 +18,12 @@ import sys
 import harness
 from networks import JAX_IMPORTS, escnn_p4cnn, jax_network, torch_p4cnn
 
-JAX = {"gconv_jax": "group", "plain": "plain", "plain flax": "flax"}
+JAX = {
+    "gconv_jax": "group",
+    "plain": "plain",
+    "plain flax": "flax",
+    "plain flax, ours": "flax, ours",
+}
 PEERS = ("torch", "torch channels-last", "escnn")
 CONTENDERS = {"p4cnn": [*JAX, *PEERS], "p4m_resnet": ["gconv_jax", "plain"]}
 BATCH = {"p4cnn": 128, "p4m_resnet": 32}

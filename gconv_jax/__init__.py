@@ -51,7 +51,10 @@ from gconv_jax.partial import (
     sample_support as sample_support,
     support_grid as support_grid,
 )
-from gconv_jax.planar import planar_conv as planar_conv
+from gconv_jax.planar import (
+    conv_general_dilated as conv_general_dilated,
+    planar_conv as planar_conv,
+)
 from gconv_jax.pooling import (
     avg_pool as avg_pool,
     blur_pool as blur_pool,

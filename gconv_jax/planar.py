@@ -113,6 +113,88 @@ def planar_conv(
     return planar_form(Form.OUTPUT, x, w, static)
 
 
+def conv_general_dilated(
+    lhs: jax.Array,
+    rhs: jax.Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: lax.ConvGeneralDilatedDimensionNumbers = None,
+    feature_group_count: int = 1,
+    precision: lax.PrecisionLike = None,
+    **options,
+) -> jax.Array:
+    """`planar_conv` with the arguments of ``jax.lax.conv_general_dilated``, for ordinary layers.
+
+    Flax's own ``nnx.Conv`` and ``nn.Conv`` take a ``conv_general_dilated``: given this one they
+    compute the same, and train as fast on a CPU as the layers of this library.
+
+    Args:
+        lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
+            feature_group_count, precision, options: as in ``jax.lax``. What `planar_conv` has not
+            (a dilated input, channels that are not last, more than three dimensions, an option
+            beyond these) is computed by ``jax.lax``.
+
+    Returns:
+        As ``jax.lax.conv_general_dilated``.
+
+    >>> from flax import nnx
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import conv_general_dilated
+    >>> settings = {"conv_general_dilated": conv_general_dilated, "rngs": nnx.Rngs(0)}
+    >>> nnx.Conv(3, 16, (5, 5), strides=2, **settings)(jnp.ones((8, 32, 32, 3))).shape
+    (8, 16, 16, 16)
+    """
+    rank = lhs.ndim - 2
+    ones = (1,) * rank
+    rhs_dilation = rhs_dilation or ones
+    if (
+        not 1 <= rank <= 3
+        or not rank == len(window_strides) == len(rhs_dilation)
+        or tuple(lhs_dilation or ones) != ones
+        or lhs.dtype != rhs.dtype
+        or not _channels_last(lhs.shape, rhs.shape, dimension_numbers)
+        or any(value not in (None, 1) for value in options.values())
+    ):
+        return lax.conv_general_dilated(
+            lhs,
+            rhs,
+            window_strides,
+            padding,
+            lhs_dilation=lhs_dilation,
+            rhs_dilation=rhs_dilation,
+            dimension_numbers=dimension_numbers,
+            feature_group_count=feature_group_count,
+            precision=precision,
+            **options,
+        )
+    if isinstance(padding, str):
+        spatial = lhs.shape[1:-1]
+        window = [(k - 1) * d + 1 for k, d in zip(rhs.shape[:rank], rhs_dilation, strict=True)]
+        padding = lax.padtype_to_pads(spatial, window, window_strides, padding)
+    return planar_conv(
+        lhs,
+        rhs,
+        strides=window_strides,
+        padding=padding,
+        dilation=rhs_dilation,
+        feature_group_count=feature_group_count,
+        precision=precision,
+    )
+
+
+def _channels_last(
+    lhs: Shape, rhs: Shape, dimension_numbers: lax.ConvGeneralDilatedDimensionNumbers
+) -> bool:
+    last = len(lhs) - 1
+    spatial = tuple(range(1, last))
+    image = (0, last, *spatial)
+    return lax.conv_dimension_numbers(lhs, rhs, dimension_numbers) == lax.ConvDimensionNumbers(
+        image, (last, last - 1, *range(last - 1)), image
+    )
+
+
 @contextlib.contextmanager
 def planar_implementation(name: str) -> Iterator[None]:
     """Force how planar convolutions are computed on a CPU, for tests and measurements.

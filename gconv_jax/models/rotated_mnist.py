@@ -17,6 +17,7 @@ from gconv_jax.maximum import max_over
 from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, unit_variance
 from gconv_jax.models.mixed_groups import DEPTH, SMALLEST, MixedGroupCNN
 from gconv_jax.nnx import LiftConv
+from gconv_jax.planar import conv_general_dilated
 from gconv_jax.pooling import group_pool, max_pool
 
 
@@ -155,4 +156,5 @@ def _conv_options(dtype: DTypeLike | None, rngs: nnx.Rngs) -> dict:
 
 
 def _conv(c_in: int, c_out: int, k: int, dtype: DTypeLike | None, rngs: nnx.Rngs) -> nnx.Conv:
-    return nnx.Conv(c_in, c_out, (k, k), **_conv_options(dtype, rngs))
+    options = {"conv_general_dilated": conv_general_dilated, **_conv_options(dtype, rngs)}
+    return nnx.Conv(c_in, c_out, (k, k), **options)
