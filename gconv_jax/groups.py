@@ -46,6 +46,24 @@ class FiniteGroup:
     dimension: int
     isometries: tuple[Isometry, ...]
 
+    def __post_init__(self):
+        _check_dimension(self.dimension)
+        kind = SignedPermutation if self.dimension == 3 else PlanarIsometry
+        if not isinstance(self.isometries, tuple) or not all(
+            isinstance(g, kind) for g in self.isometries
+        ):
+            raise TypeError(
+                f"`isometries` must be a tuple of {kind.__name__} in dimension {self.dimension}, "
+                f"got {self.isometries!r}; cyclic, dihedral and the others make groups"
+            )
+        ranks = [g.rank for g in self.isometries]
+        if not ranks or ranks != sorted(set(ranks)) or str(self.isometries[0]) != "e":
+            raise ValueError(
+                "`isometries` must begin with the identity, each once, rotations by increasing "
+                f"angle before mirrored ones, got ({', '.join(map(str, self.isometries))})"
+            )
+        _cayley(self)
+
     def __hash__(self) -> int:
         # Groups are hashed at every call of a jitted function: leave the fractions to __eq__.
         return hash((self.dimension, len(self.isometries)))
@@ -380,7 +398,13 @@ def _frozen(table: np.ndarray) -> np.ndarray:
 @functools.cache
 def _cayley(group: FiniteGroup) -> np.ndarray:
     position = {g: i for i, g in enumerate(group.isometries)}
-    return _frozen(np.array([[position[g * h] for h in position] for g in position]))  # pyright: ignore[reportOperatorIssue]
+    try:
+        return _frozen(np.array([[position[g * h] for h in position] for g in position]))  # pyright: ignore[reportOperatorIssue]
+    except KeyError as product:
+        raise ValueError(
+            f"`isometries` must be a group, got ({', '.join(map(str, position))}): "
+            f"{product.args[0]} is a product of two of them and not one of them"
+        ) from None
 
 
 @functools.cache

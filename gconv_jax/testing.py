@@ -43,7 +43,8 @@ def assert_equivariant(
     """Assert ``fn(L_g x) == L_g fn(x)`` for all elements g of ``group``.
 
     Args:
-        fn: a function, an NNX module, or a bound Linen module. It must be deterministic.
+        fn: a function, an NNX module, or a bound Linen module. It must be deterministic. A module
+            is left as it was: batch statistics of one in training mode change in a copy.
         x: a batch of images ``[N, *spatial, C]`` or of feature maps ``[N, *spatial, |G|, C]``.
         group: the symmetry. Images are resampled for elements that do not map pixels onto pixels.
         atol, rtol: the largest error allowed is ``atol + rtol * max|fn(x)|``. By default ``rtol``
@@ -72,6 +73,7 @@ def assert_equivariant(
     """
     x = jnp.asarray(x)
     act_in = _action(input_action, x, group, "input")
+    fn = _copy(fn)
     y = fn(x, **kwargs)
     _require_array(y, fn)
     act_out = _action(output_action, y, group, "output")
@@ -154,8 +156,8 @@ def equivariance_errors(
     layer to mend.
 
     Args:
-        model: an NNX module or a bound Linen module (``module.bind(variables)``), in evaluation
-            mode; any other function gets one row, ``output``.
+        model: an NNX module or a bound Linen module (``module.bind(variables)``), which is left as
+            it was; any other function gets one row, ``output``.
         x, group, input_action, kwargs: as in `assert_equivariant`.
         angles: measure at these angles, in radians, instead of at the elements of the group. Images
             and invariant results have a figure at any angle, feature maps at those of the group.
@@ -177,6 +179,7 @@ def equivariance_errors(
     """
     x = jnp.asarray(x)
     act_in = _action(input_action, x, group, "input")
+    model = _copy(model)
     reference = _record(model, x, kwargs)
     moves = moves_of(group, angles)
     errors = {name: np.full(len(moves), np.nan) for name in reference}
@@ -279,6 +282,15 @@ def _is_flax(model) -> bool:
     from flax import linen, nnx  # which load Optax
 
     return isinstance(model, nnx.Module | linen.Module)
+
+
+def _copy(fn):
+    """A model that may change, such as batch statistics in training mode."""
+    if not _is_flax(fn):
+        return fn
+    from flax import nnx
+
+    return nnx.clone(fn) if isinstance(fn, nnx.Module) else fn
 
 
 def _record(model, x: jax.Array, kwargs: dict) -> dict[str, jax.Array]:

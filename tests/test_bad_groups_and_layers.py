@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 import gconv_jax as g
-from gconv_jax import P4, P4M, cyclic, linen, mirror, trivial
-from gconv_jax.models import P4CNN
+from gconv_jax import P4, P4M, FiniteGroup, cyclic, linen, mirror, trivial
+from gconv_jax.models import P4CNN, P4CNNRotationPooling
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.testing import assert_equivariant
 from tests.test_bad_input import MAP, PADDING, Bad, X, conv, lift, pool
@@ -44,6 +44,36 @@ BAD = [
     ),
     Bad(
         "generator", lambda: P4.subgroup(4), ValueError, r"`element` must be in 0 \.\.\. 3 for cyc"
+    ),
+    Bad(
+        "own group: lists",
+        lambda: FiniteGroup(2, list(P4.isometries)),  # pyright: ignore[reportArgumentType]
+        TypeError,
+        "`isometries` must be a tuple of PlanarIsometry in dimension 2, got",
+    ),
+    Bad(
+        "own group: of the plane in space",
+        lambda: FiniteGroup(3, P4.isometries),
+        TypeError,
+        "`isometries` must be a tuple of SignedPermutation in dimension 3, got",
+    ),
+    Bad(
+        "own group: no identity",
+        lambda: FiniteGroup(2, P4.isometries[1:]),
+        ValueError,
+        r"`isometries` must begin with the identity, .* got \(r90, r180, r270\)",
+    ),
+    Bad(
+        "own group: order",
+        lambda: FiniteGroup(2, P4.isometries[:1] + P4.isometries[:0:-1]),
+        ValueError,
+        r"rotations by increasing angle .* got \(e, r270, r180, r90\)",
+    ),
+    Bad(
+        "own group: not closed",
+        lambda: FiniteGroup(2, P4.isometries[:2]),
+        ValueError,
+        r"`isometries` must be a group, got \(e, r90\): r180 is a product of two of them",
     ),
     Bad("side", lambda: P4.cosets(P4, side="up"), ValueError, "`side` must be 'left' or 'right', "),
     Bad(
@@ -138,7 +168,16 @@ BAD = [
         r"`x` must be images \[N, H, W, C\] of at least 28 x 28 pixels, got shape \(2, 9, 9, 3\)",
     ),
     Bad(
-        "width", lambda: P4CNN(width=0, rngs=nnx.Rngs(0)), ValueError, "must be at least 1 .* got 0"
+        "width",
+        lambda: P4CNN(width=0, rngs=nnx.Rngs(0)),
+        ValueError,
+        "`width` must be at least 1 .* got 0",
+    ),
+    Bad(
+        "network on the line",
+        lambda: P4CNNRotationPooling(group=mirror(1), rngs=nnx.Rngs(0)),
+        ValueError,
+        r"`group` must act on the plane, .* got mirror\(dimension=1\)",
     ),
 ]
 

@@ -54,6 +54,17 @@ def test_users_own_model(model, x):
     assert all(row.dtype == np.float64 for row in report.errors.values())
 
 
+def test_the_model_is_left_as_it_was(x):
+    """In training mode every call changes the statistics of a model."""
+    model = Mixed(nnx.Rngs(0))
+    before = jax.tree.map(np.array, nnx.state(model))
+    assert_equivariant(model, x, group=P4)
+    equivariance_errors(model, x, group=P4)
+    jax.tree.map(np.testing.assert_array_equal, nnx.state(model), before)
+    model(x)
+    assert not np.array_equal(model.norm.mean[...], before["norm"]["mean"][...])
+
+
 def test_first_broken_layer_is_named(x):
     class Broken(nnx.Module):
         def __call__(self, x):

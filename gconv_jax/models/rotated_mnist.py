@@ -12,6 +12,7 @@ import jax
 from flax import nnx
 from jax.typing import DTypeLike
 
+from gconv_jax.geometry import per_axis
 from gconv_jax.groups import P4, Z2, FiniteGroup
 from gconv_jax.maximum import max_over
 from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, unit_variance
@@ -102,7 +103,7 @@ class P4CNN(MixedGroupCNN):
     ):
         super().__init__(
             groups=(check_planar(group),),
-            widths=width,
+            widths=width if width is None else per_axis(width, DEPTH, "width"),
             classes=classes,
             in_features=in_features,
             dtype=dtype,
@@ -134,7 +135,7 @@ class P4CNNRotationPooling(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
-        options = {"group": group, **_conv_options(dtype, rngs)}
+        options = {"group": check_planar(group), **_conv_options(dtype, rngs)}
         self.group = group
         for i in range(DEPTH):
             conv = LiftConv(width if i else in_features, width, 3, **options)
