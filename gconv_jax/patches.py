@@ -27,7 +27,7 @@ def conv(x: jax.Array, w: jax.Array, geometry) -> jax.Array:
         pairs = zip(_patches(x, geometry), _parts(w, geometry), strict=True)
         return sum(rows @ part for rows, part in pairs)
 
-    return over_images(products, (x,), _chunk(x, geometry))
+    return over_images(products, (x,), _chunk(x, geometry, CHUNK_BYTES))
 
 
 def filter_gradient(x: jax.Array, g: jax.Array, geometry) -> jax.Array:
@@ -38,7 +38,8 @@ def filter_gradient(x: jax.Array, g: jax.Array, geometry) -> jax.Array:
         # XLA transposes the first operand: g is smaller than the patches, and the same for all.
         return [lax.dot_general(g, p, ((pixels, pixels), ((), ()))) for p in _patches(x, geometry)]
 
-    sums = over_images(products, (x, g), _chunk(x, geometry), add=True)
+    # Twice as many images: products of this kind are long sums, and gain by it.
+    sums = over_images(products, (x, g), _chunk(x, geometry, 2 * CHUNK_BYTES), add=True)
     sums = jnp.stack(sums).swapaxes(-1, -2)
     return sums.reshape(*geometry.kernel, x.shape[-1], g.shape[-1])
 
@@ -136,12 +137,12 @@ def is_short(geometry, c_in: int) -> bool:
     return geometry.kernel[-1] * c_in < SHORT_ROW
 
 
-def _chunk(x: jax.Array, geometry) -> int | None:
-    """How many images have patches of `CHUNK_BYTES`; None, for all, if the images are patches."""
+def _chunk(x: jax.Array, geometry, size: int) -> int | None:
+    """How many images have patches of ``size`` bytes; None, for all, if the images are patches."""
     if math.prod(geometry.kernel) == 1:
         return None
     short = is_short(geometry, x.shape[-1])
     lead = geometry.output[:-1] if short else geometry.spatial[:-1]
     taps = math.prod(geometry.kernel) if short else geometry.kernel[-1]
     values = math.prod(lead) * geometry.output[-1] * taps * x.shape[-1]
-    return CHUNK_BYTES // (values * x.dtype.itemsize)
+    return size // (values * x.dtype.itemsize)

@@ -2,8 +2,9 @@
 
 GPU and TPU get XLA's own convolution. A CPU gets oneDNN's where that is installed; else XLA's
 where it is the faster one, and matrix products of patches (`gconv_jax.patches`) for the rest: the
-gradient by the filter, in which XLA is several times slower, and images without padding
-(benchmarks/planar_conv.py). Both gradients, and theirs, run the same code (`gconv_jax.bilinear`).
+gradient by the filter, in which XLA is several times slower, volumes, and the input gradient with
+strides (benchmarks/planar_conv.py). Both gradients, and theirs, run the same code
+(`gconv_jax.bilinear`).
 """
 
 import contextlib
@@ -20,6 +21,8 @@ from gconv_jax.bilinear import Convolution, Form, Shape, by_transposes, make_pri
 from gconv_jax.long import long_dtype
 
 IMPLEMENTATIONS = ("auto", "xla", "patches", "onednn")
+# Of all images, up to which XLA convolves padded planes faster as they are.
+FEW_PIXELS = 4096
 _implementation = "auto"
 
 
@@ -296,11 +299,12 @@ def _xla(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.
 
 
 def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
-    implementation = static.implementation
+    implementation, xla = static.implementation, _xla
     if implementation == "auto":
         implementation = cpu_implementation()
         if implementation == "patches" and _xla_is_faster(form, static.geometry, rhs.shape):
             implementation = "xla"
+            xla = _xla_in_its_faster_way
     dtype = lhs.dtype
     # Short types are summed in float32, as the matrix units of other devices do.
     long = long_dtype(dtype)
@@ -313,7 +317,7 @@ def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.
             # Written as what it is: XLA's own is several times slower in a loop.
             rhs = jnp.flip(rhs, range(rhs.ndim - 2)).swapaxes(-1, -2)
             form, static = Form.OUTPUT, static._replace(geometry=static.geometry.adjoint)
-        return _xla(form, lhs, rhs, static).astype(dtype)
+        return xla(form, lhs, rhs, static).astype(dtype)
     if implementation == "onednn" and long == jnp.float32 and not _crops(static.geometry):
         return _onednn(form, lhs, rhs, static.geometry).astype(dtype)
     compute = {
@@ -326,19 +330,38 @@ def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.
 
 def _xla_is_faster(form: Form, geometry: Geometry, filter_shape: Shape) -> bool:
     """Than patches: measured with jaxlib 0.10.2 and 0.12 (benchmarks/planar_conv.py)."""
-    kernel = geometry.kernel
     if form is Form.FILTER_GRADIENT:
         return False
     if form is Form.OUTPUT and patches.is_short(geometry, filter_shape[-2]):
         return True  # images of one or three channels: there is little to multiply
-    if len(kernel) > 2 or math.prod(kernel) == 1 or max(geometry.dilation) > 1:
+    if len(geometry.kernel) > 2 or math.prod(geometry.kernel) == 1:
         return False
     if form is Form.INPUT_GRADIENT:
         if max(geometry.strides) > 1:
             return False
         geometry = geometry.adjoint
-    # Without padding XLA of jaxlib 0.10 takes a way that is up to three times slower.
-    return min(min(pair) for pair in geometry.padding) > 0
+    return min(geometry.output) > 2
+
+
+def _xla_in_its_faster_way(form: Form, x: jax.Array, w: jax.Array, static: PlanarConv) -> jax.Array:
+    """On a CPU XLA has two ways to convolve planes. The one for symmetric padding, or none, takes
+    up to twice and four times as long with jaxlib 0.10, up to 1.6 and 1.3 times with 0.12, as the
+    one for any other. So there is one column more of results, which is cut off. Where the image
+    grows, of few pixels and from a few channels, it is the faster one as it is."""
+    geometry = static.geometry
+    low, high = geometry.padding[-1]
+    few = len(x) * math.prod(geometry.output) <= FEW_PIXELS and low > 0
+    if (
+        form is not Form.OUTPUT
+        or len(geometry.kernel) != 2
+        or low != high
+        or geometry.output[-1] > geometry.spatial[-1]
+        or few
+        or patches.is_short(geometry, w.shape[-2])
+    ):
+        return _xla(form, x, w, static)
+    padding = (geometry.padding[0], (low + geometry.strides[-1], high))
+    return xla_conv(x, w, static._replace(geometry=geometry._replace(padding=padding)))[..., 1:, :]
 
 
 def _onednn(form: Form, lhs: jax.Array, rhs: jax.Array, geometry: Geometry) -> jax.Array:
