@@ -57,6 +57,8 @@ def main() -> None:
     names = sorted({case[0] for case in CASES})
     parser.add_argument("--networks", type=harness.comma(), default=",".join(names))
     args = parser.parse_args()
+    if unknown := set(args.networks) - set(names):
+        parser.error(f"--networks are {', '.join(names)}; got {', '.join(sorted(unknown))}")
     cases = QUICK if args.quick else [case for case in CASES if case[0] in args.networks]
     rows = []
     print(harness.header())

@@ -21,6 +21,7 @@ from gconv_jax.isometries import (
     Isometry,
     PlanarIsometry,
     SignedPermutation,
+    is_isometry,
 )
 
 
@@ -48,19 +49,19 @@ class FiniteGroup:
 
     def __post_init__(self):
         _check_dimension(self.dimension)
-        kind = SignedPermutation if self.dimension == 3 else PlanarIsometry
         if not isinstance(self.isometries, tuple) or not all(
-            isinstance(g, kind) for g in self.isometries
+            is_isometry(g, self.dimension) for g in self.isometries
         ):
             raise TypeError(
-                f"`isometries` must be a tuple of {kind.__name__} in dimension {self.dimension}, "
-                f"got {self.isometries!r}; cyclic, dihedral and the others make groups"
+                f"`isometries` must be a tuple of isometries of dimension {self.dimension}, got "
+                f"{self.isometries!r}; cyclic, dihedral and their relatives make groups"
             )
         ranks = [g.rank for g in self.isometries]
         if not ranks or ranks != sorted(set(ranks)) or str(self.isometries[0]) != "e":
             raise ValueError(
-                "`isometries` must begin with the identity, each once, rotations by increasing "
-                f"angle before mirrored ones, got ({', '.join(map(str, self.isometries))})"
+                "`isometries` must be distinct and in order, the identity first, then rotations by "
+                "increasing angle, then mirrored ones, got "
+                f"({', '.join(map(str, self.isometries))}); FiniteGroup.subgroup sorts them"
             )
         _cayley(self)
 

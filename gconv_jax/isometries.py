@@ -109,4 +109,26 @@ class SignedPermutation(NamedTuple):
 
 
 Isometry = PlanarIsometry | SignedPermutation
+
+
+def is_isometry(g: object, dimension: int) -> bool:
+    """Whether this is an isometry of the line, the plane or space."""
+    if dimension == 3:
+        return (
+            isinstance(g, SignedPermutation)
+            and isinstance(g.axes, tuple)
+            and isinstance(g.signs, tuple)
+            and sorted(g.axes) == [0, 1, 2]
+            and len(g.signs) == 3
+            and set(g.signs) <= {1, -1}
+        )
+    return (
+        isinstance(g, PlanarIsometry)
+        and isinstance(g.turn, Fraction)
+        and 0 <= g.turn < 1
+        and g.lattice in ("square", "hexagonal")
+        and (dimension == 2 or (g.turn == 0 and g.lattice == "square"))
+    )
+
+
 CUBE_IDENTITY = SignedPermutation((0, 1, 2), (1, 1, 1))

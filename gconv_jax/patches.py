@@ -38,7 +38,7 @@ def filter_gradient(x: jax.Array, g: jax.Array, geometry) -> jax.Array:
         # XLA transposes the first operand: g is smaller than the patches, and the same for all.
         return [lax.dot_general(g, p, ((pixels, pixels), ((), ()))) for p in _patches(x, geometry)]
 
-    # Twice as many images: products of this kind are long sums, and gain by it.
+    # More than fits in that cache, on purpose: these products are long sums, and gain by it.
     sums = over_images(products, (x, g), _chunk(x, geometry, 2 * CHUNK_BYTES), add=True)
     sums = jnp.stack(sums).swapaxes(-1, -2)
     return sums.reshape(*geometry.kernel, x.shape[-1], g.shape[-1])

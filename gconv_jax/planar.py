@@ -1,14 +1,16 @@
 """The ordinary convolution that every layer goes through, with its two gradients.
 
 GPU and TPU get XLA's own convolution. A CPU gets oneDNN's where that is installed; else XLA's
-where it is the faster one, and matrix products of patches (`gconv_jax.patches`) for the rest: the
-gradient by the filter, in which XLA is several times slower, volumes, and the input gradient with
-strides (benchmarks/planar_conv.py). Both gradients, and theirs, run the same code
-(`gconv_jax.bilinear`).
+where it is the faster one, one matrix product for pointwise filters, and matrix products of patches
+(`gconv_jax.patches`) for the rest: the gradient by the filter, in which XLA is several times
+slower, the input gradient with strides, and all of volumes and of tiny images
+(benchmarks/planar_conv.py). Both gradients, and theirs, run the same code (`gconv_jax.bilinear`).
 """
 
 import contextlib
+import functools
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,7 +23,8 @@ from gconv_jax.bilinear import Convolution, Form, Shape, by_transposes, make_pri
 from gconv_jax.long import long_dtype
 
 IMPLEMENTATIONS = ("auto", "xla", "patches", "onednn")
-# Of all images, up to which XLA convolves padded planes faster as they are.
+# With at most so many pixels in the result, of all images, XLA's way for symmetric padding is the
+# faster one.
 FEW_PIXELS = 4096
 _implementation = "auto"
 
@@ -94,7 +97,7 @@ def planar_conv(
         ``[N, *spatial', C_out]``.
 
     Raises:
-        ValueError: shapes or dtypes that do not fit.
+        ValueError: shapes, dtypes or settings that do not fit.
     """
     rank = x.ndim - 2
     if w.ndim != x.ndim or x.shape[-1] != feature_group_count * w.shape[-2] or x.dtype != w.dtype:
@@ -103,6 +106,11 @@ def planar_conv(
             f"of one dtype, got {x.dtype}{list(x.shape)} and {w.dtype}{list(w.shape)} with "
             f"feature_group_count={feature_group_count}"
         )
+    for name, values in {"strides": strides, "dilation": dilation}.items():
+        if len(values) != rank or min(values) < 1:
+            raise ValueError(f"`{name}` must be {rank} positive integers, got {values!r}")
+    if len(padding) != rank:
+        raise ValueError(f"`padding` must be {rank} pairs (low, high), got {padding!r}")
     static = make_static(
         x.shape[1 : 1 + rank],
         w.shape[:rank],
@@ -125,22 +133,29 @@ def conv_general_dilated(
     rhs_dilation: Sequence[int] | None = None,
     dimension_numbers: lax.ConvGeneralDilatedDimensionNumbers = None,
     feature_group_count: int = 1,
+    batch_group_count: int = 1,
     precision: lax.PrecisionLike = None,
+    preferred_element_type: jax.typing.DTypeLike | None = None,
     **options,
 ) -> jax.Array:
     """`planar_conv` with the arguments of ``jax.lax.conv_general_dilated``, for ordinary layers.
 
     Flax's own ``nnx.Conv`` and ``nn.Conv`` take a ``conv_general_dilated``: given this one they
-    compute the same, and train as fast on a CPU as the layers of this library.
+    compute the same, and on a CPU as fast as the layers of this library. What `planar_conv` has
+    not (a dilated input, groups of the batch, another type of sums, channels that are not last,
+    more than three dimensions) goes to ``jax.lax``. Where oneDNN is installed, ``jax.export``
+    refuses a program with it, as with all layers; `gconv_jax.export.stablehlo` does not.
 
     Args:
         lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
-            feature_group_count, precision, options: as in ``jax.lax``. What `planar_conv` has not
-            (a dilated input, channels that are not last, more than three dimensions, an option
-            beyond these) is computed by ``jax.lax``.
+            feature_group_count, batch_group_count, precision, preferred_element_type, options: as
+            in ``jax.lax``.
 
     Returns:
         As ``jax.lax.conv_general_dilated``.
+
+    Raises:
+        What ``jax.lax.conv_general_dilated`` raises.
 
     >>> from flax import nnx
     >>> import jax.numpy as jnp
@@ -149,39 +164,41 @@ def conv_general_dilated(
     >>> nnx.Conv(3, 16, (5, 5), strides=2, **settings)(jnp.ones((8, 32, 32, 3))).shape
     (8, 16, 16, 16)
     """
+    of_lax = functools.partial(
+        lax.conv_general_dilated,
+        window_strides=window_strides,
+        padding=padding,
+        lhs_dilation=lhs_dilation,
+        rhs_dilation=rhs_dilation,
+        dimension_numbers=dimension_numbers,
+        feature_group_count=feature_group_count,
+        batch_group_count=batch_group_count,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+        **options,
+    )
     rank = lhs.ndim - 2
-    ones = (1,) * rank
-    rhs_dilation = rhs_dilation or ones
     if (
         not 1 <= rank <= 3
-        or not rank == len(window_strides) == len(rhs_dilation)
-        or tuple(lhs_dilation or ones) != ones
-        or lhs.dtype != rhs.dtype
+        or (lhs_dilation is not None and any(d != 1 for d in lhs_dilation))
         or not _channels_last(lhs.shape, rhs.shape, dimension_numbers)
-        or any(value not in (None, 1) for value in options.values())
+        or batch_group_count != 1
+        or preferred_element_type is not None
+        or any(option is not None for option in options.values())
     ):
-        return lax.conv_general_dilated(
-            lhs,
-            rhs,
-            window_strides,
-            padding,
-            lhs_dilation=lhs_dilation,
-            rhs_dilation=rhs_dilation,
-            dimension_numbers=dimension_numbers,
-            feature_group_count=feature_group_count,
-            precision=precision,
-            **options,
-        )
+        return of_lax(lhs, rhs)
+    jax.eval_shape(of_lax, lhs, rhs)  # raises what lax raises
+    dilation = (1,) * rank if rhs_dilation is None else rhs_dilation
     if isinstance(padding, str):
         spatial = lhs.shape[1:-1]
-        window = [(k - 1) * d + 1 for k, d in zip(rhs.shape[:rank], rhs_dilation, strict=True)]
+        window = [(k - 1) * d + 1 for k, d in zip(rhs.shape[:rank], dilation, strict=True)]
         padding = lax.padtype_to_pads(spatial, window, window_strides, padding)
     return planar_conv(
         lhs,
         rhs,
         strides=window_strides,
         padding=padding,
-        dilation=rhs_dilation,
+        dilation=dilation,
         feature_group_count=feature_group_count,
         precision=precision,
     )
@@ -249,7 +266,7 @@ def make_static(
     """The static part of a convolution, as it is computed now (`planar_implementation`)."""
     geometry = Geometry(
         strides=tuple(strides),
-        padding=tuple((int(low), int(high)) for low, high in padding),
+        padding=tuple((operator.index(low), operator.index(high)) for low, high in padding),
         dilation=tuple(dilation),
         spatial=tuple(spatial),
         kernel=tuple(kernel),
@@ -340,25 +357,26 @@ def _xla_is_faster(form: Form, geometry: Geometry, filter_shape: Shape) -> bool:
         if max(geometry.strides) > 1:
             return False
         geometry = geometry.adjoint
-    return min(geometry.output) > 2
+    return all(n > 2 for n in geometry.output if isinstance(n, int))  # else under jax.export
 
 
 def _xla_in_its_faster_way(form: Form, x: jax.Array, w: jax.Array, static: PlanarConv) -> jax.Array:
-    """On a CPU XLA has two ways to convolve planes. The one for symmetric padding, or none, takes
-    up to twice and four times as long with jaxlib 0.10, up to 1.6 and 1.3 times with 0.12, as the
-    one for any other. So there is one column more of results, which is cut off. Where the image
-    grows, of few pixels and from a few channels, it is the faster one as it is."""
+    """On a CPU XLA has two ways to convolve planes. Its way for symmetric padding takes up to twice
+    as long as that for any other padding with jaxlib 0.10 (1.6 times with 0.12), and its way for
+    none up to four times (1.3 times). So one column of zeros is added, and its results are cut off.
+    As it is XLA is faster if the image grows, or has few pixels, or few channels."""
     geometry = static.geometry
-    low, high = geometry.padding[-1]
-    few = len(x) * math.prod(geometry.output) <= FEW_PIXELS and low > 0
     if (
         form is not Form.OUTPUT
         or len(geometry.kernel) != 2
-        or low != high
-        or geometry.output[-1] > geometry.spatial[-1]
-        or few
+        or any(low != high for low, high in geometry.padding)
         or patches.is_short(geometry, w.shape[-2])
+        or not all(isinstance(n, int) for n in (x.shape[0], *geometry.spatial))  # jax.export
     ):
+        return _xla(form, x, w, static)
+    low, high = geometry.padding[-1]
+    few = low > 0 and x.shape[0] * math.prod(geometry.output) <= FEW_PIXELS
+    if few or geometry.output[-1] > geometry.spatial[-1]:
         return _xla(form, x, w, static)
     padding = (geometry.padding[0], (low + geometry.strides[-1], high))
     return xla_conv(x, w, static._replace(geometry=geometry._replace(padding=padding)))[..., 1:, :]

@@ -8,6 +8,7 @@ from flax import nnx
 
 import gconv_jax as g
 from gconv_jax import P4, P4M, FiniteGroup, cyclic, linen, mirror, trivial
+from gconv_jax.isometries import CUBE_IDENTITY, SignedPermutation
 from gconv_jax.models import P4CNN, P4CNNRotationPooling
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.testing import assert_equivariant
@@ -49,25 +50,37 @@ BAD = [
         "own group: lists",
         lambda: FiniteGroup(2, list(P4.isometries)),  # pyright: ignore[reportArgumentType]
         TypeError,
-        "`isometries` must be a tuple of PlanarIsometry in dimension 2, got",
+        "`isometries` must be a tuple of isometries of dimension 2, got",
     ),
     Bad(
         "own group: of the plane in space",
         lambda: FiniteGroup(3, P4.isometries),
         TypeError,
-        "`isometries` must be a tuple of SignedPermutation in dimension 3, got",
+        "`isometries` must be a tuple of isometries of dimension 3, got",
+    ),
+    Bad(
+        "own group: of the plane on the line",
+        lambda: FiniteGroup(1, P4.isometries),
+        TypeError,
+        "`isometries` must be a tuple of isometries of dimension 1, got",
+    ),
+    Bad(
+        "own group: degenerate",
+        lambda: FiniteGroup(3, (CUBE_IDENTITY, SignedPermutation((0, 0, 0), (1, 1, 1)))),
+        TypeError,
+        "`isometries` must be a tuple of isometries of dimension 3, got",
     ),
     Bad(
         "own group: no identity",
         lambda: FiniteGroup(2, P4.isometries[1:]),
         ValueError,
-        r"`isometries` must begin with the identity, .* got \(r90, r180, r270\)",
+        r"`isometries` must be distinct and in order, .* got \(r90, r180, r270\)",
     ),
     Bad(
         "own group: order",
         lambda: FiniteGroup(2, P4.isometries[:1] + P4.isometries[:0:-1]),
         ValueError,
-        r"rotations by increasing angle .* got \(e, r270, r180, r90\)",
+        r"rotations by increasing angle, .* got \(e, r270, r180, r90\)",
     ),
     Bad(
         "own group: not closed",

@@ -280,7 +280,9 @@ LIKE_LAX = {
     "groups": ((2, 6, 6, 4), (3, 3, 2, 4), {"feature_group_count": 2}, False),
     "dilated-input": ((2, 6, 3), (3, 3, 2), {"lhs_dilation": (2,), "padding": [(2, 1)]}, False),
     "batch-groups": ((2, 6, 3), (3, 3, 2), {"batch_group_count": 2}, False),
-    "sums": ((2, 6, 3), (3, 3, 2), {"preferred_element_type": jnp.float64}, False),
+    "sums": ((2, 6, 3), (3, 3, 2), {"preferred_element_type": np.dtype("float64")}, False),
+    "no-sums": ((2, 6, 3), (3, 3, 2), {"preferred_element_type": None}, True),
+    "arrays": ((2, 9, 7, 3), (3, 2, 3, 2), {"rhs_dilation": np.array([2, 1])}, True),
     "first": ((2, 3, 6, 6), (2, 3, 3, 3), {"dimension_numbers": None}, False),
     "mixed": ((2, 3, 6, 6), (3, 3, 3, 2), {"dimension_numbers": ("NCHW", "HWIO", "NHWC")}, False),
 }
@@ -325,3 +327,63 @@ def test_ordinary_layers_of_flax(padding, strides, rng, x64):
     for of in (of_nnx, of_linen):
         ours = of(x, conv_general_dilated=conv_general_dilated)
         jax.tree.map(partial(assert_close, atol=1e-11), ours, of(x))
+
+
+def test_positions_of_the_arguments_of_lax(rng, x64):
+    x, w = rng.standard_normal((2, 6, 6, 3)), rng.standard_normal((3, 3, 3, 2))
+    arguments = ((1, 1), "SAME", None, None, CHANNELS_LAST[2], 1, 1, None, None)
+    result = conv_general_dilated(x, w, *arguments)
+    assert_close(result, lax.conv_general_dilated(x, w, *arguments), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"padding": [(1, 1)]},
+        {"padding": 1},
+        {"padding": [(0.5, 0.5), (1, 1)]},
+        {"rhs_dilation": (0, 1)},
+        {"window_strides": (1,)},
+        {"feature_group_count": 0},
+        {"dimension_numbers": ("NHWC", "HWOI", "NHWC")},
+        {"feature_groups": 1},
+    ],
+    ids=str,
+)
+def test_bad_arguments_of_lax(bad):
+    """What `jax.lax` says."""
+    x, w = jnp.ones((2, 6, 6, 3)), jnp.ones((3, 3, 3, 2))
+    given = {"window_strides": (1, 1), "padding": "SAME", "dimension_numbers": CHANNELS_LAST[2]}
+    with pytest.raises((TypeError, ValueError)) as theirs:
+        lax.conv_general_dilated(x, w, **given | bad)
+    with pytest.raises(theirs.type) as ours:
+        conv_general_dilated(x, w, **given | bad)
+    assert str(ours.value) == str(theirs.value)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"strides": (0, 1)}, "`strides` must be 2 positive integers"),
+        ({"dilation": (1,)}, "`dilation` must be 2 positive integers"),
+        ({"padding": ((1, 1),)}, "`padding` must be 2 pairs"),
+    ],
+    ids=str,
+)
+def test_bad_settings(bad, message):
+    with pytest.raises(ValueError, match=message):
+        planar_conv(jnp.ones((2, 6, 6, 3)), jnp.ones((3, 3, 3, 2)), **SAME | bad)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("shape", ["b, 24, 24, 16", "b, h, h, 16", "b, h, v, 16", "2, h, v, 16"])
+def test_symbolic_sizes(shape, padding, rng):
+    """Programs for any size: what is decided by the size is decided for all."""
+    constraints = [f"{size} >= 6" for size in "hv" if size in shape]
+    symbolic = jax.export.symbolic_shape(shape, constraints=constraints)
+    w = jnp.asarray(rng.standard_normal((3, 3, 16, 4)), jnp.float32)
+    conv = partial(planar_conv, **SAME | {"padding": ((padding, padding),) * 2})
+    with planar_implementation("xla" if onednn.available() else "auto"):
+        program = jax.export.export(jax.jit(conv))(jax.ShapeDtypeStruct(symbolic, w.dtype), w)
+    x = jnp.asarray(rng.standard_normal((2, 24, 24, 16)), jnp.float32)
+    assert_close(program.call(x, w), conv(x, w), atol=1e-4)
