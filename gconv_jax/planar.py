@@ -146,16 +146,7 @@ def conv_general_dilated(
     more than three dimensions) goes to ``jax.lax``. Where oneDNN is installed, ``jax.export``
     refuses a program with it, as with all layers; `gconv_jax.export.stablehlo` does not.
 
-    Args:
-        lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
-            feature_group_count, batch_group_count, precision, preferred_element_type, options: as
-            in ``jax.lax``.
-
-    Returns:
-        As ``jax.lax.conv_general_dilated``.
-
-    Raises:
-        What ``jax.lax.conv_general_dilated`` raises.
+    The arguments, the result and the errors are those of ``jax.lax.conv_general_dilated``.
 
     >>> from flax import nnx
     >>> import jax.numpy as jnp
