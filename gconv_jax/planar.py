@@ -307,12 +307,11 @@ def _xla(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.
 
 
 def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
-    implementation, xla = static.implementation, _xla
+    implementation = static.implementation
     if implementation == "auto":
         implementation = cpu_implementation()
         if implementation == "patches" and _xla_is_faster(form, static.geometry, rhs.shape):
             implementation = "xla"
-            xla = _xla_in_its_faster_way
     dtype = lhs.dtype
     # Short types are summed in float32, as the matrix units of other devices do.
     long = long_dtype(dtype)
@@ -325,7 +324,9 @@ def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.
             # Written as what it is: XLA's own is several times slower in a loop.
             rhs = jnp.flip(rhs, range(rhs.ndim - 2)).swapaxes(-1, -2)
             form, static = Form.OUTPUT, static._replace(geometry=static.geometry.adjoint)
-        return xla(form, lhs, rhs, static).astype(dtype)
+        if form is Form.OUTPUT and static.implementation == "auto":
+            return _xla_in_its_faster_way(lhs, rhs, static).astype(dtype)
+        return _xla(form, lhs, rhs, static).astype(dtype)
     if implementation == "onednn" and long == jnp.float32 and not _crops(static.geometry):
         return _onednn(form, lhs, rhs, static.geometry).astype(dtype)
     compute = {
@@ -337,7 +338,7 @@ def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.
 
 
 def _xla_is_faster(form: Form, geometry: Geometry, filter_shape: Shape) -> bool:
-    """Than patches: measured with jaxlib 0.10.2 and 0.12 (benchmarks/planar_conv.py)."""
+    """Than patches: measured with jaxlib 0.10 and 0.12 (benchmarks/xla_conv.py)."""
     if form is Form.FILTER_GRADIENT:
         return False
     if form is Form.OUTPUT and patches.is_short(geometry, filter_shape[-2]):
@@ -351,24 +352,23 @@ def _xla_is_faster(form: Form, geometry: Geometry, filter_shape: Shape) -> bool:
     return all(n > 2 for n in geometry.output if isinstance(n, int))  # else under jax.export
 
 
-def _xla_in_its_faster_way(form: Form, x: jax.Array, w: jax.Array, static: PlanarConv) -> jax.Array:
-    """On a CPU XLA has two ways to convolve planes. Its way for symmetric padding takes up to twice
-    as long as that for any other padding with jaxlib 0.10 (1.6 times with 0.12), and its way for
-    none up to four times (1.3 times). So one column of zeros is added, and its results are cut off.
-    As it is XLA is faster if the image grows, or has few pixels, or few channels."""
+def _xla_in_its_faster_way(x: jax.Array, w: jax.Array, static: PlanarConv) -> jax.Array:
+    """On a CPU XLA has two ways to convolve planes, and with symmetric padding, or none, takes the
+    one that is mostly the slower. So one column of zeros is added, and its results are cut off. As
+    it is, XLA is faster if the image grows, or has few pixels, or few channels
+    (benchmarks/xla_conv.py)."""
     geometry = static.geometry
     if (
-        form is not Form.OUTPUT
-        or len(geometry.kernel) != 2
+        len(geometry.kernel) != 2
         or any(low != high for low, high in geometry.padding)
         or patches.is_short(geometry, w.shape[-2])
         or not all(isinstance(n, int) for n in (x.shape[0], *geometry.spatial))  # jax.export
     ):
-        return _xla(form, x, w, static)
+        return xla_conv(x, w, static)
     low, high = geometry.padding[-1]
     few = low > 0 and x.shape[0] * math.prod(geometry.output) <= FEW_PIXELS
     if few or geometry.output[-1] > geometry.spatial[-1]:
-        return _xla(form, x, w, static)
+        return xla_conv(x, w, static)
     padding = (geometry.padding[0], (low + geometry.strides[-1], high))
     return xla_conv(x, w, static._replace(geometry=geometry._replace(padding=padding)))[..., 1:, :]
 

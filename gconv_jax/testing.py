@@ -286,9 +286,7 @@ def _is_flax(model) -> bool:
 
 def _copy(fn):
     """A copy of an NNX module, so that what changes in training mode changes there."""
-    if not _is_flax(fn):
-        return fn
-    from flax import nnx
+    from flax import nnx  # which loads Optax
 
     return nnx.clone(fn) if isinstance(fn, nnx.Module) else fn
 

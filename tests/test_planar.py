@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn, nnx
-from jax import lax
+from jax import export, lax
 from jax.sharding import AxisType, PartitionSpec
 
 from gconv_jax import conv_general_dilated, onednn, planar, planar_conv
@@ -56,7 +56,8 @@ CONVOLUTIONS = {
     "far-padding": ((2, 4, 4, 2), (3, 3, 2, 2), (1, 1), ((4, 0), (0, 5)), (1, 1)),
     "rows": ((3, 5, 5, 16), (3, 3, 16, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     "unpadded": ((2, 7, 8, 16), (3, 4, 16, 3), (1, 1), ((0, 0), (0, 0)), (1, 1)),
-    "unpadded-far": ((2, 12, 14, 16), (3, 3, 16, 3), (2, 3), ((0, 1), (0, 0)), (2, 1)),
+    "unpadded-far": ((2, 12, 14, 16), (3, 3, 16, 3), (2, 3), ((0, 0), (0, 0)), (2, 1)),
+    "many-pixels": ((4, 34, 34, 12), (3, 3, 12, 12), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     "chunks": ((7, 40, 40, 40), (3, 3, 40, 2), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     "space": ((2, 4, 5, 6, 2), (2, 3, 2, 2, 3), (1, 2, 1), ((1, 0), (1, 1), (0, 1)), (1, 1, 2)),
 }
@@ -209,8 +210,6 @@ def test_nothing_to_sum(implementation, shape):
 
 def test_one_program_for_every_platform(operands):
     """What is exported holds for a GPU or a TPU too: the choice is made for each platform."""
-    from jax import export
-
     with planar_implementation("patches"):  # programs that call oneDNN cannot be exported
         exported = export.export(jax.jit(ours), platforms=["cpu", "cuda", "tpu"])(*operands)
     assert_close(exported.call(*operands), reference(*operands), atol=1e-5)
@@ -269,8 +268,8 @@ def test_shapes_are_checked_while_tracing():
         ours(jnp.ones((1, 5, 5, 2)), jnp.ones((3, 3, 2, 2), jnp.bfloat16))
 
 
-CHANNELS_LAST = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC"), 3: None}
-# Of images, filters and the rest; where our own convolution takes it, and where lax does.
+CHANNELS_LAST = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC")}
+# Shapes of images and filters, other arguments, and whether ours computes it or lax.
 LIKE_LAX = {
     "same": ((2, 6, 7, 3), (3, 4, 3, 2), {"padding": "SAME"}, True),
     "strides": ((2, 6, 7, 3), (4, 3, 3, 2), {"padding": "SAME", "window_strides": (2, 3)}, True),
@@ -381,10 +380,22 @@ def test_bad_settings(bad, message):
 def test_symbolic_sizes(shape, padding, rng):
     """Programs for any size: what is decided by the size is decided for all."""
     constraints = [f"{size} >= 6" for size in "hv" if size in shape]
-    symbolic = jax.export.symbolic_shape(shape, constraints=constraints)
+    symbolic = export.symbolic_shape(shape, constraints=constraints)
     w = jnp.asarray(rng.standard_normal((3, 3, 16, 4)), jnp.float32)
     conv = partial(planar_conv, **SAME | {"padding": ((padding, padding),) * 2})
     with planar_implementation("xla" if onednn.available() else "auto"):
-        program = jax.export.export(jax.jit(conv))(jax.ShapeDtypeStruct(symbolic, w.dtype), w)
+        program = export.export(jax.jit(conv))(jax.ShapeDtypeStruct(symbolic, w.dtype), w)
     x = jnp.asarray(rng.standard_normal((2, 24, 24, 16)), jnp.float32)
     assert_close(program.call(x, w), conv(x, w), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["unpadded", "unpadded-far", "many-pixels"])
+@pytest.mark.skipif(onednn.available(), reason="oneDNN is faster")
+def test_a_column_more_where_it_is_faster(name):
+    """The cases above that are to go XLA's faster way do."""
+    x_shape, w_shape, strides, padding, dilation = CONVOLUTIONS[name]
+    conv = partial(planar_conv, strides=strides, padding=padding, dilation=dilation)
+    with planar_implementation("auto"):
+        lowered = jax.jit(conv).lower(jnp.ones(x_shape), jnp.ones(w_shape)).as_text()
+    low, high = padding[1]
+    assert f"[{low + strides[1]}, {high}]" in lowered
