@@ -140,7 +140,9 @@ def check_filter(
             f"`{name}` must be {layout} with a group axis of size {group.order} for {group!r}, got "
             f"shape {w.shape}"
         )
-    return first if kernel_size is None else kernel_size
+    if kernel_size is None:
+        return filter_axes(filters, group, first)
+    return kernel_size
 
 
 def move_axes(group: FiniteGroup, element: int) -> tuple[list[int], list[int]]:

@@ -186,6 +186,8 @@ def test_oblong_filters_of_groups_that_turn_them():
     message = r"`kernel_size` must be equal on axes that cyclic\(4\) exchanges, got \(3, 5\)"
     with pytest.raises(ValueError, match=message):
         g.filter_bank(np.ones((3, 5, 1, 1)), group=P4, lifting=True)
+    with pytest.raises(ValueError, match=message):  # and no warning about the windows before
+        lift(X, np.ones((3, 5, X.shape[-1], 5)))
 
 
 def test_nan_is_passed_on_and_not_spread():
