@@ -1,5 +1,5 @@
 """A section of README.md or a whole file of the repository inside a page, so that it is written
-once: ``{{ README.md: Results }}`` stands for the section of that heading, without the heading."""
+once: ``{{ README.md: Speed }}`` stands for the section of that heading, without the heading."""
 
 import re
 from pathlib import Path

@@ -102,7 +102,7 @@ def test_sections_of_the_readme_are_found():
     from docs.hooks import on_page_markdown
 
     page = on_page_markdown(read("results.md"))
-    assert "{{" not in page and "Rotated MNIST, generated" in page
+    assert "{{" not in page and "p4m residual network" in page
     for picture in re.findall(r"\]\(([^:)]+\.png)\)", page):
         assert (DOCS / picture).exists(), picture
     assert not re.search(r"\]\((?:docs|benchmarks|gconv_jax)/", page), "a link that leads nowhere"
