@@ -43,7 +43,7 @@ def assert_equivariant(
     """Assert ``fn(L_g x) == L_g fn(x)`` for all elements g of ``group``.
 
     Args:
-        fn: a function, an NNX module, or a bound Linen module. It must be deterministic. An NNX
+        fn: a function, an NNX module, or a bound Linen module. It must be deterministic. A
             module is left as it was: the statistics of one in training mode change in a copy.
         x: a batch of images ``[N, *spatial, C]`` or of feature maps ``[N, *spatial, |G|, C]``.
         group: the symmetry. Images are resampled for elements that do not map pixels onto pixels.
@@ -156,8 +156,8 @@ def equivariance_errors(
     layer to mend.
 
     Args:
-        model: an NNX module, which is left as it was, or a bound Linen module
-            (``module.bind(variables)``); any other function gets one row, ``output``.
+        model: an NNX module or a bound Linen module (``module.bind(variables)``), which is left as
+            it was; any other function gets one row, ``output``.
         x, group, input_action, kwargs: as in `assert_equivariant`.
         angles: measure at these angles, in radians, instead of at the elements of the group. Images
             and invariant results have a figure at any angle, feature maps at those of the group.
@@ -285,10 +285,16 @@ def _is_flax(model) -> bool:
 
 
 def _copy(fn):
-    """A copy of an NNX module, so that what changes in training mode changes there."""
-    from flax import nnx  # which loads Optax
+    """A copy of a module, so that what changes in training mode changes there."""
+    from flax import linen, nnx  # which load Optax
 
-    return nnx.clone(fn) if isinstance(fn, nnx.Module) else fn
+    if isinstance(fn, nnx.Module):
+        return nnx.clone(fn)
+    if isinstance(fn, linen.Module) and fn.scope is not None and fn.scope.mutable:
+        module, variables = fn.unbind()
+        rngs = {name: rng.as_jax_rng() for name, rng in fn.scope.rngs.items()}
+        return module.bind(variables, rngs=rngs, mutable=fn.scope.mutable)
+    return fn
 
 
 def _record(model, x: jax.Array, kwargs: dict) -> dict[str, jax.Array]:

@@ -137,6 +137,18 @@ def test_bound_linen_modules(x):
         equivariance_errors(LinenNet(), x, group=P4)
 
 
+def test_statistics_of_bound_linen_modules_are_left_as_they_were(x):
+    model = LinenNet()
+    bound = model.bind(model.init(jax.random.key(0), x), mutable=["batch_stats"])
+    before = jax.tree.map(np.array, bound.variables)
+    assert_equivariant(bound, x, group=P4, train=True)
+    equivariance_errors(bound, x, group=P4, train=True)
+    jax.tree.map(np.testing.assert_array_equal, bound.variables, before)
+    bound(x, train=True)
+    means = [v["batch_stats"]["norm"]["mean"] for v in (before, bound.variables)]
+    assert not np.array_equal(*means)
+
+
 def test_report_is_a_table(model, x):
     lines = str(equivariance_errors(model, x, group=P4)).splitlines()
     assert lines[0].split() == ["layer", "e", "r90", "r180", "r270"]
