@@ -286,6 +286,8 @@ def _check_input(x: jax.Array, w: jax.Array, *, group: FiniteGroup, lifting: boo
         remedy = "for a feature map on the group use group_conv / GroupConv"
         # Two batch axes would be read off a feature map that came here by mistake.
         mistaken = x.ndim == group.dimension + 3 and x.shape[-2] == group.order > 1
+        if mistaken:
+            remedy += "; if these are two batch axes, reshape them to one"
         good = x.ndim > group.dimension and x.shape[-1] == w.shape[-2] and not mistaken
     else:
         layout = f"[*batch, {spatial}, |G|={group.order}, C_in={w.shape[-2]}]"
