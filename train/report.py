@@ -188,10 +188,9 @@ def protocol(config: Config, results: dict) -> str:
     if selected is None:
         epochs = f"the last of {results['epochs']} epochs, no selection"
     else:
-        epochs = (
-            f"epoch {selected} of {results['epochs']}, that of the lowest validation error "
-            f"(stopped after {config.patience} epochs without a lower one)"
-        )
+        epochs = f"epoch {selected} of {results['epochs']}, that of the lowest validation error"
+        if results["epochs"] < config.epochs:
+            epochs += f" (stopped after {config.patience} epochs without a lower one)"
     whitened = ", contrast-normalised and whitened" if config.preprocess == "whiten" else ""
     return (
         f"Protocol: {config.dataset_title}{stand_in}; {results['train_images']:,} training, "

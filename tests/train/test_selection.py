@@ -13,6 +13,7 @@ from train.feed import Feed
 from train.loop import resume, train
 from train.network import best_epoch
 from train.predict import Evaluate, evaluate
+from train.report import protocol
 from train.rundir import Run
 from train.seeds import train_seeds
 from train.session import prepare_session
@@ -55,9 +56,11 @@ def test_it_stops_and_keeps_the_best_epoch(stopping, tmp_path):
     cut = Run(shutil.copytree(run.path, tmp_path / "cut"))
     assert [r["epoch"] for r in run.metrics()] == [1, 2, 3, 4]
     assert run.results["epochs"] == 4 and run.results["selected_epoch"] == 2
-    assert (
-        "epoch 2 of 4, that of the lowest validation error" in (run.path / "report.md").read_text()
-    )
+    best = "epoch 2 of 4, that of the lowest validation error"
+    stopped = " (stopped after 2 epochs without a lower one)"
+    assert best + stopped in (run.path / "report.md").read_text()
+    to_the_end = protocol(dataclasses.replace(stopping, epochs=4), run.results)
+    assert best in to_the_end and stopped not in to_the_end
     # The same parameters as a run that ends there.
     two = dataclasses.replace(stopping, patience=None, epochs=2)
     expected = train(two, tmp_path / "two", lambda line: None)
