@@ -228,7 +228,7 @@ def _optimizer(config: Config) -> str:
     elif config.schedule == "cosine":
         parts.append("cosine to 0")
     if config.warmup:
-        parts.append(f"{config.warmup} epochs of warm-up")
+        parts.append(f"{config.warmup} epoch{'s' * (config.warmup > 1)} of warm-up")
     if config.weight_decay:
         parts.append(f"weight decay {config.weight_decay:g}")
     if config.support_rate != 1:
