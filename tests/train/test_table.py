@@ -163,3 +163,12 @@ def test_the_quick_rows_of_cifar10_are_equal_in_parameters():
         model = nnx.eval_shape(lambda c=config: build_model(c, classes=10, in_features=3))
         counts.append(parameter_count(nnx.state(model, nnx.Param)))
     assert abs(counts[1] / counts[0] - 1) < 0.1, counts
+
+
+def test_supports_can_move_in_the_few_steps_of_the_quick_version():
+    rows = {row.preset: row.config for row in TABLES["partial"].rows}
+    quick = TABLES["partial"].quick
+    assert rows["cifar10-ck-so2-4-partial"].support_rate == 0.1  # as published
+    assert quick(rows["cifar10-ck-so2-4-partial"]).support_rate == 10
+    for name in ("cifar10-ck-so2-4", "mnist6-180-so2-partial", "mnist6-m-mirror-partial"):
+        assert quick(rows[name]).support_rate == rows[name].support_rate
