@@ -287,15 +287,13 @@ def _is_flax(model) -> bool:
 def _copy(fn):
     """A copy of a module, so that what changes in training mode changes there."""
     from flax import linen, nnx  # which load Optax
-    from flax.core.scope import LazyRng
 
     if isinstance(fn, nnx.Module):
         return nnx.clone(fn)
     if isinstance(fn, linen.Module) and fn.scope is not None and fn.scope.mutable:
         module, variables = fn.unbind()
-        # Flax types what is here as keys; it keeps them lazily folded.
-        rngs = {name: LazyRng.create(rng).as_jax_rng() for name, rng in fn.scope.rngs.items()}
-        return module.bind(variables, rngs=rngs, mutable=fn.scope.mutable)
+        rngs = fn.scope.rngs  # of Flax's own type for keys, which its annotation leaves out
+        return module.bind(variables, rngs=rngs, mutable=fn.scope.mutable)  # pyright: ignore[reportArgumentType]
     return fn
 
 
