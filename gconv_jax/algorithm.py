@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from gconv_jax import planar
 from gconv_jax.filter_basis import FilterBasis
-from gconv_jax.fourier import Platform, is_gathered
+from gconv_jax.fourier import Platform, is_gathered, is_native
 from gconv_jax.groups import FiniteGroup
 from gconv_jax.irreps import real_irreps
 
@@ -17,10 +19,11 @@ Algorithm = Literal["auto", "dense", "fourier"]
 ALGORITHMS = ("auto", "dense", "fourier")
 
 # What a number costs to transform, in multiplications of the dense form: (for each tap, once).
-# Fitted to benchmarks/group_conv.py on a CPU with AVX-512, for both ways to convolve there. Large
-# filters cost less: what is transformed once, the output, counts for less.
-COST_OF_TRANSFORM = {"patches": (41, 169), "onednn": (90, 120)}
-# Of patches that are gathered; measured in three dimensions.
+# Fitted to benchmarks/group_conv.py on a CPU with AVX-512, for the ways to convolve there; `native`
+# is the transform in machine code of its own. Large filters cost less: what is transformed once,
+# the output, counts for less.
+COST_OF_TRANSFORM = {"patches": (41, 169), "onednn": (90, 120), "native": (43, 30)}
+# Of patches that are gathered by XLA; measured in three dimensions.
 COST_OF_GATHER = 300
 # Elsewhere only pointwise convolutions are transformed, for which no patches are made, and only
 # those of so many channels on both sides that multiplications count. By the count, not measured.
@@ -37,6 +40,7 @@ def fourier_platforms(
     strides: Sequence[int],
     c_in: int,
     c_out: int,
+    dtype: DTypeLike = jnp.float32,
 ) -> tuple[Platform, ...]:
     """The platforms on which a group convolution uses the Fourier transform.
 
@@ -46,16 +50,17 @@ def fourier_platforms(
 
         (|G|^2 - sum_rho d^3 / e) C_in C_out > tau |G| (C_in + C_out),    tau = a + b / taps
 
-    with a and b of `COST_OF_TRANSFORM`; so with 3x3 filters for P4M from 19 channels on (32 where
-    oneDNN convolves), and for P4 from 48 (83). Where patches are gathered tau is `COST_OF_GATHER`,
-    so with 3x3x3 filters from 29 channels on for the rotations of the cube. With strides it is
+    with a and b of `COST_OF_TRANSFORM`; so with 3x3 filters for P4M from 19 channels on and for P4
+    from 48; where oneDNN convolves, from 15 and 38 in machine code (`gconv_jax.fourier_native`),
+    from 32 and 83 without. Where XLA gathers patches tau is `COST_OF_GATHER`, so with 3x3x3 filters
+    from 29 channels on for the rotations of the cube, in place of 5. With strides it is
     ``dense``, since the transform's input gradient gains nothing there. On other platforms it is
     ``fourier`` only for pointwise convolutions with `POINTWISE_CHANNELS`: without a fused kernel,
     memory traffic would eat up what is saved.
 
     Args:
         algorithm: ``dense`` and ``fourier`` are nowhere and everywhere.
-        group, kernel, strides, c_in, c_out: the convolution, channels for each element.
+        group, kernel, strides, c_in, c_out, dtype: the convolution, channels for each element.
 
     Returns:
         A subset of ``cpu`` and ``other``.
@@ -69,8 +74,10 @@ def fourier_platforms(
         return ()
     taps = math.prod(kernel)
     saved = group.order**2 - sum(irrep.cost for irrep in real_irreps(group))
-    each, once = COST_OF_TRANSFORM[planar.cpu_implementation()]
-    tau = COST_OF_GATHER if is_gathered(group, kernel) else each + once / taps
+    way = "native" if is_native(group, dtype) else planar.cpu_implementation()
+    each, once = COST_OF_TRANSFORM[way]
+    gathered = way != "native" and is_gathered(group, kernel)
+    tau = COST_OF_GATHER if gathered else each + once / taps
     platforms: tuple[Platform, ...] = ()
     if saved * c_in * c_out > tau * group.order * (c_in + c_out):
         platforms = (*platforms, "cpu")

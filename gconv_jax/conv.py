@@ -188,6 +188,7 @@ def _conv(
             strides=windows.strides,
             c_in=x.shape[-1],
             c_out=c_out,
+            dtype=dtype,
         )
         return fourier_conv(x, w.astype(dtype), group=group, platforms=platforms, **options)
 
@@ -233,7 +234,7 @@ def convolve(
     spatial = x.shape[len(batch) : x.ndim - channel_axes]
     warn_if_inexact(windows, spatial, group=group, what=what)
     output = [windows.output_size(axis, n) for axis, n in enumerate(spatial)]
-    x = x.reshape(-1, *x.shape[len(batch) :])
+    x = x.reshape(math.prod(batch), *x.shape[len(batch) :])
     if group.is_hexagonal:
         check_hexagons(windows, output)
         x = x * mask_of(x, channel_axes)

@@ -23,7 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
+from gconv_jax import fourier_native
 from gconv_jax.bilinear import Convolution, Form, Shape, make_primitive, transpose
 from gconv_jax.filters import bank_table, filter_bank
 from gconv_jax.groups import FiniteGroup
@@ -48,6 +50,16 @@ SLICED = 8
 def is_gathered(group: FiniteGroup, kernel: Sequence[int]) -> bool:
     """Whether the patches are gathered from one copy, since there are too many slices."""
     return group.order > SLICED and math.prod(kernel) > 1
+
+
+def is_native(group: FiniteGroup, dtype: DTypeLike) -> bool:
+    """Whether a CPU does it all in machine code made for the group
+    (`gconv_jax.fourier_native`)."""
+    return (
+        long_dtype(dtype) == jnp.float32
+        and group.order <= fourier_native.MOST_ELEMENTS
+        and fourier_native.available()
+    )
 
 
 def fourier_conv(
@@ -115,7 +127,12 @@ def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: _Static) -> jax.Arr
     images = [shape, lhs.shape] if form is not Form.FILTER_GRADIENT else [lhs.shape, rhs.shape]
     values = max(math.prod(image[1:]) for image in images)
     chunk = CHUNK_BYTES // max(values * lhs.dtype.itemsize, 1)
-    return _fourier(form, lhs, rhs, static, chunk).astype(dtype)
+    native = (
+        static.planar.implementation in ("auto", "onednn")
+        and is_native(static.group, long)
+        and all(isinstance(n, int) for n in (*lhs.shape, *rhs.shape))  # else under jax.export
+    )
+    return _fourier(form, lhs, rhs, static, chunk, native).astype(dtype)
 
 
 def _dense(form: Form, lhs: jax.Array, rhs: jax.Array, static: _Static) -> jax.Array:
@@ -133,7 +150,7 @@ def _dense(form: Form, lhs: jax.Array, rhs: jax.Array, static: _Static) -> jax.A
     )
 
 
-def _fourier(form: Form, lhs, rhs, static: _Static, chunk: int | None):
+def _fourier(form: Form, lhs, rhs, static: _Static, chunk: int | None, native: bool = False):
     shape, dtype = _shape(form, lhs.shape, rhs.shape, static), lhs.dtype
     if 0 in lhs.shape or 0 in rhs.shape or 0 in shape:
         return jnp.zeros(shape, dtype)
@@ -141,10 +158,17 @@ def _fourier(form: Form, lhs, rhs, static: _Static, chunk: int | None):
         lhs, rhs, geometry = _adjoint(lhs, rhs, static)
         static = static._replace(planar=static.planar._replace(geometry=geometry))
     transform = _Transform(static)
+    native = native and not static.planar.geometry.crops
     if form is Form.FILTER_GRADIENT:
-        spectrum = over_images(transform.filter_gradient, (lhs, rhs), chunk, add=True)
+        if native:
+            spectrum = fourier_native.filter_gradient(lhs, rhs, **transform.native)
+        else:
+            spectrum = over_images(transform.filter_gradient, (lhs, rhs), chunk, add=True)
         return transpose(transform.of_filter, shape, spectrum).astype(dtype)
     spectrum = transform.of_filter(rhs)
+    if native:
+        spatial = transform.geometry.output
+        return fourier_native.output(lhs, spectrum, spatial=spatial, **transform.native)
     return over_images(lambda x: transform.output(x, spectrum), (lhs,), chunk).astype(dtype)
 
 
@@ -169,6 +193,15 @@ class _Transform:
         self.irreps = real_irreps(self.group)
         table = bank_table(self.group, self.geometry.kernel, True)
         self.tap_of = table[:, self.group.inverse]  # [t, s]: the tap s t
+        places = np.unravel_index(self.tap_of, self.geometry.kernel)
+        # Where the slice of each tap and element begins in the padded image.
+        self.starts = np.stack(places, -1) * self.geometry.dilation
+
+    @property
+    def native(self) -> dict:
+        """What `gconv_jax.fourier_native` has to know."""
+        patches = fourier_native.Patches(self.starts, self.geometry.strides, self.geometry.padding)
+        return {"irreps": self.irreps, "patches": patches}
 
     def of_filter(self, w: jax.Array) -> list[jax.Array]:
         """``(d / |G|) Psi_t^[j, k]`` for each irrep: ``[d taps C_in, d C_out]``, k and j slow."""
@@ -209,7 +242,7 @@ class _Transform:
         geometry = self.geometry
         pads = [(low, high, 0) for low, high in geometry.padding]
         x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0), (0, 0, 0)])
-        starts = np.stack(np.unravel_index(self.tap_of, geometry.kernel), -1) * geometry.dilation
+        starts = self.starts
         limits = starts + (np.array(geometry.output) - 1) * geometry.strides + 1
         if is_gathered(self.group, geometry.kernel):
             return [[s] for s in self._gathered_orbits(x, starts[:, 0], limits[:, 0])]

@@ -49,6 +49,12 @@ class Geometry(NamedTuple):
         )
 
     @property
+    def crops(self) -> bool:
+        """Negative padding, which only the second derivative of a strided convolution, or the
+        first one of a convolution with much padding, might have."""
+        return min(min(pair) for pair in self.padding) < 0
+
+    @property
     def adjoint(self) -> "Geometry":
         """Of the convolution with the reversed filter that gives the input gradient, from the
         cotangent with zeros between its pixels (`spread`)."""
@@ -327,7 +333,7 @@ def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.
         if form is Form.OUTPUT and static.implementation == "auto":
             return _xla_in_its_faster_way(lhs, rhs, static).astype(dtype)
         return _xla(form, lhs, rhs, static).astype(dtype)
-    if implementation == "onednn" and long == jnp.float32 and not _crops(static.geometry):
+    if implementation == "onednn" and long == jnp.float32 and not static.geometry.crops:
         return _onednn(form, lhs, rhs, static.geometry).astype(dtype)
     compute = {
         Form.OUTPUT: patches.conv,
@@ -381,11 +387,6 @@ def _onednn(form: Form, lhs: jax.Array, rhs: jax.Array, geometry: Geometry) -> j
     if form is Form.INPUT_GRADIENT:
         return onednn.input_gradient(lhs, rhs, spatial=spatial, **options)
     return onednn.filter_gradient(lhs, rhs, kernel=kernel, **options)
-
-
-def _crops(geometry: Geometry) -> bool:
-    """Negative padding, which only the second derivative of a strided convolution might have."""
-    return min(min(pair) for pair in geometry.padding) < 0
 
 
 planar_form = make_primitive(

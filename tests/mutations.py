@@ -206,6 +206,20 @@ MISTAKES = [
         "largest, fill = jnp.pi, 0.0",
         "train/test_augment.py",
     ),
+    Mistake(
+        "bands of rows forget the padding before them",
+        "gconv_jax/bands.py",
+        "top = first * self.strides[0] - int(self.padding[0, 0])",
+        "top = first * self.strides[0]",
+        "test_fourier_native.py",
+    ),
+    Mistake(
+        "the last of a row of channels are left out",
+        "gconv_jax/llvm.py",
+        "with f.loop(channels, width) as start:",
+        "with f.loop(channels // width * width, width) as start:",
+        "test_llvm.py",
+    ),
 ]
 
 

@@ -1,0 +1,164 @@
+"""Functions that LLVM compiles while the program runs: optional, private, without a compiler.
+
+The wheel of ``llvmlite`` has LLVM in it. `Function` writes LLVM's assembly, `compile_functions`
+makes machine code of it, for the processor at hand.
+"""
+
+import contextlib
+import ctypes
+import functools
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+# Of numbers at a time; LLVM takes them apart where the processor's vectors are shorter.
+VECTOR = 16
+
+
+def available() -> bool:
+    """Whether llvmlite is installed and works on this processor."""
+    return _target() is not None
+
+
+@functools.cache
+def _target():
+    try:
+        binding = importlib.import_module("llvmlite.binding")
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+        machine = binding.Target.from_default_triple().create_target_machine(
+            cpu=binding.get_host_cpu_name(),
+            features=binding.get_host_cpu_features().flatten(),
+            opt=2,
+        )
+        return binding, machine
+    except Exception:  # whatever a wheel for another machine raises
+        return None
+
+
+# Kept for ever: their code is in use.
+_engines = []
+
+
+def compile_functions(assembly: str, name: str, arguments: int) -> Callable[..., int]:
+    """The function ``name``, of so many pointers, to an int32."""
+    binding, machine = _target()  # pyright: ignore[reportGeneralTypeIssues]
+    module = binding.parse_assembly(assembly)
+    module.verify()
+    engine = binding.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    _engines.append(engine)
+    kind = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * arguments)
+    return kind(engine.get_function_address(name))
+
+
+class Function:
+    """The assembly of one function, written from its first instruction to its last."""
+
+    def __init__(self, name: str, parameters: str, result: str = "void"):
+        self._lines = [f"define {result} @{name}({parameters}) {{", "entry:"]
+        self._block, self._count = "entry", 0
+
+    def __str__(self) -> str:
+        return "\n".join([*self._lines, "}"])
+
+    def do(self, instruction: str):
+        self._lines.append(f"  {instruction}")
+
+    def let(self, instruction: str) -> str:
+        """The name of what the instruction computes."""
+        name = self._name("%v")
+        self.do(f"{name} = {instruction}")
+        return name
+
+    def at(self, pointer: str, index: str | int, kind: str = "float") -> str:
+        """The place ``index`` numbers on."""
+        return self.let(f"getelementptr {kind}, ptr {pointer}, i64 {index}")
+
+    def load(self, pointer: str, index: str | int, kind: str = "i64") -> str:
+        return self.let(f"load {kind}, ptr {self.at(pointer, index, kind)}")
+
+    def sum(self, *terms: str | int) -> str:
+        return functools.reduce(lambda a, b: self.let(f"add i64 {a}, {b}"), map(str, terms))
+
+    def product(self, a: str | int, b: str | int) -> str:
+        return self.let(f"mul i64 {a}, {b}")
+
+    def least(self, a: str | int, b: str | int) -> str:
+        return self.let(f"select i1 {self.let(f'icmp ult i64 {a}, {b}')}, i64 {a}, i64 {b}")
+
+    @contextlib.contextmanager
+    def loop(self, count: str | int, step: int = 1) -> Iterator[str]:
+        """For 0, step, ... below the count."""
+        head, body, done = (self._name(part) for part in ("head", "body", "done"))
+        index, following = self._name("%i"), self._name("%n")
+        self.do(f"br label %{head}")
+        before = self._block
+        self._open(head)
+        phi = len(self._lines)
+        self.do("")  # it names the block that comes back, which is not known yet
+        self.do(f"br i1 {self.let(f'icmp ult i64 {index}, {count}')}, label %{body}, label %{done}")
+        self._open(body)
+        yield index
+        self.do(f"{following} = add i64 {index}, {step}")
+        self.do(f"br label %{head}")
+        self._lines[phi] = f"  {index} = phi i64 [0, %{before}], [{following}, %{self._block}]"
+        self._open(done)
+
+    @contextlib.contextmanager
+    def turns(self, counter: str, count: str | int) -> Iterator[str]:
+        """For the numbers below the count that no other thread has taken from the counter."""
+        head, body, done = (self._name(part) for part in ("head", "body", "done"))
+        self.do(f"br label %{head}")
+        self._open(head)
+        index = self.let(f"atomicrmw add ptr {counter}, i64 1 monotonic")
+        self.do(f"br i1 {self.let(f'icmp ult i64 {index}, {count}')}, label %{body}, label %{done}")
+        self._open(body)
+        yield index
+        self.do(f"br label %{head}")
+        self._open(done)
+
+    def _name(self, start: str) -> str:
+        self._count += 1
+        return f"{start}{self._count}"
+
+    def _open(self, block: str):
+        self._lines.append(f"{block}:")
+        self._block = block
+
+
+def combine(
+    f: Function,
+    matrix: np.ndarray,
+    channels: int,
+    sources: Sequence[str],
+    targets: Sequence[str],
+):
+    """``targets[o][c] = sum_s matrix[o, s] sources[s][c]`` for float32 numbers at these places."""
+    width = min(VECTOR, 1 << (channels.bit_length() - 1))
+    vector = f"<{width} x float>"
+    with f.loop(channels, width) as start:
+        # The last vector may take numbers once more: the sources stay as they are.
+        c = f.least(start, channels - width)
+        numbers = [f.let(f"load {vector}, ptr {f.at(source, c)}, align 4") for source in sources]
+        for row, target in zip(matrix, targets, strict=True):
+            # One that is added first, so that nothing need be negated.
+            terms = sorted(np.flatnonzero(row), key=lambda s: (abs(row[s]) != 1, -row[s]))
+            total = None
+            for s in terms:
+                term, size = numbers[s], abs(row[s])
+                if size != 1:
+                    factor = ", ".join([f"float {_hexadecimal(size)}"] * width)
+                    term = f.let(f"fmul contract {vector} {term}, <{factor}>")
+                if total is None:
+                    total = term if row[s] > 0 else f.let(f"fneg {vector} {term}")
+                else:
+                    sign = "fadd" if row[s] > 0 else "fsub"
+                    total = f.let(f"{sign} contract {vector} {total}, {term}")
+            f.do(f"store {vector} {total or 'zeroinitializer'}, ptr {f.at(target, c)}, align 4")
+
+
+def _hexadecimal(number: float) -> str:
+    """A float32, as LLVM writes it: the bits of the same number in float64."""
+    return f"0x{np.float64(np.float32(number)).view(np.uint64):016X}"
