@@ -18,11 +18,12 @@ from gconv_jax.irreps import real_irreps
 Algorithm = Literal["auto", "dense", "fourier"]
 ALGORITHMS = ("auto", "dense", "fourier")
 
-# What a number costs to transform, in multiplications of the dense form: (for each tap, once).
-# Fitted to benchmarks/group_conv.py on a CPU with AVX-512, for the ways to convolve there; `native`
-# is the transform in machine code of its own. Large filters cost less: what is transformed once,
-# the output, counts for less.
-COST_OF_TRANSFORM = {"patches": (41, 169), "onednn": (90, 120), "native": (43, 30)}
+# What a number costs to transform, in multiplications of the dense form: (for each tap, once, and
+# for each tap and element of the group). Fitted to benchmarks/group_conv.py on a CPU with AVX-512,
+# for the ways to convolve there; `native` is the transform in machine code of its own, where what
+# is counted last are the terms of its sums. Large filters cost less: what is transformed once, the
+# output, counts for less.
+COST_OF_TRANSFORM = {"patches": (41, 169, 0), "onednn": (90, 120, 0), "native": (14, 34, 1.6)}
 # Of patches that are gathered by XLA; measured in three dimensions.
 COST_OF_GATHER = 300
 # Elsewhere only pointwise convolutions are transformed, for which no patches are made, and only
@@ -48,13 +49,14 @@ def fourier_platforms(
     transform ``sum_rho (d^3 / e) C_in C_out`` (`gconv_jax.irreps`). In turn ``|G| (C_in + C_out)``
     numbers are transformed. On a CPU ``auto`` is ``fourier`` if
 
-        (|G|^2 - sum_rho d^3 / e) C_in C_out > tau |G| (C_in + C_out),    tau = a + b / taps
+        (|G|^2 - sum_rho d^3 / e) C_in C_out > tau |G| (C_in + C_out),
+        tau = a + b / taps + c |G|
 
-    with a and b of `COST_OF_TRANSFORM`; so with 3x3 filters for P4M from 19 channels on and for P4
-    from 48; where oneDNN convolves, from 15 and 38 in machine code (`gconv_jax.fourier_native`),
-    from 32 and 83 without. Where XLA gathers patches tau is `COST_OF_GATHER`, so with 3x3x3 filters
-    from 29 channels on for the rotations of the cube, in place of 5. With strides it is
-    ``dense``, since the transform's input gradient gains nothing there. On other platforms it is
+    with a, b and c of `COST_OF_TRANSFORM`. In machine code (`gconv_jax.fourier_native`) that is,
+    with 3x3 filters, from 10 channels on for P4M and from 20 for P4, and with 3x3x3 filters from 6
+    for the rotations of the cube. By XLA it is from 19 and 48, or where oneDNN convolves from 32
+    and 83; where XLA gathers patches tau is `COST_OF_GATHER`, so for the cube from 29. With strides
+    it is ``dense``, since the transform's input gradient gains nothing there. On other platforms it is
     ``fourier`` only for pointwise convolutions with `POINTWISE_CHANNELS`: without a fused kernel,
     memory traffic would eat up what is saved.
 
@@ -75,9 +77,9 @@ def fourier_platforms(
     taps = math.prod(kernel)
     saved = group.order**2 - sum(irrep.cost for irrep in real_irreps(group))
     way = "native" if is_native(group, dtype) else planar.cpu_implementation()
-    each, once = COST_OF_TRANSFORM[way]
+    each, once, element = COST_OF_TRANSFORM[way]
     gathered = way != "native" and is_gathered(group, kernel)
-    tau = COST_OF_GATHER if gathered else each + once / taps
+    tau = COST_OF_GATHER if gathered else each + once / taps + element * group.order
     platforms: tuple[Platform, ...] = ()
     if saved * c_in * c_out > tau * group.order * (c_in + c_out):
         platforms = (*platforms, "cpu")

@@ -5,16 +5,18 @@ these are, and in what images, it is told at each call (`gconv_jax.fourier_nativ
 """
 
 import functools
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 
 from gconv_jax import llvm
+from gconv_jax.llvm_products import add_transposed, block_rows, multiply
 
 # Of patches that one thread makes at a time, and at most so many pixels. Fewer would stay in
 # nearer caches, but make smaller products.
 STRIP_BYTES = 5 * 2**20
-STRIP_PIXELS = 256
+STRIP_PIXELS = 264
 
 
 class IrrepSize(NamedTuple):
@@ -40,7 +42,8 @@ class Sizes(NamedTuple):
     def strip(self) -> int:
         """Pixels that go through it together."""
         values = len(self.matrix) * (self.taps * self.c_in + self.c_out)
-        return max(16, min(STRIP_PIXELS, STRIP_BYTES // 4 // values))
+        blocks = min(STRIP_PIXELS, STRIP_BYTES // 4 // values) // block_rows()
+        return max(1, blocks) * block_rows()
 
     @property
     def spectrum(self) -> tuple[int, ...]:
@@ -66,10 +69,10 @@ class Sizes(NamedTuple):
 
 # What the machine code is called with; numbers are counted, not bytes.
 FIELDS = (
-    *("x", "y", "parts", "scratch", "counter", "sgemm", "pixels", "offsets", "bands", "copies"),
+    *("x", "y", "parts", "scratch", "counter", "pixels", "offsets", "bands", "copies"),
     *("units", "band_count", "x_image", "y_image", "window"),
 )
-POINTERS = FIELDS[:10]
+POINTERS = FIELDS[:9]
 # Of a band: where its rows begin in x and in y, how many pixels it has, and which copies to make.
 BAND = ("x", "y", "pixels", "first_copy", "copies")
 # Of a copy, from an image to the window of a band: where, and how many numbers.
@@ -90,15 +93,19 @@ def machine_code(sizes: Sizes):
     else:
         functions.append(_rearrange("back", matrix.T, c_out, strips, image))
 
-    f = llvm.Function("work", "ptr %call", "i32")
+    product = add_transposed if sizes.filter_gradient else multiply
+    functions += [
+        product(f"product{i}", d * sizes.taps * c_in, d * c_out)
+        for i, (_, d) in enumerate(sizes.irreps)
+    ]
+
+    f = llvm.Function("work", "ptr %call")
     call = {name: f.load("%call", i) for i, name in enumerate(FIELDS)}
     for name in POINTERS:
         call[name] = f.let(f"inttoptr i64 {call[name]} to ptr")
     transformed = call["scratch"]
     result = f.at(transformed, sizes.regions(sizes.taps * c_in)[-1])
     window = f.at(result, sizes.regions(c_out)[-1])
-    status = f.let("alloca i32")
-    f.do(f"store i32 0, ptr {status}")
     parts = [f.load(call["parts"], i, "ptr") for i in range(len(sizes.irreps))]
     padded = f.let(f"icmp ne i64 {call['window']}, 0")
     window_bytes = f.product(call["window"], 4)
@@ -128,37 +135,21 @@ def machine_code(sizes: Sizes):
             )
             if sizes.filter_gradient:
                 f.do(f"call void @cotangent(ptr {here}, ptr {result}, i64 {count})")
-            _products(f, sizes, transformed, result, parts, count, call["sgemm"], status)
+            starts = zip(sizes.regions(sizes.taps * c_in), sizes.regions(c_out), strict=True)
+            for i, (start, end) in enumerate(itertools.islice(starts, len(parts))):
+                a, b = f.at(transformed, start), f.at(result, end)
+                ends = f"ptr {parts[i]}, ptr {b}"
+                if sizes.filter_gradient:
+                    ends = f"ptr {b}, ptr {parts[i]}"
+                length = f.product(count, sizes.irreps[i].rows)
+                f.do(f"call void @product{i}(ptr {a}, {ends}, i64 {length})")
             if not sizes.filter_gradient:
                 f.do(f"call void @back(ptr {result}, ptr {here}, i64 {count})")
-    f.do(f"ret i32 {f.let(f'load i32, ptr {status}')}")
     declared = [
         "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)",
         "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
     ]
     return llvm.compile_functions("\n".join([*declared, *map(str, functions), str(f)]), "work", 1)
-
-
-def _products(f: llvm.Function, sizes: Sizes, a, y, parts, count, sgemm, status):
-    """``y = a part`` for each irrep, or ``part += a^T y``."""
-    each, c_out = sizes.taps * sizes.c_in, sizes.c_out
-    regions = zip(sizes.regions(each), sizes.regions(c_out), strict=True)
-    for (rows, d), (a_start, y_start), part in zip(sizes.irreps, regions, parts, strict=False):
-        a_part, y_part = f.at(a, a_start), f.at(y, y_start)
-        long, m, n = f.product(count, rows), d * each, d * c_out
-        if sizes.filter_gradient:
-            letter, shape, (b, c), beta = "T", (m, n, long), (y_part, part), "1.0"
-        else:
-            letter, shape, (b, c), beta = "N", (long, n, m), (part, y_part), "0.0"
-        arguments = [
-            *(f"i8 signext {ord(letter)}", f"i8 signext {ord('N')}"),
-            *(f"i64 {size}" for size in shape),
-            *("float 1.0", f"ptr {a_part}, i64 {m}", f"ptr {b}, i64 {n}"),
-            *(f"float {beta}", f"ptr {c}, i64 {n}"),
-        ]
-        failed = f.let(f"call i32 {sgemm}({', '.join(arguments)})")
-        before = f.let(f"load i32, ptr {status}")
-        f.do(f"store i32 {f.let(f'or i32 {before}, {failed}')}, ptr {status}")
 
 
 def _gather(name: str, matrix: np.ndarray, channels: int, taps: int, targets) -> llvm.Function:
@@ -172,7 +163,6 @@ def _gather(name: str, matrix: np.ndarray, channels: int, taps: int, targets) ->
             first, tap = f.product(t, order), f.product(t, channels)
             sources = [f.at(pixel, f.load("%offsets", f.sum(first, s))) for s in range(order)]
             llvm.combine(f, matrix, channels, sources, [f.at(row, tap) for row in rows])
-    f.do("ret void")
     return f
 
 
@@ -185,5 +175,4 @@ def _rearrange(name: str, matrix: np.ndarray, channels: int, sources, targets) -
             return [f.at(pointer, f.sum(f.product(p, step), start)) for start, step in places]
 
         llvm.combine(f, matrix, channels, at("%x", sources), at("%y", targets))
-    f.do("ret void")
     return f

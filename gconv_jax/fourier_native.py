@@ -2,9 +2,9 @@
 
 XLA makes the sums over the group, the matrix products and the sums back one after the other, each
 for all pixels of a few images. Here a few hundred pixels go through all of them before the next
-ones, in the cache; the sums are functions that LLVM compiles for the group at hand
-(`gconv_jax.llvm`), the products oneDNN's (`gconv_jax.onednn`). Both gradients are made of the same
-parts: that of the input is itself a convolution, that of the filter ends with other products.
+ones, in the cache. All of it is one function that LLVM compiles for the group and the channels at
+hand (`gconv_jax.fourier_code`). Both gradients are made of the same parts: that of the input is
+itself a convolution, that of the filter ends with other products.
 
 As in `gconv_jax.onednn`, a call says everything by its shapes and attributes, and has neither
 derivatives nor a batching rule.
@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from gconv_jax import _xla_ffi, llvm, onednn
+from gconv_jax import _xla_ffi, llvm
 from gconv_jax.bands import Bands
 from gconv_jax.fourier_code import FIELDS, IrrepSize, Sizes, machine_code
 from gconv_jax.irreps import Irrep
@@ -38,11 +38,11 @@ OUTPUT, FILTER_GRADIENT = "gconv_jax.fourier.output", "gconv_jax.fourier.filter_
 
 
 def available() -> bool:
-    """Whether oneDNN and llvmlite are installed."""
-    found = onednn.available() and llvm.available()
-    if found:
+    """Whether llvmlite is installed."""
+    if llvm.available():
         _register()
-    return found
+        return True
+    return False
 
 
 @functools.cache
@@ -144,7 +144,6 @@ class _Plan:
             self.sizes.regions(each)[-1] for each in (self.sizes.taps * c_in, c_out)
         )
         self.call = {
-            "sgemm": onednn.sgemm(),
             "pixels": self.pixels.ctypes.data,
             "offsets": self.offsets.ctypes.data,
             "bands": self.bands.ctypes.data,
@@ -180,9 +179,7 @@ class _Plan:
                 "counter": ctypes.addressof(counter),
             }
             values = (ctypes.c_int64 * len(FIELDS))(*(call[name] for name in FIELDS))
-            with onednn.one_thread():
-                if self.work(ctypes.addressof(values)):
-                    raise RuntimeError("dnnl_sgemm failed")
+            self.work(ctypes.addressof(values))
             if self.sizes.filter_gradient:
                 with lock:
                     for part, size, own in zip(parts, sizes, sums, strict=True):

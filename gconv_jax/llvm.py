@@ -9,11 +9,9 @@ import ctypes
 import functools
 import importlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
-
-# Of numbers at a time; LLVM takes them apart where the processor's vectors are shorter.
-VECTOR = 16
 
 
 def available() -> bool:
@@ -37,31 +35,50 @@ def _target():
         return None
 
 
+class Vectors(NamedTuple):
+    """The processor's: how many float32 numbers fit in one, and how many of them it has."""
+
+    width: int
+    count: int
+
+
+@functools.cache
+def vectors() -> Vectors:
+    """Of the processor at hand, or those that all of its kind have."""
+    binding, machine = _target()  # pyright: ignore[reportGeneralTypeIssues]
+    features = binding.get_host_cpu_features()
+    if features.get("avx512f"):
+        return Vectors(16, 32)
+    if machine.triple.startswith(("aarch64", "arm64")):
+        return Vectors(4, 32)
+    return Vectors(8 if features.get("avx") else 4, 16)
+
+
 # Kept for ever: their code is in use.
 _engines = []
 
 
-def compile_functions(assembly: str, name: str, arguments: int) -> Callable[..., int]:
-    """The function ``name``, of so many pointers, to an int32."""
+def compile_functions(assembly: str, name: str, arguments: int) -> Callable[..., None]:
+    """The function ``name``, of so many pointers, which returns nothing."""
     binding, machine = _target()  # pyright: ignore[reportGeneralTypeIssues]
     module = binding.parse_assembly(assembly)
     module.verify()
     engine = binding.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     _engines.append(engine)
-    kind = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * arguments)
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)
     return kind(engine.get_function_address(name))
 
 
 class Function:
     """The assembly of one function, written from its first instruction to its last."""
 
-    def __init__(self, name: str, parameters: str, result: str = "void"):
-        self._lines = [f"define {result} @{name}({parameters}) {{", "entry:"]
+    def __init__(self, name: str, parameters: str):
+        self._lines = [f"define void @{name}({parameters}) {{", "entry:"]
         self._block, self._count = "entry", 0
 
     def __str__(self) -> str:
-        return "\n".join([*self._lines, "}"])
+        return "\n".join([*self._lines, "  ret void", "}"])
 
     def do(self, instruction: str):
         self._lines.append(f"  {instruction}")
@@ -106,6 +123,32 @@ class Function:
         self._lines[phi] = f"  {index} = phi i64 [0, %{before}], [{following}, %{self._block}]"
         self._open(done)
 
+    def sums(self, count: str | int, kind: str, sums: int, terms: Callable) -> list[str]:
+        """Sums of ``terms(index)``, so many lists of two factors, over the indices below the count,
+        of which there is one."""
+        body, done = self._name("body"), self._name("done")
+        index, following = self._name("%i"), self._name("%n")
+        totals = [self._name("%s") for _ in range(sums)]
+        self.do(f"br label %{body}")
+        before = self._block
+        self._open(body)
+        first = len(self._lines)
+        self._lines += [""] * (1 + sums)  # they name the block that comes back
+        new = [
+            self.let(f"fadd contract {kind} {total}, {self.let(f'fmul contract {kind} {a}, {b}')}")
+            for total, (a, b) in zip(totals, terms(index), strict=True)
+        ]
+        self.do(f"{following} = add i64 {index}, 1")
+        self._lines[first] = f"  {index} = phi i64 [0, %{before}], [{following}, %{self._block}]"
+        for i, (total, value) in enumerate(zip(totals, new, strict=True)):
+            self._lines[first + 1 + i] = (
+                f"  {total} = phi {kind} [zeroinitializer, %{before}], [{value}, %{self._block}]"
+            )
+        again = self.let(f"icmp ult i64 {following}, {count}")
+        self.do(f"br i1 {again}, label %{body}, label %{done}")
+        self._open(done)
+        return new
+
     @contextlib.contextmanager
     def turns(self, counter: str, count: str | int) -> Iterator[str]:
         """For the numbers below the count that no other thread has taken from the counter."""
@@ -128,6 +171,11 @@ class Function:
         self._block = block
 
 
+def vector_width(numbers: int) -> int:
+    """Of the vectors for rows of so many numbers: the processor's, or as long a one as fits."""
+    return min(vectors().width, 1 << (numbers.bit_length() - 1))
+
+
 def combine(
     f: Function,
     matrix: np.ndarray,
@@ -136,7 +184,7 @@ def combine(
     targets: Sequence[str],
 ):
     """``targets[o][c] = sum_s matrix[o, s] sources[s][c]`` for float32 numbers at these places."""
-    width = min(VECTOR, 1 << (channels.bit_length() - 1))
+    width = vector_width(channels)
     vector = f"<{width} x float>"
     with f.loop(channels, width) as start:
         # The last vector may take numbers once more: the sources stay as they are.

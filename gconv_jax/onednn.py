@@ -46,7 +46,7 @@ LIBRARY = "libdnnl.so.3"
 # oneDNN: its C interface has been stable since version 3.
 # --------------------------------------------------------------------------------------------
 
-CPU, DEFAULT_STREAM, USER_SCRATCHPAD, OPENMP, SYCL = 1, 1, 1, 2, 512
+CPU, DEFAULT_STREAM, USER_SCRATCHPAD, SYCL = 1, 1, 1, 512
 DIRECT, FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS = 1, 64, 160, 192
 FORMAT_ANY, ALLOCATE = 1, c_void_p(-1)
 QUERY_WEIGHTS, QUERY_DIFF_WEIGHTS, QUERY_SCRATCHPAD, QUERY_NAME = 131, 132, 136, 8
@@ -342,29 +342,6 @@ def _implements(dtype: str) -> bool:
     except RuntimeError:
         return False
     return not any("ref" in plan.implementation for plan in plans)
-
-
-def sgemm() -> int:
-    """The address of ``dnnl_sgemm``, the product of two matrices in rows."""
-    library = _library()
-    if library is None:
-        raise RuntimeError("oneDNN is not installed, or cannot be loaded.")
-    return ctypes.cast(library.lib.dnnl_sgemm, c_void_p).value or 0
-
-
-@contextlib.contextmanager
-def one_thread():
-    """What this thread calls uses no others, where oneDNN has those of OpenMP."""
-    library = _library()
-    if library is None or library.runtime != OPENMP:
-        yield
-        return
-    before = library.lib.omp_get_max_threads()
-    library.lib.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        library.lib.omp_set_num_threads(before)
 
 
 def supports(dtype: DTypeLike) -> bool:

@@ -228,7 +228,7 @@ def planar_implementation(name: str) -> Iterator[None]:
     if name not in IMPLEMENTATIONS:
         raise ValueError(f"`name` must be one of {', '.join(IMPLEMENTATIONS)}, got {name!r}")
     if name == "onednn" and not onednn.available():
-        raise ValueError(f"`name` {name!r} needs oneDNN: pip install 'gconv_jax[onednn]'")
+        raise ValueError(f"`name` {name!r} needs oneDNN: pip install 'gconv_jax[cpu]'")
     before, _implementation = _implementation, name
     jax.clear_caches()
     try:

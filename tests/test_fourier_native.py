@@ -1,10 +1,5 @@
-"""The Fourier form in machine code: the numbers of the definition, for float32.
+"""The Fourier form in machine code: the numbers of the definition, for float32."""
 
-Where oneDNN is not installed its matrix product is NumPy's here, so that all else is tested.
-"""
-
-import contextlib
-import ctypes
 import functools
 import threading
 
@@ -13,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gconv_jax import P4, P4M, fourier_native, group_conv, llvm, octahedral, onednn
+from gconv_jax import P4, P4M, fourier_native, group_conv, llvm, octahedral
 from gconv_jax.algorithm import fourier_platforms
 from gconv_jax.planar import planar_implementation
 from tests import oracles
@@ -24,36 +19,10 @@ pytestmark = [
     pytest.mark.skipif(not llvm.available(), reason="llvmlite is not installed"),
 ]
 
-LONG, POINTER, FLOAT = ctypes.c_int64, ctypes.c_void_p, ctypes.c_float
-
-
-def _matrix(pointer, rows, columns, ld):
-    flat = np.ctypeslib.as_array((FLOAT * (rows * ld)).from_address(pointer))
-    return flat.reshape(rows, ld)[:, :columns]
-
-
-@functools.partial(
-    ctypes.CFUNCTYPE,
-    *(ctypes.c_int, ctypes.c_char, ctypes.c_char, LONG, LONG, LONG, FLOAT, POINTER, LONG),
-    *(POINTER, LONG, FLOAT, POINTER, LONG),
-)()
-def numpy_sgemm(transposed, _, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
-    a = _matrix(a, k, m, lda).T if transposed == b"T" else _matrix(a, m, k, lda)
-    c = _matrix(c, m, n, ldc)
-    c[:] = alpha * (a @ _matrix(b, k, n, ldb)) + (beta * c if beta else 0)
-    return 0
-
 
 @pytest.fixture(autouse=True)
 def native(monkeypatch):
     """The calls that were made: whether each was of a filter gradient."""
-    installed = onednn.available()
-    if not installed:
-        monkeypatch.setattr(onednn, "sgemm", lambda: ctypes.cast(numpy_sgemm, POINTER).value)
-        monkeypatch.setattr(onednn, "one_thread", contextlib.nullcontext)
-        monkeypatch.setattr(fourier_native, "available", lambda: True)
-        fourier_native._register()
-        jax.clear_caches()
     calls = []
     run = fourier_native._Plan.run
     monkeypatch.setattr(
@@ -61,9 +30,7 @@ def native(monkeypatch):
         "run",
         lambda plan, *pointers: calls.append(plan.sizes.filter_gradient) or run(plan, *pointers),
     )
-    yield calls
-    if not installed:
-        jax.clear_caches()
+    return calls
 
 
 def convolve(x, w, group, algorithm="fourier", **options):
@@ -207,8 +174,9 @@ def test_bfloat16_is_summed_in_float32(rng, native):
     x, w = jnp.asarray(x, jnp.bfloat16), jnp.asarray(w, jnp.bfloat16)
     y = convolve(x, w, P4M)
     e = convolve(x.astype(jnp.float32), w.astype(jnp.float32), P4M, "dense")
-    assert y.dtype == jnp.bfloat16 and native == [False]
+    assert y.dtype == jnp.bfloat16
     np.testing.assert_allclose(y.astype(jnp.float32), e, rtol=1e-2, atol=1e-2)
+    assert native == [False]
 
 
 def test_two_calls_give_the_same_bits(rng):
@@ -219,15 +187,16 @@ def test_two_calls_give_the_same_bits(rng):
 
 def test_what_it_does_not_have_is_left_to_xla(rng, native, x64, monkeypatch):
     x, w = rng.normal(size=(1, 5, 5, 4, 2)), rng.normal(size=(3, 3, 4, 2, 2))
-    convolve(x, w, P4)  # float64
+    jax.block_until_ready(convolve(x, w, P4))  # float64
     with planar_implementation("patches"):
-        convolve(*float32(x, w), P4)
+        jax.block_until_ready(convolve(*float32(x, w), P4))
     monkeypatch.setattr(fourier_native, "MOST_ELEMENTS", 3)
-    convolve(*float32(x, w), P4)
+    jax.block_until_ready(convolve(*float32(x, w), P4))
     # The input gradient of a convolution with more padding than its filter is wide.
     monkeypatch.setattr(fourier_native, "MOST_ELEMENTS", 48)
     jax.clear_caches()
-    jax.grad(lambda x: convolve(x, float32(w)[0], P4, padding=5).sum())(float32(x)[0])
+    gradient = jax.grad(lambda x: convolve(x, float32(w)[0], P4, padding=5).sum())
+    jax.block_until_ready(gradient(float32(x)[0]))
     assert native == [False]
 
 
@@ -238,11 +207,11 @@ def test_empty_arrays():
 
 
 def test_without_llvmlite_xla_does_it(rng, native, monkeypatch):
-    monkeypatch.undo()
     monkeypatch.setattr(llvm, "available", lambda: False)
     jax.clear_caches()
     assert not fourier_native.available()
-    convolve(*float32(rng.normal(size=(1, 5, 5, 4, 2)), rng.normal(size=(3, 3, 4, 2, 2))), P4)
+    arrays = float32(rng.normal(size=(1, 5, 5, 4, 2)), rng.normal(size=(3, 3, 4, 2, 2)))
+    jax.block_until_ready(convolve(*arrays, P4))
     assert native == []
     jax.clear_caches()
 
@@ -256,10 +225,16 @@ def test_when_the_interpreter_ends_one_thread_does_it_all(rng, monkeypatch):
 
 
 def test_an_error_in_a_thread_is_an_exception(rng, monkeypatch):
-    monkeypatch.setattr(fourier_native, "machine_code", lambda sizes: lambda call: 2)
+    def code(sizes):
+        def work(call):
+            raise MemoryError("too much")
+
+        return work
+
+    monkeypatch.setattr(fourier_native, "machine_code", code)
     fourier_native._plan.cache_clear()
     x, w = float32(rng.normal(size=(4, 6, 6, 4, 3)), rng.normal(size=(3, 3, 4, 3, 3)))
-    with pytest.raises(Exception, match="dnnl_sgemm failed"):
+    with pytest.raises(Exception, match="MemoryError: too much"):
         convolve(x, w, P4).block_until_ready()
     fourier_native._plan.cache_clear()
 
@@ -272,7 +247,7 @@ def test_a_filter_in_the_wrong_frame_is_noticed(rng):
     assert float(jnp.abs(wrong - right).max()) > 0.1
 
 
-@pytest.mark.parametrize(("group", "channels"), [(P4M, 16), (P4, 40)], ids=str)
+@pytest.mark.parametrize(("group", "channels"), [(P4M, 10), (P4, 20)], ids=str)
 def test_auto_takes_it_from_fewer_channels_on(group, channels):
     layer = {"group": group, "kernel": (3, 3), "strides": (1, 1)}
     few, many = ({**layer, "c_in": c, "c_out": c} for c in (channels // 2, channels))
