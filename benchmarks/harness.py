@@ -29,7 +29,10 @@ sys.path.insert(1, str(HERE.parent))  # gconv_jax of this checkout, installed or
 
 Contender = Callable[[int], list[float]]
 LOAD = round(os.getloadavg()[0], 2)  # of other people, before any work here
-PACKAGES = ("gconv_jax", "jax", "jaxlib", "flax", "optax", "numpy", "torch", "escnn", "onednn")
+PACKAGES = (
+    *("gconv_jax", "jax", "jaxlib", "flax", "optax", "numpy", "llvmlite", "onednn-cpu-tbb"),
+    *("onednn-cpu-gomp", "onednn", "torch", "escnn"),
+)
 
 
 class Unavailable(Exception):

@@ -8,6 +8,8 @@ The structures are the part of ``xla/ffi/api/c_api.h`` that is needed here. It h
 from version 0.1 of the interface (jax 0.7.2) to 0.3 (jax 0.10.2).
 """
 
+import atexit
+import contextlib
 import ctypes
 from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
@@ -128,9 +130,22 @@ def register(name: str, function: Callable[[list[Buffer], dict[str, tuple]], Non
         metadata.version.major, metadata.version.minor = own.major, own.minor
         metadata.traits = 0
 
+    if not _targets:
+        atexit.register(_finish)
     _targets[name] = _Handler(handle)
     capsule = jax.ffi.pycapsule(ctypes.cast(_targets[name], c_void_p).value)
     jax.ffi.register_ffi_target(name, capsule, platform="cpu", api_version=1)
+
+
+def _finish():
+    # JAX ends its client with the interpreter lock held: a program that still runs would wait
+    # for the lock, and the client for the program. Programs run in order: wait for a new one.
+    for device in jax.local_devices(backend="cpu"):
+        with contextlib.suppress(Exception):
+            jax.block_until_ready(jax.jit(lambda x: x + 1)(jax.device_put(0.0, device)))
+    for array in jax.live_arrays():
+        with contextlib.suppress(Exception):
+            array.block_until_ready()
 
 
 def _buffers(frame: _Buffers) -> list[Buffer]:

@@ -23,7 +23,7 @@ ALGORITHMS = ("auto", "dense", "fourier")
 # for the ways to convolve there; `native` is the transform in machine code of its own, where what
 # is counted last are the terms of its sums. Large filters cost less: what is transformed once, the
 # output, counts for less.
-COST_OF_TRANSFORM = {"patches": (41, 169, 0), "onednn": (90, 120, 0), "native": (14, 34, 1.6)}
+COST_OF_TRANSFORM = {"patches": (41, 169, 0), "onednn": (90, 120, 0), "native": (9, 34, 1.75)}
 # Of patches that are gathered by XLA; measured in three dimensions.
 COST_OF_GATHER = 300
 # Elsewhere only pointwise convolutions are transformed, for which no patches are made, and only
@@ -53,12 +53,12 @@ def fourier_platforms(
         tau = a + b / taps + c |G|
 
     with a, b and c of `COST_OF_TRANSFORM`. In machine code (`gconv_jax.fourier_native`) that is,
-    with 3x3 filters, from 10 channels on for P4M and from 20 for P4, and with 3x3x3 filters from 6
+    with 3x3 filters, from 9 channels on for P4M and from 16 for P4, and with 3x3x3 filters from 5
     for the rotations of the cube. By XLA it is from 19 and 48, or where oneDNN convolves from 32
     and 83; where XLA gathers patches tau is `COST_OF_GATHER`, so for the cube from 29. With strides
-    it is ``dense``, since the transform's input gradient gains nothing there. On other platforms it is
-    ``fourier`` only for pointwise convolutions with `POINTWISE_CHANNELS`: without a fused kernel,
-    memory traffic would eat up what is saved.
+    it is ``dense``, since the transform's input gradient gains nothing there. On other platforms it
+    is ``fourier`` only for pointwise convolutions with `POINTWISE_CHANNELS`: without a fused
+    kernel, memory traffic would eat up what is saved.
 
     Args:
         algorithm: ``dense`` and ``fourier`` are nowhere and everywhere.

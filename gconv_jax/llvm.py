@@ -9,30 +9,34 @@ import ctypes
 import functools
 import importlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
 def available() -> bool:
     """Whether llvmlite is installed and works on this processor."""
-    return _target() is not None
+    return _binding() is not None
 
 
 @functools.cache
-def _target():
+def _binding():
     try:
         binding = importlib.import_module("llvmlite.binding")
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
-        machine = binding.Target.from_default_triple().create_target_machine(
-            cpu=binding.get_host_cpu_name(),
-            features=binding.get_host_cpu_features().flatten(),
-            opt=2,
-        )
-        return binding, machine
+        _machine(binding)
+        return binding
     except Exception:  # whatever a wheel for another machine raises
         return None
+
+
+def _machine(binding):
+    return binding.Target.from_default_triple().create_target_machine(
+        cpu=binding.get_host_cpu_name(),
+        features=binding.get_host_cpu_features().flatten(),
+        opt=2,
+    )
 
 
 class Vectors(NamedTuple):
@@ -45,11 +49,11 @@ class Vectors(NamedTuple):
 @functools.cache
 def vectors() -> Vectors:
     """Of the processor at hand, or those that all of its kind have."""
-    binding, machine = _target()  # pyright: ignore[reportGeneralTypeIssues]
+    binding: Any = _binding()
     features = binding.get_host_cpu_features()
     if features.get("avx512f"):
         return Vectors(16, 32)
-    if machine.triple.startswith(("aarch64", "arm64")):
+    if binding.get_default_triple().startswith(("aarch64", "arm64")):
         return Vectors(4, 32)
     return Vectors(8 if features.get("avx") else 4, 16)
 
@@ -60,10 +64,10 @@ _engines = []
 
 def compile_functions(assembly: str, name: str, arguments: int) -> Callable[..., None]:
     """The function ``name``, of so many pointers, which returns nothing."""
-    binding, machine = _target()  # pyright: ignore[reportGeneralTypeIssues]
+    binding: Any = _binding()
     module = binding.parse_assembly(assembly)
     module.verify()
-    engine = binding.create_mcjit_compiler(module, machine)
+    engine = binding.create_mcjit_compiler(module, _machine(binding))  # which owns both
     engine.finalize_object()
     _engines.append(engine)
     kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)

@@ -14,8 +14,9 @@ def block_rows() -> int:
     return llvm.vectors().count * 3 // 4
 
 
-# Numbers of the left factor that `add_transposed` reads again and again.
-CACHED = 2**16
+# Numbers of a factor that are read again and again: of the right one in `multiply`, of the left one
+# in `add_transposed`.
+RIGHT_CACHED, LEFT_CACHED = 3 * 2**16, 2**16
 
 
 def multiply(name: str, inner: int, columns: int) -> llvm.Function:
@@ -26,22 +27,30 @@ def multiply(name: str, inner: int, columns: int) -> llvm.Function:
     f = llvm.Function(name, "ptr noalias %a, ptr noalias %b, ptr noalias %y, i64 %rows")
     width = llvm.vector_width(columns)
     vector = f"<{width} x float>"
-    with f.loop("%rows", block_rows()) as block:
-        for panel in _panels(columns, width):
-            rows = block_rows() // len(panel)
-            with f.loop(block_rows(), rows) as row:
-                first = f.sum(block, row)
-                a, y = (f.at(p, f.product(first, n)) for p, n in (("%a", inner), ("%y", columns)))
+    parts = -(-inner * columns // RIGHT_CACHED)
+    cached = -(-inner // parts)
+    for start in range(0, inner, cached):
+        count = min(inner - start, cached)
+        with f.loop("%rows", block_rows()) as block:
+            for panel in _panels(columns, width):
+                rows = block_rows() // len(panel)
+                with f.loop(block_rows(), rows) as row:
+                    first = f.sum(block, row)
+                    a = f.at("%a", f.sum(f.product(first, inner), start))
+                    b, y = f.at("%b", start * columns), f.at("%y", f.product(first, columns))
 
-                def terms(k, a=a, rows=rows, panel=panel):
-                    left, right = f.at(a, k), f.at("%b", f.product(k, columns))
-                    return _outer(f, left, inner, rows, right, panel, width)
+                    def terms(k, a=a, b=b, rows=rows, panel=panel):
+                        right = f.at(b, f.product(k, columns))
+                        return _outer(f, f.at(a, k), inner, rows, right, panel, width)
 
-                total = iter(f.sums(inner, vector, rows * len(panel), terms))
-                for i in range(rows):
-                    for column in panel:
-                        place = f.at(y, i * columns + column)
-                        f.do(f"store {vector} {next(total)}, ptr {place}, align 4")
+                    total = iter(f.sums(count, vector, rows * len(panel), terms))
+                    for i in range(rows):
+                        for column in panel:
+                            place = f.at(y, i * columns + column)
+                            if start:
+                                _add(f, place, next(total), width, again=-column % width)
+                            else:
+                                f.do(f"store {vector} {next(total)}, ptr {place}, align 4")
     return f
 
 
@@ -50,7 +59,7 @@ def add_transposed(name: str, inner: int, columns: int) -> llvm.Function:
     f = llvm.Function(name, "ptr noalias %a, ptr noalias %b, ptr noalias %y, i64 %rows")
     width = llvm.vector_width(columns)
     vector = f"<{width} x float>"
-    cached = max(8, CACHED // inner)
+    cached = max(8, LEFT_CACHED // inner)
     with f.loop("%rows", cached) as start:
         count = f.least(f.let(f"sub i64 %rows, {start}"), cached)
         chunk_a, chunk_b = (

@@ -21,7 +21,6 @@ several CPU devices under ``jit`` each device computes the whole. ``pmap`` and `
 the program before that.
 """
 
-import atexit
 import contextlib
 import ctypes
 import functools
@@ -292,20 +291,8 @@ def _library() -> _Library | None:
             lib = _Library(path)
             for kind in ROLES:
                 _xla_ffi.register(_target(kind), functools.partial(_run, lib, kind))
-            atexit.register(_finish)
             return lib
     return None
-
-
-def _finish():
-    # JAX ends its client with the interpreter lock held: a program that still runs would wait
-    # for the lock, and the client for the program. Programs run in order: wait for a new one.
-    for device in jax.local_devices(backend="cpu"):
-        with contextlib.suppress(Exception):
-            jax.block_until_ready(jax.jit(lambda x: x + 1)(jax.device_put(0.0, device)))
-    for array in jax.live_arrays():
-        with contextlib.suppress(Exception):
-            array.block_until_ready()
 
 
 def _run(lib: _Library, kind: str, buffers: list[_xla_ffi.Buffer], attributes: dict[str, tuple]):

@@ -69,10 +69,10 @@ def test_what_is_no_assembly_is_refused():
 
 
 # Rows, the inner width, columns: with whole and other vectors, one and several of them, less than a
-# block of rows and more, more than is added up at a time.
+# block of rows and more, more than the caches keep.
 PRODUCTS = [
     *((1, 1, 1), (3, 5, 2), (24, 16, 16), (25, 7, 20), (50, 9, 33), (7, 30, 64)),
-    *((100, 13, 100), (17, 50, 40), (300, 26, 48), (30, 9000, 3)),
+    *((100, 13, 100), (17, 50, 40), (300, 26, 48), (30, 9000, 30)),
 ]
 
 
