@@ -313,7 +313,7 @@ def _combine(f: list[jax.Array], coefficients: np.ndarray) -> list[jax.Array]:
     if len(f) > WRITTEN_OUT:
         matrix = jnp.asarray(coefficients, f[0].dtype)
         return list(
-            jnp.einsum("os,spc->opc", matrix, jnp.stack(f), precision=lax.Precision.HIGHEST)
+            jnp.einsum("os,s...->o...", matrix, jnp.stack(f), precision=lax.Precision.HIGHEST)
         )
     sums = []
     for row in coefficients:

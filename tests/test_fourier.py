@@ -1,5 +1,7 @@
 """The Fourier transform over the group: the same numbers as the filter bank, and the law."""
 
+import functools
+
 import jax
 import jax.export
 import jax.numpy as jnp
@@ -7,7 +9,16 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gconv_jax import P4, P4M, Z2, group_conv, lift_conv, linen as glinen, nnx as gnnx
+from gconv_jax import (
+    P4,
+    P4M,
+    Z2,
+    group_conv,
+    lift_conv,
+    linen as glinen,
+    nnx as gnnx,
+    octahedral,
+)
 from gconv_jax.algorithm import fourier_platforms
 from gconv_jax.planar import planar_implementation
 from tests import oracles
@@ -108,6 +119,19 @@ def test_float32(rng):
         for a in ("fourier", "dense")
     )
     assert_close(y, expected, atol=1e-5 * float(jnp.abs(expected).max()))
+
+
+def test_pointwise_filters_of_a_large_group(rng, x64):
+    """Its sums are not written out, and no patches are gathered."""
+    x, w = rng.normal(size=(2, 3, 3, 3, 24, 2)), rng.normal(size=(1, 1, 1, 24, 2, 3))
+    for options in ({}, {"padding": 1, "strides": 2}):
+        results = []
+        for algorithm in ("fourier", "dense"):
+            f = functools.partial(group_conv, group=octahedral(), algorithm=algorithm, **options)
+            y, pull = jax.vjp(jax.jit(f), x, w)
+            results.append((y, *jax.jit(pull)(jnp.cos(y))))
+        for actual, expected in zip(*results, strict=True):
+            assert_close(actual, expected, atol=1e-11)
 
 
 def test_chunks_of_images(rng, x64):
