@@ -29,15 +29,16 @@ def multiply(name: str, inner: int, columns: int) -> llvm.Function:
     vector = f"<{width} x float>"
     parts = -(-inner * columns // RIGHT_CACHED)
     cached = -(-inner // parts)
-    for start in range(0, inner, cached):
-        count = min(inner - start, cached)
+
+    def part(start: str | int, count: str | int, add: bool):
         with f.loop("%rows", block_rows()) as block:
             for panel in _panels(columns, width):
                 rows = block_rows() // len(panel)
                 with f.loop(block_rows(), rows) as row:
                     first = f.sum(block, row)
                     a = f.at("%a", f.sum(f.product(first, inner), start))
-                    b, y = f.at("%b", start * columns), f.at("%y", f.product(first, columns))
+                    b = f.at("%b", f.product(start, columns))
+                    y = f.at("%y", f.product(first, columns))
 
                     def terms(k, a=a, b=b, rows=rows, panel=panel):
                         right = f.at(b, f.product(k, columns))
@@ -47,10 +48,16 @@ def multiply(name: str, inner: int, columns: int) -> llvm.Function:
                     for i in range(rows):
                         for column in panel:
                             place = f.at(y, i * columns + column)
-                            if start:
+                            if add:
                                 _add(f, place, next(total), width, again=-column % width)
                             else:
                                 f.do(f"store {vector} {next(total)}, ptr {place}, align 4")
+
+    part(0, cached, add=False)
+    if cached < inner:
+        with f.loop(inner - cached, cached) as after:
+            start = f.sum(after, cached)
+            part(start, f.least(f.let(f"sub i64 {inner}, {start}"), cached), add=True)
     return f
 
 
