@@ -76,12 +76,17 @@ def fourier_platforms(
         return ()
     taps = math.prod(kernel)
     saved = group.order**2 - sum(irrep.cost for irrep in real_irreps(group))
-    way = "native" if is_native(group, dtype) else planar.cpu_implementation()
-    each, once, element = COST_OF_TRANSFORM[way]
-    gathered = way != "native" and is_gathered(group, kernel)
-    tau = COST_OF_GATHER if gathered else each + once / taps + element * group.order
+
+    def pays(way: str) -> bool:
+        each, once, element = COST_OF_TRANSFORM[way]
+        gathered = way != "native" and is_gathered(group, kernel)
+        tau = COST_OF_GATHER if gathered else each + once / taps + element * group.order
+        return saved * c_in * c_out > tau * group.order * (c_in + c_out)
+
     platforms: tuple[Platform, ...] = ()
-    if saved * c_in * c_out > tau * group.order * (c_in + c_out):
+    # Machine code is always the cheapest way. LLVM takes 50 MB of memory, so it is asked for only
+    # where that is of use.
+    if pays("native") and (is_native(group, dtype) or pays(planar.cpu_implementation())):
         platforms = (*platforms, "cpu")
     if taps == 1 and group.order * min(c_in, c_out) >= POINTWISE_CHANNELS:
         platforms = (*platforms, "other")

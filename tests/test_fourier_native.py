@@ -311,3 +311,18 @@ def test_a_process_may_end_while_a_program_runs():
         "x = np.ones((8, 64, 64, 4, 4), np.float32)\ny = f(x, w).block_until_ready()\n"
         "for _ in range(20): y = f(y, w)",
     )
+
+
+def test_small_networks_do_not_load_llvm():
+    """It takes 50 MB of memory."""
+    code = (
+        "import sys, jax, jax.numpy as jnp; from gconv_jax import P4, group_conv\n"
+        "x, w = jnp.ones((1, 5, 5, 4, {c})), jnp.ones((3, 3, 4, {c}, {c}))\n"
+        "jax.jit(lambda x, w: group_conv(x, w, group=P4))(x, w)\n"
+        "print('llvmlite' in sys.modules)"
+    )
+    env = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    for channels, expected in ((10, "False"), (32, "True")):
+        command = [sys.executable, "-c", code.replace("{c}", str(channels))]
+        run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+        assert run.stdout.strip() == expected, run.stderr
