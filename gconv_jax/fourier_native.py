@@ -158,33 +158,34 @@ class _Plan:
     def run(self, x: int, y: int, parts: list[int]):
         """With the addresses of the arrays; y is the result or its cotangent, and the parts are
         the transformed filter or its cotangent."""
-        counter, lock = ctypes.c_int64(0), threading.Lock()
         sizes = self.sizes.spectrum
-        if self.sizes.filter_gradient:
-            for part, size in zip(parts, sizes, strict=True):
-                ctypes.memset(part, 0, 4 * size)
+        gradient = self.sizes.filter_gradient
+        # All threads take from the whole. But a gradient has shares that do not depend on how fast
+        # they are, and their sums are added in order: the same bits at every call.
+        count = self.threads if gradient else 1
+        ends = [i * self.call["units"] // count for i in range(count + 1)]
+        counters = [ctypes.c_int64(first) for first in ends[:-1]]
+        sums = [
+            [np.zeros(size, np.float32) for size in (sizes if gradient else ())] for _ in counters
+        ]
+        shares = list(zip(counters, ends[1:], sums, strict=True))
+        waiting = iter(shares)
 
         def work():
-            pointers = parts
-            if self.sizes.filter_gradient:
-                sums = [np.zeros(size, np.float32) for size in sizes]
-                pointers = [part.ctypes.data for part in sums]
             scratch = _scratch(self.scratch)
-            table = (ctypes.c_void_p * len(parts))(*pointers)
-            call = self.call | {
-                "x": x,
-                "y": y,
-                "parts": ctypes.addressof(table),
-                "scratch": scratch,
-                "counter": ctypes.addressof(counter),
-            }
-            values = (ctypes.c_int64 * len(FIELDS))(*(call[name] for name in FIELDS))
-            self.work(ctypes.addressof(values))
-            if self.sizes.filter_gradient:
-                with lock:
-                    for part, size, own in zip(parts, sizes, sums, strict=True):
-                        total = np.ctypeslib.as_array((ctypes.c_float * size).from_address(part))
-                        np.add(total, own, out=total)
+            for counter, end, own in waiting if gradient else shares:
+                pointers = [part.ctypes.data for part in own] if gradient else parts
+                table = (ctypes.c_void_p * len(parts))(*pointers)
+                call = self.call | {
+                    "x": x,
+                    "y": y,
+                    "parts": ctypes.addressof(table),
+                    "scratch": scratch,
+                    "counter": ctypes.addressof(counter),
+                    "units": end,
+                }
+                values = (ctypes.c_int64 * len(FIELDS))(*(call[name] for name in FIELDS))
+                self.work(ctypes.addressof(values))
 
         others = []
         with contextlib.suppress(RuntimeError):  # the interpreter ends: this thread does it all
@@ -197,6 +198,10 @@ class _Plan:
             concurrent.futures.wait(others)
         for other in others:
             other.result()
+        if gradient:
+            for part, size, *own in zip(parts, sizes, *sums, strict=True):
+                total = np.ctypeslib.as_array((ctypes.c_float * size).from_address(part))
+                total[:] = functools.reduce(np.add, own)
 
 
 @functools.cache
