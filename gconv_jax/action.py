@@ -91,7 +91,9 @@ def rotate(x: jax.Array, angle: jax.Array | float, *, fill: jax.Array | float = 
     Args:
         x: ``[*batch, H, W, C]``.
         angle: in radians, counter-clockwise as displayed; a scalar.
-        fill: the value outside the image; a scalar, it may be traced.
+        fill: the value outside the image; a scalar, or an array that broadcasts to ``x`` and is the
+            same for all pixels of an image: ``[C]`` for one value for each channel,
+            ``[*batch, 1, 1, C]`` for one for each image and channel. It may be traced.
 
     Returns:
         ``[*batch, H, W, C]``, in the dtype of ``x`` if that is floating or complex, else float32.
@@ -108,6 +110,14 @@ def rotate(x: jax.Array, angle: jax.Array | float, *, fill: jax.Array | float = 
         raise ValueError(
             f"`angle` must be a scalar, got shape {jnp.shape(angle)}; for one angle for each image "
             "use jax.vmap(rotate)"
+        )
+    # Backwards, so that missing axes in front count as 1.
+    sizes = list(zip(jnp.shape(fill)[::-1], x.shape[::-1], strict=False))
+    too_many = jnp.ndim(fill) > x.ndim
+    if too_many or any(n != 1 and (axis in (1, 2) or n != m) for axis, (n, m) in enumerate(sizes)):
+        raise ValueError(
+            f"`fill` must be a scalar or broadcast to `x` {x.shape} with one value for each image "
+            f"and channel, [C] or [*batch, 1, 1, C], got shape {jnp.shape(fill)}"
         )
     dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.dtype(jnp.float32)
     height, width = x.shape[-3:-1]

@@ -8,10 +8,14 @@ import tyro
 
 from train.compare import write_comparison
 from train.digits import TITLE, is_digits, row_folders
+from train.evaluate import more_figures
 from train.page import PAGE, write_page
+from train.parts import Parts
 from train.predict import load_run
 from train.report import write_report
 from train.rundir import Run
+from train.session import Session
+from train.step import TrainState
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Report:
     """The run folder, or that of the main job."""
     raw_dir: Path | None = None
     """Where the original files of the data set are, if not where they were in training."""
+    data: Path | None = None
+    """The same of a folder of your own images."""
 
 
 def report(options: Report, say: Callable[[str], None] = print) -> None:
@@ -32,9 +38,27 @@ def report(options: Report, say: Callable[[str], None] = print) -> None:
     for run in runs:
         run.require_finished()
     for run in runs:
-        session, state = load_run(run, raw_dir=options.raw_dir)
+        say(f"writing the report of {run.path} again")
+        session, state = load_run(run, raw_dir=options.raw_dir, data=options.data)
+        _complete(session, state, run, say)
         write_report(session, state, run, run.results)
-        write_page(session, state, run)
+        write_page(session, state, run, Parts("full", None, say))
         say(f"report in {run.path / 'report.md'} and, with a slider, {PAGE}")
     if several:
         write_comparison(TITLE, runs, options.run, say)
+
+
+def _complete(session: Session, state: TrainState, run: Run, say: Callable[[str], None]) -> None:
+    """Add to the results what was left out, and measure again what an earlier version measured
+    otherwise."""
+    results = run.results
+    if "invariance_error_at_element" not in results:
+        of_earlier = ("equivariance_error", "equivariance_group", "angles", "accuracy_at_angle")
+        of_earlier += ("invariance_error_at_angle", "invariance_error_at_angle_untrained")
+        of_earlier += ("probabilities_at_angle",)
+        results = {key: value for key, value in results.items() if key not in of_earlier}
+    parts = Parts("full", None, say)
+    results |= more_figures(session, state, parts, untrained=session.steps.init, known=results)
+    results["left_out"] = parts.left_out
+    if results != run.results:
+        run.write_json("results.json", results)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from gconv_jax import rotate
 from train.pixels import to_unit
+from train.turns import ground
 
 JITTER = math.radians(math.pi)
 SHIFT = 2.0
@@ -19,8 +20,9 @@ class Prepare:
 
     ``jitter`` turns by an angle uniform in +-3.14 degrees and fills with 0 after scaling, i.e.
     with the mean grey, as the published code did; ``rotate`` turns by any angle and fills with
-    the background; ``shift-flip`` mirrors every other image and moves it (`shift`) by up to two
-    pixels on each axis (Cohen & Welling 2016, arXiv:1602.07576, CIFAR10+).
+    the ground of the image (`train.turns.ground`); ``shift-flip`` mirrors every other image and
+    moves it (`shift`) by up to two pixels on each axis (Cohen & Welling 2016, arXiv:1602.07576,
+    CIFAR10+).
     """
 
     mean: float
@@ -35,11 +37,12 @@ class Prepare:
         if self.augment == "shift-flip":
             return jax.vmap(_shift_flip)(image, keys)
         if self.augment == "jitter":
-            largest, fill = JITTER, 0.0
+            largest, fill = JITTER, jnp.zeros((len(image), 1, 1, 1))
         else:
-            largest, fill = jnp.pi, -self.mean / self.std
+            largest, fill = jnp.pi, ground(image)
         angles = jax.vmap(lambda key: jax.random.uniform(key, (), minval=-largest, maxval=largest))
-        return jax.vmap(lambda x, angle: rotate(x, angle, fill=fill))(image, angles(keys))
+        turn = jax.vmap(lambda x, angle, fill: rotate(x, angle, fill=fill))
+        return turn(image, angles(keys), fill)
 
 
 def shift(image: jax.Array, offset: jax.Array) -> jax.Array:

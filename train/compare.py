@@ -1,6 +1,5 @@
 """Finished runs side by side: one table, their curves in one picture, one slider for all."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +7,12 @@ from typing import Any
 
 import tyro
 
-from train import pictures
 from train.frames import turning
 from train.page import PAGE, figures, or_warn, page, saved_frames, together
+from train.parts import left_out_sentence
 from train.predict import load_run
-from train.report import CURVES, protocol, results_table
+from train.protocol import protocol
+from train.report import curve_sections, curves, results_table
 from train.rundir import Run
 
 MAP_BYTES = 4_000_000
@@ -40,10 +40,15 @@ def compare(options: Compare, say: Callable[[str], None] = print) -> str:
 
 
 def _folders(paths: list[Path]) -> list[str]:
-    """The part of each path that the others do not share."""
-    whole = [path.resolve() for path in paths]
-    shared = os.path.commonpath([path.parent for path in whole])
-    return [path.relative_to(shared).as_posix() for path in whole]
+    """The ends of the paths, as short as they can be told apart: a report does not say where on a
+    machine it was made."""
+    parts = [path.resolve().parts[1:] for path in paths]
+    longest = max(map(len, parts))
+    for count in range(1, longest + 1):
+        names = ["/".join(of_path[-count:]) for of_path in parts]
+        if len(set(names)) == len(names):
+            break
+    return names
 
 
 def write_comparison(
@@ -52,8 +57,11 @@ def write_comparison(
     out: Path,
     say: Callable[[str], None],
     page_name: str = PAGE,
+    *,
+    again: bool = True,
 ) -> str:
-    """Write ``report.md``, its pictures and the page into the folder ``out``; returns the table."""
+    """Write ``report.md``, its pictures and the page into the folder ``out``; returns the table.
+    Frames that a run has no page with are computed, if they may be computed ``again``."""
     for run in runs:
         run.require_finished()
     names = [run.results["model"] for run in runs]
@@ -64,15 +72,15 @@ def write_comparison(
     out.mkdir(parents=True, exist_ok=True)
     records = {name: run.metrics() for name, run in zip(names, runs, strict=True)}
     results = {name: run.results for name, run in zip(names, runs, strict=True)}
-    pictures.learning_curves(records, out / "learning_curves.png")
-    pictures.accuracy_against_angle(results, out / "accuracy_against_angle.png")
-    pictures.invariance_against_angle(results, out / "invariance_against_angle.png")
-    table = results_table([r | {"model": name} for name, r in results.items()])
+    every = [of_run | {"model": name} for name, of_run in results.items()]
+    curves(records, results, out)
+    found = curve_sections(every)
+    table = results_table(every)
     protocols = "\n\n".join(
-        f"{name}: {protocol(run.config, run.results)}"
+        f"{name}: {protocol(run.config, run.results, every)}"
         for name, run in zip(names, runs, strict=True)
     )
-    shown = "\n\n".join(f"![{section.alt}]({section.picture})" for section in CURVES)
+    shown = "\n\n".join(f"![{section.alt}]({section.picture})" for section in found)
     Run(out).write(
         "report.md",
         f"""# {title}
@@ -88,21 +96,25 @@ def write_comparison(
     )
     with or_warn(say, f"write {out / page_name} again with the same command"):
         named = dict(zip(names, runs, strict=True))
-        text = page(title, named, _frames(named, say), figures(CURVES, out))
+        text = page(title, named, _frames(named, say, again), figures(found, out))
         Run(out).write(page_name, text)
     say(f"\n{table}\n\nReport with pictures: {out / 'report.md'} and, with a slider, {page_name}")
     return table
 
 
-def _frames(runs: dict[str, Run], say: Callable[[str], None]) -> dict:
-    """The data of a page, those of each run from its own page or computed again; without feature
-    maps where they would become too much."""
+def _frames(runs: dict[str, Run], say: Callable[[str], None], again: bool) -> dict:
+    """The data of a page, those of each run from its own page or computed ``again``; without
+    feature maps where they would become too much."""
     frames, size = {}, 0
     for name, run in runs.items():
         found: Any = saved_frames(run)
-        if found is None:
+        if found is None and not again:
+            found = {"note": left_out_sentence({"page": f"{name} has none"})}
+        elif found is None:
             try:
-                found = turning(*load_run(run))
+                session, state = load_run(run)
+                say(f"turning an input for {name}, whose page has none")
+                found = turning(session, state)
             except (ValueError, OSError) as error:  # e.g. its data set is not here any more
                 say(f"warning: {name} cannot turn an input: {error}")
                 found = {"note": f"There is no input to turn here: {name} cannot be run again."}

@@ -29,6 +29,8 @@ OF_FOLDERS = {"data": None, "image_size": None, "channels": "auto", "test_fracti
 DATA_PLACES = ("data", "raw_dir", "data_dir")
 """The options that say where the files of the data set are."""
 PLACES = (*DATA_PLACES, "run")
+NO_MATTER = (*PLACES, "report")
+"""The options that change nothing of what is trained."""
 
 
 def _is_choice(hint) -> bool:
@@ -215,6 +217,9 @@ class Config:
     """Epochs between checkpoints."""
     checkpoint_steps: int | None = None
     """Steps between checkpoints within an epoch, for epochs that take hours."""
+    report: Literal["full", "quick", "none"] = "full"
+    """full: all of it, but for parts that would take longer than the training and than a minute;
+    quick: table and curves; none: the test error. python -m train report RUN adds the rest."""
     run: Path | None = None
     """The run folder (default: runs/PRESET-DATE-TIME)."""
 

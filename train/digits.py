@@ -29,6 +29,9 @@ class Digits:
     parallel: Literal["auto", "jit", "pmap", "sharding"] = "auto"
     """jit on one device, pmap over the local ones, sharding over those of all processes; auto: what
     fits."""
+    report: Literal["full", "quick", "none"] = "full"
+    """full: all of it, but for parts that would take longer than the training and than a minute;
+    quick: table and curves; none: the test error."""
     run: Path | None = None
     """The run folder (default: runs/digits-DATE-TIME)."""
 
@@ -45,6 +48,7 @@ def digits(options: Digits, say: Callable[[str], None] = print) -> str:
             epochs=options.epochs,
             seed=options.seed,
             parallel=options.parallel,
+            report=options.report,
         )
         if not (folder / "config.json").is_file():
             runs.append(train(config, folder, say))
@@ -52,14 +56,14 @@ def digits(options: Digits, say: Callable[[str], None] = print) -> str:
             runs.append(resume(folder, say=say))
         else:
             raise ValueError(f"{path} was begun with other options; name another --run")
-    return write_comparison(TITLE, runs, path, say)
+    return write_comparison(TITLE, runs, path, say, again=False)
 
 
 def resume_digits(path: Path, say: Callable[[str], None] = print) -> str:
     """Continue the main job in ``path``."""
     begun = next(f for f in row_folders(path) if (f / "config.json").is_file())
     config = Run.open(begun).config
-    options = {name: getattr(config, name) for name in ("epochs", "seed", "parallel")}
+    options = {name: getattr(config, name) for name in ("epochs", "seed", "parallel", "report")}
     return digits(Digits(**options, run=path), say)
 
 

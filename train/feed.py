@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from tqdm import tqdm
 
 from train.data import Split
 from train.loader import read_ahead
@@ -17,6 +18,7 @@ from train.step import Batch, Metrics, Steps, TrainState
 from train.stored import Stored
 
 RESIDENT_BYTES = 2**30
+LOGITS_BATCH = 128
 
 
 class Feed:
@@ -135,24 +137,30 @@ class Feed:
             return [state]
         return [jax.tree.map(lambda a, i=i: a[i], state) for i in range(len(self.seeds))]
 
-    def calibrate(self, state: TrainState, which: int = 0) -> TrainState:
+    def calibrate(self, state: TrainState, which: int = 0, title: str | None = None) -> TrainState:
         """The state of the seed number ``which`` with batch statistics that are the plain average
-        over the training images, as in the published protocol, instead of a running average."""
+        over the training images, as in the published protocol, instead of a running average; with
+        a title, behind a progress bar."""
+        if not jax.tree.leaves(state.stats):  # a network without batch normalisation
+            return state
         total = None
         rows = np.arange(self.steps_per_epoch * self.batch_size).reshape(-1, self.batch_size)
-        for i, batch in enumerate(self._batches(self.train, rows)):
+        batches = _shown(self._batches(self.train, rows), len(rows), title)
+        for i, batch in enumerate(batches):
             key = jax.random.fold_in(self._calibration_keys[which], i)
             stats = self._batch_stats(state.weights, state.stats, batch.image, key)
             total = stats if total is None else jax.tree.map(jnp.add, total, stats)
         stats = jax.tree.map(lambda s: s / self.steps_per_epoch, total)
         return dataclasses.replace(state, stats=stats)
 
-    def evaluate(self, state: TrainState, split: Split) -> dict[str, float]:
-        """Mean loss and error (a fraction) over a split."""
+    def evaluate(
+        self, state: TrainState, split: Split, title: str | None = None
+    ) -> dict[str, float]:
+        """Mean loss and error (a fraction) over a split; with a title, behind a progress bar."""
         sums = None
-        rows, weights = self._rows(len(split.label))
+        rows, weights = self._rows(len(split.label), self.batch_size)
         batches = self._batches(split, rows, preprocess=self.preprocess)
-        for batch, weight in zip(batches, weights, strict=True):
+        for batch, weight in _shown(zip(batches, weights, strict=True), len(rows), title):
             weight = self.parallel.shard(weight)
             part = self._evaluate(state.weights, state.stats, batch, weight)
             sums = part if sums is None else jax.tree.map(jnp.add, sums, part)
@@ -163,9 +171,14 @@ class Feed:
     ) -> np.ndarray:
         """Logits of stored images, or of ``preprocessed`` ones, ``[N, classes]``, on one device."""
         image = image if preprocessed else self.preprocess(image)
-        rows, _ = self._rows(len(image))
+        rows, _ = self._rows(len(image), self.logits_batch)
         parts = [self._logits(state.weights, state.stats, image[row]) for row in rows]
         return np.concatenate([np.asarray(p) for p in parts])[: len(image)]
+
+    @property
+    def logits_batch(self) -> int:
+        """The number of images for which `logits` is compiled."""
+        return min(self.batch_size, LOGITS_BATCH)
 
     @property
     def _several(self) -> bool:
@@ -210,9 +223,15 @@ class Feed:
         for image, label in zip(images, labels, strict=True):
             yield Batch(image, label)
 
-    def _rows(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def _rows(self, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices below ``count`` in rows of one size, and what each weighs: the last row is filled
         with images that weigh nothing."""
-        index = np.arange(math.ceil(count / self.batch_size) * self.batch_size)
-        rows = np.minimum(index, count - 1).reshape(-1, self.batch_size)
+        index = np.arange(math.ceil(count / size) * size)
+        rows = np.minimum(index, count - 1).reshape(-1, size)
         return rows, (index < count).astype(np.float32).reshape(rows.shape)
+
+
+def _shown(batches: Iterable, count: int, title: str | None) -> Iterable:
+    """The batches, behind a progress bar if they have a title and the output is a terminal."""
+    disable = True if title is None else None
+    return tqdm(batches, title, count, unit="batch", disable=disable, leave=False)

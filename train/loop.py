@@ -16,11 +16,13 @@ from tqdm import tqdm
 from train.checkpoint import Moment, save_tree
 from train.config import Config
 from train.errors import TrainingDivergedError
-from train.evaluate import final_figures
+from train.evaluate import more_figures, test_figures
+from train.frames import page_images
 from train.models import parameter_count
 from train.network import Network, Part, best_epoch
 from train.own_images import keep_files, require_same_files
 from train.page import PAGE, or_warn, write_page
+from train.parts import LEAST_SECONDS, Parts, left_out_sentence
 from train.report import write_report
 from train.rundir import Run
 from train.session import Session, prepare_session
@@ -274,13 +276,16 @@ def _finish(session: Session, network: Network, state: TrainState, say: Say) -> 
         state = dataclasses.replace(state, params=weights, stats=stats, average=None)
     else:
         say("re-estimating batch statistics, then evaluating on the test images, once")
-        state = session.feed.calibrate(state, network.which)
+        state = session.feed.calibrate(state, network.which, "batch statistics")
         state = dataclasses.replace(state, params=state.weights, average=None)
     state = session.feed.parallel.local(state)
-    untrained = session.networks[network.which].init()
-    figures = final_figures(session, state, untrained)
+    figures = test_figures(session, state)
     if not np.isfinite(figures["test_loss"]):
         raise _diverged(f"the test loss is {figures['test_loss']}", int(state.step), config)
+    seconds = sum(record["seconds"] for record in records)
+    parts = Parts(config.report, max(LEAST_SECONDS, seconds), say)
+    untrained, images = session.networks[network.which].init, page_images(session)
+    figures |= more_figures(session, state, parts, page_images=images, untrained=untrained)
     save_tree(run.path / "model", (state.params, state.stats))
     if session.data.whitening is not None:
         session.data.whitening.save(run.path / WHITENING)
@@ -292,7 +297,7 @@ def _finish(session: Session, network: Network, state: TrainState, say: Say) -> 
         "selected_epoch": selected,
         "train_images": len(session.data.train.label),
         "validation_images": len(held_out.label) if held_out else 0,
-        "train_seconds": sum(record["seconds"] for record in records),
+        "train_seconds": seconds,
         "input": {
             "shape": session.data.test.image.shape[1:],
             "mean": session.data.mean,
@@ -302,16 +307,22 @@ def _finish(session: Session, network: Network, state: TrainState, say: Say) -> 
         },
         **({"fingerprint": folder.fingerprint, "own_test": folder.own_test} if folder else {}),
         **figures,
+        "left_out": parts.left_out,
     }
-    write_report(session, state, run, results)
     (run.path / PAGE).unlink(missing_ok=True)  # of fewer epochs
+    line = f"test error {100 * results['test_error']:.2f} % of {results['test_images']} images"
+    if config.report == "none":
+        run.write_json("results.json", results)
+        say(f"{line}, in {run.path / 'results.json'}")
+        return
+    write_report(session, state, run, results)
     run.write_json("results.json", results)
     with or_warn(say, f"write it again with `python -m train report {run.path}`"):
-        write_page(session, state, run)
-    say(
-        f"test error {100 * results['test_error']:.2f} % of {results['test_images']} images, "
-        f"report in {run.path / 'report.md'} and, with a slider, {PAGE}"
-    )
+        write_page(session, state, run, parts)
+    slider = f", with a slider, {PAGE}" if parts.has("page") else f" {PAGE}"
+    say(f"{line}, report in {run.path / 'report.md'} and{slider}")
+    if parts.left_out:
+        say(left_out_sentence(parts.left_out))
 
 
 def _header(session: Session, runs: list[Run]) -> str:

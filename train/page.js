@@ -8,7 +8,7 @@
   const byId = (id) => document.getElementById(id);
   const slider = byId("angle");
   const play = byId("play");
-  let chosen = 0;
+  let chosen = data.first;
 
   function add(parent, name, properties = {}, text = "") {
     const element = document.createElement(name);
@@ -24,7 +24,8 @@
     return parent.appendChild(element);
   }
 
-  const colour = (i) => `var(--run${i % 4})`;
+  // The colours of the pictures; more networks than there are of those share out the hues.
+  const colour = (i) => (networks.length <= 10 ? `var(--run${i})` : `hsl(${(360 * i) / networks.length} 60% 50%)`);
   const frame = () => (Number(slider.value) / inputs.step) % frames;
 
   // The text is there before the pictures are: what is drawn is drawn again once they are.

@@ -9,24 +9,32 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from train.frames import turning
-from train.report import CURVES, Section, protocol, result_cells, sections
+from train.config import PLACES
+from train.frames import first_image, page_images, turning
+from train.invariance import SENTENCE
+from train.parts import Parts, left_out_sentence
+from train.protocol import protocol
+from train.report import CURVES, Section, result_cells, sections
 from train.rundir import Run
 from train.session import Session
 from train.sprites import embedded
 from train.step import TrainState
 
 PAGE = "report.html"
-FORMAT = 1
+FORMAT = 2
 """Of the data in a page; those of another one are computed again."""
-PLACES = ("raw_dir", "data_dir", "run")
 _HERE = Path(__file__).parent
 
 
-def write_page(session: Session, state: TrainState, run: Run) -> None:
-    """Write ``report.html`` of a finished run, around the pictures that its ``report.md`` has."""
-    results, name = run.results, run.config.title
-    frames = turning(session, state)
+def write_page(session: Session, state: TrainState, run: Run, parts: Parts | None = None) -> None:
+    """Write ``report.html`` of a finished run, around the pictures that its ``report.md`` has; with
+    a slider, if that is one of the parts."""
+    results, name, parts = run.results, run.config.title, parts or Parts()
+    if parts.has("page"):
+        with parts.making("page", page_images(session), programs=1) as advance:
+            frames = turning(session, state, advance)
+    else:
+        frames = {"note": left_out_sentence({"page": parts.left_out["page"]}), "left_out": True}
     run.write(
         PAGE,
         page(
@@ -47,10 +55,12 @@ def page(title: str, runs: dict[str, Run], frames: dict, pictures: str) -> str:
         frames: of `together`.
         pictures: HTML of `figures`.
     """
-    head = table([result_cells(run.results | {"model": name}) for name, run in runs.items()])
+    results = [run.results | {"model": name} for name, run in runs.items()]
+    head = table(result_cells(results))
     protocols: dict[str, list[str]] = {}
     for name, run in runs.items():
-        protocols.setdefault(protocol(run.config, run.results), []).append(name)
+        protocols.setdefault(protocol(run.config, run.results, results), []).append(name)
+    left_out = [left_out_sentence(run.results.get("left_out", {})) for run in runs.values()]
     settings = {name: _settings(run) for name, run in runs.items()}
     environments = {name: _environment(run) for name, run in runs.items()}
     parts = {
@@ -60,7 +70,8 @@ def page(title: str, runs: dict[str, Run], frames: dict, pictures: str) -> str:
             f'<p class="soft">{html.escape(", ".join(of) + ": " if len(protocols) > 1 else "")}'
             f"{html.escape(text)}</p>"
             for text, of in protocols.items()
-        ),
+        )
+        + "".join(f'<p class="soft">{html.escape(text)}</p>' for text in left_out if text),
         "turning": _turning(frames),
         "body": pictures
         + f"<h2>Configuration</h2>{_details('Settings', settings)}"
@@ -77,7 +88,7 @@ def together(frames: dict[str, dict]) -> dict:
     same images; else a ``note`` that says why not."""
     for name, of_network in frames.items():
         if "note" in of_network:
-            return {"format": FORMAT, "note": of_network["note"]}
+            return {"format": FORMAT} | of_network
         if "inputs" not in of_network:
             raise ValueError(f"the frames of {name} have no `inputs`")
     first, *others = frames.values()
@@ -85,19 +96,20 @@ def together(frames: dict[str, dict]) -> dict:
         note = "These runs have different test images, so there is none to turn for all of them."
         return {"format": FORMAT, "note": note}
     networks = [{"name": name} | found["network"] for name, found in frames.items()]
-    return {"format": FORMAT, "inputs": first["inputs"], "networks": networks}
+    begin = first_image(first["inputs"]["images"], networks)
+    return {"format": FORMAT, "inputs": first["inputs"], "networks": networks, "first": begin}
 
 
 def saved_frames(run: Run) -> dict | None:
     """What `turning` found when the page of a run was written; None without a page of this
-    version."""
+    version, or if it was left out."""
     path = run.path / PAGE
     if not path.is_file():
         return None
     text = path.read_text(encoding="utf-8")
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
     data = json.loads(found[1]) if found else {}
-    if data.get("format") != FORMAT:
+    if data.get("format") != FORMAT or data.get("left_out"):
         return None
     if "inputs" not in data:
         return {"note": data["note"]}
@@ -146,7 +158,10 @@ def table(rows: list[dict[str, str]], differing: bool = False) -> str:
 
 def _settings(run: Run) -> dict[str, str]:
     values = dataclasses.asdict(run.config)
-    return {name: _shown(value) for name, value in values.items() if name not in PLACES}
+    # Where the files are on this machine concerns no reader; the name of a folder of images does.
+    values = {name: value for name, value in values.items() if name not in PLACES}
+    values |= {"data": run.config.data.name} if run.config.data is not None else {}
+    return {name: _shown(value) for name, value in values.items()}
 
 
 def _environment(run: Run) -> dict[str, str]:
@@ -179,7 +194,7 @@ def _turning(frames: dict) -> str:
         return (
             f"<section><h2>An input that turns</h2><p>{html.escape(frames['note'])}</p></section>"
         )
-    return _SLIDER
+    return _SLIDER.replace("{{first}}", _FIRST[len(frames["networks"]) > 1])
 
 
 def _json(data: dict) -> str:
@@ -188,14 +203,21 @@ def _json(data: dict) -> str:
     return text.replace("<", "\\u003c")
 
 
-_SLIDER = """\
+_FIRST = (
+    "The first one shown is in the middle when they are in the order of the mean probability of "
+    "their class over all angles.",
+    "The first one shown is in the middle when they are in the order of the difference between the "
+    "last network and the first, in the mean probability of their class over all angles.",
+)
+_SLIDER = f"""\
 <noscript><p>With JavaScript, a slider here turns test images through 360 degrees. The pictures
 below show the same at some angles.</p></noscript>
 <section id="turning" hidden>
 <h2>An input that turns</h2>
 <p>Everything here was computed for each turned image. Quarter turns are exact; in between, the
-image is interpolated. The invariance error is the largest change of a logit since 0°, beside the
-largest logit at 0°.</p>
+image is interpolated, and corners that come from outside have the median colour of its border. The
+images are those that come first of each of the first classes. {{{{first}}}}</p>
+<p class="soft">{SENTENCE} (root mean squares over all classes).</p>
 <div class="controls card">
 <fieldset class="chooser" id="chooser"><legend>Test image</legend></fieldset>
 <label for="angle">Angle</label>

@@ -1,15 +1,20 @@
 """The pictures of a report. Drawn with matplotlib's own objects: no global state, no display."""
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-COLOURS = ("#1f6fb4", "#d1495b", "#3a7d44", "#8d6a9f")
+COLOURS = (
+    "#1f6fb4", "#d1495b", "#3a7d44", "#8d6a9f", "#e08e1b",
+    "#17a2a2", "#8c564b", "#d76fb0", "#5c636b", "#a3a300",
+)  # fmt: skip
+MOST_CLASSES = 10
+"""Curves in one picture: as many as there are colours."""
 
 
 def learning_curves(runs: dict[str, list[dict]], path: Path) -> None:
@@ -18,28 +23,29 @@ def learning_curves(runs: dict[str, list[dict]], path: Path) -> None:
     loss, error = figure.subplots(1, 2)
     for colour, (name, records) in _coloured(runs):
         epochs = [r["epoch"] for r in records]
-        loss.plot(epochs, [r["train_loss"] for r in records], color=colour, label=name)
-        error.plot(
-            epochs,
-            [100 * r["train_error"] for r in records],
-            color=colour,
-            label=f"{name}, training",
-            linestyle="-",
-        )
+        # A line from one point to nowhere would not be seen.
+        style: dict = {"color": colour, "marker": "." if len(records) < 30 else None}
+        loss.plot(epochs, [r["train_loss"] for r in records], label=name, **style)
+        values = [100 * r["train_error"] for r in records]
+        error.plot(epochs, values, label=f"{name}, training", **style)
         held_out = [r for r in records if "validation_error" in r]
         if held_out:
             epochs = [r["epoch"] for r in held_out]
             values = [100 * r["validation_error"] for r in held_out]
             label = f"{name}, validation"
-            error.plot(epochs, values, color=colour, label=label, linestyle="--", marker=".")
+            style |= {"linestyle": "--", "marker": "x", "markersize": 4}
+            error.plot(epochs, values, label=label, **style)
     losses = [r["train_loss"] for records in runs.values() for r in records]
     loss.set(xlabel="epoch", ylabel="training loss")
     if max(losses) > 10 * min(losses) > 0:
         loss.set_yscale("log")
     else:
-        loss.set_ylim(0, None)
-    error.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
+        loss.set_ylim(0, 1.05 * max(losses, default=1.0))
+    error.set(xlabel="epoch", ylabel="error (%)", ylim=(0, 1.05 * error.get_ylim()[1]))
+    longest = max((len(records) for records in runs.values()), default=1)
     for axes in (loss, error):
+        if longest == 1:
+            axes.set_xlim(0, 2)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _finish(figure, [loss, error], path)
 
@@ -60,12 +66,10 @@ def accuracy_against_angle(runs: dict[str, dict], path: Path) -> None:
 
 
 def invariance_against_angle(runs: dict[str, dict], path: Path) -> None:
-    """The change of the logits when test images are turned, trained and as initialised."""
+    """The invariance error when test images are turned, trained and as initialised."""
     figure = Figure(figsize=(6.4, 3.4 + 0.3 * len(runs)), layout="constrained")
     axes = figure.subplots()
     for colour, (name, results) in _coloured(runs):
-        if "invariance_error_at_angle" not in results:  # of an earlier version
-            continue
         angles = results["angles"]
         values = results["invariance_error_at_angle"]
         axes.plot(angles, values, color=colour, label=name, marker=".")
@@ -104,17 +108,26 @@ def supports(of_layers: dict[str, dict], path: Path) -> None:
 def turning(
     image: np.ndarray, angles: list, probabilities: np.ndarray, names: Sequence, path: Path
 ) -> None:
-    """Class probabilities ``[angle, class]`` of one image while it turns; ``image`` are pictures of
-    it at evenly spaced angles, ``[N, H, W]``, and ``names`` those of the classes."""
+    """Class probabilities ``[angle, class]`` of one image while it turns.
+
+    Args:
+        image: pictures of it at evenly spaced angles, ``[N, H, W, C]`` in [0, 1].
+        angles: in degrees.
+        probabilities: of all classes; the likeliest are shown.
+        names: of the classes.
+        path: the file to write.
+    """
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     strip, axes = figure.subplots(2, 1, height_ratios=(1, 5))
     for picture, angle in zip(image, np.linspace(0, 360, len(image)), strict=True):
         extent = (angle - 17, angle + 17, 0, 1)  # over its place on the axis below
-        strip.imshow(picture, cmap="gray_r", extent=extent, aspect="auto")
+        strip.imshow(_displayed(picture), cmap="gray", vmin=0, vmax=1, extent=extent, aspect="auto")
     strip.set(xlim=(-20, 380), ylim=(0, 1))
     strip.axis("off")
-    likely = [c for c in range(probabilities.shape[-1]) if probabilities[:, c].max() > 0.1]
-    for colour, c in zip(itertools.cycle(COLOURS), likely, strict=False):
+    largest = probabilities.max(0)
+    order = [c for c in np.argsort(-largest, kind="stable") if largest[c] > 0.1]
+    likely = sorted(order[:MOST_CLASSES])
+    for colour, c in zip(_colours(len(likely)), likely, strict=True):
         axes.plot(
             angles,
             probabilities[:, c],
@@ -181,10 +194,22 @@ def _short(name, most: int) -> str:
     return (name if len(name) <= most else f"{name[: most - 1]}…").replace("$", r"\$")
 
 
+def _displayed(image: np.ndarray) -> np.ndarray:
+    """Pixels ``[H, W, C]`` in [0, 1] as matplotlib shows them: in colour, or ``[H, W]``."""
+    return np.clip(image if image.shape[-1] == 3 else image.mean(-1), 0, 1)
+
+
+def _colours(count: int) -> Sequence:
+    """So many colours, no two of them equal."""
+    if count <= len(COLOURS):
+        return COLOURS[:count]
+    return [colormaps["turbo"](x) for x in np.linspace(0.05, 0.95, count)]
+
+
 def _coloured(runs: dict):
     """A colour, a name that leaves room for the curves, and what it names, for each run."""
     names = [name if len(name) <= 40 else f"...{name[-37:]}" for name in runs]
-    return zip(itertools.cycle(COLOURS), zip(names, runs.values(), strict=True), strict=False)
+    return zip(_colours(len(runs)), zip(names, runs.values(), strict=True), strict=True)
 
 
 def _finish(figure: Figure, every: list[Axes], path: Path, **legend) -> None:

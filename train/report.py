@@ -1,26 +1,30 @@
 """``report.md`` and its pictures."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from flax import nnx
 
-from gconv_jax import Z2, filter_bank, rotate
+from gconv_jax import Z2, filter_bank
 from gconv_jax.continuous import continuous_bank
 from gconv_jax.nnx import ContinuousLiftConv, LiftConv
 from train import pictures
-from train.config import FOLDER, Config
 from train.data import Split
-from train.evaluate import ANGLE_IMAGES
+from train.invariance import SENTENCE, checked, is_exact, worst
 from train.maps import sampled_names
-from train.own_images import IMAGES
+from train.parts import left_out_sentence
 from train.pixels import to_unit
+from train.protocol import first_images, lower, protocol
 from train.rundir import Run
 from train.session import Session
 from train.step import TrainState
+from train.turns import Turn, turned
 
 SAMPLES = 32
 FILTERS = 20
+INVARIANCE_PICTURE = "invariance_against_angle.png"
 
 
 class Section(NamedTuple):
@@ -43,7 +47,7 @@ CURVES = (
     Section(
         "Invariance error against rotation angle",
         "",
-        "invariance_against_angle.png",
+        INVARIANCE_PICTURE,
         "invariance error against angle",
     ),
 )
@@ -54,17 +58,18 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
     """Draw the pictures into the run folder, then write ``report.md`` around them."""
     config, name = run.config, session.config.title
     test = Split(*(np.asarray(part[:SAMPLES]) for part in session.data.test))
-    predicted = session.feed.logits(state, test.image).argmax(-1)
-    pictures.learning_curves({name: run.metrics()}, run.path / "learning_curves.png")
-    pictures.accuracy_against_angle({name: results}, run.path / "accuracy_against_angle.png")
-    pictures.invariance_against_angle({name: results}, run.path / "invariance_against_angle.png")
+    # As floating-point numbers, for which this has been compiled before.
+    pixels = to_unit(session.feed.preprocess(test.image))
+    predicted = session.feed.logits(state, pixels, preprocessed=True).argmax(-1)
+    curves({name: run.metrics()}, {name: results}, run.path)
     names = np.array(session.data.names or range(session.data.classes))
     pictures.predictions(
         test.image, names[test.label], names[predicted], run.path / "predictions.png"
     )
-    if "probabilities_at_angle" in results:  # runs of earlier versions lack them
+    if "probabilities_at_angle" in results:
+        image = np.asarray(session.data.test.image[[results.get("turning_image", 0)]])[0]
         pictures.turning(
-            _turned(test.image[0]),
+            _turned(image),
             results["angles"],
             np.array(results["probabilities_at_angle"]),
             names,
@@ -85,6 +90,7 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
                 f"# {name} on {config.dataset_title}",
                 results_table([results]),
                 protocol(config, results),
+                *filter(None, [left_out_sentence(results.get("left_out", {}))]),
                 *parts,
             ]
         )
@@ -92,75 +98,131 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
     )
 
 
+def curves(records: dict[str, list[dict]], results: dict[str, dict], folder: Path) -> None:
+    """Draw the pictures of `CURVES`, those that the results have, for runs by name."""
+    pictures.learning_curves(records, folder / "learning_curves.png")
+    for key, draw, name in (
+        ("accuracy_at_angle", pictures.accuracy_against_angle, "accuracy_against_angle.png"),
+        ("invariance_error_at_angle", pictures.invariance_against_angle, INVARIANCE_PICTURE),
+    ):
+        found = {run: of_run for run, of_run in results.items() if key in of_run}
+        if found:
+            draw(found, folder / name)
+
+
+def curve_sections(every: Sequence[dict]) -> list[Section]:
+    """Those of `CURVES` that the results of at least one run have."""
+    keys = (None, "accuracy_at_angle", "invariance_error_at_angle")
+    return [
+        section
+        for section, key in zip(CURVES, keys, strict=True)
+        if key is None or any(key in results for results in every)
+    ]
+
+
 def sections(results: dict) -> list[Section]:
     """The pictures of a finished run, in order."""
     learning, accuracy, invariance = CURVES
-    found = [
-        learning,
-        accuracy._replace(
-            text=f"The first {min(ANGLE_IMAGES, results['test_images'])} test images, turned "
-            "further (bilinear)."
-        ),
-        invariance._replace(
-            text="How much turning those images changes the logits, beside how much another image "
-            "does: 0 is\ninvariance, 1 says that an image has nothing to do with itself turned. "
-            "Between multiples of 90\ndegrees the image is interpolated, and pooling with strides "
-            "is of pixels."
-        ),
-        Section(
-            "An image that turns",
-            "The probabilities of the classes while the first test image turns; those above 0.1 "
-            "somewhere.",
-            "turning.png",
-            "class probabilities against angle",
-        ),
-        Section(
-            "Learned equivariance",
-            "The part of the group that each layer keeps: its angles, and the probabilities of "
-            "other elements.",
-            "supports.png",
-            "learned support of each layer",
-        ),
-        Section("Predictions", "", "predictions.png", "test images with predicted classes"),
-        Section(
-            "Filters of the first layer",
-            f"A row for each group element: the same base filters, turned; the first {FILTERS} at "
-            "most. Mean over\nthe input channels.",
-            "filters.png",
-            "filters",
-        ),
-    ]
-    absent = {
-        picture
-        for key, picture in (
-            ("probabilities_at_angle", "turning.png"),
-            ("supports", "supports.png"),
-        )
-        if key not in results
+    turning_image = (
+        "The first test image while it turns"
+        if "turning_image" not in results
+        else f"Test image {results['turning_image']} while it turns. It is in the middle when "
+        "images are in the order of\nthe mean probability of their class over all angles"
+    )
+    found = {
+        None: [learning],
+        "accuracy_at_angle": [
+            accuracy._replace(
+                text=f"{first_images(results, 'angle_images')}, turned further (bilinear). "
+                "Corners that come from outside the\nimage have the median colour of its border."
+            )
+        ],
+        "invariance_error_at_angle": [
+            invariance._replace(
+                text=f"{SENTENCE}.\nRoot mean squares over "
+                f"{lower(first_images(results, 'invariance_images'))} and all classes. Between "
+                "multiples of 90\ndegrees the image is interpolated, and pooling with strides is "
+                "of pixels."
+            )
+        ],
+        "probabilities_at_angle": [
+            Section(
+                "An image that turns",
+                f"{turning_image}. The curves\nare the probabilities of the classes; those above "
+                f"0.1 somewhere, and at most {pictures.MOST_CLASSES}.",
+                "turning.png",
+                "class probabilities against angle",
+            )
+        ],
+        "supports": [
+            Section(
+                "Learned equivariance",
+                "The part of the group that each layer keeps: its angles, and the probabilities of "
+                "other elements.",
+                "supports.png",
+                "learned support of each layer",
+            )
+        ],
+        "test_images": [
+            Section("Predictions", "", "predictions.png", "test images with predicted classes"),
+            Section(
+                "Filters of the first layer",
+                f"A row for each group element: the same base filters, turned; the first {FILTERS} "
+                "at most. Mean over\nthe input channels.",
+                "filters.png",
+                "filters",
+            ),
+        ],
     }
-    return [section for section in found if section.picture not in absent]
+    return [s for key, every in found.items() if key is None or key in results for s in every]
 
 
 def _turned(image: np.ndarray) -> np.ndarray:
-    """The image at nine angles from 0 to 360 degrees, in grey: ``[9, H, W]``."""
+    """The image at nine angles from 0 to 360 degrees: ``[9, H, W, C]`` in [0, 1]."""
     pixels = to_unit(image)
-    return np.stack([np.asarray(rotate(pixels, np.pi * i / 4)).mean(-1) for i in range(9)])
+    return np.stack([turned(pixels, Turn(45.0 * i % 360)) for i in range(9)])
 
 
-def results_table(rows: list[dict]) -> str:
+def results_table(rows: Sequence[dict]) -> str:
     """The results of several runs as a Markdown table."""
-    return markdown_table([result_cells(row) for row in rows])
+    return markdown_table(result_cells(rows))
 
 
-def result_cells(row: dict) -> dict[str, str]:
-    """What a table says of the results of a run, by column."""
-    return {
-        "model": row["model"],
-        "parameters": f"{row['parameters']:,}",
-        "test error": f"{100 * row['test_error']:.2f} %",
-        "equivariance error": f"{row['equivariance_error']:.1e}",
-        "training time": f"{row['train_seconds']:.0f} s",
-    }
+def result_cells(rows: Sequence[dict]) -> list[dict[str, str]]:
+    """The cells of a table of the results of runs, by column; a row for each run."""
+    return [
+        {
+            "model": row["model"],
+            "parameters": f"{row['parameters']:,}",
+            "test error": f"{100 * row['test_error']:.2f} %",
+            **of_row,
+            "training time": f"{row['train_seconds']:.0f} s",
+        }
+        for row, of_row in zip(rows, invariance_cells(rows), strict=True)
+    ]
+
+
+def invariance_cells(rows: Sequence[dict]) -> list[dict[str, str]]:
+    """The cells on the invariance error of runs beside each other, by column: under which group
+    each was checked, and the figures of elements that are exact and of those that interpolate, if
+    there are any. A dash stands for what was not measured."""
+    groups = [checked(row, rows) for row in rows]
+    every = [name for group in groups if group is not None for name in group["elements"]]
+    cells = []
+    for row, group in zip(rows, groups, strict=True):
+        cell = {
+            "invariance error": _worst(row, group, exact=True),
+            "under": "-" if group is None else group["group"],
+        }
+        if not all(map(is_exact, every)):
+            cell["interpolated"] = _worst(row, group, exact=False)
+        cells.append(cell)
+    return cells
+
+
+def _worst(results: dict, group: dict | None, *, exact: bool) -> str:
+    found = None if group is None else worst(results, group, exact=exact)
+    return "-" if found is None else f"{found:.1e}" if exact else f"{found:.2f}"
 
 
 def markdown_table(rows: list[dict[str, str]]) -> str:
@@ -172,76 +234,6 @@ def markdown_table(rows: list[dict[str, str]]) -> str:
         "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
         for line in lines
     )
-
-
-def protocol(config: Config, results: dict) -> str:
-    """What a figure means: data, split, epochs, selection."""
-    stand_in = {
-        "digits": " (stand-in data: the digits inside scikit-learn, enlarged and turned at random)",
-        "rotated_mnist/generated": " (generated from MNIST; not the original MNIST-rot-12k)",
-        "mnist/rotated_test": " (upright training images; each test image turned at random)",
-        "cifar10/packed": " (in another order than the original files)",
-    }.get(config.dataset, "")
-    if config.dataset == FOLDER:
-        stand_in = f" (of {results['input']['classes']} classes, {_images(config, results)})"
-    selected = results.get("selected_epoch")
-    if selected is None:
-        epochs = f"the last of {results['epochs']} epochs, no selection"
-    else:
-        epochs = f"epoch {selected} of {results['epochs']}, that of the lowest validation error"
-        if results["epochs"] < config.epochs:
-            epochs += f" (stopped after {config.patience} epochs without a lower one)"
-    whitened = ", contrast-normalised and whitened" if config.preprocess == "whiten" else ""
-    return (
-        f"Protocol: {config.dataset_title}{stand_in}; {results['train_images']:,} training, "
-        f"{results['validation_images']:,} validation and {results['test_images']:,} test images"
-        f"{whitened}; seed {config.seed}; {epochs}; {_optimizer(config)}, batch "
-        f"{config.batch_size}, augmentation {config.augment}; batch statistics, if any, "
-        "re-estimated on the training images. The test images are read once, at the end. "
-        "Equivariance error: largest change of the logits under "
-        f"{results['equivariance_group']}, relative to the largest logit, over 64 test images."
-    )
-
-
-def _images(config: Config, results: dict) -> str:
-    """What became of the images of a folder, and which they are."""
-    height, width, channels = results["input"]["shape"]
-    kind = "grey" if channels == 1 else "in colour"
-    test = "those in test/"
-    if not results["own_test"]:
-        test = f"{config.test_fraction:g} of each class, chosen by hashes of the file names"
-    return (
-        f"scaled to {height} x {width} pixels, {kind}; test images: {test}; files in {IMAGES}, "
-        f"fingerprint {results['fingerprint']}"
-    )
-
-
-def _optimizer(config: Config) -> str:
-    parts = ["Adam" if config.optimizer == "adam" else f"SGD (momentum {config.momentum:g})"]
-    parts[0] += f" {config.learning_rate:g}"
-    if config.schedule == "step":
-        after = ", ".join(map(str, config.milestones))
-        parts.append(f"times {config.decay:g} after epochs {after}")
-    elif config.schedule == "exponential":
-        (first,) = config.milestones
-        parts.append(f"times {config.decay:g} after each epoch from {first} on")
-    elif config.schedule == "cosine":
-        parts.append("cosine to 0")
-    if config.warmup:
-        parts.append(f"{config.warmup} epoch{'s' * (config.warmup > 1)} of warm-up")
-    if config.weight_decay:
-        parts.append(f"weight decay {config.weight_decay:g}")
-    if config.support_rate != 1:
-        parts.append(f"rate of the supports times {config.support_rate:g}")
-    if config.monotone:
-        parts.append(f"monotone penalty {config.monotone:g}")
-    if config.clip is not None:
-        parts.append(f"gradients clipped at {config.clip:g}")
-    if config.average is not None:
-        parts.append(f"parameters averaged with decay {config.average:g}")
-    if config.dtype != "float32":
-        parts.append(f"computed in {config.dtype}")
-    return ", ".join(parts)
 
 
 def _first_filters(model: nnx.Module) -> tuple[np.ndarray, list[str]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import jax
 
 import gconv_jax
-from train.config import DATA_PLACES, PLACES, Config
+from train.config import DATA_PLACES, NO_MATTER, Config
 
 
 class Run:
@@ -75,9 +75,10 @@ class Run:
         return _at(self.config, places)
 
     def began_as(self, config: Config) -> bool:
-        """Whether this run was begun with that configuration, wherever its files are."""
-        places = dict.fromkeys(PLACES)
-        return dataclasses.replace(self.config, **places) == dataclasses.replace(config, **places)
+        """Whether this run was begun with that configuration, wherever its files are and whatever
+        is reported."""
+        ours, theirs = map(dataclasses.asdict, (self.config, config))
+        return all(ours[name] == theirs[name] for name in ours if name not in NO_MATTER)
 
     @property
     def results(self) -> dict | None:

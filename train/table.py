@@ -9,10 +9,11 @@ from typing import Literal
 import numpy as np
 import tyro
 
-from train import pictures
 from train.config import Config
 from train.errors import TrainingDivergedError
-from train.report import markdown_table, protocol
+from train.invariance import checked, worst
+from train.protocol import protocol
+from train.report import curve_sections, curves, invariance_cells, markdown_table
 from train.rundir import Run
 from train.seeds import check_begun, mean_and_deviation, seed_folder, train_seeds
 from train.tables import TABLES, PublishedTable, Row
@@ -50,6 +51,8 @@ class Table:
     """As in training."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of computation; parameters stay float32."""
+    report: Literal["full", "quick", "none"] = "full"
+    """Reports of the single networks; as in training."""
     run: Path | None = None
     """The folder (default: runs/table-NAME, with -quick after it)."""
 
@@ -109,6 +112,7 @@ def _config(row: Row, options: Table) -> Config:
         "data_dir": options.data_dir,
         "parallel": options.parallel,
         "dtype": options.dtype,
+        "report": options.report,
     }
     if options.dataset is not None:
         changes["dataset"] = options.dataset
@@ -125,10 +129,15 @@ def _config(row: Row, options: Table) -> Config:
 def _write(
     options: Table, published: PublishedTable, runs: dict[Row, list[Run]], path: Path, say
 ) -> str:
-    lines = [_line(row, of_row) for row, of_row in runs.items()]
+    chosen = [max((run.results for run in of_row), key=_error) for of_row in runs.values()]
+    errors = invariance_cells(chosen)
+    lines = [
+        _line(row, of_row, of_errors)
+        for (row, of_row), of_errors in zip(runs.items(), errors, strict=True)
+    ]
     table = markdown_table(lines)
     notes = "\n\n".join(
-        f"{row.preset}: {protocol(of_row[0].config, of_row[0].results)}"
+        f"{row.preset}: {protocol(of_row[0].config, of_row[0].results, chosen)}"
         for row, of_row in runs.items()
     )
     quick = (
@@ -138,15 +147,9 @@ def _write(
         else ""
     )
     first = {row.preset: of_row[0] for row, of_row in runs.items()}
-    pictures.learning_curves(
-        {name: run.metrics() for name, run in first.items()}, path / "learning_curves.png"
-    )
-    pictures.accuracy_against_angle(
-        {name: run.results for name, run in first.items()}, path / "accuracy_against_angle.png"
-    )
-    pictures.invariance_against_angle(
-        {name: run.results for name, run in first.items()}, path / "invariance_against_angle.png"
-    )
+    results = {name: run.results for name, run in first.items()}
+    curves({name: run.metrics() for name, run in first.items()}, results, path)
+    shown = "\n\n".join(f"![{s.alt}]({s.picture})" for s in curve_sections([*results.values()]))
     report = Run(path)
     report.write_json("table.json", {"name": options.name, "quick": options.quick, "rows": lines})
     report.write(
@@ -159,11 +162,7 @@ Test error in percent, mean ± standard deviation over the seeds. Time is for on
 
 Published: {published.source}
 
-![loss and error against epochs](learning_curves.png)
-
-![accuracy against angle](accuracy_against_angle.png)
-
-![invariance error against angle](invariance_against_angle.png)
+{shown}
 
 The pictures are of seed {options.seed}.
 
@@ -176,7 +175,13 @@ The pictures are of seed {options.seed}.
     return table
 
 
-def _line(row: Row, runs: list[Run]) -> dict[str, str]:
+def _error(results: dict) -> float:
+    """The largest invariance error of a network, to choose one of several seeds."""
+    group = checked(results)
+    return (group and worst(results, group, exact=True)) or 0.0
+
+
+def _line(row: Row, runs: list[Run], errors: dict[str, str]) -> dict[str, str]:
     results = [run.results for run in runs]
     seconds = np.mean([r["train_seconds"] for r in results])
     return {
@@ -186,6 +191,6 @@ def _line(row: Row, runs: list[Run]) -> dict[str, str]:
         "published": row.published,
         "seeds": str(len(runs)),
         "epochs": "-".join(str(e) for e in sorted({r["epochs"] for r in results})),
-        "equivariance error": f"{max(r['equivariance_error'] for r in results):.1e}",
+        **errors,
         "time": f"{seconds / 60:.1f} min",
     }

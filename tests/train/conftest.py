@@ -39,7 +39,7 @@ def quick_report():
         patch.setattr(evaluate, "ANGLES", (0.0, 90.0, 360.0))
         names = ("learning_curves", "accuracy_against_angle", "invariance_against_angle")
         names += ("predictions", "turning", "filters")
-        nothing = {name: lambda *args: None for name in names}
+        nothing: dict = {name: lambda *args: None for name in names} | {"MOST_CLASSES": 10}
         patch.setattr(report, "pictures", types.SimpleNamespace(**nothing))
         patch.setattr(report, "_first_filters", lambda model: (None, None))
         patch.setattr(loop, "write_page", lambda *args: None)

@@ -14,7 +14,7 @@ from train.__main__ import main
 from train.checkpoint import load_tree
 from train.data import load_digits
 from train.errors import TrainingDivergedError
-from train.evaluate import ANGLES, invariance_error_at_angles
+from train.evaluate import ANGLES
 from train.images import read_image
 from train.loop import resume, train
 from train.predict import Evaluate, Predict, evaluate, load_network, predict
@@ -69,7 +69,8 @@ def test_the_report_states_figures_and_protocol(finished):
 
 def test_the_group_convolutions_are_invariant_after_training(finished):
     _, results, _ = finished
-    assert results["equivariance_error"] < 1e-5
+    assert results["symmetry"]["group"] == "cyclic(4)" and results["invariance_images"] == 40
+    assert max(results["invariance_error_at_element"].values()) < 1e-5
     # A quarter turn is exact, so accuracy against angle repeats every 90 degrees.
     accuracy = dict(zip(ANGLES, results["accuracy_at_angle"], strict=True))
     assert all(abs(accuracy[a] - accuracy[a + 90]) < 0.03 for a in ANGLES if a + 90 <= 360)
@@ -77,15 +78,6 @@ def test_the_group_convolutions_are_invariant_after_training(finished):
         error = dict(zip(ANGLES, results[key], strict=True))
         assert all(error[a] < 1e-5 for a in (0, 90, 180, 270, 360))
         assert 0.01 < error[45] < 2
-
-
-def test_invariance_error_is_that_of_another_image_for_noise(rng):
-    """0 where nothing changes, 1 where the turned image is as good as another one."""
-    logits = rng.normal(size=(1, 1000, 10))
-    errors = invariance_error_at_angles(
-        np.concatenate([logits, logits, rng.normal(size=(1, 1000, 10))])
-    )
-    np.testing.assert_allclose(errors, [0, 0, 1], atol=0.03)
 
 
 def test_the_report_of_a_finished_run_can_be_written_again(finished, tmp_path, capsys):
