@@ -158,7 +158,7 @@ class Graph:
         return parts[0] if len(parts) == 1 else self.emit("Concat", *parts, axis=0)
 
     def size(self, size) -> Value:
-        """One of them, which JAX writes as an expression in the batch size, such as ``2*n - 1``."""
+        """A size that JAX writes as an expression in the batch size, such as ``2*n - 1``."""
         return self.expression(ast.parse(str(size).replace("^", "**"), mode="eval").body)
 
     def expression(self, tree: ast.expr) -> Value:
@@ -220,7 +220,7 @@ def _along(like: ChannelsFirst, value: Value) -> Value | None:
 
 
 def is_static(size) -> bool:
-    """Whether a size is a number, and does not depend on the batch."""
+    """Return whether a size is a number, and does not depend on the batch."""
     return isinstance(size, int | np.integer)
 
 

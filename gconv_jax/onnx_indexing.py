@@ -68,7 +68,7 @@ class _Windows:
         return [self.shape[a] - self.sizes[a] for a in self.axes]
 
     def hold(self, indices: Value) -> bool:
-        """Whether it is known that the windows are inside the array."""
+        """Return whether it is known that the windows are inside the array."""
         if not isinstance(indices, np.ndarray):
             return False
         if not indices.size:
@@ -111,7 +111,7 @@ class _Windows:
         return jnp.stack(columns, -1)
 
     def order(self, rank: int) -> list[int]:
-        """Which axes of a gather's result, or a scatter's updates, are those of the indices, the
+        """The axes of a gather's result, or a scatter's updates: those of the indices, then the
         partial and the whole ones."""
         others = [a for a in range(rank) if a not in self.places]
         at = dict(zip(self.kept, self.places, strict=True))
@@ -148,7 +148,7 @@ class Indexing(Graph):
         return self.emit("Split", x, self.sizes(sizes), outputs=len(sizes), axis=axis)
 
     def do_iota(self, equation):
-        """Only with a symbolic size; any other is a constant."""
+        """A range with a symbolic size; any other is a constant."""
         p, shape = equation.params, equation.params["shape"]
         size = self.emit("Squeeze", self.sizes([shape[p["dimension"]]]))
         places = self.emit("Range", np.array(0), size, np.array(1))
@@ -317,7 +317,7 @@ class Indexing(Graph):
         return x if np.dtype(dtype).itemsize >= 4 else self.cast(x, np.int32)
 
     def sorted(self, x: Value, count, axis: int, largest: int) -> str:
-        """Where the first entries along an axis are."""
+        """The places of the first entries along an axis."""
         return self.emit("TopK", x, self.sizes([count]), outputs=2, axis=axis, largest=largest)[1]
 
     def do_argmax(self, equation, x, kind="ArgMax"):

@@ -1,7 +1,7 @@
 """Operations that ONNX lacks, in simpler operations of JAX that it has.
 
 `rewritten` gives a function that takes the place of an equation. The writer of ONNX models traces
-it and writes what it finds.
+the function and writes its operations.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,8 @@ _ARITHMETIC = {
 
 
 def rewritten(equation) -> Callable | None:
-    """What computes the results of an equation in simpler operations; None where it is simple."""
+    """A function that computes the results of an equation in simpler operations; None where the
+    equation is simple."""
     if not equation.invars:
         return None
     kind, dtype = equation.primitive.name, equation.invars[0].aval.dtype
@@ -113,7 +114,7 @@ def _atan2(y, x):
 
 
 def _pad(x, value, *, config):
-    """Also between entries: each becomes the first of several, and the last ones are cut off."""
+    """Padding between entries: each becomes the first of several, and the last ones are cut off."""
     low, high, between = zip(*config, strict=True)
     if not all(is_static(n) for n, b in zip(x.shape, between, strict=True) if b):
         raise unsupported("the operation 'pad' between the images of a batch")

@@ -1,5 +1,5 @@
-"""What networks are made of, in onnxruntime: JAX's and Flax's functions, one table for each kind,
-for batches of several sizes."""
+"""Functions of JAX and layers of Flax give in onnxruntime what they give in JAX, for batches of
+several sizes."""
 
 import jax
 import jax.numpy as jnp
