@@ -76,8 +76,8 @@ class Random(nnx.Module):
         group = self.group = (P4, P4M, dihedral(1))[rng.integers(3)]
         self.lift = gnnx.LiftConv(2, 3, 3, group=group, rngs=rngs)
         self.with_group = bool(rng.integers(3))
-        self.steps, self.layers = [], nnx.List([])
-        for _ in range(rng.integers(3, 7)):
+        self.steps = ()
+        for i in range(rng.integers(3, 7)):
             kind = str(rng.choice([*LAYERS, *[str(name) for name in OF_FEATURES]]))
             layer = None
             if kind in ("conv", "strided"):
@@ -92,15 +92,15 @@ class Random(nnx.Module):
                 layer = nnx.LayerNorm(3, epsilon=1.0, rngs=rngs)
             elif kind == "linear":
                 layer = nnx.Linear(3, 3, rngs=rngs)
-            self.steps.append(kind)
-            self.layers.append(layer)
+            self.steps += (kind,)
+            setattr(self, f"layer{i}", layer)
         self.mean = bool(rng.integers(2))
 
     def __call__(self, x):
         x = self.lift(OF_IMAGES[self.of_image](x))
         x = x if self.with_group else group_pool(x)
-        for kind, layer in zip(self.steps, self.layers, strict=True):
-            if layer is not None:
+        for i, kind in enumerate(self.steps):
+            if (layer := getattr(self, f"layer{i}")) is not None:
                 x = layer(x)
             elif kind == "pool":
                 pool = max_pool if self.mean else avg_pool
