@@ -49,7 +49,8 @@ def freeze(model: Callable, **kwargs) -> Frozen:
     What is left are planar convolutions (where they are faster, those by a Fourier transform over
     the group), elementwise functions and pooling; the results are the model's to rounding. It works
     on the program that JAX traces, so any model of these layers will do, with whatever else is in
-    it.
+    it. A function that jumps, such as ``jnp.sign``, may jump elsewhere where its argument is within
+    rounding of the jump.
 
     Args:
         model: an NNX module, which is evaluated as after ``model.eval()`` and stays as it is, a
