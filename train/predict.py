@@ -83,8 +83,8 @@ def predict(options: Predict, say: Callable[[str], None] = print) -> np.ndarray:
         raise ValueError("`images` must name at least one image file")
     run = Run.open(options.run)
     network, ink = load_network(run), options.ink
-    if ink == "auto" and run.config.dataset == FOLDER:
-        ink = "light"  # as they were in training
+    if ink == "auto":
+        ink = network.ink
     found = list(read_images(options.images, network.shape, ink))
     images = [image for image in found if not isinstance(image, ValueError)]
     probabilities = network.probabilities(images)
@@ -126,6 +126,8 @@ class Network:
     whitening: Whitening | None = None
     names: tuple[str, ...] | None = None
     """Of the classes, if they have any."""
+    ink: str = "auto"
+    """How `train.images.read_image` reads files for it."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         if self.whitening is not None:
@@ -162,4 +164,5 @@ def load_network(run: Run) -> Network:
     if run.config.preprocess == "whiten":
         whitening = Whitening.load(run.path / WHITENING)
     names = tuple(form["names"]) if form.get("names") else None
-    return Network(steps, params, stats, shape, form["classes"], whitening, names)
+    ink = "light" if run.config.dataset == FOLDER else "auto"  # as they were in training
+    return Network(steps, params, stats, shape, form["classes"], whitening, names, ink)
