@@ -23,6 +23,8 @@ class Report:
     """The run folder, or that of the main job."""
     raw_dir: Path | None = None
     """Where the original files of the data set are, if not where they were in training."""
+    data: Path | None = None
+    """The same of a folder of your own images."""
 
 
 def report(options: Report, say: Callable[[str], None] = print) -> None:
@@ -32,7 +34,9 @@ def report(options: Report, say: Callable[[str], None] = print) -> None:
     for run in runs:
         run.require_finished()
     for run in runs:
-        session, state = load_run(run, raw_dir=options.raw_dir)
+        session, state = load_run(run, raw_dir=options.raw_dir, data=options.data)
+        for note in session.data.folder.notes if session.data.folder else ():
+            say(note)
         write_report(session, state, run, run.results)
         write_page(session, state, run)
         say(f"report in {run.path / 'report.md'} and, with a slider, {PAGE}")

@@ -19,8 +19,8 @@ from train.errors import TrainingDivergedError
 from train.evaluate import final_figures
 from train.models import parameter_count
 from train.network import Network, Part, best_epoch
-from train.own_images import keep_files, require_same_files
 from train.page import PAGE, or_warn, write_page
+from train.provenance import write_record
 from train.report import write_report
 from train.rundir import Run
 from train.session import Session, prepare_session
@@ -70,8 +70,7 @@ def resume(
     elif run.results:
         say(f"{run.path} is finished; nothing to do")
         return run
-    session = prepare_session(config)
-    require_same_files(run, session.data.folder)
+    session = prepare_session(config, run=run)
     if longer:
         # Nothing is changed before it is known that the checkpoint can be read.
         found = Network(session, run, 0).restore(session.steps.init(), say)
@@ -92,7 +91,7 @@ def train_together(session: Session, runs: list[Run], say: Say) -> list[Run]:
         for note in session.data.folder.notes:
             say(note)
         for run in runs:
-            keep_files(run, session.data.folder)
+            write_record(run, session.data.folder.files)
     networks = [Network(session, run, i) for i, run in enumerate(runs)]
     first, state, parts = _restore(session, networks, say)
     for run in runs:

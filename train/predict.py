@@ -18,7 +18,6 @@ from train.config import FOLDER
 from train.evaluate import final_figures
 from train.images import read_images
 from train.models import build_model
-from train.own_images import changes
 from train.report import results_table
 from train.rundir import Run
 from train.session import Session, prepare_session
@@ -60,11 +59,12 @@ def evaluate(options: Evaluate, say: Callable[[str], None] = print) -> dict:
     run = Run.open(options.run)
     session, state = load_run(run, raw_dir=options.raw_dir, data=options.data)
     if session.data.folder is not None:
-        for note in (*session.data.folder.notes, changes(run, session.data.folder)):
-            if note:
-                say(note)
+        for note in session.data.folder.notes:
+            say(note)
     if options.split == "validation":
         if session.data.validation is None:
+            if run.results["validation_images"]:
+                raise ValueError(f"the validation images of {run.path} are gone")
             raise ValueError(f"{run.path} held out no validation images (validation=0)")
         figures = session.feed.evaluate(state, session.data.validation)
         say(f"validation error {100 * figures['error']:.2f} %, loss {figures['loss']:.4f}")
@@ -83,8 +83,8 @@ def predict(options: Predict, say: Callable[[str], None] = print) -> np.ndarray:
         raise ValueError("`images` must name at least one image file")
     run = Run.open(options.run)
     network, ink = load_network(run), options.ink
-    if ink == "auto" and run.config.dataset == FOLDER:
-        ink = "light"  # as they were in training
+    if ink == "auto":
+        ink = network.ink
     found = list(read_images(options.images, network.shape, ink))
     images = [image for image in found if not isinstance(image, ValueError)]
     probabilities = network.probabilities(images)
@@ -108,7 +108,7 @@ def load_run(
 ) -> tuple[Session, TrainState]:
     """The session and the final state of a finished run; ValueError if it is not finished."""
     run.require_finished()
-    session = prepare_session(run.config_at(raw_dir=raw_dir, data=data))
+    session = prepare_session(run.config_at(raw_dir=raw_dir, data=data), run=run, finished=True)
     state = session.steps.init()
     params, stats = load_tree(run.path / "model", (state.params, state.stats))
     return session, dataclasses.replace(state, params=params, stats=stats, average=None)
@@ -126,6 +126,8 @@ class Network:
     whitening: Whitening | None = None
     names: tuple[str, ...] | None = None
     """Of the classes, if they have any."""
+    ink: str = "auto"
+    """How `train.images.read_image` reads files for it."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         if self.whitening is not None:
@@ -162,4 +164,5 @@ def load_network(run: Run) -> Network:
     if run.config.preprocess == "whiten":
         whitening = Whitening.load(run.path / WHITENING)
     names = tuple(form["names"]) if form.get("names") else None
-    return Network(steps, params, stats, shape, form["classes"], whitening, names)
+    ink = "light" if run.config.dataset == FOLDER else "auto"  # as they were in training
+    return Network(steps, params, stats, shape, form["classes"], whitening, names, ink)

@@ -13,8 +13,8 @@ from train.config import FOLDER, Config
 from train.data import Split
 from train.evaluate import ANGLE_IMAGES
 from train.maps import sampled_names
-from train.own_images import IMAGES
 from train.pixels import to_unit
+from train.provenance import IMAGES
 from train.rundir import Run
 from train.session import Session
 from train.step import TrainState

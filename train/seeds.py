@@ -8,6 +8,7 @@ import numpy as np
 from train.checkpoint import Checkpoints, Moment
 from train.config import Config
 from train.loop import Say, train_together
+from train.provenance import IMAGES
 from train.rundir import Run, default_path
 from train.session import prepare_session
 
@@ -83,8 +84,10 @@ def _train_all(configs: list[Config], path: Path, say: Say) -> list[Run]:
     unfinished = [config for config in configs if not runs[config.seed].results]
     if not unfinished:
         say(f"{path} is finished; nothing to do")
+    # All seeds have the split that the first of them began with, also those that are added later.
+    recorded = next((run for run in runs.values() if (run.path / IMAGES).is_file()), None)
     for group in _groups(unfinished, runs):
-        session = prepare_session(group[0], tuple(config.seed for config in group))
+        session = prepare_session(group[0], tuple(c.seed for c in group), run=recorded)
         train_together(session, [runs[config.seed] for config in group], say)
     return list(runs.values())
 
