@@ -1,7 +1,7 @@
 """Kill a short run before each change that it makes to its folder, resume it, and compare: the same
 parameters, the same files, nothing left over.
 
-python -m tests.kills_everywhere 1      # every place, hours on two cores; 10 takes each tenth
+python -m tests.kills_everywhere 1      # every place, a quarter of an hour; 10 takes each tenth
 """
 
 import os

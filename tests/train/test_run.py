@@ -216,7 +216,7 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(smaller, whole, tmp_pa
     run = train(config, tmp_path / "short", lambda line: None)
     results, said = run.results, []
     assert resume(run.path, say=said.append).results == results
-    assert "finished; nothing to do" in said[0]
+    assert "finished; nothing to do" in said[-1]
     resume(run.path, epochs=2, say=said.append)
     assert_same_bits(run, whole)
     assert results["epochs"] == 1 and run.results["epochs"] == 2
