@@ -1,4 +1,4 @@
-"""``python -m train report RUN``: the report of a finished run, written again."""
+"""``python -m train report RUN``: the report of a run, written again."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ import tyro
 from train.compare import write_comparison
 from train.digits import TITLE, is_digits, row_folders
 from train.page import PAGE, write_page
-from train.predict import load_run
+from train.predict import as_it_stands, load_run
 from train.report import write_report
 from train.rundir import Run
 
 
 @dataclass(frozen=True)
 class Report:
-    """Write the report of a finished run again: report.md, its pictures, and report.html with its
-    slider; for example of a run of an earlier version."""
+    """Write the report of a run again: report.md, its pictures, and report.html with its slider;
+    for example of a run of an earlier version, or of one that is not finished."""
 
     run: tyro.conf.Positional[Path]
     """The run folder, or that of the main job."""
@@ -28,13 +28,15 @@ class Report:
 
 
 def report(options: Report, say: Callable[[str], None] = print) -> None:
-    """Write the report. ValueError names a run that is not finished."""
+    """Write the report. ValueError names a run that is not finished and has no checkpoint."""
     several = is_digits(options.run)
-    runs = [Run.open(p) for p in (row_folders(options.run) if several else [options.run])]
+    folders = [options.run]
+    if several:
+        folders = [path for path in row_folders(options.run) if (path / "config.json").is_file()]
+    places = {"raw_dir": options.raw_dir, "data": options.data}
+    runs = [as_it_stands(Run.open(folder), say, **places) for folder in folders]
     for run in runs:
-        run.require_finished()
-    for run in runs:
-        session, state = load_run(run, raw_dir=options.raw_dir, data=options.data)
+        session, state = load_run(run, **places)
         for note in session.data.folder.notes if session.data.folder else ():
             say(note)
         write_report(session, state, run, run.results)

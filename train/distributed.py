@@ -57,6 +57,14 @@ def take_options(arguments: list[str]) -> tuple[Distributed | None, list[str]]:
     return Distributed(**given), rest
 
 
+def option_words(options: Distributed | None) -> list[str]:
+    """The words on the command line that `take_options` made into ``options``."""
+    if options is None:
+        return []
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    return ["--distributed", *(w for n, value in given.items() for w in (f"--{n}", str(value)))]
+
+
 def run_distributed(
     options: Distributed, arguments: list[str], dispatch: Callable[[list[str]], int]
 ) -> int:
@@ -92,6 +100,10 @@ def run_distributed(
             status = dispatch(arguments)
         except jax.errors.JaxRuntimeError as error:
             _leave(error)
+        except KeyboardInterrupt:
+            if first:
+                raise
+            raise KeyboardInterrupt from None  # its run folder is a copy: not one to name
     jax.distributed.shutdown()
     return status
 

@@ -1,4 +1,4 @@
-"""The network of a finished run as a file that runs without this program, and what goes with it.
+"""The network of a run as a file that runs without this program, and what goes with it.
 
 Beside the network there is a copy of `gconv_jax.image_files`, which reads image files as the
 network knows them with Pillow and NumPy alone. What it is to be called with and the classes are in
@@ -62,11 +62,11 @@ print([about["classes"][i] for i in probabilities.argmax(-1)])
 
 @dataclass(frozen=True)
 class Export:
-    """Write the network of a finished run to a file: stored pixels, uint8 [N, H, W, C], to the
-    probabilities of the classes, for batches of any size. Beside it comes read_image.py, which
-    reads image files as predict does and needs Pillow and NumPy alone. The names of the classes and
-    the size of the images are in the metadata of the ONNX file, or in FILE.json beside the
-    StableHLO file."""
+    """Write the network of a run to a file: stored pixels, uint8 [N, H, W, C], to the probabilities
+    of the classes, for batches of any size. Of a run that is not finished, its newest checkpoint.
+    Beside it comes read_image.py, which reads image files as predict does and needs Pillow and
+    NumPy alone. The names of the classes and the size of the images are in the metadata of the ONNX
+    file, or in FILE.json beside the StableHLO file."""
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
@@ -74,12 +74,17 @@ class Export:
     """stablehlo: for jax.export, on CPU, GPU and TPU; onnx: for onnxruntime and other programs."""
     out: Path | None = None
     """The file (default: model.stablehlo or model.onnx in the run folder)."""
+    raw_dir: Path | None = None
+    """Where the original files of the data set are, if not where they were in training; for a run
+    that is not finished."""
+    data: Path | None = None
+    """The same of a folder of your own images."""
 
 
 def export(options: Export, say: Callable[[str], None] = print) -> Path:
     """Write the files, and say where they are and how another program uses them."""
     run = Run.open(options.run)
-    network = load_network(run)
+    network = load_network(run, say, raw_dir=options.raw_dir, data=options.data)
 
     def probabilities(image: jax.Array) -> jax.Array:
         if network.whitening is not None:

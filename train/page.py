@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from train import environment
 from train.frames import turning
-from train.report import CURVES, Section, protocol, result_cells, sections
+from train.report import CURVES, Section, protocol, result_cells, sections, title
 from train.rundir import Run
 from train.session import Session
 from train.sprites import embedded
@@ -30,7 +31,7 @@ def write_page(session: Session, state: TrainState, run: Run) -> None:
     run.write(
         PAGE,
         page(
-            f"{name} on {run.config.dataset_title}",
+            title(run.config, results),
             {name: run},
             together({name: frames}),
             figures(sections(results), run.path),
@@ -52,7 +53,7 @@ def page(title: str, runs: dict[str, Run], frames: dict, pictures: str) -> str:
     for name, run in runs.items():
         protocols.setdefault(protocol(run.config, run.results), []).append(name)
     settings = {name: _settings(run) for name, run in runs.items()}
-    environments = {name: _environment(run) for name, run in runs.items()}
+    environments = {name: environment.shown(run.path) for name, run in runs.items()}
     parts = {
         "title": html.escape(title),
         "head": head
@@ -147,12 +148,6 @@ def table(rows: list[dict[str, str]], differing: bool = False) -> str:
 def _settings(run: Run) -> dict[str, str]:
     values = dataclasses.asdict(run.config)
     return {name: _shown(value) for name, value in values.items() if name not in PLACES}
-
-
-def _environment(run: Run) -> dict[str, str]:
-    path = run.path / "environment.json"
-    values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {name: _shown(value) for name, value in values.items()}
 
 
 def _shown(value) -> str:

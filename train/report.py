@@ -82,7 +82,7 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
         "report.md",
         "\n\n".join(
             [
-                f"# {name} on {config.dataset_title}",
+                f"# {title(config, results)}",
                 results_table([results]),
                 protocol(config, results),
                 *parts,
@@ -90,6 +90,13 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
         )
         + "\n",
     )
+
+
+def title(config: Config, results: dict) -> str:
+    """The heading of a report."""
+    unfinished = results.get("unfinished")
+    so_far = f", not finished: {unfinished}" if unfinished else ""
+    return f"{config.title} on {config.dataset_title}{so_far}"
 
 
 def sections(results: dict) -> list[Section]:
@@ -185,7 +192,14 @@ def protocol(config: Config, results: dict) -> str:
     if config.dataset == FOLDER:
         stand_in = f" (of {results['input']['classes']} classes, {_images(config, results)})"
     selected = results.get("selected_epoch")
-    if selected is None:
+    unfinished = results.get("unfinished")
+    when = "once, at the end"
+    if unfinished:
+        epochs = f"{unfinished}, of a run that is not finished"
+        if selected is not None:
+            epochs = f"epoch {selected}, that of the lowest validation error up to {epochs}"
+        when = "for this report, before the end"
+    elif selected is None:
         epochs = f"the last of {results['epochs']} epochs, no selection"
     else:
         epochs = f"epoch {selected} of {results['epochs']}, that of the lowest validation error"
@@ -197,7 +211,7 @@ def protocol(config: Config, results: dict) -> str:
         f"{results['validation_images']:,} validation and {results['test_images']:,} test images"
         f"{whitened}; seed {config.seed}; {epochs}; {_optimizer(config)}, batch "
         f"{config.batch_size}, augmentation {config.augment}; batch statistics, if any, "
-        "re-estimated on the training images. The test images are read once, at the end. "
+        f"re-estimated on the training images. The test images are read {when}. "
         "Equivariance error: largest change of the logits under "
         f"{results['equivariance_group']}, relative to the largest logit, over 64 test images."
     )
