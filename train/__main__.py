@@ -13,7 +13,8 @@ python -m train table NAME [--seeds N]      reproduce a published table
 python -m train list                        the recipes
 
 with several processes, each with the same command and --distributed: one under SLURM, Open MPI,
-Kubernetes or on a TPU pod; elsewhere --coordinator HOST:PORT --processes N --process I as well
+Kubernetes or on a TPU pod; elsewhere --coordinator HOST:PORT --processes N --process I as well;
+they wait for each other as long as --wait SECONDS says (60)
 """
 
 import difflib
@@ -22,6 +23,7 @@ import io
 import itertools
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -79,11 +81,20 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Progress is to be seen in a file, too; and names of files may hold what is no text.
         sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
+    return _reported(lambda: _begin(arguments))
+
+
+def _begin(arguments: list[str]) -> int:
+    several, arguments = take_options(arguments)
+    if several is None:
+        return _dispatch(arguments)
+    return run_distributed(several, arguments, _dispatch, _reported)
+
+
+def _reported(work: Callable[[], int]) -> int:
+    """What ``work`` returns; or, for an error of the user, a line and an exit status."""
     try:
-        several, arguments = take_options(arguments)
-        if several is None:
-            return _dispatch(arguments)
-        return run_distributed(several, arguments, _dispatch)
+        return work()
     except (ValueError, TypeError, OSError, ImportError) as error:  # the last: of extras
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 2
