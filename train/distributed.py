@@ -189,6 +189,7 @@ def _work(worker: Worker, work: Callable[[], int]) -> int:
         # Without the goodbyes of JAX, which would wait for the others.
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+        worker.tell()
         os._exit(status)
     import jax
 

@@ -255,7 +255,7 @@ def _until_all_are_here(job: Job, link: Link, say: Say, wait: float) -> None:
                 f"{job.address} is not waiting for processes ({error}): check that no other "
                 "program and no job that has already started has that port, or choose another one"
             ) from None
-        raise
+        raise LostError(f"{error}, as by a job that has already started") from None
     except BaseException:
         link.close()
         raise

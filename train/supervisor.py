@@ -63,6 +63,10 @@ class Worker:
         self._control.sendall(b"f")
         self._all_finished.wait()
 
+    def tell(self) -> None:
+        """Say that this process ends by itself, with a message. JAX may end it without one."""
+        self._control.sendall(b"t")
+
 
 @dataclass(frozen=True)
 class _Loss:
@@ -105,6 +109,7 @@ class Supervisor:
         self.loss: _Loss | None = None
         self.lost_at = self.told_at = 0.0
         self.crash: tuple[int, float] | None = None
+        self.child_told = False
         self.held: deque[tuple[float, bytes]] = deque()
         self.selector = selectors.DefaultSelector()
 
@@ -114,6 +119,7 @@ class Supervisor:
         KeyboardInterrupt if the child had to be ended after Ctrl-C.
         """
         os.set_blocking(self.errors, False)
+        self.control.setblocking(False)
         for file in (self.control, self.errors, *self.links.values()):
             self.selector.register(file, selectors.EVENT_READ)
         with _noted_signals() as noted, self.selector:
@@ -189,14 +195,17 @@ class Supervisor:
     # What the child does.
 
     def _hear_child(self) -> None:
-        word = b""
+        words = b""
         with contextlib.suppress(OSError):
-            word = self.control.recv(1)
-        if not word:
-            self.selector.unregister(self.control)
-        elif self.job.process == 0:
+            words = self.control.recv(16)
+        if not words:
+            with contextlib.suppress(KeyError):
+                self.selector.unregister(self.control)
+        if b"t" in words:
+            self.child_told = True
+        if b"f" in words and self.job.process == 0:
             self._finish(0)
-        else:
+        elif b"f" in words:
             self.links[0].send(finished=True)
 
     def _finish(self, process: int) -> None:
@@ -223,26 +232,30 @@ class Supervisor:
             if not pid:
                 return None
             self.child = 0
+            self._hear_child()
             self._read_errors()
             self.crash = os.waitstatus_to_exitcode(status), now
         code, at = self.crash
         if self.ended_at is not None:
             self._write_errors(now)
             return 0
-        if code >= 0:  # with a message of its own
-            self._write_errors(now)
-            how = {0: "has ended before the others", 130: "was stopped by Ctrl-C"}
-            self._leave(how.get(code, "has ended with an error, which its output names"), code > 0)
+        if self.child_told:
+            if not (self.loss or code in (2, 130)):  # those are of the user, not of the runtime
+                self._write_errors(now)
+            error = "has ended with an error, which its output names"
+            self._leave("was stopped by Ctrl-C" if code == 130 else error, True)
             return code or 1
         if self.loss or (code != -signal.SIGKILL and now - at < NEWS_SECONDS):
             return None  # a peer that has gone may be the cause
         self._write_errors(now)
-        name = signal.Signals(-code).name
-        why = ", as systems do when memory runs out" if code == -signal.SIGKILL else ""
-        self._leave(f"was ended by {name}{why}", False)
+        how = (
+            f"was ended by {signal.Signals(-code).name}" if code < 0 else "has ended without a word"
+        )
+        how += ", as systems do when memory runs out" if code == -signal.SIGKILL else ""
+        self._leave(how, False)
         me = f"process {self.job.process} of {self.job.processes}, this one,"
-        self.complain(f"{me} was ended by {name}{why}; {self.again}")
-        return 128 - code
+        self.complain(f"{me} {how}; {self.again}")
+        return 128 - code if code < 0 else code or 1
 
     def _of_loss(self, now: float) -> int | None:
         """The exit status if another process has gone, with which nothing can be done any more."""
@@ -324,6 +337,8 @@ def _noted_signals() -> Iterator[dict[int, float]]:
     """Signals that would end this process, and when they came first."""
     noted: dict[int, float] = {}
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    # What was ignored before, as under nohup, stays ignored.
+    numbers = [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN]
     before = {
         number: signal.signal(number, lambda n, _: noted.setdefault(n, time.monotonic()))
         for number in numbers

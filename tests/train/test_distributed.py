@@ -84,7 +84,7 @@ def start(
     if process is not None:
         arguments += ("--distributed", f"--coordinator=127.0.0.1:{port}")
         arguments += ("--processes", "2", f"--process={process}", "--wait", "30")
-    environment = dict(os.environ, JAX_NUM_CPU_DEVICES="1")
+    environment = dict(os.environ, JAX_NUM_CPU_DEVICES="1", TMPDIR=str(folder))
     command = [sys.executable, "-c", PROGRAM, accident, *map(str, arguments)]
     with (folder / f"{process}.log").open("a") as log:
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log)

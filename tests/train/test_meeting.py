@@ -175,6 +175,15 @@ def test_an_address_where_something_else_answers():
     assert f"127.0.0.1:{port} is not waiting for processes" in str(error)
 
 
+def test_a_job_that_has_started_already():
+    with socket.create_server(("127.0.0.1", 0)) as other, ThreadPoolExecutor(1) as pool:
+        found = pool.submit(meeting, 1, port=other.getsockname()[1], count=2, wait=0.8)
+        connection, _ = other.accept()
+        connection.close()
+        (error,), _ = found.result()
+    assert isinstance(error, ConnectionError)
+
+
 def test_addresses():
     assert Job.parse("host:80", 2, 1) == Job("host", 80, 2, 1)
     assert Job.parse("[::1]:80", 2, 1).address == "[::1]:80"

@@ -37,7 +37,7 @@ side.finish()
 WAIT, KILL = "time.sleep(50)", "os.kill(os.getpid(), 9)"
 KILL_PARENT = "os.kill(os.getppid(), 9); time.sleep(50)"
 ABORT = "os.write(2, b'*** stack trace ***\\n'); os.abort()"
-FAIL = "print('a message', file=sys.stderr, flush=True); os._exit(2)"
+FAIL = "print('a message', file=sys.stderr, flush=True); side.tell(); os._exit(2)"
 
 
 class Job:
@@ -95,7 +95,7 @@ def test_all_end_when_the_last_has_finished():
         (0, KILL_PARENT, -9, "", "has gone without a goodbye (the connection "),
         (1, KILL_PARENT, -9, "", "has gone without a goodbye (the connection "),
         (1, FAIL, 2, "a message", "has ended with an error, which its output names"),
-        (1, "os._exit(0)", 1, "", "has ended before the others"),
+        (1, "os._exit(0)", 1, "this one, has ended without a word", "has ended without a word"),
     ],
 )
 def test_one_that_ends_early_is_named_by_all(victim, work, status, own, how):
@@ -109,19 +109,32 @@ def test_one_that_ends_early_is_named_by_all(victim, work, status, own, how):
         assert f"Process {i} has stopped, too" in errors and errors.endswith("start again\n")
 
 
-def test_a_trace_of_the_runtime_is_shown_only_if_it_is_about_this_process():
-    (code, errors), (other, message) = Job(ABORT, WAIT).end()
-    assert (code, other) == (134, 1)
-    assert "*** stack trace ***" in errors and "this one, was ended by SIGABRT" in errors
-    assert "process 0 of 2" in message and "was ended by SIGABRT" in message
-    aborting = f"time.sleep(0.3); {ABORT}"
-    (_, _), (code, errors) = Job(f"time.sleep(0.5); {KILL_PARENT}", aborting).end()
+@pytest.mark.parametrize(
+    ("abort", "status", "how"),
+    [
+        (ABORT, 134, "was ended by SIGABRT"),
+        (ABORT.replace("os.abort()", "os._exit(1)"), 1, "has ended without a word"),
+    ],
+)
+def test_a_trace_of_the_runtime_is_shown_only_if_it_is_about_this_process(abort, status, how):
+    (code, errors), (other, message) = Job(abort, WAIT).end()
+    assert (code, other) == (status, 1)
+    assert "*** stack trace ***" in errors and f"this one, {how}" in errors
+    assert "process 0 of 2" in message and how in message
+    early = f"time.sleep(0.3); {abort}"
+    (_, _), (code, errors) = Job(f"time.sleep(0.5); {KILL_PARENT}", early).end()
     assert code == 1 and "stack trace" not in errors, "it aborts as the first goes"
     assert "process 0 of 2" in errors and "has gone without a goodbye" in errors
 
 
 def test_the_same_error_in_all_is_told_once_in_each():
     assert Job(FAIL, f"time.sleep(0.2); {FAIL}", FAIL).end() == [(2, "a message\n")] * 3
+
+
+def test_ctrl_c_in_all_is_told_once_in_each():
+    stopped = "print('stopped', file=sys.stderr, flush=True); side.tell(); os._exit(130)"
+    traced = f"time.sleep(0.2); os.write(2, b'*** stack trace ***\\n'); {stopped}"
+    assert Job(stopped, traced).end() == [(130, "stopped\n")] * 2
 
 
 @pytest.mark.parametrize(
@@ -138,6 +151,16 @@ def test_a_process_that_is_told_to_stop(number, status, own, how):
     (other, message), (code, errors) = job.end()
     assert (code, other) == (status, 1)
     assert own in errors and "process 1 of 2 (" in message and how in message
+
+
+def test_a_signal_that_was_ignored_before_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        job = Job("time.sleep(0.5)", "time.sleep(0.5)")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    job.processes[1].send_signal(signal.SIGHUP)
+    assert job.end() == [(0, ""), (0, "")]
 
 
 def test_a_process_that_is_silent():
