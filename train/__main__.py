@@ -13,16 +13,19 @@ python -m train table NAME [--seeds N]      reproduce a published table
 python -m train list                        the recipes
 
 with several processes, each with the same command and --distributed: one under SLURM, Open MPI,
-Kubernetes or on a TPU pod; elsewhere --coordinator HOST:PORT --processes N --process I as well
+Kubernetes or on a TPU pod; elsewhere --coordinator HOST:PORT --processes N --process I as well;
+they wait for each other as long as --wait SECONDS says (60)
 """
 
 import difflib
+import functools
 import importlib
 import io
 import itertools
 import multiprocessing
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -79,15 +82,25 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status. Errors of the user are one line, without a
     traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    given, several = arguments, None
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Progress is to be seen in a file, too; and names of files may hold what is no text.
         sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
+    return _reported(lambda: _begin(arguments), arguments)
+
+
+def _begin(given: list[str]) -> int:
+    several, arguments = take_options(given)
+    if several is None:
+        return _dispatch(arguments)
+    reported = functools.partial(_reported, given=given, several=several)
+    return run_distributed(several, arguments, _dispatch, reported)
+
+
+def _reported(work: Callable[[], int], given: list[str], several: Distributed | None = None) -> int:
+    """Return what ``work`` does; or, for an error of the user, print a line and return an exit
+    status. ``given`` is the command line, and ``several`` what it says of other processes."""
     try:
-        several, arguments = take_options(arguments)
-        if several is None:
-            return _dispatch(arguments)
-        return run_distributed(several, arguments, _dispatch)
+        return work()
     except (ValueError, TypeError, OSError, ImportError) as error:  # the last: of extras
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 2

@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
+from train.agreement import require_agreement
 from train.augment import Prepare
 from train.config import Config
 from train.data import Data, load_data
@@ -58,6 +59,7 @@ def prepare_session(
     if config.loader == "grain":
         require_grain()  # before the images are looked through
     data = load_data(config, run, finished=finished)
+    require_agreement(config, data)
     steps = len(data.train.label) // config.batch_size
     if not finished and config.checkpoint_steps is not None and config.checkpoint_steps >= steps:
         raise ValueError(
