@@ -11,14 +11,23 @@ from version 0.1 of the interface (jax 0.7.2) to 0.3 (jax 0.10.2).
 import atexit
 import contextlib
 import ctypes
+import itertools
+import os
+import threading
+import time
 from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from typing import Any, NamedTuple
 
 import jax
 
+from gconv_jax.once import keep
+
 METADATA, EXECUTE, ARRAY = 1, 3, 1
 INTERNAL_ERROR = 13
+# At the end of the interpreter: how often it looks whether anything runs, and for how long at a
+# time, in seconds.
+LOOKS, LOOK = 40, 0.05
 TYPES = {11: "float32", 16: "bfloat16"}
 
 
@@ -98,8 +107,15 @@ class Buffer(NamedTuple):
     pointer: int
 
 
-# Kept for ever: XLA has their addresses.
 _targets: dict[str, Any] = {}
+# The process whose programs call functions.
+_process: int | None = None
+# The threads that are in a call.
+_calling: set[int] = set()
+# The interpreter ends: a call that begins now waits for this lock, which nobody gives back.
+_ended = False
+_never = threading.Lock()
+_never.acquire()
 
 
 def register(name: str, function: Callable[[list[Buffer], dict[str, tuple]], None]):
@@ -108,6 +124,9 @@ def register(name: str, function: Callable[[list[Buffer], dict[str, tuple]], Non
     Args:
         function: gets the operands and then the results, and the attributes that are arrays of
             int64. It runs in several threads at once. What it raises becomes the program's error.
+
+    Raises:
+        ValueError: there is one of this name. XLA would keep the address of the first.
     """
 
     def handle(pointer) -> int | None:
@@ -116,7 +135,9 @@ def register(name: str, function: Callable[[list[Buffer], dict[str, tuple]], Non
             if frame.ext and frame.ext.contents.type == METADATA:
                 describe(frame)
             elif frame.stage == EXECUTE:
-                function([*_buffers(frame.args), *_buffers(frame.rets)], _attributes(frame.attrs))
+                with _call():
+                    buffers = [*_buffers(frame.args), *_buffers(frame.rets)]
+                    function(buffers, _attributes(frame.attrs))
         except BaseException as error:  # ctypes would print it, and XLA go on
             text = f"{name}: {type(error).__name__}: {error}".encode()
             args = _ErrorArgs(ctypes.sizeof(_ErrorArgs), None, text, INTERNAL_ERROR)
@@ -130,22 +151,79 @@ def register(name: str, function: Callable[[list[Buffer], dict[str, tuple]], Non
         metadata.version.major, metadata.version.minor = own.major, own.minor
         metadata.traits = 0
 
-    if not _targets:
-        atexit.register(_finish)
-    _targets[name] = _Handler(handle)
-    capsule = jax.ffi.pycapsule(ctypes.cast(_targets[name], c_void_p).value)
+    target = _Handler(handle)
+    if _targets.setdefault(name, target) is not target:
+        raise ValueError(f"`name` {name!r} is registered already")
+    keep(target)  # XLA has its address
+    capsule = jax.ffi.pycapsule(ctypes.cast(target, c_void_p).value)
     jax.ffi.register_ffi_target(name, capsule, platform="cpu", api_version=1)
 
 
+def call(name: str, results: Any) -> Callable:
+    """``jax.ffi.ffi_call`` of a function that is registered.
+
+    Raises:
+        RuntimeError: the process is a fork of one whose programs call such functions.
+    """
+    _claim_process()
+    return jax.ffi.ffi_call(name, results)
+
+
+def _claim_process():
+    global _process
+    if _process not in (None, os.getpid()):
+        raise RuntimeError(
+            "this process was forked from one that has computed with JAX, whose threads it lacks: "
+            "start it with multiprocessing.get_context('spawn') or 'forkserver'"
+        )
+    _process = os.getpid()
+
+
+@contextlib.contextmanager
+def _call():
+    _claim_process()
+    thread = threading.get_ident()
+    _calling.add(thread)
+    try:
+        if _ended:
+            _calling.remove(thread)
+            _never.acquire()
+        yield
+    finally:
+        _calling.discard(thread)
+
+
+@atexit.register  # after JAX's, and so called before it
 def _finish():
-    # JAX ends its client with the interpreter lock held: a program that still runs would wait
-    # for the lock, and the client for the program. Programs run in order: wait for a new one.
-    for device in jax.local_devices(backend="cpu"):
+    """Wait for programs when the interpreter ends.
+
+    JAX then ends its client with the interpreter lock held: a program that still runs would wait
+    for the lock, and the client for the program. Nor may a program ask for the lock after that:
+    Python ends the thread that does, and C++ the process.
+    """
+    global _ended
+    if not _targets or _process not in (None, os.getpid()):  # a fork lacks JAX's threads
+        return
+    devices = []
+    with contextlib.suppress(Exception):
+        jax.effects_barrier()
+        devices = jax.local_devices(backend="cpu")
+    for device in devices:
+        keep(device.client)  # so that JAX does not end it
+        # The programs of one thread run in order: wait for a new one.
         with contextlib.suppress(Exception):
             jax.block_until_ready(jax.jit(lambda x: x + 1)(jax.device_put(0.0, device)))
     for array in jax.live_arrays():
         with contextlib.suppress(Exception):
             array.block_until_ready()
+    # Programs of threads that have ended, whose results nobody can read, stop at their next call.
+    _ended = True
+    for look in itertools.count():
+        before = time.process_time()
+        time.sleep(LOOK)
+        idle = time.process_time() - before < LOOK / 10 or look >= LOOKS
+        if idle and not _calling:
+            break
 
 
 def _buffers(frame: _Buffers) -> list[Buffer]:

@@ -48,6 +48,7 @@ def transform(
     check_group(group)
     if subgroup is not None and not lifted:
         raise ValueError("`subgroup` is for functions on cosets: pass lifted=True with it")
+    x = jnp.asarray(x)
     first = x.ndim - group.dimension - (2 if lifted else 1)
     cosets = group.elements if subgroup is None else group.cosets(subgroup)
     if first < 0 or (lifted and x.shape[-2] != len(cosets)):
@@ -104,6 +105,7 @@ def rotate(x: jax.Array, angle: jax.Array | float, *, fill: jax.Array | float = 
     Array([[1., 3.],
            [0., 2.]], dtype=float32)
     """
+    x = jnp.asarray(x)  # float64 of NumPy is float32 where JAX has no other
     if x.ndim < 3:
         raise ValueError(f"`x` must be [*batch, H, W, C], got shape {x.shape}")
     if jnp.ndim(angle) != 0:

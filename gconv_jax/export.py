@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -49,7 +49,8 @@ def freeze(model: Callable, **kwargs) -> Frozen:
     What is left are planar convolutions (where they are faster, those by a Fourier transform over
     the group), elementwise functions and pooling; the results are the model's to rounding. It works
     on the program that JAX traces, so any model of these layers will do, with whatever else is in
-    it.
+    it. A function that jumps, such as ``jnp.sign``, may jump elsewhere where its argument is within
+    rounding of the jump.
 
     Args:
         model: an NNX module, which is evaluated as after ``model.eval()`` and stays as it is, a
@@ -158,6 +159,7 @@ def onnx(
     path: str | os.PathLike,
     *,
     dtype=jnp.float32,
+    metadata: Mapping[str, str] | None = None,
     **kwargs,
 ) -> Path:
     """Write a network in evaluation to an ONNX file, which onnxruntime, OpenVINO, TensorRT and
@@ -176,6 +178,8 @@ def onnx(
         path: of the file, which is replaced when it is whole.
         dtype: of the images. A network should be of float32 (``dtype=jnp.float32`` of its layers,
             which is the default), since few programs have convolutions of other types.
+        metadata: text by name that goes with the file, such as the names of the classes. In
+            onnxruntime it is ``session.get_modelmeta().custom_metadata_map``.
 
     Returns:
         The path.
@@ -206,7 +210,47 @@ def onnx(
     closed, shapes = jax.make_jaxpr(run, return_shape=True)(x)
     count = len(jax.tree.leaves(shapes))
     names = ["y"] if count == 1 else [f"y{i}" for i in range(count)]
-    return _write(path, onnx_model(closed, names).SerializeToString())
+    model = onnx_model(closed, names)
+    for key, value in (metadata or {}).items():
+        model.metadata_props.add(key=key, value=value)
+    return _write(path, model.SerializeToString())
+
+
+def read_image(path: str | os.PathLike, size: tuple[int, int, int], ink: str = "auto"):
+    """The pixels of an image file as networks of ``python -m train`` know them.
+
+    It is `gconv_jax.image_files.read_image`. That file needs Pillow and NumPy alone, and
+    ``python -m train export`` writes a copy of it beside each network.
+
+    Args:
+        path: an image of any format of Pillow's, but for PostScript; of several frames, the first.
+        size: ``(H, W, C)``. The image is scaled to fit, without distortion, and centred on the
+            median of its border; with one channel it becomes grey.
+        ink: ``"light"`` leaves the brightness as it is, ``"dark"`` inverts it, and ``"auto"``
+            inverts grey images with a light border.
+
+    Returns:
+        uint8 ``[H, W, C]``.
+
+    Raises:
+        ValueError: the file cannot be read, which the message names; a size or an ink that is none.
+        ImportError: without Pillow, which the extra ``export`` brings.
+
+    >>> import pathlib, tempfile
+    >>> from PIL import Image
+    >>> from gconv_jax.export import read_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "wide.png"
+    ...     Image.new("RGB", (40, 20), "navy").save(path)
+    ...     pixels = read_image(path, (28, 28, 3))
+    >>> pixels.shape, pixels[14, 14].tolist()
+    ((28, 28, 3), [0, 0, 128])
+    """
+    if importlib.util.find_spec("PIL") is None:
+        raise ImportError("read_image needs Pillow: pip install 'gconv_jax[export]'")
+    from gconv_jax.image_files import read_image
+
+    return read_image(path, size, ink)
 
 
 def _portable(model: Callable, shape: Sequence[int | None], dtype, kwargs: dict):

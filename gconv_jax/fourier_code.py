@@ -4,7 +4,6 @@ It knows the group, the numbers of channels and taps, and how many pixels it tak
 these are, and in what images, it is told at each call (`gconv_jax.fourier_native`).
 """
 
-import functools
 import itertools
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from gconv_jax import llvm
 from gconv_jax.llvm_products import add_transposed, block_rows, multiply
+from gconv_jax.once import once
 
 # Of patches that one thread makes at a time, and at most so many pixels. Fewer would stay in
 # nearer caches, but make smaller products.
@@ -79,7 +79,7 @@ BAND = ("x", "y", "pixels", "first_copy", "copies")
 COPY = ("source", "target", "length")
 
 
-@functools.cache
+@once
 def machine_code(sizes: Sizes):
     """Takes units, bands of rows of an image, from the counter until none is left."""
     order, c_in, c_out = sizes.order, sizes.c_in, sizes.c_out

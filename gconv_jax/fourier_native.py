@@ -26,6 +26,7 @@ from gconv_jax import _xla_ffi, llvm
 from gconv_jax.bands import Bands
 from gconv_jax.fourier_code import FIELDS, IrrepSize, Sizes, machine_code
 from gconv_jax.irreps import Irrep
+from gconv_jax.once import once
 
 # All symmetries of a cube; the sums of larger groups would have too many terms.
 MOST_ELEMENTS = 48
@@ -45,7 +46,7 @@ def available() -> bool:
     return False
 
 
-@functools.cache
+@once
 def _register():
     for kind in (OUTPUT, FILTER_GRADIENT):
         _xla_ffi.register(kind, functools.partial(_run, kind))
@@ -76,7 +77,7 @@ def output(
     """
     c_out = spectrum[0].shape[-1] // irreps[0].dimension
     shape = jax.ShapeDtypeStruct((x.shape[0], *spatial, x.shape[-2], c_out), x.dtype)
-    return jax.ffi.ffi_call(OUTPUT, shape)(x, *spectrum, **_attributes(irreps, patches))
+    return _xla_ffi.call(OUTPUT, shape)(x, *spectrum, **_attributes(irreps, patches))
 
 
 def filter_gradient(
@@ -87,7 +88,7 @@ def filter_gradient(
     dimensions = [irrep.dimension for irrep in irreps]
     shapes = [(d * taps * x.shape[-1], d * g.shape[-1]) for d in dimensions]
     results = [jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes]
-    call = jax.ffi.ffi_call(FILTER_GRADIENT, results)
+    call = _xla_ffi.call(FILTER_GRADIENT, results)
     return list(call(x, g, **_attributes(irreps, patches)))
 
 
@@ -204,7 +205,7 @@ class _Plan:
                 total[:] = functools.reduce(np.add, own)
 
 
-@functools.cache
+@once
 def _plan(kind: str, x_shape, y_shape, attributes) -> _Plan:
     return _Plan(kind, x_shape, y_shape, dict(attributes))
 
@@ -216,7 +217,7 @@ def _threads() -> int:
     return os.cpu_count() or 1
 
 
-@functools.cache
+@once
 def _pool() -> concurrent.futures.ThreadPoolExecutor:
     return concurrent.futures.ThreadPoolExecutor(_threads() - 1, "gconv_jax")
 

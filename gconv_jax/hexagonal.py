@@ -132,7 +132,8 @@ def mask_of(x: jax.Array, channel_axes: int) -> jax.Array:
             "`x` must have as many rows as columns, and an odd number, for a hexagonal lattice, "
             f"got shape {x.shape}; see gconv_jax.hexagonal"
         )
-    return jnp.asarray(_mask(height).reshape(height, width, *[1] * channel_axes), x.dtype)
+    mask = _mask(height).reshape(height, width, *[1] * channel_axes)
+    return jnp.asarray(mask, jnp.result_type(x))
 
 
 def check_hexagons(windows: Windows, output: Sequence[int]) -> None:

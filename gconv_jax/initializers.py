@@ -1,16 +1,24 @@
-"""Initialisers that are compiled quickly."""
+"""Initialisers that are compiled quickly, and changes to what initialisers return."""
 
 import contextlib
+import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.core import Tracer
-from jax.nn.initializers import Initializer, lecun_normal
+from jax.nn.initializers import Initializer, lecun_normal, normal, truncated_normal, uniform
 from jax.typing import DTypeLike
 
 # Random normal numbers take XLA:CPU seconds to optimise, for every new shape of a kernel, and they
 # are drawn once.
-_JAX = lecun_normal().__module__
+# JAX's own are known by their code: a wrapper around one copies its name and module, but has code
+# of its own, and may have a state, or return more than numbers.
+_JAX = {
+    getattr(made, "__code__", None)
+    for made in (lecun_normal(), normal(), truncated_normal(), uniform())
+}
 _UNOPTIMISED = {"xla_backend_optimization_level": 0}
 # As soon again, where XLA has them: the older way to write loops, and all of them in one module.
 _SHORT = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
@@ -32,8 +40,8 @@ def _compiled(initializer: Initializer):
 def quick(initializer: Initializer) -> Initializer:
     """The same initialiser, compiled without optimisation: ten times sooner on a CPU, or more.
 
-    Values are the same to rounding. Initialisers that are not JAX's own are called as they are,
-    since a compiled function must not depend on anything but its arguments.
+    Values are the same to rounding. Only JAX's own random initialisers are compiled: a compiled
+    function must not depend on anything but its arguments. All others are returned as they are.
 
     >>> import jax
     >>> from gconv_jax.initializers import quick
@@ -41,7 +49,8 @@ def quick(initializer: Initializer) -> Initializer:
     (3, 3, 1, 8)
     """
 
-    if getattr(initializer, "__module__", None) != _JAX:
+    code = getattr(initializer, "__code__", None)
+    if code is None or code not in _JAX:
         return initializer
 
     @functools.wraps(initializer)
@@ -54,3 +63,23 @@ def quick(initializer: Initializer) -> Initializer:
         return _compiled(initializer)(key, tuple(shape), dtype)
 
     return initialize
+
+
+def changed(made: Any, function: Callable[[jax.Array], jax.Array]) -> Any:
+    """Return what an initialiser made with other values, and with Flax's metadata as they were.
+
+    Args:
+        made: an array, or an array with the metadata of ``nnx.with_partitioning``,
+            ``nnx.with_metadata`` or ``nn.with_partitioning``.
+        function: makes the new array of the old one, with as many axes.
+
+    >>> from flax import nnx
+    >>> from jax.nn.initializers import ones
+    >>> made = nnx.with_metadata(ones, frozen=True)(jax.random.key(0), (2, 3))
+    >>> halves = nnx.Param(changed(made, lambda kernel: kernel / 2))
+    >>> float(halves[...].max()), halves.frozen
+    (0.5, True)
+    """
+    if hasattr(made, "raw_value"):  # nnx.VariableMetadata; functions without Flax import this, too
+        return dataclasses.replace(made, raw_value=function(made.raw_value))
+    return jax.tree.map(function, made)  # Linen's metadata are nodes of a tree

@@ -143,5 +143,7 @@ def check_planar_group(group: PlanarGroup, *, name: str = "group") -> PlanarGrou
             f"gconv_jax.mirror(), got {group!r} of type {type(group).__name__}"
         )
     if group.dimension != 2:
-        raise ValueError(f"`{name}` must act on the plane, got {group!r} on the line")
+        raise ValueError(
+            f"`{name}` must act on the plane, got {group!r} of dimension {group.dimension}"
+        )
     return group

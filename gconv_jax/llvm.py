@@ -8,10 +8,14 @@ import contextlib
 import ctypes
 import functools
 import importlib
+import importlib.util
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from gconv_jax.once import keep, once
 
 
 def available() -> bool:
@@ -19,15 +23,23 @@ def available() -> bool:
     return _binding() is not None
 
 
-@functools.cache
+@once
 def _binding():
+    if importlib.util.find_spec("llvmlite") is None:
+        return None
     try:
         binding = importlib.import_module("llvmlite.binding")
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
         _machine(binding)
         return binding
-    except Exception:  # whatever a wheel for another machine raises
+    except Exception as error:  # whatever a wheel for another machine raises
+        warnings.warn(
+            "llvmlite is installed and cannot be used, so Fourier convolutions on a CPU are "
+            f"slower: {type(error).__name__}: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         return None
 
 
@@ -46,7 +58,7 @@ class Vectors(NamedTuple):
     count: int
 
 
-@functools.cache
+@once
 def vectors() -> Vectors:
     """Of the processor at hand, or those that all of its kind have."""
     binding: Any = _binding()
@@ -58,10 +70,6 @@ def vectors() -> Vectors:
     return Vectors(8 if features.get("avx") else 4, 16)
 
 
-# Kept for ever: their code is in use.
-_engines = []
-
-
 def compile_functions(assembly: str, name: str, arguments: int) -> Callable[..., None]:
     """The function ``name``, of so many pointers, which returns nothing."""
     binding: Any = _binding()
@@ -69,7 +77,7 @@ def compile_functions(assembly: str, name: str, arguments: int) -> Callable[...,
     module.verify()
     engine = binding.create_mcjit_compiler(module, _machine(binding))  # which owns both
     engine.finalize_object()
-    _engines.append(engine)
+    keep(engine)  # its code is in use
     kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)
     return kind(engine.get_function_address(name))
 

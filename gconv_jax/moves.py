@@ -42,9 +42,12 @@ class Move:
         """``[..., H, W, |G|, C]``, moved; ValueError if the move is not by an element."""
         if self.exact:
             return transform(x, group=self.group, element=self.element, lifted=True)  # pyright: ignore[reportArgumentType]
+        return self.permute(resample(x, self.matrix, channel_axes=2))
+
+    def permute(self, x: jax.Array) -> jax.Array:
+        """``[..., |G|, C]`` with its orientations permuted; ValueError as `feature_map`."""
         if self.element is None:
             raise ValueError(f"{self.name} does not permute the orientations of {self.group!r}")
-        x = resample(x, self.matrix, channel_axes=2)
         return x[..., self.group.cayley[self.group.inverse[self.element]], :]
 
     def size(self, y: np.ndarray, channel_axes: int | None) -> float:

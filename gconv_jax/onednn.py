@@ -28,6 +28,7 @@ import importlib.metadata
 import math
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from pathlib import Path
@@ -37,6 +38,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from gconv_jax import _xla_ffi
+from gconv_jax.once import once
 
 PACKAGES = ("onednn-cpu-tbb", "onednn", "onednn-cpu-gomp")
 LIBRARY = "libdnnl.so.3"
@@ -280,30 +282,38 @@ class _Workspace:
 # For the rest of the library.
 # --------------------------------------------------------------------------------------------
 
-_plans: dict[tuple, _Plan] = {}
 
-
-@functools.cache
+@once
 def _library() -> _Library | None:
+    reasons = []
     for path in _find():
-        # One that lacks another library, or a device, is as good as none.
-        with contextlib.suppress(OSError, AttributeError, RuntimeError):
+        try:
             lib = _Library(path)
             for kind in ROLES:
                 _xla_ffi.register(_target(kind), functools.partial(_run, lib, kind))
             return lib
+        # It may lack another library, or a device.
+        except (OSError, AttributeError, RuntimeError, ValueError) as error:
+            reasons.append(f"{path}: {error}")
+    if reasons:
+        warnings.warn(
+            "oneDNN is installed and cannot be used, so convolutions on a CPU are slower: "
+            + "; ".join(reasons),
+            RuntimeWarning,
+            stacklevel=2,
+        )
     return None
 
 
 def _run(lib: _Library, kind: str, buffers: list[_xla_ffi.Buffer], attributes: dict[str, tuple]):
-    key = (kind, buffers[0].dtype, *(b.shape for b in buffers), *(attributes[n] for n in WINDOW))
-    plan = _plans.get(key)
-    if plan is None:
-        shapes = dict(zip(ROLES[kind], (b.shape for b in buffers), strict=True))
-        plan = _Plan(lib, kind, buffers[0].dtype, shapes, *(attributes[n] for n in WINDOW))
-        # Where two threads make the same plan, both use the one that is kept.
-        plan = _plans.setdefault(key, plan)
+    window = tuple(attributes[name] for name in WINDOW)
+    plan = _plan(lib, kind, buffers[0].dtype, tuple(b.shape for b in buffers), window)
     plan.run({role: b.pointer for role, b in zip(ROLES[kind], buffers, strict=True)})
+
+
+@once
+def _plan(lib: _Library, kind: str, dtype: str, shapes: tuple, window: tuple) -> _Plan:
+    return _Plan(lib, kind, dtype, dict(zip(ROLES[kind], shapes, strict=True)), *window)
 
 
 def _target(kind: str) -> str:
@@ -315,7 +325,7 @@ def available() -> bool:
     return _library() is not None
 
 
-@functools.cache
+@once
 def _implements(dtype: str) -> bool:
     """Whether this processor has kernels for it, and not just oneDNN's reference loops."""
     library = _library()
@@ -374,6 +384,6 @@ def _call(kind: str, a, b, shape, strides, padding, dilation) -> jax.Array:
         raise TypeError(f"dtypes {a.dtype} and {b.dtype}: oneDNN takes two of {list(DTYPES)}.")
     low, high = zip(*padding, strict=True)
     window = dict(zip(WINDOW, (strides, low, high, dilation), strict=True))
-    return jax.ffi.ffi_call(_target(kind), jax.ShapeDtypeStruct(tuple(shape), a.dtype))(
+    return _xla_ffi.call(_target(kind), jax.ShapeDtypeStruct(tuple(shape), a.dtype))(
         a, b, **{name: np.array(values, np.int64) for name, values in window.items()}
     )

@@ -5,11 +5,13 @@ allows it (elementwise functions, pooling, merged and split channels, the next c
 transposed where it does not.
 """
 
+import ast
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
 # What onnxruntime 1.14 and all later ones run.
@@ -46,24 +48,25 @@ Value = np.ndarray | str | ChannelsFirst | Repeated
 class Graph:
     """The nodes and constants of a model that is being written."""
 
-    def __init__(self, batch):
+    def __init__(self):
         from onnx import checker, helper, numpy_helper, shape_inference  # pyright: ignore[reportMissingImports]
 
         self.refused = shape_inference.InferenceError
-        self.batch = batch  # the first size of x
         self.checker, self.helper, self.numpy_helper = checker, helper, numpy_helper
         self.nodes, self.initializers = [], {}
+        self.batch_name: str | None = None
 
     def model(self, x, outputs: Sequence[str], avals):
         from gconv_jax import __version__
 
         def info(name, aval):
-            dims = [d if isinstance(d, int) else str(d) for d in aval.shape]
+            dims = [d if is_static(d) else str(d) for d in aval.shape]
             return self.helper.make_tensor_value_info(name, self.dtype(aval.dtype), dims)
 
         results = [info(name, aval) for name, aval in zip(outputs, avals, strict=True)]
-        tensors = [t for t, _ in self.initializers.values()]
-        graph = self.helper.make_graph(self.nodes, "gconv_jax", [info("x", x)], results, tensors)
+        nodes, used = self.needed(outputs)
+        tensors = [t for t, _ in self.initializers.values() if t.name in used]
+        graph = self.helper.make_graph(nodes, "gconv_jax", [info("x", x)], results, tensors)
         model = self.helper.make_model(
             graph,
             producer_name="gconv_jax",
@@ -78,6 +81,15 @@ class Graph:
             reason = str(error).splitlines()[0]
             raise unsupported(f"types or shapes that ONNX refuses ({reason})") from error
         return model
+
+    def needed(self, outputs: Sequence[str]) -> tuple[list, set[str]]:
+        """The nodes that the outputs are made of, and the names of all their operands."""
+        used, kept = set(outputs), []
+        for node in reversed(self.nodes):
+            if used.intersection(node.output):
+                used.update(node.input)
+                kept.append(node)
+        return kept[::-1], used
 
     def dtype(self, dtype) -> int:
         if np.dtype(dtype).kind == "c":
@@ -125,27 +137,62 @@ class Graph:
             return value
         return self.emit("Transpose", value, perm=permutation)
 
+    def cast(self, value: Value, dtype) -> Value:
+        if isinstance(value, np.ndarray):
+            return value.astype(dtype)
+        return self.emit("Cast", value, to=self.dtype(dtype))
+
     def reshape(self, value: Value, shape: Sequence) -> str:
         # -1 stands for the one size that depends on the batch.
-        sizes = [n if isinstance(n, int) else -1 for n in shape]
-        if sizes.count(-1) > 1:
-            raise unsupported(f"the shape {tuple(shape)}")
+        symbolic = [n for n in shape if not is_static(n)]
+        if len(symbolic) > 1:
+            return self.emit("Reshape", value, self.sizes(shape))
+        sizes = [n if is_static(n) else -1 for n in shape]
         return self.emit("Reshape", value, np.array(sizes, np.int64))
 
     def sizes(self, sizes: Sequence) -> Value:
-        """A shape, int64, in which multiples of the batch size may occur."""
-        if all(isinstance(n, int) for n in sizes):
+        """A shape, int64, with sizes that may depend on the batch."""
+        if all(is_static(n) for n in sizes):
             return np.array(sizes, np.int64)
-        parts = [np.array([n], np.int64) if isinstance(n, int) else self.size(n) for n in sizes]
-        return self.emit("Concat", *parts, axis=0)
+        parts = [self.size(n) for n in sizes]
+        return parts[0] if len(parts) == 1 else self.emit("Concat", *parts, axis=0)
 
-    def size(self, size) -> str:
-        """One of them."""
-        times = size // self.batch
-        if not isinstance(times, int) or times * self.batch != size:
-            raise unsupported(f"the size {size}")
-        batch = self.emit("Shape", "x", start=0, end=1)
-        return batch if times == 1 else self.emit("Mul", batch, np.array([times], np.int64))
+    def size(self, size) -> Value:
+        """A size that JAX writes as an expression in the batch size, such as ``2*n - 1``."""
+        return self.expression(ast.parse(str(size).replace("^", "**"), mode="eval").body)
+
+    def expression(self, tree: ast.expr) -> Value:
+        match tree:
+            case ast.Constant(value=int(number)):
+                return np.array([number], np.int64)
+            case ast.Name():
+                name = self.batch_name or self.emit("Shape", "x", start=0, end=1)
+                self.batch_name = name
+                return name
+            case ast.UnaryOp(op=ast.USub(), operand=a):
+                return self.emit("Neg", self.expression(a))
+            case ast.BinOp(left=a, op=kind, right=b):
+                name = type(kind).__name__
+            case ast.Call(func=ast.Name(id=name), args=[a, b]):
+                pass
+            case _:
+                raise unsupported(f"the size {ast.unparse(tree)}")
+        kinds = {"Mult": "Mul", "mod": "Mod", "max": "Max", "min": "Min"}
+        x, y = self.expression(a), self.expression(b)
+        if name == "floordiv":  # ONNX rounds quotients towards zero
+            x = self.emit("Sub", x, self.emit("Mod", x, y))
+            name = "Div"
+        return self.emit(kinds.get(name, name), x, y)
+
+    def rewrite(self, function: Callable, avals: Sequence, values: Sequence[Value]) -> list[Value]:
+        """The results of a function of JAX of ``values``, which have the shapes and dtypes of
+        ``avals``, as nodes; of constants, constants."""
+        closed = jax.make_jaxpr(function)(*avals)
+        return self.write(closed.jaxpr, closed.consts, list(values))
+
+    def write(self, jaxpr, constants: list, inputs: list[Value]) -> list[Value]:
+        """The results of a program as nodes."""
+        raise NotImplementedError
 
     def pointwise(self, shape: tuple, kind: str, *operands: Value, **attributes) -> Value:
         """An elementwise operation with a result of ``shape``, channels first if one operand is."""
@@ -170,6 +217,11 @@ def _along(like: ChannelsFirst, value: Value) -> Value | None:
         return None
     each = np.broadcast_to(value.reshape(value.shape[lead:]), like.shape[lead:])
     return each.reshape(like.channels, *[1] * like.rank)
+
+
+def is_static(size) -> bool:
+    """Return whether a size is a number, and does not depend on the batch."""
+    return isinstance(size, int | np.integer)
 
 
 def unsupported(what: str) -> ValueError:

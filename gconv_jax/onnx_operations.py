@@ -10,17 +10,26 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from gconv_jax.folding import bind, called
-from gconv_jax.onnx_graph import ChannelsFirst, Graph, Repeated, Value, unsupported
+from gconv_jax.onnx_graph import ChannelsFirst, Repeated, Value, is_static, unsupported
+from gconv_jax.onnx_indexing import Indexing
+from gconv_jax.onnx_rewrites import rewritten
 
-_SAME = ("stop_gradient", "copy", "copy_p", "device_put", "optimization_barrier")
+_SAME = (
+    "stop_gradient", "copy", "copy_p", "device_put", "optimization_barrier", "sharding_constraint",
+)  # fmt: skip
+# Tables of integers, such as of places, are computed ahead up to this size.
+_TABLE = 1 << 16
 _ELEMENTWISE = {
     "neg": "Neg", "abs": "Abs", "sign": "Sign", "floor": "Floor", "ceil": "Ceil", "exp": "Exp",
     "log": "Log", "sqrt": "Sqrt", "tanh": "Tanh", "logistic": "Sigmoid", "sin": "Sin", "cos": "Cos",
     "tan": "Tan", "asin": "Asin", "acos": "Acos", "atan": "Atan", "erf": "Erf", "not": "Not",
+    "sinh": "Sinh", "cosh": "Cosh", "asinh": "Asinh", "acosh": "Acosh", "atanh": "Atanh",
+    "round": "Round",
     "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "max": "Max", "min": "Min",
     "pow": "Pow", "eq": "Equal", "lt": "Less", "le": "LessOrEqual", "gt": "Greater",
     "ge": "GreaterOrEqual", "and": "And", "or": "Or", "xor": "Xor",
 }  # fmt: skip
+_OF_BITS = {"and": "BitwiseAnd", "or": "BitwiseOr", "xor": "BitwiseXor", "not": "BitwiseNot"}
 # Of several nodes: (function that writes one, the operation's parameters, operands).
 _COMPOSED = {
     "square": lambda op, p, x: op("Mul", x, x),
@@ -54,14 +63,14 @@ def onnx_model(closed: ClosedJaxpr, outputs: Sequence[str]):
         ImportError: without the package onnx.
     """
     (x,) = closed.jaxpr.invars
-    graph = _Program(x.aval.shape[0])
+    graph = _Program()
     results = graph.write(closed.jaxpr, closed.consts, ["x"])
     for name, value in zip(outputs, results, strict=True):
         graph.nodes.append(graph.helper.make_node("Identity", [graph.name(value)], [name]))
     return graph.model(x.aval, outputs, [v.aval for v in closed.jaxpr.outvars])
 
 
-class _Program(Graph):
+class _Program(Indexing):
     """A method for each operation, named after it: from the equation and its operands to what
     stands for the result."""
 
@@ -91,11 +100,20 @@ class _Program(Graph):
         constant = all(isinstance(value, np.ndarray) for value in arguments)
         if kind in _SAME:
             return arguments
-        static = all(isinstance(n, int) for v in equation.outvars for n in v.aval.shape)
-        # A repetition only makes it larger; the batch size is not known.
-        if constant and static and kind not in ("broadcast_in_dim", "dim_as_value"):
+        static = all(is_static(n) for v in equation.outvars for n in v.aval.shape)
+        if kind == "broadcast_in_dim" and static:  # which only makes it larger
+            aval = equation.outvars[0].aval
+            static = jnp.issubdtype(aval.dtype, jnp.integer) and aval.size <= _TABLE
+        # The batch size is not known.
+        if constant and static and kind != "dim_as_value":
             with jax.ensure_compile_time_eval():
                 return [np.asarray(result) for result in bind(equation, *arguments)]
+        if any(is_static(n) and n == 0 for v in equation.outvars for n in v.aval.shape):
+            # Reshape of ONNX takes a 0 for the size that was there.
+            return [Repeated(np.zeros((), v.aval.dtype), v.aval.shape) for v in equation.outvars]
+        simpler = rewritten(equation)
+        if simpler is not None:
+            return self.rewrite(simpler, [v.aval for v in equation.invars], arguments)
         rule = getattr(self, f"do_{kind}", None)
         if kind in _ELEMENTWISE or kind in _COMPOSED:
             results = self.elementwise(equation, arguments)
@@ -110,9 +128,9 @@ class _Program(Graph):
     def elementwise(self, equation, arguments: list[Value]) -> Value:
         kind, dtype = equation.primitive.name, equation.invars[0].aval.dtype
         shape = equation.outvars[0].aval.shape
-        of_bool = jnp.issubdtype(dtype, jnp.bool_)
-        if kind in (("max", "min") if of_bool else ("and", "or", "xor", "not", "select_n")):
-            raise unsupported(f"the operation {kind!r} of {dtype}")
+        which = arguments[0]
+        if kind == "select_n" and isinstance(which, np.ndarray) and (which == which.min()).all():
+            return arguments[1 + int(which.min())]
         pairs = list(zip(equation.invars, arguments, strict=True))
         if any(v.aval.shape == shape and not isinstance(a, Repeated) for v, a in pairs):
             # Beside an array of the whole size, a number need not be repeated.
@@ -126,7 +144,12 @@ class _Program(Graph):
             return _COMPOSED[kind](op, equation.params, *arguments)
         if kind == "max" and np.issubdtype(dtype, np.floating) and _is_zero(arguments[1]):
             return op("Relu", arguments[0])
-        return op(_ELEMENTWISE[kind], *arguments)
+        bits = kind in _OF_BITS and dtype != jnp.bool_
+        return op((_OF_BITS if bits else _ELEMENTWISE)[kind], *arguments)
+
+    def do_cumsum(self, equation, x):
+        axis, reverse = equation.params["axis"], int(equation.params["reverse"])
+        return self.emit("CumSum", x, np.array(axis), reverse=reverse)
 
     def reduction(self, equation, x):
         kind, axes = _REDUCTIONS[equation.primitive.name], np.array(equation.params["axes"])
@@ -141,7 +164,9 @@ class _Program(Graph):
         return self.pointwise(equation.outvars[0].aval.shape, "Cast", x, to=to)
 
     def do_reshape(self, equation, x):
-        shape = equation.outvars[0].aval.shape
+        shape, order = equation.outvars[0].aval.shape, equation.params.get("dimensions")
+        if order is not None and equation.primitive.name == "reshape":
+            x = self.transpose(x, order)
         if isinstance(x, ChannelsFirst) and shape[: 1 + x.rank] == x.shape[: 1 + x.rank]:
             return ChannelsFirst(x.name, shape, x.rank)
         if isinstance(x, Repeated):
@@ -172,35 +197,17 @@ class _Program(Graph):
         sizes = [1 if n == m else n for n, m in zip(shape, aligned, strict=True)]
         return self.emit("Expand", x, self.sizes(sizes))
 
-    def do_slice(self, equation, x):
-        p, shape = equation.params, equation.invars[0].aval.shape
-        strides = p["strides"] or (1,) * len(shape)
-        each = zip(p["start_indices"], p["limit_indices"], strides, strict=True)
-        parts = {a: part for a, part in enumerate(each) if part != (0, shape[a], 1)}
-        if not parts:
-            return x
-        if not all(isinstance(n, int) for part in parts.values() for n in part):
-            raise unsupported("a slice of the batch")
-        axes = list(parts)
-        starts, ends, steps = np.array(list(parts.values()), np.int64).T
-        if isinstance(x, ChannelsFirst) and set(axes) <= set(range(1, 1 + x.rank)):
-            y = self.emit("Slice", x.name, starts, ends, np.array(axes) + 1, steps)
-            return ChannelsFirst(y, equation.outvars[0].aval.shape, x.rank)
-        return self.emit("Slice", x, starts, ends, np.array(axes), steps)
-
-    def do_rev(self, equation, x):
-        axes = np.array(equation.params["dimensions"], np.int64)
-        ones = np.ones_like(axes)
-        return self.emit("Slice", x, -ones, np.iinfo(np.int64).min * ones, axes, -ones)
-
     def do_pad(self, equation, x, value):
-        low, high, interior = zip(*equation.params["padding_config"], strict=True)
-        if any(interior):
-            raise unsupported("the operation 'pad' between entries")
+        low, high, _ = zip(*equation.params["padding_config"], strict=True)
         return self.emit("Pad", x, np.array(low + high, np.int64), value)
 
     def do_concatenate(self, equation, *parts):
-        return self.emit("Concat", *parts, axis=equation.params["dimension"])
+        axis = equation.params["dimension"]
+        pairs = zip(equation.invars, parts, strict=True)
+        parts = [
+            x for v, x in pairs if not (is_static(v.aval.shape[axis]) and not v.aval.shape[axis])
+        ]
+        return self.emit("Concat", *parts, axis=axis)
 
     def do_stack(self, equation, *parts):
         axis = equation.params["axis"]
@@ -213,47 +220,6 @@ class _Program(Graph):
     def do_dim_as_value(self, equation):
         size = self.emit("Squeeze", self.size(equation.params["dim"]))
         return self.emit("Cast", size, to=self.dtype(equation.outvars[0].aval.dtype))
-
-    def do_split(self, equation, x):
-        sizes = np.array(equation.params["sizes"], np.int64)
-        if len(sizes) == 1:
-            return [x]
-        return self.emit("Split", x, sizes, outputs=len(sizes), axis=equation.params["axis"])
-
-    def do_gather(self, equation, x, indices):
-        """Some entries along one axis, as of ``x[..., [2, 0, 1], :]``, or a window at one place."""
-        numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
-        shape, axes = equation.invars[0].aval.shape, numbers.start_index_map
-        if not isinstance(indices, np.ndarray) or numbers.operand_batching_dims:
-            raise unsupported("the operation 'gather' of indices that are computed")
-        indices = indices.astype(np.int64)
-        if not all(isinstance(shape[a], int) for a in axes):
-            raise unsupported("the operation 'gather' along the batch")
-        most = [shape[a] - sizes[a] for a in axes]
-        if (indices < 0).any() or (indices > np.array(most)).any():
-            raise unsupported("the operation 'gather' of indices that are out of range")
-        if indices.ndim == 1:
-            ends = indices + [sizes[a] for a in axes]
-            y = self.emit("Slice", x, indices, ends, np.array(axes, np.int64))
-            return self.reshape(y, equation.outvars[0].aval.shape)
-        (axis, *more), indices = axes, indices[..., 0]
-        whole = all(n == m for a, (n, m) in enumerate(zip(sizes, shape, strict=True)) if a != axis)
-        if more or not whole or numbers.collapsed_slice_dims != (axis,):
-            raise unsupported("the operation 'gather' other than along one axis")
-        # Of the result as ONNX has it: the indices stand where the axis was.
-        kept = [a if a < axis else a + indices.ndim for a in range(len(shape) - 1)]
-        places, others = iter(kept), iter(range(axis, axis + indices.ndim))
-        rank = len(kept) + indices.ndim
-        order = [next(places) if a in numbers.offset_dims else next(others) for a in range(rank)]
-        return self.transpose(self.emit("Gather", x, indices, axis=axis), order)
-
-    def do_argmax(self, equation, x, kind="ArgMax"):
-        (axis,) = equation.params["axes"]
-        found = self.emit(kind, x, axis=axis, keepdims=0)
-        return self.emit("Cast", found, to=self.dtype(equation.outvars[0].aval.dtype))
-
-    def do_argmin(self, equation, x):
-        return self.do_argmax(equation, x, "ArgMin")
 
     def do_dot_general(self, equation, x, y):
         (left, right), batch = equation.params["dimension_numbers"]

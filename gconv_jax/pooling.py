@@ -112,6 +112,7 @@ def restrict(x: jax.Array, *, group: FiniteGroup, subgroup: FiniteGroup) -> jax.
     >>> restrict(jnp.ones((2, 9, 9, 8, 5)), group=P4M, subgroup=P4).shape
     (2, 9, 9, 4, 10)
     """
+    x = jnp.asarray(x)
     _check_group_axis(x, group)
     cosets = group.cosets(subgroup, side="right")  # [i, h] -> h g_i
     return x[..., cosets.T, :].reshape(*x.shape[:-2], subgroup.order, -1)
@@ -139,6 +140,7 @@ def induce(x: jax.Array, *, group: FiniteGroup, subgroup: FiniteGroup) -> jax.Ar
     """
     members = check_group(group).indices(subgroup)
     _check_group_axis(x, subgroup)
+    x = jnp.asarray(x)
     y = jnp.zeros((*x.shape[:-2], group.order, x.shape[-1]), x.dtype)
     return y.at[..., members, :].set(x)
 
@@ -368,6 +370,7 @@ def _spatial_axes(x: jax.Array, group: FiniteGroup, lifted: bool) -> tuple[int, 
 
 
 def _pool(what, reduce, x, group, window_shape, strides, padding, lifted) -> jax.Array:
+    x = jnp.asarray(x)
     first, spatial = _spatial_axes(x, group, lifted)
     window_shape = per_axis(window_shape, group.dimension, "window_shape")
     windows = make_windows(

@@ -14,6 +14,7 @@ from gconv_jax.filter_basis import Filters, find_basis
 from gconv_jax.filters import bank_table, check_filter, filter_axes, filter_bank, operator
 from gconv_jax.geometry import PaddingLike, make_windows
 from gconv_jax.groups import FiniteGroup, check_group
+from gconv_jax.initializers import changed
 from gconv_jax.long import long_dtype
 from gconv_jax.merge import merge_channels
 from gconv_jax.planar import planar_conv
@@ -142,7 +143,8 @@ def quotient_kernel(
     into = _cosets(group, in_subgroup)
     shape = (*filter_axes(filters, group, kernel_size), len(into), in_features, out_features)
     share = _variance_share(group, in_subgroup, out_subgroup, filters, kernel_size)
-    return init(key, shape, dtype) * np.asarray(share**-0.5, dtype)
+    factor = np.asarray(share**-0.5, dtype)
+    return changed(init(key, shape, dtype), lambda kernel: kernel * factor)
 
 
 def _variance_share(group, in_subgroup, out_subgroup, filters, kernel_size) -> float:

@@ -1,7 +1,10 @@
-"""What the layers of a Flax model return while it runs."""
+"""What the layers of a Flax model are given and return while it runs."""
 
 import contextlib
+import functools
+import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from flax import linen, nnx
@@ -10,66 +13,130 @@ Keep = Callable[[str, Any, Any], None]
 
 
 @contextlib.contextmanager
-def recording(model: Callable, keep: Keep) -> Iterator[None]:
+def recording(model: Callable, keep: Keep, *, enter: Keep | None = None) -> Iterator[None]:
     """Calls ``keep(path, layer, result)`` whenever a layer inside an NNX or bound Linen module
     returns, in the order in which they do. Nothing for other functions, and for the model itself.
 
+    With ``enter``, ``enter(path, layer, arguments)`` is called before the layer runs: a tuple of
+    the positional arguments, then those by keyword.
+
+    Other threads may use or record models of the same classes meanwhile; their calls are not kept.
+
     ValueError for a Linen module that is not bound.
     """
+    enter = enter or _ignore
     if isinstance(model, nnx.Module):
-        with _recording_nnx(model, keep):
+        with _recording_nnx(model, keep, enter):
             yield
     elif isinstance(model, linen.Module):
         if model.scope is None:
             raise ValueError("a Linen `model` must be bound: pass module.bind(variables)")
-        with linen.intercept_methods(_interceptor(keep)):
+        with linen.intercept_methods(_interceptor(keep, enter)):  # a stack for each thread
             yield
     else:
         yield
 
 
-def _interceptor(keep: Keep):
+def _ignore(path: str, layer, arguments) -> None:
+    pass
+
+
+def _interceptor(keep: Keep, enter: Keep):
     def interceptor(next_fun, args, kwargs, context):
-        y = next_fun(*args, **kwargs)
         path = ".".join(context.module.path)
-        if context.method_name == "__call__" and path:
+        kept = context.method_name == "__call__" and path
+        if kept:
+            enter(path, context.module, (*args, *kwargs.values()))
+        y = next_fun(*args, **kwargs)
+        if kept:
             keep(path, context.module, y)
         return y
 
     return interceptor
 
 
+# NNX has no interceptors (`nnx.capture`, in later versions, replaces methods of classes as well,
+# for all threads). While something is recorded, ``__call__`` of the classes in the model is a
+# function that asks which models its own thread records.
+
+
+@dataclass
+class _Recorder:
+    """One recording: the layers of one model, in one thread."""
+
+    layers: dict[int, tuple[str, nnx.Module]]
+    """By ``id``; the modules are here so that no other object gets their ``id``."""
+    keep: Keep
+    enter: Keep
+    active: set[int] = field(default_factory=set)
+    """The layers that run; super().__call__ is part of the same call."""
+
+
+class _Thread(threading.local):
+    """What the current thread records."""
+
+    def __init__(self):
+        self.recorders: list[_Recorder] = []
+
+
+_thread = _Thread()
+_lock = threading.Lock()
+_wrapped: dict[type, tuple[int, Any]] = {}
+"""Of each class that is wrapped: how many recordings need it, and its own ``__call__`` or None."""
+
+
 @contextlib.contextmanager
-def _recording_nnx(model: nnx.Module, keep: Keep) -> Iterator[None]:
-    """NNX has no interceptors: for the time of one call, wrap ``__call__`` of the classes."""
+def _recording_nnx(model: nnx.Module, keep: Keep, enter: Keep) -> Iterator[None]:
     modules = [(path, m) for path, m in nnx.iter_graph(model) if isinstance(m, nnx.Module)]
-    paths = {id(module): ".".join(map(str, path)) for path, module in modules}
-    originals = {type(module): type(module).__call__ for _, module in modules if callable(module)}
-    own = {cls: cls.__dict__.get("__call__") for cls in originals}
-    active: set[int] = set()  # super().__call__ is part of the same call
-
-    def wrap(original):
-        def call(self, *args, **kwargs):
-            outer = id(self) not in active
-            active.add(id(self))
-            try:
-                y = original(self, *args, **kwargs)
-            finally:
-                if outer:
-                    active.discard(id(self))
-            if outer and paths.get(id(self)):
-                keep(paths[id(self)], self, y)
-            return y
-
-        return call
-
+    layers = {id(module): (".".join(map(str, path)), module) for path, module in modules}
+    classes = {type(module) for _, module in modules if callable(module)}
+    recorder = _Recorder(layers, keep, enter)
+    with _lock:
+        for cls in classes:
+            _wrap(cls)
+    _thread.recorders.append(recorder)
     try:
-        for cls, original in originals.items():
-            cls.__call__ = wrap(original)
         yield
     finally:
-        for cls, method in own.items():
-            if method is None:
-                del cls.__call__
-            else:
-                cls.__call__ = method
+        _thread.recorders.remove(recorder)
+        with _lock:
+            for cls in classes:
+                _unwrap(cls)
+
+
+def _wrap(cls: type) -> None:
+    count, own = _wrapped.get(cls, (0, cls.__dict__.get("__call__")))
+    _wrapped[cls] = count + 1, own
+    if count:
+        return
+    original = cls.__call__
+
+    @functools.wraps(original, updated=())
+    def call(self, *args, **kwargs):
+        key = id(self)
+        recorders = [r for r in _thread.recorders if key in r.layers and key not in r.active]
+        for r in recorders:
+            r.active.add(key)
+            if path := r.layers[key][0]:
+                r.enter(path, self, (*args, *kwargs.values()))
+        try:
+            y = original(self, *args, **kwargs)
+        finally:
+            for r in recorders:
+                r.active.discard(key)
+        for r in recorders:
+            if path := r.layers[key][0]:
+                r.keep(path, self, y)
+        return y
+
+    cls.__call__ = call
+
+
+def _unwrap(cls: type) -> None:
+    count, own = _wrapped.pop(cls)
+    if count > 1:
+        _wrapped[cls] = count - 1, own
+    elif own is None:
+        del cls.__call__
+    else:
+        cls.__call__ = own

@@ -92,13 +92,14 @@ def sampled_pool(x: SampledFeatures, *, reduce: Literal["max", "mean"] = "max") 
     >>> sampled_pool(SampledFeatures(jnp.array([[1.0], [3.0], [9.0]]), elements), reduce="mean")
     Array([2.], dtype=float32)
     """
-    weights = x.elements.weights.astype(x.values.dtype)[:, None]
+    values = jnp.asarray(x.values)
+    weights = x.elements.weights.astype(values.dtype)[:, None]
     if reduce == "mean":
-        return (x.values * weights).sum(-2) / weights.sum()
+        return (values * weights).sum(-2) / weights.sum()
     if reduce == "max":
         # What is left out becomes the smallest value there is: with a gradient to its weight.
-        least = lax.stop_gradient(x.values.min(-2, keepdims=True))
-        return max_over(least + weights * (x.values - least), -2)
+        least = lax.stop_gradient(values.min(-2, keepdims=True))
+        return max_over(least + weights * (values - least), -2)
     raise ValueError(f"`reduce` must be 'max' or 'mean', got {reduce!r}")
 
 
@@ -113,11 +114,12 @@ def instance_norm(x: SampledFeatures, *, epsilon: float = 1e-5) -> SampledFeatur
     >>> bool((abs(y.mean((1, 2, 3))) < 1e-5).all() and (abs(y.std((1, 2, 3)) - 1) < 1e-5).all())
     True
     """
+    values = jnp.asarray(x.values)
     share = x.elements.weights / x.elements.weights.sum()
-    share = lax.stop_gradient(share).astype(x.values.dtype)
+    share = lax.stop_gradient(share).astype(values.dtype)
 
-    def mean(values: jax.Array) -> jax.Array:
-        return jnp.einsum("...sc,s->...c", values.mean((-4, -3)), share)[..., None, None, None, :]
+    def mean(a: jax.Array) -> jax.Array:
+        return jnp.einsum("...sc,s->...c", a.mean((-4, -3)), share)[..., None, None, None, :]
 
-    centred = x.values - mean(x.values)
+    centred = values - mean(values)
     return x._replace(values=centred * lax.rsqrt(mean(jnp.square(centred)) + epsilon))

@@ -17,6 +17,7 @@ from gconv_jax.filters import check_filter, filter_axes, filter_bank
 from gconv_jax.geometry import PaddingLike, make_windows
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.hexagonal import refuse_hexagons
+from gconv_jax.initializers import changed
 from gconv_jax.merge import merge_channels
 
 Separable = Literal["g", "gc"]
@@ -132,8 +133,8 @@ def _check_pointwise(w_spatial: jax.Array, w_pointwise: jax.Array, group: Finite
         )
 
 
-def separable_kernels(
-    keys: tuple[jax.Array, jax.Array],
+def spatial_kernel(
+    key: jax.Array,
     init: Initializer,
     *,
     in_features: int,
@@ -143,13 +144,12 @@ def separable_kernels(
     separable: Separable,
     filters: Filters,
     dtype: DTypeLike,
-) -> tuple[jax.Array, jax.Array]:
-    """The initial parameters of a layer. The fan-in of the spatial filters is their taps, so that
-    the product has the variance of a filter on space and group."""
+) -> jax.Array:
+    """The initial spatial filters of a layer. Their fan-in is their taps, so that the product with
+    the pointwise filter has the variance of a filter on space and group."""
     if separable not in ("g", "gc"):
         raise ValueError(f"`separable` must be 'g' or 'gc', got {separable!r}")
     taps = filter_axes(filters, group, kernel_size)
     each = in_features if separable == "g" else 1
-    spatial = init(keys[0], (*taps, 1, each * out_features), dtype)
-    pointwise = init(keys[1], (group.order, in_features, out_features), dtype)
-    return spatial.reshape(*taps, each, out_features), pointwise
+    made = init(key, (*taps, 1, each * out_features), dtype)
+    return changed(made, lambda kernel: kernel.reshape(*taps, each, out_features))

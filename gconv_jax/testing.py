@@ -3,16 +3,26 @@
 The law is ``fn(L_g x) == L_g fn(x)`` for every element g of a finite group. Nothing is sampled:
 all elements are tried, and a report says which one failed, in which layer, by how much.
 
+**Perturbation.** A fresh network may keep the law by accident: batch normalisation over the wrong
+axis does nothing wrong while its statistics are 0 and 1 and its scales 1. So a Flax module is
+checked twice, as it is, and as a copy with parameters and batch statistics perturbed: each
+``nnx.Param`` and ``nnx.BatchStat``, or all of Linen's collections ``params`` and ``batch_stats``.
+Values grow by a random quarter or so of their size, the same at each call, and keep their signs;
+zeros become random numbers. Take ``x`` of about unit size, since a bias is not seen beside pixels
+of 0 to 255. Only a module can be perturbed: pass the model itself, not a function that calls it.
+
 **Tolerances.** Multiples of 90 degrees and reflections move pixels onto pixels, so the law holds to
 rounding, and the default of ``rtol`` is for that. At other angles an image is known only between
 its pixels, and so is what a layer makes of it: the law holds as far as everything is smooth. To
 choose ``rtol_resampled``, take `smooth_images`, or your own data padded so that it vanishes outside
 the disc, and compare with what benchmarks/rotation_error.py prints for two layers: about 0.03 for
 feature maps with harmonic filters, 0.3 with bilinear ones, 1 where nothing is equivariant; for
-their means over space 0.005, 0.02 and 0.1. Strides and many layers with ReLU come on top. An error
+their means over space 0.005, 0.02 and 0.1. Strides and many layers with ReLU come on top, and for
+feature maps biases, which end at the border: with harmonic filters 0.1 when perturbed. An error
 that does not shrink when the image is drawn twice as large is a broken law.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,11 +31,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from gconv_jax.blame import Event, first_fault
 from gconv_jax.groups import FiniteGroup, check_group
 from gconv_jax.moves import Move, moves_of, smooth_images as smooth_images
+from gconv_jax.perturbation import copy_of, is_flax, perturbed
 
 Action = str | Callable[[jax.Array, int], jax.Array]
 ACTIONS = ("image", "feature_map", "invariant")
+OUTPUT = Event("", returns=True)
 
 
 def assert_equivariant(
@@ -38,6 +51,7 @@ def assert_equivariant(
     rtol_resampled: float | None = None,
     input_action: Action | None = None,
     output_action: Action | None = None,
+    perturb: bool = True,
     **kwargs,
 ) -> None:
     """Assert ``fn(L_g x) == L_g fn(x)`` for all elements g of ``group``.
@@ -45,6 +59,8 @@ def assert_equivariant(
     Args:
         fn: a function, an NNX module, or a bound Linen module. It must be deterministic. A
             module is left as it was: the statistics of one in training mode change in a copy.
+            Pass the module itself; a function that calls it is checked with the parameters and
+            statistics that it has.
         x: a batch of images ``[N, *spatial, C]`` or of feature maps ``[N, *spatial, |G|, C]``.
         group: the symmetry. Images are resampled for elements that do not map pixels onto pixels.
         atol, rtol: the largest error allowed is ``atol + rtol * max|fn(x)|``. By default ``rtol``
@@ -56,11 +72,15 @@ def assert_equivariant(
             ``"invariant"``, or a function ``(array, element) -> array``. By default read off the
             shape: ``[N, *spatial, |G|, C]`` is a feature map, ``[N, *spatial, C]`` an image, and
             ``[N]`` or ``[N, C]``, such as logits, invariant.
+        perturb: whether a module is checked once more with parameters and batch statistics
+            perturbed (see above). False if not all values are allowed for them.
         **kwargs: passed on to ``fn``.
 
     Raises:
         AssertionError: names the function, the worst element, its error and, for a Flax model,
-            the first layer that breaks the law. Also if ``fn(x)`` is zero everywhere.
+            the first layer that breaks the law, or the layers between which it is broken. Says so
+            if the model is equivariant as it is, and not when perturbed. Also if ``fn(x)`` is zero
+            everywhere.
         ValueError: an action that cannot be read off the shape; no ``rtol_resampled`` for a group
             that needs it.
 
@@ -73,40 +93,56 @@ def assert_equivariant(
     """
     x = jnp.asarray(x)
     act_in = _action(input_action, x, group, "input")
-    fn = _copy(fn)
-    y = fn(x, **kwargs)
-    _require_array(y, fn)
-    act_out = _action(output_action, y, group, "output")
-    moves = moves_of(group)
-    resampled = [move.name for move in moves if not move.exact]
+    resampled = [move.name for move in moves_of(group) if not move.exact]
     if resampled and rtol_resampled is None:
         raise ValueError(
             f"`rtol_resampled` must be given for {group!r}, whose elements {', '.join(resampled)} "
             "resample the image; see gconv_jax.testing on how to choose it"
         )
-    rtol = _default_rtol(y.dtype) if rtol is None else rtol
-    if not np.any(np.asarray(y)):
+
+    def check(fn, name: str) -> bool:
+        rtols = (rtol, rtol_resampled)
+        return _check(fn, name, x, act_in, input_action, output_action, group, atol, rtols, kwargs)
+
+    name = _name(fn)
+    proven = check(copy_of(fn), name)
+    if perturb and is_flax(fn):
+        as_it_is = "is equivariant as it is" if proven else "returns zeros as it is"
+        state = "with parameters and statistics perturbed, as training may change them, it"
+        longer = f"{name} {as_it_is}, but {state}"
+        name, proven = longer if proven else name, check(perturbed(fn), longer)
+    if not proven:
         raise AssertionError(
-            f"{_name(fn)} is zero everywhere, which keeps every law and proves none; "
-            "use another `x`"
+            f"{name} is zero everywhere, which keeps every law and proves none; use another `x`"
         )
+
+
+def _check(fn, name, x, act_in, input_action, output_action, group, atol, rtols, kwargs) -> bool:
+    """Whether ``fn(x)`` is not zero everywhere; AssertionError if ``fn`` breaks the law."""
+    y = fn(x, **kwargs)
+    _require_array(y, fn)
+    act_out = _action(output_action, y, group, "output")
+    rtol = _default_rtol(y.dtype) if rtols[0] is None else rtols[0]
+    if not np.any(np.asarray(y)):
+        return False
+    moves = moves_of(group)
     errors, allowed = [], []
     for move in moves:
         turned = fn(act_in(x, move), **kwargs)
         errors.append(move.distance(turned, act_out(y, move), act_out.channel_axes))
-        relative = rtol if move.exact else rtol_resampled
-        allowed.append(atol + relative * move.size(np.asarray(y), act_out.channel_axes))  # pyright: ignore[reportOptionalOperand]
+        relative = rtol if move.exact else rtols[1]
+        allowed.append(atol + relative * move.size(np.asarray(y), act_out.channel_axes))
     # `not <=` so that a NaN fails as well.
     failed = [g for g in group.elements if not errors[g] <= allowed[g]]
     if not failed:
-        return
+        return True
     worst = max(failed, key=lambda g: np.nan_to_num(errors[g] / (allowed[g] or 1), nan=np.inf))
     raise AssertionError(
-        f"{_name(fn)} is not equivariant under {len(failed)} of the {group.order} elements of "
+        f"{name} is not equivariant under {len(failed)} of the {group.order} elements of "
         f"{group!r}; worst is element {worst} ({group.element_name(worst)}): the "
         f"{'largest' if moves[worst].exact else 'root mean square'} error is "
         f"{errors[worst]:.3g}, allowed {allowed[worst]:.3g}"
-        + _first_broken_layer(fn, x, group, input_action, (rtol, rtol_resampled), kwargs)
+        + _first_fault(fn, x, group, input_action, (rtol, rtols[1]), kwargs)
     )
 
 
@@ -117,26 +153,40 @@ class EquivarianceReport:
     Attributes:
         group: the group.
         moves: the names of its elements, or the angles asked for.
-        errors: for each layer the relative error for each of them, float64 ``[len(moves)]``; NaN
-            where no action could be read off the shape of the layer's result, or where it has
-            orientations and the angle is none of the group's.
+        as_is: for each layer of the model as it is the relative error for each of them, float64
+            ``[len(moves)]``; NaN where no action could be read off the shape of the layer's
+            result, or where it has orientations and the angle is none of the group's.
+        perturbed: the same with parameters and batch statistics perturbed; None if that was not
+            asked for, or not possible.
     """
 
     group: FiniteGroup
     moves: tuple[str, ...]
-    errors: dict[str, np.ndarray]
+    as_is: dict[str, np.ndarray]
+    perturbed: dict[str, np.ndarray] | None
+
+    @property
+    def errors(self) -> dict[str, np.ndarray]:
+        """For each layer the larger error of the two, `as_is` and `perturbed`."""
+        if self.perturbed is None:
+            return self.as_is
+        unknown = np.full(len(self.moves), np.nan)
+        return {
+            name: np.fmax(self.as_is.get(name, unknown), self.perturbed.get(name, unknown))
+            for name in self.as_is | self.perturbed
+        }
 
     def __str__(self) -> str:
-        width = max(map(len, [*self.errors, "layer"]))
+        errors = self.errors
+        width = max(map(len, [*errors, "layer"]))
         rows = [
-            [f"{e:9.1e}" if np.isfinite(e) else "        ?" for e in row]
-            for row in self.errors.values()
+            ["        ?" if np.isnan(e) else f"{e:9.1e}" for e in row] for row in errors.values()
         ]
         header = f"{'layer':{width}}" + "".join(f" {n:>9}" for n in self.moves)
-        return "\n".join(
-            [header]
-            + [f"{k:{width}} " + " ".join(row) for k, row in zip(self.errors, rows, strict=True)]
-        )
+        lines = [f"{k:{width}} " + " ".join(row) for k, row in zip(errors, rows, strict=True)]
+        if self.perturbed is not None:
+            lines.append("the larger of two: the model as it is, and perturbed")
+        return "\n".join([header, *lines])
 
 
 def equivariance_errors(
@@ -146,9 +196,10 @@ def equivariance_errors(
     group: FiniteGroup,
     angles: Sequence[float] | None = None,
     input_action: Action | None = None,
+    perturb: bool = True,
     **kwargs,
 ) -> EquivarianceReport:
-    """How far each layer of a Flax model is from the law, for each group element.
+    """Measure how far each layer of a Flax model is from the law, for each group element.
 
     For the result y of every submodule while the whole model runs,
     ``max|y(L_g x) - L_g y(x)| / max|y(x)|``, and root mean squares over the disc in place of the
@@ -161,9 +212,12 @@ def equivariance_errors(
         x, group, input_action, kwargs: as in `assert_equivariant`.
         angles: measure at these angles, in radians, instead of at the elements of the group. Images
             and invariant results have a figure at any angle, feature maps at those of the group.
+        perturb: whether to measure once more with parameters and batch statistics perturbed (see
+            above). False, or `EquivarianceReport.as_is`, gives the figures of a trained network
+            itself, which between the pixels depend on its parameters.
 
     Returns:
-        An `EquivarianceReport`; print it for a table.
+        An `EquivarianceReport`, with the larger error of the two; print it for a table.
 
     >>> import jax
     >>> from flax import nnx
@@ -178,22 +232,17 @@ def equivariance_errors(
     (['layers.0', 'layers.2', 'output'], True)
     """
     x = jnp.asarray(x)
-    act_in = _action(input_action, x, group, "input")
-    model = _copy(model)
-    reference = _record(model, x, kwargs)
     moves = moves_of(group, angles)
-    errors = {name: np.full(len(moves), np.nan) for name in reference}
-    for i, move in enumerate(moves):
-        for name, turned in _record(model, act_in(x, move), kwargs).items():
-            y = reference[name]
-            try:
-                act = _action(None, y, group, name)
-                expected = act(y, move)
-            except ValueError:
-                continue
-            scale = move.size(np.asarray(y), act.channel_axes) or 1.0
-            errors[name][i] = move.distance(turned, expected, act.channel_axes) / scale
-    return EquivarianceReport(group, tuple(move.name for move in moves), errors)
+
+    def measure(model) -> dict[str, np.ndarray]:
+        found = _errors(model, x, moves, group, input_action, kwargs)
+        return {
+            e.layer or "output": row for e, row in found.items() if e.returns and row is not None
+        }
+
+    as_is = measure(copy_of(model))
+    other = measure(perturbed(model)) if perturb and is_flax(model) else None
+    return EquivarianceReport(group, tuple(move.name for move in moves), as_is, other)
 
 
 @dataclass(frozen=True)
@@ -209,12 +258,18 @@ class _Act:
             return self.action(y, move.element)
         if self.action == "invariant":
             return y
+        if self.action.startswith("merged"):
+            split = y.reshape(*y.shape[:-1], move.group.order, -1)
+            turned = move.permute if self.action == "merged_invariant" else move.feature_map
+            moved = turned(split)
+            return moved.reshape(*moved.shape[:-2], -1)
         return move.image(y) if self.action == "image" else move.feature_map(y)
 
     @property
     def channel_axes(self) -> int | None:
         """The axes after space, if there is space."""
-        return None if callable(self.action) else {"image": 1, "feature_map": 2}.get(self.action)
+        axes = {"image": 1, "merged_map": 1, "feature_map": 2}
+        return None if callable(self.action) else axes.get(self.action)
 
 
 def _action(action: Action | None, x: jax.Array, group: FiniteGroup, what: str) -> _Act:
@@ -259,57 +314,84 @@ def _name(fn) -> str:
     return getattr(fn, "__name__", type(fn).__name__)
 
 
-def _first_broken_layer(fn, x, group, input_action, rtols, kwargs) -> str:
-    if not _is_flax(fn):
+def _first_fault(fn, x, group, input_action, rtols, kwargs) -> str:
+    if not is_flax(fn):
         return ""
-    report = equivariance_errors(fn, x, group=group, input_action=input_action, **kwargs)
-    exact = np.array([move.exact for move in moves_of(group)])
-    rounding = _default_rtol(jnp.asarray(x).dtype)  # no layer is to blame for that
+    moves = moves_of(group)
+    errors = _errors(fn, x, moves, group, input_action, kwargs)
+    exact = np.array([move.exact for move in moves])
+    rounding = _default_rtol(x.dtype)  # no layer is to blame for that
     # A law that is broken on the pixels says more than one between them.
     for members, rtol in ((exact, max(rtols[0], rounding)), (~exact, rtols[1])):
-        for name, row in report.errors.items():
-            row = np.where(members, np.nan_to_num(row), 0)
-            g = int(row.argmax())
-            if members.any() and row[g] > rtol:
-                return (
-                    f"; the first layer that breaks the law is {name!r}, by {row[g]:.3g} of its "
-                    f"size under element {g} ({group.element_name(g)})"
-                )
+        found = first_fault(list(errors), list(errors.values()), members, rtol)
+        if found is not None:
+            place, g, error = found
+            by = f"by {error:.3g} of its size under element {g} ({group.element_name(g)})"
+            return f"; {place}, {by}" if place else ""
     return ""
 
 
-def _is_flax(model) -> bool:
-    from flax import linen, nnx  # which load Optax
+def _errors(
+    model, x: jax.Array, moves: Sequence[Move], group: FiniteGroup, input_action, kwargs: dict
+) -> dict[Event, np.ndarray | None]:
+    """The relative errors of what each layer is given and returns, and of the model's result:
+    ``[len(moves)]``, NaN where no action can be read off the shape; None for no array."""
+    act_in = _action(input_action, x, group, "input")
+    reference = _record(model, x, kwargs)
+    errors = {e: None if y is None else np.full(len(moves), np.nan) for e, y in reference.items()}
+    for i, move in enumerate(moves):
+        for event, turned in _record(model, act_in(x, move), kwargs).items():
+            y, row = reference.get(event), errors.get(event)
+            if y is None or row is None or turned is None:
+                continue
+            for act in _possible_actions(y, group, is_output=event == OUTPUT):
+                with contextlib.suppress(ValueError):  # none for this angle
+                    expected = act(y, move)
+                    scale = move.size(np.asarray(y), act.channel_axes) or 1.0
+                    error = move.distance(turned, expected, act.channel_axes) / scale
+                    row[i] = np.fmin(row[i], np.inf if np.isnan(error) else error)
+    return errors
 
-    return isinstance(model, nnx.Module | linen.Module)
+
+def _possible_actions(y: jax.Array, group: FiniteGroup, *, is_output: bool) -> list[_Act]:
+    """The actions that the shape of ``y`` allows: inside a model what looks like the channels of an
+    image, or like logits, may also be orientations and channels that were merged."""
+    try:
+        found = [_action(None, y, group, "result")]
+    except ValueError:
+        return []
+    mergeable = not is_output and group.order > 1 and (found[0].action == "image" or y.ndim == 2)
+    if mergeable and y.shape[-1] % group.order == 0:
+        found.append(_Act("merged_map" if y.ndim > 2 else "merged_invariant"))
+    return found
 
 
-def _copy(fn):
-    """A copy of a module, so that what changes in training mode changes there."""
-    from flax import linen, nnx  # which load Optax
-
-    if isinstance(fn, nnx.Module):
-        return nnx.clone(fn)
-    if isinstance(fn, linen.Module) and fn.scope is not None and fn.scope.mutable:
-        module, variables = fn.unbind()
-        rngs = fn.scope.rngs  # of Flax's own type for keys, which its annotation leaves out
-        return module.bind(variables, rngs=rngs, mutable=fn.scope.mutable)  # pyright: ignore[reportArgumentType]
-    return fn
-
-
-def _record(model, x: jax.Array, kwargs: dict) -> dict[str, jax.Array]:
-    """The results of all submodule calls by path, and of the model as ``output``."""
+def _record(model, x: jax.Array, kwargs: dict) -> dict[Event, jax.Array | None]:
+    """What each layer is given (the first array) and returns, and the model's result; None for
+    what cannot be compared: other types, and tracers inside jit or scan, which have no values."""
     from gconv_jax.recording import recording
 
-    results: dict[str, jax.Array] = {}
+    found: dict[Event, jax.Array | None] = {}
+    calls: dict[str, int] = {}
+    running: list[str] = []
 
-    def keep(name: str, layer, y) -> None:
-        # Inside jit or scan there are only tracers, which have no values to compare.
-        if isinstance(y, jax.Array | np.ndarray) and not isinstance(y, Tracer):
-            count = sum(k.split("#")[0] == name for k in results)
-            results[f"{name}#{count + 1}" if count else name] = y  # pyright: ignore[reportArgumentType]
+    def enter(path: str, layer, arguments) -> None:
+        calls[path] = calls.get(path, 0) + 1
+        running.append(path if calls[path] == 1 else f"{path}#{calls[path]}")
+        arrays = [a for a in arguments if isinstance(a, jax.Array | np.ndarray)]
+        found[Event(running[-1], returns=False)] = _concrete(arrays[0]) if arrays else None
 
-    with recording(model, keep):
+    def keep(path: str, layer, y) -> None:
+        while (name := running.pop()).partition("#")[0] != path:
+            pass  # a layer that failed, in code that goes on without it
+        found[Event(name, returns=True)] = _concrete(y)
+
+    with recording(model, keep, enter=enter):
         y = model(x, **kwargs)
     _require_array(y, model)
-    return results | {"output": y}
+    return found | {OUTPUT: y}
+
+
+def _concrete(y) -> jax.Array | None:
+    known = isinstance(y, jax.Array | np.ndarray) and not isinstance(y, Tracer)
+    return y if known else None  # pyright: ignore[reportReturnType]

@@ -33,6 +33,7 @@ def standardize_weights(w: jax.Array, *, epsilon: float = 1e-5) -> jax.Array:
     >>> GroupConv(16, 32, 3, **options)(jax.numpy.ones((2, 9, 9, 4, 16))).shape
     (2, 9, 9, 4, 32)
     """
+    w = jnp.asarray(w)
     if w.ndim < 2 or not jnp.issubdtype(w.dtype, jnp.floating):
         raise ValueError(
             f"`w` must be a floating base filter [..., C_out], got shape {w.shape} and {w.dtype}"

@@ -22,7 +22,7 @@ NAMES = {
         *("assert_equivariant", "equivariance_errors", "EquivarianceReport", "smooth_images"),
     ],
     "gconv_jax.summary": ["summary", "Summary"],
-    "gconv_jax.export": ["freeze", "Frozen", "onnx", "stablehlo"],
+    "gconv_jax.export": ["freeze", "Frozen", "onnx", "read_image", "stablehlo"],
     "gconv_jax.interop": [
         f"{what}{way}_{library}"
         for what in ("", "features_")

@@ -13,6 +13,7 @@ import pytest
 
 from gconv_jax import P4, P4M, fourier_native, group_conv, llvm, octahedral
 from gconv_jax.algorithm import fourier_platforms
+from gconv_jax.once import once
 from gconv_jax.planar import planar_implementation
 from tests import oracles
 from tests.helpers import BY_NAME, assert_close, every_case, feature_map, group_filter
@@ -120,16 +121,19 @@ def test_volumes_and_lines(rng):
     )
 
 
+def forget(monkeypatch, *names):
+    """Let these functions of the module make their values once more, in this test."""
+    for name in names:
+        monkeypatch.setattr(fourier_native, name, once(getattr(fourier_native, name).__wrapped__))
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_any_number_of_threads(threads, rng, monkeypatch):
     monkeypatch.setattr(fourier_native, "_threads", lambda: threads)
-    pools = functools.cache(fourier_native._pool.__wrapped__)
-    monkeypatch.setattr(fourier_native, "_pool", pools)
-    fourier_native._plan.cache_clear()
+    forget(monkeypatch, "_pool", "_plan")
     for images in (1, 3, 16):
         x, w = rng.normal(size=(images, 12, 12, 8, 16)), rng.normal(size=(3, 3, 8, 16, 16)) / 9
         compare(x, w, P4M, rng, padding=1)
-    fourier_native._plan.cache_clear()
 
 
 def test_from_several_threads_at_once(rng):
@@ -238,11 +242,10 @@ def test_an_error_in_a_thread_is_an_exception(rng, monkeypatch):
         return work
 
     monkeypatch.setattr(fourier_native, "machine_code", code)
-    fourier_native._plan.cache_clear()
+    forget(monkeypatch, "_plan")
     x, w = float32(rng.normal(size=(4, 6, 6, 4, 3)), rng.normal(size=(3, 3, 4, 3, 3)))
     with pytest.raises(Exception, match="MemoryError: too much"):
         convolve(x, w, P4).block_until_ready()
-    fourier_native._plan.cache_clear()
 
 
 def test_a_filter_in_the_wrong_frame_is_noticed(rng):

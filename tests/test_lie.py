@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gconv_jax import O2, P4, P4M, SO2, cyclic, dihedral
+from gconv_jax import O2, P4, P4M, SO2, cyclic, dihedral, mirror, octahedral
 from gconv_jax.lie import check_planar_group
 
 both = pytest.mark.parametrize("group", [SO2(), O2()], ids=repr)
@@ -82,6 +82,16 @@ def test_groups_are_values():
         (lambda: SO2().grid(2.0), TypeError, "`samples` must be an integer, got 2.0"),
         (lambda: check_planar_group("p4"), TypeError, "`group` must be SO2"),
         (lambda: check_planar_group(SO2), TypeError, "got <function SO2"),
+        (
+            lambda: check_planar_group(octahedral()),
+            ValueError,
+            r"`group` must act on the plane, got octahedral\(\) of dimension 3$",
+        ),
+        (
+            lambda: check_planar_group(mirror(1)),
+            ValueError,
+            r"`group` must act on the plane, got mirror\(dimension=1\) of dimension 1$",
+        ),
     ],
 )
 def test_bad_input(make, error, message):

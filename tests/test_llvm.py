@@ -1,10 +1,13 @@
 """Sums that LLVM compiles, against NumPy."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from gconv_jax import llvm
 from gconv_jax.llvm_products import add_transposed, block_rows, multiply
+from gconv_jax.once import once
 
 pytestmark = pytest.mark.skipif(not llvm.available(), reason="llvmlite is not installed")
 
@@ -114,3 +117,17 @@ def test_vectors_of_other_processors(vectors, rng, monkeypatch):
 def test_the_vectors_of_this_processor():
     width, count = llvm.vectors()
     assert width in (4, 8, 16) and count in (16, 32)
+
+
+def test_llvmlite_that_is_broken_is_named_once(monkeypatch):
+    """And one that is not installed is not."""
+    monkeypatch.setattr(llvm, "_binding", once(llvm._binding.__wrapped__))
+    monkeypatch.setitem(sys.modules, "llvmlite.binding", object())  # without functions
+    with pytest.warns(
+        RuntimeWarning, match="llvmlite is installed and cannot be used.*AttributeError"
+    ):
+        assert not llvm.available()
+    assert not llvm.available()
+    monkeypatch.setattr(llvm, "_binding", once(llvm._binding.__wrapped__))
+    monkeypatch.setitem(sys.modules, "llvmlite", None)
+    assert not llvm.available()

@@ -66,6 +66,7 @@ def test_it_runs(tmp_path, name):
             cell.source = "\n".join(f"{k} = {v!r}" for k, v in values)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": tmp_path}}).execute()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any("Warning" in text_of(cell) for cell in cells), "red in a shipped notebook"
     CHECKS[name]([text_of(cell) for cell in cells], sum(map(pictures_of, cells)), tmp_path)
 
 
@@ -90,9 +91,9 @@ def check_partial_equivariance(shown: list[str], pictures: int, folder: Path) ->
 
 def check_your_own_model(shown: list[str], pictures: int, folder: Path) -> None:
     report = next(text for text in shown if text.startswith("layer "))
-    rows = {
-        line.split()[0]: [float(x) for x in line.split()[1:]] for line in report.split("\n")[1:-1]
-    }
+    *lines, note = report.splitlines()[1:]
+    assert note == "the larger of two: the model as it is, and perturbed"
+    rows = {line.split()[0]: [float(x) for x in line.split()[1:]] for line in lines}
     assert max(rows["norm"]) < 1e-5 and max(rows["down"]) > 0.1, "the text names the first"
     assert max(rows["output"]) > 0.01
     assertion = next(text for text in shown if "invariant under all 8 elements" in text)

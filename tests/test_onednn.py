@@ -1,5 +1,6 @@
 """The optional convolutions of oneDNN have the values of XLA's, from any thread."""
 
+import contextlib
 import functools
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from jax import lax
 
 from gconv_jax import onednn
+from gconv_jax.once import once
 
 pytestmark = pytest.mark.optimised
 
@@ -205,11 +207,18 @@ def test_a_process_may_end_while_a_program_runs():
 
 @pytest.mark.parametrize("content", [None, b"", b"not a library"])
 def test_a_library_that_is_missing_or_broken_is_not_available(tmp_path, monkeypatch, content):
+    """And the broken one is named, once."""
     path = tmp_path / onednn.LIBRARY
     if content is not None:
         path.write_bytes(content)
     monkeypatch.setattr(onednn, "_find", lambda: [] if content is None else [path])
-    monkeypatch.setattr(onednn, "_library", functools.cache(onednn._library.__wrapped__))
+    monkeypatch.setattr(onednn, "_library", once(onednn._library.__wrapped__))
+    with (
+        contextlib.nullcontext()
+        if content is None
+        else pytest.warns(RuntimeWarning, match=str(path))
+    ):
+        assert not onednn.available()
     assert not onednn.available()
     x, w = jnp.ones((1, 5, 1)), jnp.ones((3, 1, 1))
     with pytest.raises(RuntimeError, match="oneDNN"):

@@ -4,43 +4,49 @@ python -m train                             the main job, on embedded data
 python -m train --data DIR [--options]      train on your own images, in a folder for each class
 python -m train PRESET [--options]          train a recipe
 python -m train --resume RUN                continue a run
-python -m train evaluate RUN                evaluate a finished run
+python -m train evaluate RUN                evaluate a run
 python -m train predict RUN IMAGE...        classify image files
 python -m train export RUN                  a file that runs without this library
-python -m train report RUN                  write the report of a finished run again
+python -m train report RUN                  write the report of a run again
 python -m train compare RUN RUN...          one table, one picture, one slider for several runs
 python -m train table NAME [--seeds N]      reproduce a published table
 python -m train list                        the recipes
 
 with several processes, each with the same command and --distributed: one under SLURM, Open MPI,
-Kubernetes or on a TPU pod; elsewhere --coordinator HOST:PORT --processes N --process I as well
+Kubernetes or on a TPU pod; elsewhere --coordinator HOST:PORT --processes N --process I as well;
+they wait for each other as long as --wait SECONDS says (60)
 """
 
 import difflib
+import functools
 import importlib
 import io
 import itertools
+import multiprocessing
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
 import tyro
 
+from train.command import PROGRAM, command
 from train.config import DATA_PLACES, FOLDER, Config, Group
-from train.distributed import run_distributed, take_options
+from train.distributed import Distributed, option_words, run_distributed, take_options
 from train.errors import TrainingDivergedError
 from train.presets import PRESETS
 
-PROGRAM = "python -m train"
+STOPPED = 130
+"""The exit status after Ctrl-C, as of shells."""
 OTHERS = {
     "digits": "Z2CNN beside P4CNN on embedded digits: the main job, and what runs by default.",
-    "evaluate": "Evaluate a finished run again.",
-    "predict": "Classify image files with a finished run.",
-    "export": "Write the network of a finished run to a file that runs without this library.",
-    "report": "Write the report of a finished run again.",
-    "compare": "Put finished runs side by side.",
+    "evaluate": "Evaluate a run again, finished or not.",
+    "predict": "Classify image files with a run.",
+    "export": "Write the network of a run to a file that runs without this library.",
+    "report": "Write the report of a run again.",
+    "compare": "Put runs side by side.",
     "table": "Reproduce a published table, row by row.",
     "list": "List the recipes.",
 }
@@ -79,21 +85,41 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Progress is to be seen in a file, too; and names of files may hold what is no text.
         sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
+    return _reported(lambda: _begin(arguments), arguments)
+
+
+def _begin(given: list[str]) -> int:
+    several, arguments = take_options(given)
+    if several is None:
+        return _dispatch(arguments)
+    reported = functools.partial(_reported, given=given, several=several)
+    return run_distributed(several, arguments, _dispatch, reported)
+
+
+def _reported(work: Callable[[], int], given: list[str], several: Distributed | None = None) -> int:
+    """Return what ``work`` does; or, for an error of the user, print a line and return an exit
+    status. ``given`` is the command line, and ``several`` what it says of other processes."""
     try:
-        several, arguments = take_options(arguments)
-        if several is None:
-            return _dispatch(arguments)
-        return run_distributed(several, arguments, _dispatch)
+        return work()
     except (ValueError, TypeError, OSError, ImportError) as error:  # the last: of extras
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 2
     except TrainingDivergedError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        again = "with --resume and the run folder, or a table with the same command"
-        print(f"\n{PROGRAM}: stopped; continue {again}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print(f"\n{PROGRAM}: stopped{_how_to_go_on(stop, given, several)}", file=sys.stderr)
+        return STOPPED
+
+
+def _how_to_go_on(stop: KeyboardInterrupt, given: list[str], several: Distributed | None) -> str:
+    """The line to type after an interruption, if there is one."""
+    if given[:1] == ["table"] or (_has("--resume", given) and not stop.args):
+        return f"; continue with\n  {command(*given)}"
+    if not stop.args:  # nothing was begun
+        return ""
+    (folder,) = stop.args
+    return f"; continue with\n  {command('--resume', folder, *option_words(several))}"
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -239,5 +265,17 @@ def _overview() -> str:
     )
 
 
+def _leave_at_once() -> None:
+    """End without the goodbyes of JAX, which crash after an interruption of compiled code."""
+    for worker in multiprocessing.active_children():  # those that read images
+        worker.terminate()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(STOPPED)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if status == STOPPED:
+        _leave_at_once()
+    sys.exit(status)

@@ -1,4 +1,4 @@
-"""``python -m train report RUN``: the report of a finished run, written again."""
+"""``python -m train report RUN``: the report of a run, written again."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,17 +11,18 @@ from train.digits import TITLE, is_digits, row_folders
 from train.evaluate import more_figures
 from train.page import PAGE, write_page
 from train.parts import Parts
-from train.predict import load_run
+from train.predict import as_it_stands, load_run
 from train.report import write_report
 from train.rundir import Run
 from train.session import Session
+from train.snapshot import Snapshot
 from train.step import TrainState
 
 
 @dataclass(frozen=True)
 class Report:
-    """Write the report of a finished run again: report.md, its pictures, and report.html with its
-    slider; for example of a run of an earlier version."""
+    """Write the report of a run again: report.md, its pictures, and report.html with its slider;
+    for example of a run of an earlier version, or of one that is not finished."""
 
     run: tyro.conf.Positional[Path]
     """The run folder, or that of the main job."""
@@ -32,15 +33,20 @@ class Report:
 
 
 def report(options: Report, say: Callable[[str], None] = print) -> None:
-    """Write the report. ValueError names a run that is not finished."""
+    """Write the report. ValueError names a run that is not finished and has no checkpoint."""
     several = is_digits(options.run)
-    runs = [Run.open(p) for p in (row_folders(options.run) if several else [options.run])]
-    for run in runs:
-        run.require_finished()
+    folders = [options.run]
+    if several:
+        folders = [path for path in row_folders(options.run) if (path / "config.json").is_file()]
+    places = {"raw_dir": options.raw_dir, "data": options.data}
+    runs = [as_it_stands(Run.open(folder), say, **places) for folder in folders]
     for run in runs:
         say(f"writing the report of {run.path} again")
-        session, state = load_run(run, raw_dir=options.raw_dir, data=options.data)
-        _complete(session, state, run, say)
+        session, state = load_run(run, **places)
+        for note in session.data.folder.notes if session.data.folder else ():
+            say(note)
+        if not isinstance(run, Snapshot):  # the figures of a snapshot are those of now
+            _complete(session, state, run, say)
         write_report(session, state, run, run.results)
         write_page(session, state, run, Parts("full", None, say))
         say(f"report in {run.path / 'report.md'} and, with a slider, {PAGE}")

@@ -1,4 +1,4 @@
-"""Checkpoints by orbax, with a checksum of every file so that a damaged one is never loaded.
+"""Checkpoints: NumPy's ``.npz`` and a checksum, so that a damaged one is never loaded.
 
 What is loaded is arrays and JSON: no code runs.
 """
@@ -6,27 +6,28 @@ What is loaded is arrays and JSON: no code runs.
 import contextlib
 import hashlib
 import json
-import logging
 import os
 import re
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 
 import gconv_jax
+from train.orbax_arrays import read_orbax
 
+ARRAYS = "arrays.npz"
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 """Counts what older code could not read; `load_tree` reads this and all before it."""
 
 
-class CorruptCheckpointError(Exception):
+class CorruptCheckpointError(ValueError):
     """A checkpoint whose files are not what was written."""
 
 
@@ -90,29 +91,33 @@ class Checkpoints:
 
 
 def save_tree(path: Path, tree, about: dict | None = None) -> None:
-    """Write a pytree of arrays to the folder ``path``, replacing what is there: arrays in orbax's
-    format, and a manifest with the format, the library's version, shapes and checksums. Of several
-    processes, which all have the same arrays, the first one does.
+    """Write a pytree of arrays to the folder ``path``, replacing what is there: the arrays, and a
+    manifest with the format, the library's version, shapes and the checksum. Of several processes,
+    which all have the same arrays, the first one does.
+
+    The arrays are read back and compared before the folder gets its name.
 
     OSError if it cannot be written; what was there before is still there.
     """
     if jax.process_index() != 0:
         return
-    path = Path(path).absolute()
+    path, named = Path(path).absolute(), _named(tree)
     beside = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(beside, ignore_errors=True)
     manifest = {"format": FORMAT, "gconv_jax": gconv_jax.__version__, "about": about}
     try:
         beside.mkdir(parents=True)
-        with _without_tracebacks(), _checkpointer() as checkpointer:
-            checkpointer.save(beside / "arrays", args=ocp.args.StandardSave(_named(tree)))
-        manifest |= {"arrays": _shapes(_named(tree)), "files": _checksums(beside / "arrays")}
-        (beside / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        with _synced(beside / ARRAYS) as file:
+            np.savez(file, **{name: _plain(array) for name, array in named.items()})
+        manifest |= {"arrays": _shapes(named), "files": {ARRAYS: _checksum(beside / ARRAYS)}}
+        with _synced(beside / MANIFEST) as file:
+            file.write(json.dumps(manifest, indent=1).encode())
+        _require_equal(_read(beside, named), named)
         shutil.rmtree(path, ignore_errors=True)
         os.replace(beside, path)
-    except (OSError, ValueError) as error:  # tensorstore's are ValueErrors
+    except (OSError, ValueError) as error:  # zipfile has a ValueError beside that of a full disk
         shutil.rmtree(beside, ignore_errors=True)
-        full = "No space left on device" in str(error)
+        full = "No space left on device" in f"{error} {error.__context__}"
         reason = "no space left on device" if full else str(error).splitlines()[-1][-300:]
         raise OSError(f"cannot write {path}: {reason}; mend that and use --resume") from None
 
@@ -124,53 +129,61 @@ def load_tree(path: Path, template):
         CorruptCheckpointError: a file is missing or changed.
         ValueError: it is whole, but of a later format, or holds other arrays than ``template``.
     """
-    path = Path(path).absolute()
+    named = _named(template)
+    read = _read(Path(path).absolute(), named)
+    leaves = [jnp.asarray(read[name]) for name in named]
+    return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+
+def _read(path: Path, named: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays in the folder ``path``, which have the names, shapes and dtypes of ``named``."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         arrays, expected = dict(manifest["arrays"]), dict(manifest["files"])
+        written = int(manifest.get("format", 1))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CorruptCheckpointError(f"no readable {MANIFEST}: {error}") from None
-    found = _checksums(path / "arrays")
-    bad = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+    if written > FORMAT:
+        raise ValueError(
+            f"{path} was written by gconv_jax {manifest.get('gconv_jax')} in format {written}; "
+            f"this version reads formats up to {FORMAT}: use a newer one"
+        )
+    place = path / "arrays" if written == 1 else path
+    bad = sorted(name for name in expected if _checksum(place / name) != expected[name])
     if bad:
         raise CorruptCheckpointError(f"{len(bad)} of {len(expected)} files changed, e.g. {bad[0]}")
-    if manifest.get("format", 1) > FORMAT:
-        raise ValueError(
-            f"{path} was written by gconv_jax {manifest.get('gconv_jax')} in format "
-            f"{manifest['format']}; this version reads formats up to {FORMAT}: use a newer one"
-        )
-    named = _named(template)
     if _shapes(named) != arrays:
         version = manifest.get("gconv_jax", "of an unknown version")
         raise ValueError(
             f"{path} was written by a network of another shape, with gconv_jax {version}"
         )
-    with _checkpointer() as checkpointer:
-        restored = checkpointer.restore(path / "arrays", args=ocp.args.StandardRestore(named))
-    leaves = [jnp.asarray(restored[name]) for name in named]
-    return jax.tree.unflatten(jax.tree.structure(template), leaves)
+    if written == 1:
+        return read_orbax(place, arrays)
+    try:
+        with np.load(path / ARRAYS, allow_pickle=False) as stored:
+            return {name: stored[name].view(array.dtype) for name, array in named.items()}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CorruptCheckpointError(f"{ARRAYS} cannot be read: {error}") from None
+
+
+def _require_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    for name, array in expected.items():
+        if found[name].shape != array.shape or found[name].tobytes() != array.tobytes():
+            raise CorruptCheckpointError(f"{name} was read back with other numbers")
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """The array, or its bits as integers where the dtype is not NumPy's own: bfloat16, say."""
+    return array if array.dtype.kind in "biufc" else array.view(f"u{array.dtype.itemsize}")
 
 
 @contextlib.contextmanager
-def _without_tracebacks() -> Iterator[None]:
-    """Orbax logs an exception in each of its threads, and then raises it."""
-    logger = logging.getLogger("absl")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-def _checkpointer() -> ocp.Checkpointer:
-    """Of this process alone: by default the first of several would wait for the others."""
-    process = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=process, active_processes={process}, barrier_sync_key_prefix=f"of{process}"
-    )
-    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
-    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+def _synced(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write, whose bytes are on the disk at the end: a rename may get there sooner."""
+    with path.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _named(tree) -> dict[str, np.ndarray]:
@@ -183,6 +196,10 @@ def _shapes(named: dict[str, np.ndarray]) -> dict[str, str]:
     return {name: f"{array.dtype}{list(array.shape)}" for name, array in named.items()}
 
 
-def _checksums(folder: Path) -> dict[str, str]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+def _checksum(path: Path) -> str | None:
+    """None if the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

@@ -1,4 +1,4 @@
-"""Finished runs side by side: one table, their curves in one picture, one slider for all."""
+"""Runs side by side: one table, their curves in one picture, one slider for all."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ import tyro
 from train.frames import turning
 from train.page import PAGE, figures, or_warn, page, saved_frames, together
 from train.parts import left_out_sentence
-from train.predict import load_run
+from train.predict import as_it_stands, load_run
 from train.protocol import protocol
 from train.report import curve_sections, curves, results_table
 from train.rundir import Run
+from train.snapshot import Snapshot
 
 MAP_BYTES = 4_000_000
 """Of the feature maps of all networks in a page."""
@@ -21,8 +22,9 @@ MAP_BYTES = 4_000_000
 
 @dataclass(frozen=True)
 class Compare:
-    """Put finished runs side by side: a table, their curves in one picture, and a page with a
-    slider that turns an input for all of them."""
+    """Put runs side by side: a table, their curves in one picture, and a page with a slider that
+    turns an input for all of them. Those that are not finished are shown at their newest
+    checkpoint."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """The run folders."""
@@ -31,11 +33,11 @@ class Compare:
 
 
 def compare(options: Compare, say: Callable[[str], None] = print) -> str:
-    """Write the comparison of finished runs; returns the table. ValueError names a run that is
-    not finished."""
+    """Write the comparison of runs; returns the table. ValueError names a run that is not finished
+    and has no checkpoint."""
     if not options.runs:
         raise ValueError("`runs` must name at least one run folder")
-    runs = [Run.open(p) for p in options.runs]
+    runs = [as_it_stands(Run.open(p), say) for p in options.runs]
     return write_comparison("Comparison", runs, options.out, say, page_name="compare.html")
 
 
@@ -62,8 +64,6 @@ def write_comparison(
 ) -> str:
     """Write ``report.md``, its pictures and the page into the folder ``out``; returns the table.
     Frames that a run has no page with are computed, if they may be computed ``again``."""
-    for run in runs:
-        run.require_finished()
     names = [run.results["model"] for run in runs]
     if len(set(names)) < len(names):  # the same network twice: tell them apart by folder
         names = _folders([run.path for run in runs])
@@ -107,7 +107,8 @@ def _frames(runs: dict[str, Run], say: Callable[[str], None], again: bool) -> di
     feature maps where they would become too much."""
     frames, size = {}, 0
     for name, run in runs.items():
-        found: Any = saved_frames(run)
+        # The page of a run that is not finished may be of an earlier epoch.
+        found: Any = None if isinstance(run, Snapshot) else saved_frames(run)
         if found is None and not again:
             found = {"note": left_out_sentence({"page": f"{name} has none"})}
         elif found is None:

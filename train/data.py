@@ -1,5 +1,6 @@
 """Data sets as arrays: training, validation and test images, and the statistics to scale with."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,8 +11,11 @@ from tqdm import tqdm
 from train.config import FOLDER, Config
 from train.own_images import Folder, load_folder
 from train.pixels import pixel_sums
+from train.provenance import IMAGES, read_record
+from train.rundir import Run
+from train.splits import held_out
 from train.stored import Stored, chunks, moments
-from train.whiten import Whitening
+from train.whiten import WHITENING, Whitening
 
 if TYPE_CHECKING:  # TFDS takes a second to import, and not all data need it
     from gconv_jax.datasets import Records
@@ -55,41 +59,48 @@ class Data:
         return None if self.folder is None else self.folder.names
 
 
-def load_data(config: Config) -> Data:
+def load_data(config: Config, run: Run | None = None, *, finished: bool = False) -> Data:
     """The data set that the configuration names, split as it says.
+
+    Args:
+        config: which data set, and how to split it.
+        run: a run that began with images of the user's own. Its record of them decides what each
+            image is.
+        finished: whether the run is finished and is only evaluated. The statistics are then those
+            that it was trained with, and some of its images may be gone.
 
     Raises:
         ValueError: more validation images than there are, or fewer than one batch left.
             What images of one's own can have wrong is in `load_folder`.
         FileNotFoundError: no network and no files; says what to fetch and where to put it.
     """
-    folder = load_folder(config) if config.dataset == FOLDER else None
-    held_out = None
-    if folder is not None:
+    trained = run.results["input"] if run is not None and finished else None
+    folder = None
+    if config.dataset == FOLDER:
+        folder = _load_own(config, run, None if trained is None else tuple(trained["shape"]))
         train, test = Split(*folder.train), Split(*folder.test)
-        held_out = folder.validation and Split(*folder.validation)
-    elif config.loader == "grain":
-        train, test = _open_tfds(config)
+        validation = folder.validation and Split(*folder.validation)
     else:
-        train, test = load_digits() if config.dataset == "digits" else _load_tfds(config)
-    if held_out is None and config.validation:
-        train, held_out = _without_last(train, config.validation)
-    train = train[: config.train_images]
-    if len(train.label) < config.batch_size:
+        train, validation, test = _load_known(config)
+    classes = int(max(train.label.max(initial=0), test.label.max())) + 1
+    mean, std, whitening = 0.0, 1.0, None
+    if trained is not None:
+        classes, mean, std = trained["classes"], trained["mean"], trained["std"]
+        if config.preprocess == "whiten":
+            whitening = Whitening.load(run.path / WHITENING)
+    elif len(train.label) < config.batch_size:
         raise ValueError(
             f"`batch_size` must be at most the number of training images: {config.batch_size} > "
             f"{len(train.label)}"
         )
-    mean, std, whitening = 0.0, 1.0, None
-    if config.preprocess == "whiten":
+    elif config.preprocess == "whiten":
         _require_whitenable(train.image)
         whitening = Whitening.fit(train.image)
     else:
         mean, std = moments(train.image)
-    classes = int(max(train.label.max(), test.label.max())) + 1
     return Data(
         train=train,
-        validation=held_out,
+        validation=validation,
         test=test[: config.test_images],
         classes=classes if folder is None else len(folder.names),
         mean=mean,
@@ -99,13 +110,26 @@ def load_data(config: Config) -> Data:
     )
 
 
-def _without_last(train: Split, validation: float) -> tuple[Split, Split]:
-    """The first images and the last ones: so many, or such a share of all."""
-    available = len(train.label)
-    count = int(validation) if validation >= 1 else max(1, round(validation * available))
-    if count >= available:
-        raise ValueError(f"`validation` must leave images to train on: {validation} of {available}")
-    return train[: available - count], train[available - count :]
+def _load_own(config: Config, run: Run | None, trained: tuple[int, int, int] | None) -> Folder:
+    record = None if run is None else read_record(run)
+    folder = load_folder(config, record, trained)
+    if trained is None or record is not None:
+        return folder
+    note = f"{run.path} has no {IMAGES}: the images are split anew, and test images may have been "
+    return dataclasses.replace(folder, notes=(*folder.notes, f"{note}trained on"))
+
+
+def _load_known(config: Config) -> tuple[Split, Split | None, Split]:
+    """Training, validation and test images of a data set that is not the user's own."""
+    if config.loader == "grain":
+        train, test = _open_tfds(config)
+    else:
+        train, test = load_digits() if config.dataset == "digits" else _load_tfds(config)
+    validation = None
+    if config.validation:
+        count = held_out(len(train.label), config.validation)
+        train, validation = train[:-count], train[-count:]
+    return train[: config.train_images], validation, test
 
 
 def _require_whitenable(image: np.ndarray) -> None:

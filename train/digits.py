@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from train.command import resumable
 from train.compare import write_comparison
 from train.loop import resume, train
 from train.presets import PRESETS
@@ -42,21 +43,23 @@ def digits(options: Digits, say: Callable[[str], None] = print) -> str:
     path = options.run or default_path("digits")
     say(f"run folder {path}")
     runs = []
-    for folder, name in zip(row_folders(path), ROWS, strict=True):
-        config = dataclasses.replace(
-            PRESETS[name][1],
-            epochs=options.epochs,
-            seed=options.seed,
-            parallel=options.parallel,
-            report=options.report,
-        )
-        if not (folder / "config.json").is_file():
-            runs.append(train(config, folder, say))
-        elif Run.open(folder).began_as(config):
-            runs.append(resume(folder, say=say))
-        else:
-            raise ValueError(f"{path} was begun with other options; name another --run")
-    return write_comparison(TITLE, runs, path, say, again=False)
+    with resumable(path):
+        Run(path).remove_leftovers()
+        for folder, name in zip(row_folders(path), ROWS, strict=True):
+            config = dataclasses.replace(
+                PRESETS[name][1],
+                epochs=options.epochs,
+                seed=options.seed,
+                parallel=options.parallel,
+                report=options.report,
+            )
+            if not (folder / "config.json").is_file():
+                runs.append(train(config, folder, say))
+            elif Run.open(folder).began_as(config):
+                runs.append(resume(folder, say=say))
+            else:
+                raise ValueError(f"{path} was begun with other options; name another --run")
+        return write_comparison(TITLE, runs, path, say, again=False)
 
 
 def resume_digits(path: Path, say: Callable[[str], None] = print) -> str:

@@ -73,7 +73,9 @@ class Feed:
             on_cpu = jax.default_backend() == "cpu"
             loop = "step" if on_cpu or memory == "host" else "scan"
         if memory == "host" and loop == "scan":
-            raise ValueError("loop='scan' needs the images in device memory: use memory='device'")
+            raise ValueError(
+                "`loop` scan needs the images in device memory: use --memory device, or --loop step"
+            )
         self.memory, self.loop = memory, loop
 
         compile_ = parallel.compile

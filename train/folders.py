@@ -28,6 +28,8 @@ class File(NamedTuple):
     """Its path in the folder, with ``/``."""
     size: int
     """In bytes."""
+    digest: str | None = None
+    """The SHA-256 of its content, once it is read."""
 
 
 class Listing(NamedTuple):
@@ -50,9 +52,7 @@ def list_images(path: Path, test_fraction: float) -> Listing:
     share ``test_fraction`` of each class is kept for the test: the files whose names have the
     smallest hashes, so everyone gets the same split, wherever the folder is.
     """
-    if not path.is_dir():
-        what = "is not a folder" if path.exists() else "does not exist"
-        raise ValueError(f"`data` {path} {what}; it must be a folder with a folder for each class")
+    require_folder(path)
     folders = _split_folders(path)
     by_split: dict[str, dict[str, list[tuple[str, int]]]] = {}
     ignored: collections.Counter[str] = collections.Counter()
@@ -84,6 +84,19 @@ def list_images(path: Path, test_fraction: float) -> Listing:
         kinds = ", ".join(f"{count} {kind}" for kind, count in ignored.most_common(_SHOWN))
         notes.append(f"ignored {counted(ignored.total(), 'file')} in {path}: {kinds}")
     return Listing(files, tuple(map(printable, names)), "test" in folders, tuple(notes))
+
+
+def require_folder(path: Path) -> None:
+    """ValueError unless ``path`` is a folder."""
+    if not path.is_dir():
+        what = "is not a folder" if path.exists() else "does not exist"
+        raise ValueError(f"`data` {path} {what}; it must be a folder with a folder for each class")
+
+
+def image_names(path: Path) -> Iterator[str]:
+    """The paths in a folder, with ``/``, of all image files below it."""
+    for file in _image_files(path, collections.Counter(), set()):
+        yield Path(file).relative_to(path).as_posix()
 
 
 def _split_folders(path: Path) -> dict[str, Path]:

@@ -14,16 +14,19 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from train.checkpoint import Moment, save_tree
+from train.command import command, resumable
 from train.config import Config
 from train.errors import TrainingDivergedError
 from train.evaluate import more_figures, test_figures
 from train.frames import page_images
 from train.models import parameter_count
 from train.network import Network, Part, best_epoch
-from train.own_images import keep_files, require_same_files
 from train.page import PAGE, or_warn, write_page
 from train.parts import LEAST_SECONDS, Parts, left_out_sentence
+from train.predict import load_run
+from train.provenance import write_record
 from train.report import write_report
+from train.results import collect, network_to_use
 from train.rundir import Run
 from train.session import Session, prepare_session
 from train.step import TrainState
@@ -50,7 +53,9 @@ def train(config: Config, path: Path | None = None, say: Say = print) -> Run:
     if config.seeds > 1:
         raise ValueError(f"`seeds` must be 1 for one run folder, got {config.seeds}")
     session = prepare_session(config)
-    return train_together(session, [Run.create(config, path)], say)[0]
+    run = Run.create(config, path)
+    with resumable(run.path):
+        return train_together(session, [run], say)[0]
 
 
 def resume(
@@ -70,10 +75,10 @@ def resume(
             raise ValueError(f"`epochs` must be at least the {len(run.metrics())} that are done")
         config = dataclasses.replace(config, epochs=epochs)
     elif run.results:
+        complete(run, say)
         say(f"{run.path} is finished; nothing to do")
         return run
-    session = prepare_session(config)
-    require_same_files(run, session.data.folder)
+    session = prepare_session(config, run=run)
     if longer:
         # Nothing is changed before it is known that the checkpoint can be read.
         found = Network(session, run, 0).restore(session.steps.init(), say)
@@ -84,7 +89,17 @@ def resume(
         (run.path / "results.json").unlink(missing_ok=True)
     if config != run.config:
         run.write("config.json", config.to_json())
-    return train_together(session, [run], say)[0]
+    with resumable(run.path):
+        return train_together(session, [run], say)[0]
+
+
+def complete(run: Run, say: Say) -> None:
+    """Make up for what a kill left undone after the results of a finished run were written."""
+    run.remove_leftovers()
+    if run.config.report != "none" and not (run.path / PAGE).is_file():
+        with _page_or_warn(run, say):
+            write_page(*load_run(run), run, Parts(run.config.report, None, say))
+            say(f"{PAGE} was missing: it is in {run.path} now")
 
 
 def train_together(session: Session, runs: list[Run], say: Say) -> list[Run]:
@@ -94,11 +109,12 @@ def train_together(session: Session, runs: list[Run], say: Say) -> list[Run]:
         for note in session.data.folder.notes:
             say(note)
         for run in runs:
-            keep_files(run, session.data.folder)
+            write_record(run, session.data.folder.files)
     networks = [Network(session, run, i) for i, run in enumerate(runs)]
     first, state, parts = _restore(session, networks, say)
     for run in runs:
         run.forget_metrics_after(first.epoch)
+        run.mend(first)
     say(_header(session, runs))
     total, done = config.epochs * feed.steps_per_epoch, first.epoch * feed.steps_per_epoch
     # disable=None: no bar where the output is not a terminal
@@ -271,14 +287,10 @@ def _finish(session: Session, network: Network, state: TrainState, say: Say) -> 
     if config.patience is not None:
         selected = best_epoch(records)
         say(f"seed {config.seed}: epoch {selected} had the lowest validation error")
-    if selected is not None:
-        weights, stats = network.best  # pyright: ignore[reportGeneralTypeIssues]
-        state = dataclasses.replace(state, params=weights, stats=stats, average=None)
-    else:
+    if selected is None:
         say("re-estimating batch statistics, then evaluating on the test images, once")
-        state = session.feed.calibrate(state, network.which, "batch statistics")
-        state = dataclasses.replace(state, params=state.weights, average=None)
-    state = session.feed.parallel.local(state)
+    best = None if selected is None else network.best
+    state = network_to_use(session, state, best, network.which)
     figures = test_figures(session, state)
     if not np.isfinite(figures["test_loss"]):
         raise _diverged(f"the test loss is {figures['test_loss']}", int(state.step), config)
@@ -289,26 +301,8 @@ def _finish(session: Session, network: Network, state: TrainState, say: Say) -> 
     save_tree(run.path / "model", (state.params, state.stats))
     if session.data.whitening is not None:
         session.data.whitening.save(run.path / WHITENING)
-    held_out, folder = session.data.validation, session.data.folder
-    results = {
-        "model": config.title,
-        "parameters": parameter_count(state.params),
-        "epochs": len(records),
-        "selected_epoch": selected,
-        "train_images": len(session.data.train.label),
-        "validation_images": len(held_out.label) if held_out else 0,
-        "train_seconds": seconds,
-        "input": {
-            "shape": session.data.test.image.shape[1:],
-            "mean": session.data.mean,
-            "std": session.data.std,
-            "classes": session.data.classes,
-            "names": session.data.names,
-        },
-        **({"fingerprint": folder.fingerprint, "own_test": folder.own_test} if folder else {}),
-        **figures,
-        "left_out": parts.left_out,
-    }
+    figures["left_out"] = parts.left_out
+    results = collect(session, config, state, records, selected, figures)
     (run.path / PAGE).unlink(missing_ok=True)  # of fewer epochs
     line = f"test error {100 * results['test_error']:.2f} % of {results['test_images']} images"
     if config.report == "none":
@@ -317,12 +311,16 @@ def _finish(session: Session, network: Network, state: TrainState, say: Say) -> 
         return
     write_report(session, state, run, results)
     run.write_json("results.json", results)
-    with or_warn(say, f"write it again with `python -m train report {run.path}`"):
+    with _page_or_warn(run, say):
         write_page(session, state, run, parts)
     slider = f", with a slider, {PAGE}" if parts.has("page") else f" {PAGE}"
     say(f"{line}, report in {run.path / 'report.md'} and{slider}")
     if parts.left_out:
         say(left_out_sentence(parts.left_out))
+
+
+def _page_or_warn(run: Run, say: Say) -> contextlib.AbstractContextManager[None]:
+    return or_warn(say, f"write it again with `{command('report', run.path)}`")
 
 
 def _header(session: Session, runs: list[Run]) -> str:

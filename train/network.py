@@ -10,7 +10,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from train.checkpoint import Checkpoints, Moment
-from train.rundir import Run
+from train.rundir import CHECKPOINTS, Run
 from train.session import Session
 from train.step import TrainState
 
@@ -44,7 +44,7 @@ class Network:
     def __init__(self, session: Session, run: Run, which: int):
         self.session, self.config, self.run, self.which = session, session.config, run, which
         self.checkpoints = Checkpoints(
-            run.path / "checkpoints", about={"config": json.loads(run.config.to_json())}
+            run.path / CHECKPOINTS, about={"config": json.loads(run.config.to_json())}
         )
         self.best: tuple | None = None
 

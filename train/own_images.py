@@ -1,7 +1,6 @@
-"""A user's own images as arrays, and which of them a run was trained and tested on."""
+"""A user's own images as arrays: those to train on, those held out and those to test on."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +9,26 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from train import provenance
 from train.config import Config
-from train.folders import SPLITS, File, counted, list_images, printable, some
-from train.images import Shape, is_grey, read_image, read_images
+from train.folders import (
+    SPLITS,
+    File,
+    Listing,
+    counted,
+    list_images,
+    printable,
+    require_folder,
+    some,
+)
+from train.images import Shape, in_threads, is_grey, read_image
 from train.memory import available_memory
 from train.pixels import pixel_sums
-from train.rundir import Run
+from train.provenance import UNREADABLE, UNUSED, Changes, Record
+from train.splits import held_out
 from train.stored import Stored
 
 IMAGE_SIZE = 64
-IMAGES = "images.jsonl"  # in a run folder
 
 
 class Images(NamedTuple):
@@ -43,7 +52,7 @@ class ImageFiles:
 
 @dataclass(frozen=True)
 class Folder:
-    """The images of a folder, read. ``validation`` is None if there is no folder of that name."""
+    """The images of a folder, read. ``validation`` is None if none were held out."""
 
     path: Path
     train: Images
@@ -52,7 +61,8 @@ class Folder:
     names: tuple[str, ...]
     """Of the classes, sorted; a label is a place in it."""
     files: tuple[File, ...]
-    """All that were found, also those that cannot be read."""
+    """All that were found, or are recorded, each with the part that it has in the run: one of
+    train, validation, test, unused and unreadable."""
     own_test: bool
     """Whether there is a folder of test images."""
     notes: tuple[str, ...]
@@ -60,154 +70,216 @@ class Folder:
 
     @property
     def fingerprint(self) -> str:
-        """Of the names, sizes and splits of the files."""
-        return hashlib.sha256(_lines(self.files).encode()).hexdigest()[:12]
+        """A hash of the names, contents and parts of the files."""
+        return hashlib.sha256(provenance.lines(self.files).encode()).hexdigest()[:12]
 
 
-def load_folder(config: Config) -> Folder:
-    """The images in ``config.data``, scaled to ``config.image_size``, their training and test
-    images in an order in which any first or last part has all classes in proportion.
+def load_folder(
+    config: Config, record: Record | None = None, trained: Shape | None = None
+) -> Folder:
+    """The images in ``config.data``, scaled to ``config.image_size``.
 
-    Files that cannot be read are named in the notes and left out.
+    The training and test images are in an order in which any first or last part has all classes in
+    proportion. Files that cannot be read are named in the notes and left out.
+
+    Args:
+        config: which folder, and how to split it.
+        record: the files that a run began with. They keep their parts, and others are not used.
+        trained: the shape of the images of a finished run, which is only evaluated. Files of the
+            record may then be gone or changed, which the notes say.
 
     Raises:
         ValueError: no such folder, fewer than two classes, a class without images, a class to test
-            on that is not trained on, or more images than fit in memory.
+            on that is not trained on, more images than fit in memory, files that are not those of
+            the record, or no test image of it.
     """
     if config.data is None:
         raise ValueError("`dataset` folder needs the folder of your images: add --data DIR")
     path = Path(config.data).expanduser()
-    found = list_images(path, config.test_fraction)
+    gone: list[File] = []
+    if record is None:
+        found = list_images(path, config.test_fraction)
+    else:
+        require_folder(path)
+        found, gone = provenance.still_there(record, path)
     size = IMAGE_SIZE if config.image_size is None else config.image_size
-    channels = 1 if config.channels == "grey" else 3
+    shape = (size, size, 1 if config.channels == "grey" else 3)
     stored = config.loader == "grain"
     if not stored:
-        _require_memory(len(found.files), size, channels)
-    parts, unreadable = {}, []
+        _require_memory(len(found.files), size, shape[-1])
+    parts, notes = {}, list(found.notes)
     bar = tqdm(total=len(found.files), unit="image", desc="reading", disable=None, leave=False)
     with bar:
         for split in dict.fromkeys(SPLITS.values()):
             files = [file for file in found.files if file.split == split]
-            if files:
-                shape = (size, size, channels)
-                parts[split] = _read(path, files, shape, bar, unreadable, stored=stored)
-    grey = config.channels == "auto" and all(part.grey for part in parts.values())
-    images = {
-        split: Images(_grey(part.image) if grey else part.image, part.label)
-        for split, part in parts.items()
-    }
-    notes, reasons = list(found.notes), [f"{name} ({reason})" for name, reason in unreadable]
+            parts[split] = _read(path, files, shape, bar, stored=stored)
+    unreadable = {f.name: reason for part in parts.values() for f, reason in part.unreadable}
+    reasons = [f"{printable(name)} ({reason})" for name, reason in unreadable.items()]
     skipped = f"skipped {counted(len(unreadable), 'file')} that cannot be read: {some(reasons)}"
-    if unreadable:
-        notes.append(skipped)
-    seen = set(parts["train"].hashes)
-    repeated = sum(of_image in seen for of_image in parts["test"].hashes)
+    if record is not None:
+        changes = _changes(record, path, parts, gone)
+        told = provenance.told(record, path, changes) if changes else None
+        if told and trained is None and (changes.gone or changes.changed or changes.unreadable):
+            raise ValueError(f"{told}; restore the files, or begin another run")
+        notes += [told] if told else []
+    notes += [skipped] if unreadable else []
+    if trained is None:
+        _require_classes(path, found, parts, skipped)
+    divided = _divided(config, record, found, unreadable)
+    used = {split: part for split in provenance.USED if (part := _cut(parts, divided, split))}
+    if "test" not in used:
+        raise ValueError("\n".join(["there is no test image to evaluate", *notes]))
+    empty = _Part(parts["train"].image[:0], np.empty(0, np.int32), [], [], [], [])
+    used = {"train": empty} | used
+    seen = set(used["train"].hashes)
+    repeated = sum(of_image in seen for of_image in used["test"].hashes)
     if repeated:
         notes.append(
-            f"{repeated:,} of the {len(images['test'].label):,} test images are equal to a "
+            f"{repeated:,} of the {len(used['test'].label):,} test images are equal to a "
             "training image, pixel for pixel: the test error is too low"
         )
-    for split, part in images.items():
-        counts = np.bincount(part.label, minlength=len(found.names))
-        listed = {file.label for file in found.files if file.split == split}
-        lost = [found.names[i] for i in sorted(listed) if not counts[i]]
-        if lost:
-            raise ValueError(f"no {split} image of {some(lost)} in {path} can be read; {skipped}")
+    grey = config.channels == "auto" and all(all(part.grey) for part in used.values())
+    if trained is not None:
+        grey = trained[-1] < shape[-1]
+    images = {
+        split: Images(_grey(part.image) if grey else part.image, part.label)
+        for split, part in used.items()
+    }
+    digests = {f.name: f.digest for part in parts.values() for f in part.files}
+    digests |= {f.name: f.digest for part in parts.values() for f, _ in part.unreadable}
     return Folder(
         path=path,
         train=images["train"],
         validation=images.get("validation"),
         test=images["test"],
         names=found.names,
-        files=tuple(found.files),
+        files=tuple(
+            file._replace(
+                split=divided.get(file.name, file.split),
+                digest=file.digest or digests.get(file.name),
+            )
+            for file in (found.files if record is None else record.files)
+        ),
         own_test=found.own_test,
         notes=tuple(notes),
     )
 
 
-def changes(run: Run, folder: Folder) -> str | None:
-    """How the files differ from those that the run began with; None if they do not."""
-    kept = run.path / IMAGES
-    if not kept.is_file():
-        return None
-    rows = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
-    before = {row["file"]: (row["split"], row["bytes"]) for row in rows}
-    now = {file.name: (file.split, file.size) for file in folder.files}
-    parts = {
-        "new": sorted(now.keys() - before.keys()),
-        "gone": sorted(before.keys() - now.keys()),
-        "changed": sorted(n for n in now.keys() & before.keys() if now[n] != before[n]),
-    }
-    if not any(parts.values()):
-        return None
-    listed = [f"{len(of)} {what} ({some(of, 3)})" for what, of in parts.items() if of]
-    return f"the images in {folder.path} are not those that {run.path} began with: " + (
-        "; ".join(listed)
-    )
-
-
-def require_same_files(run: Run, folder: Folder | None) -> None:
-    """ValueError if the run began with other files."""
-    changed = None if folder is None else changes(run, folder)
-    if changed:
-        raise ValueError(
-            f"{changed}. Images of the test may have been trained on: restore the files, or begin "
-            "another run"
-        )
-
-
-def keep_files(run: Run, folder: Folder) -> None:
-    """Write the list of files into the run folder, as `require_same_files` allows."""
-    require_same_files(run, folder)
-    run.write(IMAGES, _lines(folder.files))
-
-
 class _Part(NamedTuple):
-    """What was read of a split."""
+    """What was read of a split, as it is in the folder or in the record."""
 
     image: np.ndarray | Stored
     label: np.ndarray
+    files: list[File]
     hashes: list[int]
     """Of the pixels of each image."""
-    grey: bool
-    """Whether all are."""
+    grey: list[bool]
+    """Whether each image is."""
+    unreadable: list[tuple[File, str]]
+    """The files that cannot be read, and why."""
 
 
-def _read(
-    path: Path,
-    files: Sequence[File],
-    size: Shape,
-    bar: tqdm,
-    unreadable: list,
-    *,
-    stored: bool,
-) -> _Part:
-    """The images that can be read; the others are added to ``unreadable``. Of ``stored`` ones the
-    pixels are read again when they are asked for."""
+def _read(path: Path, files: Sequence[File], size: Shape, bar: tqdm, *, stored: bool) -> _Part:
+    """The images that can be read. Of ``stored`` ones the pixels are read again when they are asked
+    for."""
     images = np.empty((0 if stored else len(files), *size), np.uint8)
-    readable, labels, sums, hashes, grey = [], [], [], [], True
+    part = _Part(images, np.empty(0, np.int32), [], [], [], [])
+    sums = []
+
+    def pixels_and_digest(place: Path) -> tuple[np.ndarray | ValueError, str | None]:
+        try:
+            pixels = read_image(place, size, ink="light")
+        except ValueError as error:
+            pixels = error
+        return pixels, provenance.digest(place)
+
     paths = [path / file.name for file in files]
-    for file, image in zip(files, read_images(paths, size, ink="light"), strict=True):
+    for file, (image, digest) in zip(files, in_threads(pixels_and_digest, paths), strict=True):
         bar.update()
+        file = file._replace(digest=digest)
         if isinstance(image, ValueError):
             reason = str(image).removeprefix(f"cannot read {path / file.name} as an image: ")
-            unreadable.append((printable(file.name), reason))
+            part.unreadable.append((file, reason))
             continue
         if stored:
             sums.append(pixel_sums(image[None])[0])
         else:
-            images[len(readable)] = image
-        readable.append(path / file.name)
-        labels.append(file.label)
-        hashes.append(hash(image.tobytes()))
-        grey = grey and is_grey(image)
-    label = np.asarray(labels, np.int32)
+            images[len(part.files)] = image
+        part.files.append(file)
+        part.hashes.append(hash(image.tobytes()))
+        part.grey.append(is_grey(image))
+    label = np.asarray([file.label for file in part.files], np.int32)
     if not stored:
-        return _Part(images[: len(readable)], label, hashes, grey)
-    places = np.arange(len(readable))
-    reader = ImageFiles(readable, size)
+        return part._replace(image=images[: len(label)], label=label)
+    reader = ImageFiles([path / file.name for file in part.files], size)
+    places = np.arange(len(label))
     kept = Stored(reader, places, size, images.dtype, np.asarray(sums).reshape(-1, 3))
-    return _Part(kept, label, hashes, grey)
+    return part._replace(image=kept, label=label)
+
+
+def _changes(record: Record, path: Path, parts: dict[str, _Part], gone: list[File]) -> Changes:
+    recorded = {file.name: file for file in record.files}
+    read = [file for part in parts.values() for file in part.files]
+    digests = {file.name: file.digest for file in read}
+    return Changes(
+        new=provenance.new_files(record, path),
+        gone=gone,
+        changed=provenance.changed_files([recorded[name] for name in digests], path, digests),
+        # Records of earlier versions do not say which files could not be read from the start.
+        unreadable=[
+            recorded[file.name]
+            for part in parts.values()
+            for file, _ in part.unreadable
+            if record.divided
+        ],
+    )
+
+
+def _require_classes(path: Path, found: Listing, parts: dict[str, _Part], skipped: str) -> None:
+    """ValueError if no image of a class can be read in a split that has files of it."""
+    for split, part in parts.items():
+        listed = {file.label for file in found.files if file.split == split}
+        lost = [found.names[i] for i in sorted(listed - set(part.label.tolist()))]
+        if lost:
+            raise ValueError(f"no {split} image of {some(lost)} in {path} can be read; {skipped}")
+
+
+def _divided(
+    config: Config, record: Record | None, found: Listing, unreadable: dict[str, str]
+) -> dict[str, str]:
+    """The part of each file: the recorded one, or what the configuration holds out and leaves out
+    of the files that can be read."""
+    if record is not None and record.divided:
+        return {file.name: file.split for file in record.files}
+    files = found.files if record is None else record.files  # with those that are gone
+    names = {split: [] for split in provenance.USED}
+    for file in files:
+        if file.name not in unreadable:
+            names[file.split].append(file.name)
+    train, validation, test = names["train"], names["validation"], names["test"]
+    if not validation and config.validation:
+        count = held_out(len(train), config.validation)
+        train, validation = train[:-count], train[-count:]
+    divided = dict.fromkeys(names["train"] + test, UNUSED) | dict.fromkeys(unreadable, UNREADABLE)
+    divided |= dict.fromkeys(train[: config.train_images], "train")
+    divided |= dict.fromkeys(test[: config.test_images], "test")
+    return divided | dict.fromkeys(validation, "validation")
+
+
+def _cut(parts: dict[str, _Part], divided: dict[str, str], split: str) -> _Part | None:
+    """The images of one part of the run; None if there are none. They lie beside each other in one
+    of the splits that were read."""
+    for part in parts.values():
+        places = [i for i, file in enumerate(part.files) if divided[file.name] == split]
+        if places:
+            kept = slice(places[0], places[-1] + 1)
+            return part._replace(
+                image=part.image[kept],
+                label=part.label[kept],
+                hashes=part.hashes[kept],
+                grey=part.grey[kept],
+            )
+    return None
 
 
 def _grey(image: np.ndarray | Stored) -> np.ndarray | Stored:
@@ -228,8 +300,3 @@ def _require_memory(count: int, size: int, channels: int) -> None:
             f"and {available / 2**30:.1f} are available; choose a smaller --image-size, now "
             f"{size}, or leave them on the disk with --loader grain"
         )
-
-
-def _lines(files: Sequence[File]) -> str:
-    rows = ({"split": f.split, "file": f.name, "bytes": f.size} for f in files)
-    return "".join(json.dumps(row) + "\n" for row in rows)

@@ -9,12 +9,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from train import environment
 from train.config import PLACES
 from train.frames import first_image, page_images, turning
 from train.invariance import SENTENCE
 from train.parts import Parts, left_out_sentence
 from train.protocol import protocol
-from train.report import CURVES, Section, result_cells, sections
+from train.report import CURVES, Section, result_cells, sections, title
 from train.rundir import Run
 from train.session import Session
 from train.sprites import embedded
@@ -38,7 +39,7 @@ def write_page(session: Session, state: TrainState, run: Run, parts: Parts | Non
     run.write(
         PAGE,
         page(
-            f"{name} on {run.config.dataset_title}",
+            title(run.config, results),
             {name: run},
             together({name: frames}),
             figures(sections(results), run.path),
@@ -62,7 +63,7 @@ def page(title: str, runs: dict[str, Run], frames: dict, pictures: str) -> str:
         protocols.setdefault(protocol(run.config, run.results, results), []).append(name)
     left_out = [left_out_sentence(run.results.get("left_out", {})) for run in runs.values()]
     settings = {name: _settings(run) for name, run in runs.items()}
-    environments = {name: _environment(run) for name, run in runs.items()}
+    environments = {name: environment.shown(run.path) for name, run in runs.items()}
     parts = {
         "title": html.escape(title),
         "head": head
@@ -161,12 +162,6 @@ def _settings(run: Run) -> dict[str, str]:
     # Where the files are on this machine concerns no reader; the name of a folder of images does.
     values = {name: value for name, value in values.items() if name not in PLACES}
     values |= {"data": run.config.data.name} if run.config.data is not None else {}
-    return {name: _shown(value) for name, value in values.items()}
-
-
-def _environment(run: Run) -> dict[str, str]:
-    path = run.path / "environment.json"
-    values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return {name: _shown(value) for name, value in values.items()}
 
 

@@ -1,4 +1,4 @@
-"""Use a finished run: evaluate it again, or classify image files."""
+"""Use a run: evaluate it again, or classify image files."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -13,15 +13,17 @@ import tyro
 from flax import nnx
 
 from train.augment import Prepare
-from train.checkpoint import load_tree
+from train.checkpoint import CorruptCheckpointError, load_tree
+from train.command import command
 from train.config import FOLDER
 from train.evaluate import final_figures
 from train.images import read_images
 from train.models import build_model
-from train.own_images import changes
 from train.report import results_table
+from train.results import input_form
 from train.rundir import Run
 from train.session import Session, prepare_session
+from train.snapshot import Snapshot
 from train.step import Steps, TrainState
 from train.whiten import WHITENING, Whitening
 
@@ -30,7 +32,8 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Evaluate a finished run again and print its figures."""
+    """Evaluate a run again and print its figures; if it is not finished, those of its newest
+    checkpoint."""
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
@@ -44,7 +47,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Predict:
-    """Classify image files with a finished run."""
+    """Classify image files with a run; if it is not finished, with its newest checkpoint."""
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
@@ -53,22 +56,31 @@ class Predict:
     ink: Literal["auto", "light", "dark"] = "auto"
     """Whether the strokes are lighter or darker than the ground; auto looks at the border, and
     leaves images as they are for a network of colours or of your own images (--data)."""
+    raw_dir: Path | None = None
+    """Where the original files of the data set are, if not where they were in training; for a run
+    that is not finished."""
+    data: Path | None = None
+    """The same of a folder of your own images."""
 
 
 def evaluate(options: Evaluate, say: Callable[[str], None] = print) -> dict:
-    """Print and return the figures of a finished run."""
-    run = Run.open(options.run)
+    """Print and return the figures of a run as it stands."""
+    run = as_it_stands(Run.open(options.run), say, raw_dir=options.raw_dir, data=options.data)
     session, state = load_run(run, raw_dir=options.raw_dir, data=options.data)
     if session.data.folder is not None:
-        for note in (*session.data.folder.notes, changes(run, session.data.folder)):
-            if note:
-                say(note)
+        for note in session.data.folder.notes:
+            say(note)
     if options.split == "validation":
         if session.data.validation is None:
+            if run.results["validation_images"]:
+                raise ValueError(f"the validation images of {run.path} are gone")
             raise ValueError(f"{run.path} held out no validation images (validation=0)")
         figures = session.feed.evaluate(state, session.data.validation)
         say(f"validation error {100 * figures['error']:.2f} %, loss {figures['loss']:.4f}")
         return figures
+    if isinstance(run, Snapshot):
+        say(results_table([run.results]))
+        return run.results
     figures = final_figures(session, state)
     say(results_table([run.results | figures]))
     return figures
@@ -82,9 +94,8 @@ def predict(options: Predict, say: Callable[[str], None] = print) -> np.ndarray:
     if not options.images:
         raise ValueError("`images` must name at least one image file")
     run = Run.open(options.run)
-    network, ink = load_network(run), options.ink
-    if ink == "auto" and run.config.dataset == FOLDER:
-        ink = "light"  # as they were in training
+    network = load_network(run, say, raw_dir=options.raw_dir, data=options.data)
+    ink = network.ink if options.ink == "auto" else options.ink
     found = list(read_images(options.images, network.shape, ink))
     images = [image for image in found if not isinstance(image, ValueError)]
     probabilities = network.probabilities(images)
@@ -103,20 +114,45 @@ def predict(options: Predict, say: Callable[[str], None] = print) -> np.ndarray:
     return probabilities
 
 
+def as_it_stands(run: Run, say: Callable[[str], None] = print, **places: Path | None) -> Run:
+    """A finished run as it is; of another one a snapshot at its newest checkpoint, which has
+    results, too. ``places`` are where the files of its data set are now (`Run.config_at`).
+
+    ValueError if it is not finished and has no checkpoint.
+    """
+    if run.results is not None:
+        return run
+    session = prepare_session(run.config_at(**places), run=run)
+    return Snapshot(run, session, say)
+
+
 def load_run(
     run: Run, raw_dir: Path | None = None, data: Path | None = None
 ) -> tuple[Session, TrainState]:
-    """The session and the final state of a finished run; ValueError if it is not finished."""
-    run.require_finished()
-    session = prepare_session(run.config_at(raw_dir=raw_dir, data=data))
+    """The session and the state of a run as it stands (`as_it_stands`)."""
+    run = as_it_stands(run, raw_dir=raw_dir, data=data)
+    if isinstance(run, Snapshot):
+        return run.session, run.state
+    session = prepare_session(run.config_at(raw_dir=raw_dir, data=data), run=run, finished=True)
     state = session.steps.init()
-    params, stats = load_tree(run.path / "model", (state.params, state.stats))
+    params, stats = _load_model(run, state)
     return session, dataclasses.replace(state, params=params, stats=stats, average=None)
+
+
+def _load_model(run: Run, state: TrainState) -> tuple:
+    """The parameters and the statistics of a finished run."""
+    try:
+        return load_tree(run.path / "model", (state.params, state.stats))
+    except CorruptCheckpointError as error:
+        raise ValueError(
+            f"{run.path / 'model'} is damaged ({error}); remove {run.path / 'results.json'}, and "
+            f"`{command('--resume', run.path)}` writes it again from the last checkpoint"
+        ) from None
 
 
 @dataclass(frozen=True)
 class Network:
-    """A finished network by itself, without its data: stored pixels to logits."""
+    """A network by itself, without its data: stored pixels to logits."""
 
     steps: Steps
     params: nnx.State
@@ -126,6 +162,8 @@ class Network:
     whitening: Whitening | None = None
     names: tuple[str, ...] | None = None
     """Of the classes, if they have any."""
+    ink: str = "auto"
+    """How `train.images.read_image` reads files for it."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         if self.whitening is not None:
@@ -149,17 +187,22 @@ class Network:
         return str(label) if self.names is None else self.names[label]
 
 
-def load_network(run: Run) -> Network:
-    """The network of a finished run; ValueError if it is not finished."""
-    run.require_finished()
-    form = run.results["input"]
+def load_network(run: Run, say: Callable[[str], None] = print, **places: Path | None) -> Network:
+    """The network of a run as it stands (`as_it_stands`)."""
+    run = as_it_stands(run, say, **places)
+    snapshot = run if isinstance(run, Snapshot) else None
+    form = input_form(snapshot.session) if snapshot else run.results["input"]
     shape = tuple(form["shape"])
     model = build_model(run.config, classes=form["classes"], in_features=shape[-1])
     steps = Steps(model, optax.identity(), Prepare(form["mean"], form["std"]))
-    state = steps.init()
-    params, stats = load_tree(run.path / "model", (state.params, state.stats))
-    whitening = None
-    if run.config.preprocess == "whiten":
-        whitening = Whitening.load(run.path / WHITENING)
+    if snapshot is not None:
+        params, stats = snapshot.state.params, snapshot.state.stats
+        whitening = snapshot.session.data.whitening
+    else:
+        params, stats = _load_model(run, steps.init())
+        whitening = None
+        if run.config.preprocess == "whiten":
+            whitening = Whitening.load(run.path / WHITENING)
     names = tuple(form["names"]) if form.get("names") else None
-    return Network(steps, params, stats, shape, form["classes"], whitening, names)
+    ink = "light" if run.config.dataset == FOLDER else "auto"  # as they were in training
+    return Network(steps, params, stats, shape, form["classes"], whitening, names, ink)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from train.config import FOLDER, Config
 from train.invariance import SENTENCE, checked, is_exact
-from train.own_images import IMAGES
+from train.provenance import IMAGES
 
 
 def protocol(config: Config, results: dict, beside: Sequence[dict] = ()) -> str:
@@ -24,7 +24,14 @@ def protocol(config: Config, results: dict, beside: Sequence[dict] = ()) -> str:
     if config.dataset == FOLDER:
         stand_in = f" (of {results['input']['classes']} classes, {_images(config, results)})"
     selected = results.get("selected_epoch")
-    if selected is None:
+    unfinished = results.get("unfinished")
+    when = "once, at the end"
+    if unfinished:
+        epochs = f"{unfinished}, of a run that is not finished"
+        if selected is not None:
+            epochs = f"epoch {selected}, that of the lowest validation error up to {epochs}"
+        when = "for this report, before the end"
+    elif selected is None:
         epochs = f"the last of {results['epochs']} epochs, no selection"
     else:
         epochs = f"epoch {selected} of {results['epochs']}, that of the lowest validation error"
@@ -36,7 +43,7 @@ def protocol(config: Config, results: dict, beside: Sequence[dict] = ()) -> str:
         f"{results['validation_images']:,} validation and {results['test_images']:,} test images"
         f"{whitened}; seed {config.seed}; {epochs}; {_optimizer(config)}, batch "
         f"{config.batch_size}, augmentation {config.augment}; batch statistics, if any, "
-        "re-estimated on the training images. The test images are read once, at the end. "
+        f"re-estimated on the training images. The test images are read {when}. "
         + _invariance(config, results, beside)
     )
 

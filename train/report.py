@@ -11,6 +11,7 @@ from gconv_jax import Z2, filter_bank
 from gconv_jax.continuous import continuous_bank
 from gconv_jax.nnx import ContinuousLiftConv, LiftConv
 from train import pictures
+from train.config import Config
 from train.data import Split
 from train.invariance import SENTENCE, checked, is_exact, worst
 from train.maps import sampled_names
@@ -87,7 +88,7 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
         "report.md",
         "\n\n".join(
             [
-                f"# {name} on {config.dataset_title}",
+                f"# {title(config, results)}",
                 results_table([results]),
                 protocol(config, results),
                 *filter(None, [left_out_sentence(results.get("left_out", {}))]),
@@ -118,6 +119,13 @@ def curve_sections(every: Sequence[dict]) -> list[Section]:
         for section, key in zip(CURVES, keys, strict=True)
         if key is None or any(key in results for results in every)
     ]
+
+
+def title(config: Config, results: dict) -> str:
+    """The heading of a report."""
+    unfinished = results.get("unfinished")
+    so_far = f", not finished: {unfinished}" if unfinished else ""
+    return f"{config.title} on {config.dataset_title}{so_far}"
 
 
 def sections(results: dict) -> list[Section]:

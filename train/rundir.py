@@ -7,15 +7,17 @@ which is dropped when it is read.
 import dataclasses
 import json
 import os
-import platform
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
-
-import gconv_jax
+from train.checkpoint import Moment
+from train.command import typed
 from train.config import DATA_PLACES, NO_MATTER, Config
+from train.environment import ENVIRONMENT, environment, read_environment, with_resumed
+
+CHECKPOINTS = "checkpoints"  # in a run folder
 
 
 class Run:
@@ -35,14 +37,14 @@ class Run:
         # A file that a kill left half-written is nothing.
         if path.exists() and any(p.suffix != ".tmp" for p in path.iterdir()):
             raise FileExistsError(
-                f"run folder {path} is not empty; continue it with `--resume {path}`, or name "
-                "another one with `--run`"
+                f"run folder {path} is not empty; continue it with `--resume {typed(path)}`, "
+                "or name another one with `--run`"
             )
         path.mkdir(parents=True, exist_ok=True)
         places = {name: getattr(config, name) for name in DATA_PLACES}
         run = cls(path)
         run.write("config.json", _at(config, places).to_json())
-        run.write_json("environment.json", environment())
+        run.write_json(ENVIRONMENT, environment())
         return run
 
     @classmethod
@@ -86,12 +88,25 @@ class Run:
         path = self.path / "results.json"
         return _read_table(path) if path.is_file() else None
 
-    def require_finished(self) -> None:
-        """ValueError unless the run is finished."""
-        if self.results is None:
-            raise ValueError(
-                f"{self.path} is not finished; continue it with `--resume {self.path}`"
-            )
+    def mend(self, reached: Moment) -> None:
+        """Make up for what a kill left undone: for a run that goes on after a moment."""
+        self.remove_leftovers()
+        known = read_environment(self.path)
+        now = with_resumed(known, str(reached))
+        if now != known:
+            self.write_json(ENVIRONMENT, now)
+
+    def remove_leftovers(self) -> None:
+        """Remove files and checkpoints that were being written when a kill came."""
+        for folder in (self.path, self.path / CHECKPOINTS):
+            for path in folder.iterdir() if folder.is_dir() else ():
+                # Those of `export` are beside its files.
+                if path.suffix != ".tmp" or not path.name.startswith((".", "model.")):
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
     def write(self, name: str, text: str) -> None:
         """Write beside, then rename."""
@@ -147,16 +162,3 @@ def _read_table(path: Path) -> dict:
 
 def default_path(preset: str) -> Path:
     return Path("runs") / f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def environment() -> dict:
-    """What a figure needs to be judged: versions and devices."""
-    devices = jax.devices()
-    return {
-        "gconv_jax": gconv_jax.__version__,
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        "device": f"{len(devices)} x {devices[0].device_kind}",
-        "processes": jax.process_count(),
-        "cores": os.cpu_count(),
-    }

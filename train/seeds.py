@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from train.checkpoint import Checkpoints, Moment
+from train.command import resumable
 from train.config import Config
-from train.loop import Say, train_together
-from train.rundir import Run, default_path
+from train.loop import Say, complete, train_together
+from train.provenance import IMAGES
+from train.rundir import CHECKPOINTS, Run, default_path
 from train.session import prepare_session
 
 
@@ -80,18 +82,25 @@ def _train_all(configs: list[Config], path: Path, say: Say) -> list[Run]:
         runs[config.seed] = run = Run.open(folder) if begun else Run.create(config, folder)
         if begun and run.config != config:  # the files have moved
             run.write("config.json", config.to_json())
-    unfinished = [config for config in configs if not runs[config.seed].results]
-    if not unfinished:
-        say(f"{path} is finished; nothing to do")
-    for group in _groups(unfinished, runs):
-        session = prepare_session(group[0], tuple(config.seed for config in group))
-        train_together(session, [runs[config.seed] for config in group], say)
+    with resumable(path):
+        for run in runs.values():
+            if run.results:
+                complete(run, say)
+        unfinished = [config for config in configs if not runs[config.seed].results]
+        if not unfinished:
+            say(f"{path} is finished; nothing to do")
+        # All seeds have the split that the first of them began with, also those that are added
+        # later.
+        recorded = next((run for run in runs.values() if (run.path / IMAGES).is_file()), None)
+        for group in _groups(unfinished, runs):
+            session = prepare_session(group[0], tuple(c.seed for c in group), run=recorded)
+            train_together(session, [runs[config.seed] for config in group], say)
     return list(runs.values())
 
 
 def _groups(configs: list[Config], runs: dict[int, Run]) -> list[list[Config]]:
     """Which seeds go on together: those with a checkpoint of the same moment."""
-    saved = {c.seed: set(Checkpoints(runs[c.seed].path / "checkpoints").moments()) for c in configs}
+    saved = {c.seed: set(Checkpoints(runs[c.seed].path / CHECKPOINTS).moments()) for c in configs}
     if all(saved.values()) and saved and set.intersection(*saved.values()):
         return [configs]
     newest: dict[Moment, list[Config]] = {}

@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
+from train.agreement import require_agreement
 from train.augment import Prepare
 from train.config import Config
 from train.data import Data, load_data
@@ -11,6 +12,7 @@ from train.loader import require_grain
 from train.models import build_model
 from train.optimizer import make_optimizer, temperature
 from train.parallel import Parallel, choose_parallel
+from train.rundir import Run
 from train.step import Steps, TrainState
 
 
@@ -34,16 +36,32 @@ class Session:
         return self.feed.join([steps.init() for steps in self.networks])
 
 
-def prepare_session(config: Config, seeds: tuple[int, ...] | None = None) -> Session:
+def prepare_session(
+    config: Config,
+    seeds: tuple[int, ...] | None = None,
+    *,
+    run: Run | None = None,
+    finished: bool = False,
+) -> Session:
     """Load the data and build the rest, for ``config.seed`` or for several seeds at once.
-    ValueError if the configuration does not fit the data or the devices."""
+
+    Args:
+        config: what to train on what.
+        seeds: those of the networks that are trained together.
+        run: a run that goes on, or a ``finished`` one that is evaluated; see `load_data`.
+        finished: whether the session only evaluates.
+
+    Raises:
+        ValueError: the configuration does not fit the data or the devices.
+    """
     seeds = (config.seed,) if seeds is None else seeds
     parallel = choose_parallel(config.parallel, config.batch_size)
     if config.loader == "grain":
         require_grain()  # before the images are looked through
-    data = load_data(config)
+    data = load_data(config, run, finished=finished)
+    require_agreement(config, data)
     steps = len(data.train.label) // config.batch_size
-    if config.checkpoint_steps is not None and config.checkpoint_steps >= steps:
+    if not finished and config.checkpoint_steps is not None and config.checkpoint_steps >= steps:
         raise ValueError(
             f"`checkpoint_steps` {config.checkpoint_steps} must be below the {steps} steps of an "
             "epoch; there is a checkpoint after each epoch: leave it out"
@@ -66,7 +84,8 @@ def prepare_session(config: Config, seeds: tuple[int, ...] | None = None) -> Ses
 
 
 def _steps(config: Config, data: Data, parallel: Parallel) -> Steps:
-    steps_per_epoch = len(data.train.label) // config.batch_size
+    # None is left if the training images of a finished run are gone.
+    steps_per_epoch = max(1, len(data.train.label) // config.batch_size)
     return Steps(
         build_model(config, classes=data.classes, in_features=data.train.image.shape[-1]),
         make_optimizer(config, steps_per_epoch),

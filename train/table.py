@@ -76,6 +76,7 @@ def table(options: Table, say: Callable[[str], None] = print) -> str:
     for name, config in configs.items():  # before hours are spent on the first
         check_begun(config, path / name)
     diverged = []
+    Run(path).remove_leftovers()
     for name, config in configs.items():
         say(f"\n{name}, {options.seeds} seed{'s' * (options.seeds > 1)}")
         try:

@@ -12,6 +12,8 @@ from tensorflow_datasets.core.utils import tqdm_utils
 
 from gconv_jax.datasets._raw import RawFile
 
+_OF_WHOLE_SETS = ("dataset_info.json", "features.json")
+
 
 class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A TFDS builder that writes array_record by default: TFDS's own default needs TensorFlow."""
@@ -27,6 +29,11 @@ class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
     def raw_files(self) -> dict[str, RawFile]:
         """The files that this builder is made from, by a key of its own."""
         raise NotImplementedError
+
+    def is_prepared(self) -> bool:
+        """See `tfds.core.DatasetBuilder`, which looks for these files by a pattern: it finds none
+        where the path has a character of patterns, such as ``[``."""
+        return all((self.data_path / name).is_file() for name in _OF_WHOLE_SETS)
 
     def download_and_prepare(self, **kwargs: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """See `tfds.core.DatasetBuilder`; shows progress only on a terminal."""

@@ -106,8 +106,8 @@ def missing_message(files: dict[str, RawFile], folder: pathlib.Path | None, reas
     unpacked = ", ".join(name for file in files.values() for name in file.unpacked)
     held = f", or what is packed in them ({unpacked})," if unpacked else ""
     lines.append(
-        f"Put them{held} into one directory and name it: load_arrays(..., raw_dir=<directory>), or "
-        "with TFDS's own calls DownloadConfig(manual_dir=<directory>)."
+        f"Put them{held} into one directory DIR and name it: --raw-dir DIR for python -m train, "
+        "load_arrays(..., raw_dir=DIR), or with TFDS's own calls DownloadConfig(manual_dir=DIR)."
     )
     return "\n".join(lines)
 

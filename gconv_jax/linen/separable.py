@@ -1,12 +1,13 @@
 """Separable group convolutions as Flax Linen modules."""
 
 import dataclasses
+import functools
 
 import jax
 from jax.nn.initializers import Initializer
 
 from gconv_jax.linen.conv import ConvLayer
-from gconv_jax.separable import Separable, separable_group_conv, separable_kernels
+from gconv_jax.separable import Separable, separable_group_conv, spatial_kernel
 
 
 class SeparableGroupConv(ConvLayer):
@@ -29,20 +30,22 @@ class SeparableGroupConv(ConvLayer):
     def _kernels(
         self, init: Initializer, kernel_size: tuple[int, ...], c_in: int, c_out: int
     ) -> tuple[jax.Array, ...]:
-        def kernel(key: jax.Array, which: int) -> jax.Array:
-            return separable_kernels(
-                (key, key),
-                init,
-                in_features=c_in,
-                out_features=c_out,
-                kernel_size=kernel_size,
-                group=self.group,
-                separable=self.separable,
-                filters=self.filters,
-                dtype=self.param_dtype,
-            )[which]
-
-        return self.param("spatial_kernel", kernel, 0), self.param("pointwise_kernel", kernel, 1)
+        spatial = functools.partial(
+            spatial_kernel,
+            init=init,
+            in_features=c_in,
+            out_features=c_out,
+            kernel_size=kernel_size,
+            group=self.group,
+            separable=self.separable,
+            filters=self.filters,
+            dtype=self.param_dtype,
+        )
+        shape = (self.group.order, c_in, c_out)
+        return (
+            self.param("spatial_kernel", spatial),
+            self.param("pointwise_kernel", init, shape, self.param_dtype),
+        )
 
     def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
         return separable_group_conv(x, *kernels, algorithm=self.algorithm, **options)

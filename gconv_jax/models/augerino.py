@@ -57,6 +57,7 @@ class Augerino(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Images ``[N, H, W, C]`` to logits ``[N, classes]``."""
+        x = jnp.asarray(x)
         count = x.shape[0]
         if self.deterministic:
             places = (2 * jnp.arange(self.copies) + 1) / self.copies - 1

@@ -1,6 +1,5 @@
 """The network of the exercise "train on upright digits, test on turned ones"."""
 
-import functools
 import math
 
 import jax
@@ -17,6 +16,7 @@ from gconv_jax.initializers import quick
 from gconv_jax.long import long_dtype
 from gconv_jax.models._layers import check_images, check_planar, default_filters, scaled_width
 from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax.once import once
 
 DEPTH = 5
 SMALLEST = DEPTH * 4 + 1
@@ -96,7 +96,7 @@ def _layer_norm(x: jax.Array, epsilon: float = 1e-5) -> jax.Array:
     return ((flat - mean) * lax.rsqrt(var + epsilon)).astype(x.dtype).reshape(x.shape)
 
 
-@functools.cache  # two networks are equal to Flax if their initialisers are the same object
+@once  # two networks are equal to Flax if their initialisers are the same object
 def _uniform(fan_in: int) -> Initializer:
     """Biases drawn like the weights beside them, from U(-b, b) with b = 1 / sqrt(fan_in)."""
     bound = fan_in**-0.5

@@ -23,5 +23,6 @@ class FieldDropout(nnx.Dropout):
 
     def __call__(self, x: jax.Array, **options) -> jax.Array:
         """``[N, *spatial, (|G|,) C]`` to the same shape."""
+        x = jnp.asarray(x)
         kept = jnp.ones((x.shape[0], *[1] * (x.ndim - 2), x.shape[-1]), x.dtype)
         return x * super().__call__(kept, **options)

@@ -5,7 +5,7 @@ from flax import nnx
 from jax.nn.initializers import Initializer
 
 from gconv_jax.nnx.conv import ConvLayer
-from gconv_jax.separable import Separable, separable_group_conv, separable_kernels
+from gconv_jax.separable import Separable, separable_group_conv, spatial_kernel
 
 
 class SeparableGroupConv(ConvLayer):
@@ -49,8 +49,8 @@ class SeparableGroupConv(ConvLayer):
         super().__init__(*args, **options)
 
     def _make_kernels(self, init: Initializer, rngs: nnx.Rngs) -> None:
-        spatial, pointwise = separable_kernels(
-            (rngs.params(), rngs.params()),
+        spatial = spatial_kernel(
+            rngs.params(),
             init,
             in_features=self.in_features,
             out_features=self.out_features,
@@ -60,7 +60,9 @@ class SeparableGroupConv(ConvLayer):
             filters=self.filters,
             dtype=self.param_dtype,
         )
-        self.spatial_kernel, self.pointwise_kernel = nnx.Param(spatial), nnx.Param(pointwise)
+        shape = (self.group.order, self.in_features, self.out_features)
+        self.spatial_kernel = nnx.Param(spatial)
+        self.pointwise_kernel = nnx.Param(init(rngs.params(), shape, self.param_dtype))
 
     def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
         return separable_group_conv(x, *kernels, algorithm=self.algorithm, **options)

@@ -119,7 +119,7 @@ def test_files_missing_and_no_download(tmp_path, name):
         archive.size,
         f"md5 {archive.checksums['md5']}",
         TEST_FILES[name],
-        "load_arrays(..., raw_dir=<directory>)",
+        "load_arrays(..., raw_dir=DIR)",
     ):
         assert part in str(caught.value)
 

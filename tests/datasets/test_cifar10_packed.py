@@ -56,7 +56,8 @@ def test_there_is_nowhere_to_download_it_from(tmp_path, download):
         f"Raw files are not in {tmp_path}, and {reason}. Fetch them by other means:",
         "cifar10_train.zip\n    82,193,942 bytes, sha256 718f7e50c82350b5dd947289b433b67c",
         "cifar10_test.zip\n    16,448,898 bytes, sha256 0d58b14fa5937215047f4ae657078c4a",
-        "Put them into one directory and name it: load_arrays(..., raw_dir=<directory>)",
+        "Put them into one directory DIR and name it: --raw-dir DIR for python -m train, ",
+        "load_arrays(..., raw_dir=DIR)",
     ):
         assert part in str(caught.value)
 

@@ -111,7 +111,7 @@ def test_no_server(tiny, tmp_path):
     message = str(caught.value)
     assert "and could not be downloaded (ConnectionError: " in message
     assert f"{raw_files.NOWHERE}/train-images-idx3-ubyte.gz" in message
-    assert "load_arrays(..., raw_dir=<directory>)" in message
+    assert "load_arrays(..., raw_dir=DIR)" in message
     assert caught.value.__cause__ is not None
 
 

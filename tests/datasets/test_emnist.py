@@ -104,7 +104,7 @@ def test_files_missing_and_no_download(tmp_path):
         "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",
         "561,753,746 bytes, md5 58c8d27c78d21e728a6bc7b3cc06412e",
         "emnist-balanced-train-images-idx3-ubyte.gz",
-        "load_arrays(..., raw_dir=<directory>)",
+        "load_arrays(..., raw_dir=DIR)",
     ):
         assert part in str(caught.value)
 

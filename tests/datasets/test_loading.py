@@ -44,6 +44,16 @@ def test_prepared_once_and_only_read_afterwards(tiny, tmp_path, name):
     chex.assert_trees_all_equal(first, again)
 
 
+@pytest.mark.parametrize("name", ["data[1]", "data*", "data?", "{a} %d 'b' é"])
+def test_a_path_may_have_any_characters(tiny, tmp_path, name):
+    """TFDS looks for files by patterns that begin with the path."""
+    raw_dir = tiny.rename(tmp_path / f"raw {name}")
+    expected = load_arrays("mnist", data_dir=tmp_path / "plain", raw_dir=raw_dir)
+    for _ in ("prepared", "read"):
+        found = load_arrays("mnist", data_dir=tmp_path / name, raw_dir=raw_dir)
+        chex.assert_trees_all_equal(found, expected)
+
+
 def test_two_preparations_give_the_same(tiny, tmp_path):
     one, other = (load_arrays(NAMES[1], data_dir=tmp_path / d, raw_dir=tiny) for d in "ab")
     chex.assert_trees_all_equal(one, other)
@@ -116,8 +126,8 @@ def test_files_missing_and_no_download(tmp_path):
         "md5 f68b3c2dcbeaaa9fbdd348bbdeb94873",
         "sha256 440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
         "t10k-labels-idx1-ubyte.gz",
-        "load_arrays(..., raw_dir=<directory>)",
-        "DownloadConfig(manual_dir=<directory>)",
+        "load_arrays(..., raw_dir=DIR)",
+        "DownloadConfig(manual_dir=DIR)",
     ):
         assert part in message
     with pytest.raises(FileNotFoundError, match=r"mnist_rotation_new\.zip"):

@@ -1,5 +1,6 @@
 """What tests of whole runs share."""
 
+import socket
 from pathlib import Path
 
 import jax
@@ -9,6 +10,12 @@ from PIL import Image, ImageDraw
 from train.checkpoint import load_tree
 from train.rundir import Run
 from train.session import prepare_session
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def final_arrays(run: Run):

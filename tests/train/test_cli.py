@@ -142,6 +142,7 @@ def test_no_network_and_no_files_says_what_to_fetch(capsys, tmp_path):
     )  # fmt: skip
     assert status == 2
     assert "train-images-idx3-ubyte.gz" in err
+    assert "name it: --raw-dir DIR for python -m train" in err
 
 
 def test_a_folder_with_something_in_it_is_not_overwritten(capsys, tmp_path):

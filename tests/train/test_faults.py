@@ -4,11 +4,13 @@ import errno
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from tests.train.runs import assert_same_bits
-from train import checkpoint
+from train import checkpoint, environment
 from train.__main__ import main
+from train.checkpoint import Moment
 from train.config import Config
 from train.loop import train
 from train.rundir import Run
@@ -74,19 +76,56 @@ def test_metrics_that_are_damaged_are_written_again(copy, finished, quick_report
     assert_same_bits(copy, finished)
 
 
+def test_what_a_kill_leaves_is_made_good(copy, finished, quick_report):
+    for name in (".environment.json.tmp", ".report.html.tmp", "model.onnx.tmp", "notes.tmp"):
+        (copy.path / name).write_text("cut off")
+    for folder in (copy.path / "checkpoints" / ".000002.tmp", copy.path / ".model.tmp"):
+        folder.mkdir()
+        (folder / "arrays.npz").write_bytes(b"PK")
+    for name in ("results.json", "environment.json"):
+        (copy.path / name).unlink()
+    assert main(["--resume", str(copy.path)]) == 0
+    for folder in (".", "checkpoints"):
+        found = {path.name for path in (copy.path / folder).iterdir()}
+        expected = {path.name for path in (finished.path / folder).iterdir()}
+        assert found - {"notes.tmp"} == expected
+    assert (copy.path / "notes.tmp").is_file(), "not ours"
+    name = "environment.json"
+    assert (copy.path / name).read_text() == (finished.path / name).read_text()
+    (copy.path / ".report.html.tmp").write_text("cut off after the results")
+    assert main(["--resume", str(copy.path)]) == 0
+    assert not (copy.path / ".report.html.tmp").exists()
+
+
+def test_another_environment_is_added_to_the_first(copy, finished, monkeypatch):
+    first = environment.read_environment(finished.path)
+    for cores, epoch in ((first["cores"], 1), (64, 2), (64, 3), (8, 4)):
+        monkeypatch.setattr(environment, "environment", lambda n=cores: first | {"cores": n})
+        copy.mend(Moment(epoch))
+    kept = environment.read_environment(copy.path)
+    resumed = [{"after": "epoch 2"} | first | {"cores": 64}]
+    resumed += [{"after": "epoch 4"} | first | {"cores": 8}]
+    assert kept == first | {"resumed": resumed}
+    shown = environment.shown(copy.path)
+    cores = f"{first['cores']}, 64 after epoch 2, 8 after epoch 4"
+    assert shown == {name: str(value) for name, value in first.items()} | {"cores": cores}
+    (copy.path / "environment.json").write_text("{")
+    copy.mend(Moment(5))
+    assert environment.read_environment(copy.path) == first | {"cores": 8}
+
+
 @pytest.mark.parametrize("broken", ["arrays", "manifest", "rename"])
 def test_a_full_disk(smaller, finished, tmp_path, monkeypatch, capsys, quick_report, broken):
     run = Run(tmp_path / "run")
-    message = "Failed to write 969542 bytes to file 17: No space left on device [os_error_code=28]"
 
     def full(*_, **__):
         if (run.path / "checkpoints" / "000001").is_dir():
-            raise OSError(errno.ENOSPC, message) if broken == "rename" else ValueError(message)
+            raise OSError(errno.ENOSPC, "No space left on device")
         return whole(*_, **__)
 
     owner, name = {
-        "arrays": (checkpoint.ocp.Checkpointer, "save"),
-        "manifest": (checkpoint, "_checksums"),
+        "arrays": (np, "savez"),
+        "manifest": (checkpoint, "_checksum"),
         "rename": (checkpoint.os, "replace"),
     }[broken]
     whole = getattr(owner, name)

@@ -1,5 +1,6 @@
 """Images of one's own: what is found in a folder, how it is split, and runs on it."""
 
+import collections
 import dataclasses
 import hashlib
 import json
@@ -17,7 +18,9 @@ from train.config import Config
 from train.data import load_data
 from train.folders import list_images
 from train.memory import _of_container, available_memory
-from train.own_images import IMAGES, load_folder
+from train.own_images import load_folder
+from train.predict import load_run
+from train.provenance import IMAGES
 from train.rundir import Run
 
 OF_FOLDER = Config(dataset="folder", image_size=16, batch_size=2)
@@ -195,7 +198,7 @@ def test_images_that_do_not_fit_are_refused_before_they_are_read(tmp_path, monke
     assert available_memory() is None or available_memory() > 2**20
     folder = touch(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png")
     monkeypatch.setattr(reading, "available_memory", lambda: 2 * 4 * 3 * 1024**2 - 1)
-    monkeypatch.setattr(reading, "read_images", lambda *args, **kwargs: pytest.fail("read"))
+    monkeypatch.setattr(reading, "in_threads", lambda *args, **kwargs: pytest.fail("read"))
     config = dataclasses.replace(OF_FOLDER, data=folder, image_size=1024)
     message = r"4 images of 1024 .* smaller --image-size, now 1024, or leave .* --loader grain"
     with pytest.raises(ValueError, match=message):
@@ -246,7 +249,8 @@ def test_a_run_knows_its_classes_and_files(own_run, own_images):
     rows = [json.loads(line) for line in (own_run.path / IMAGES).read_text().splitlines()]
     assert {own_images / row["file"] for row in rows} == set(own_images.glob("*/*.*"))
     assert all(row["bytes"] == (own_images / row["file"]).stat().st_size for row in rows)
-    assert sum(row["split"] == "test" for row in rows) == results["test_images"] == 6
+    counts = collections.Counter(row["split"] for row in rows)
+    assert counts == {"train": 23, "validation": 3, "test": results["test_images"]}
     report = (own_run.path / "report.md").read_text()
     assert "p4 on the images in shapes" in report and results["fingerprint"] in report
     assert "test images: 0.2 of each class, chosen by hashes of the file names" in report
@@ -280,19 +284,53 @@ def test_a_run_goes_on_with_the_same_files_and_refuses_others(own_run, tmp_path,
     folder = draw_shapes(tmp_path / "shapes", 16)
     run = Run(shutil.copytree(own_run.path, tmp_path / "run"))
     config = run.config
-    touch(folder, "star/new.png")
-    (folder / "ring" / "3.png").unlink()
+    Image.new("RGB", (40, 40), "red").save(folder / "star" / "new.png")
+    (folder / "ring" / "3.png").rename(tmp_path / "3.png")
     longer = ["--resume", str(run.path), "--epochs", "2", "--data", str(folder)]
     assert main(longer) == 2
     err = capsys.readouterr().err
-    assert "1 new (star/new.png)" in err and "1 gone (ring/3.png)" in err
+    assert "1 of 6 test images gone (ring/3.png); 1 new, not used (star/new.png)" in err
     assert run.results == own_run.results and run.config == config, "nothing was changed"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("train.evaluate.ANGLES", (0.0, 90.0))
-        assert main(["evaluate", str(run.path), "--data", str(folder)]) == 0
-        assert "are not those that" in capsys.readouterr().out
-        shutil.rmtree(folder)
-        draw_shapes(folder, 16)
+        (tmp_path / "3.png").rename(folder / "ring" / "3.png")
         assert main(longer) == 0
-    assert run.results["epochs"] == 2 and "continuing after epoch 1" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "continuing after epoch 1" in out and "1 new, not used (star/new.png)" in out
+    assert run.results["epochs"] == 2 and run.results["train_images"] == 23
     assert run.config == dataclasses.replace(config, epochs=2, data=folder), "where they are now"
+    assert (run.path / IMAGES).read_text() == (own_run.path / IMAGES).read_text()
+
+
+def test_a_smaller_folder_is_evaluated_on_test_images_alone(own_run, own_images, tmp_path, capsys):
+    folder = Path(shutil.copytree(own_images, tmp_path / "fewer"))
+    for file in sorted(folder.glob("*/1*.*")):
+        file.unlink()
+    rows = [json.loads(line) for line in (own_run.path / IMAGES).read_text().splitlines()]
+    left = [folder / r["file"] for r in rows if r["split"] == "test"]
+    left = [path for path in left if path.exists()]
+    assert 0 < len(left) < 6
+    assert main(["predict", str(own_run.path), *map(str, left)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    answers = dict(zip(left, (line.split(": ")[1] for line in lines), strict=True))
+    wrong = [path for path, answer in answers.items() if not answer.startswith(path.parent.name)]
+    command = ["evaluate", str(own_run.path), "--data", str(folder)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.evaluate.ANGLES", (0.0, 90.0))
+        assert main(command) == 0
+        out = capsys.readouterr().out
+        assert f"{6 - len(left)} of 6 test images gone" in out
+        assert f"{100 * len(wrong) / len(left):.2f} %" in out
+        # A negative control: without the record other images are evaluated, and that is said.
+        run = Run(shutil.copytree(own_run.path, tmp_path / "run"))
+        (run.path / IMAGES).unlink()
+        session, _ = load_run(run, data=folder)
+    assert len(session.data.test.label) != len(left)
+    assert "split anew, and test images may have been trained on" in session.data.folder.notes[-1]
+    assert main([*command, "--split", "validation"]) == 0
+    assert "validation error" in capsys.readouterr().out
+    for row in rows:
+        if row["split"] == "validation":
+            (folder / row["file"]).unlink(missing_ok=True)
+    assert main([*command, "--split", "validation"]) == 2
+    assert "the validation images of" in capsys.readouterr().err

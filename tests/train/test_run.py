@@ -91,9 +91,11 @@ def test_the_report_of_a_finished_run_can_be_written_again(finished, tmp_path, c
     for name in written:
         assert (copy.path / name).read_bytes() == (run.path / name).read_bytes(), name
     assert copy.results == results
-    unfinished = Run.create(run.config, tmp_path / "unfinished")
-    assert main(["report", str(unfinished.path)]) == 2
-    assert "is not finished" in capsys.readouterr().err
+    (copy.path / "report.html").unlink()  # as if killed before it was written
+    assert main(["--resume", str(copy.path)]) == 0
+    said = capsys.readouterr().out
+    assert "report.html was missing" in said and "nothing to do" in said
+    assert (copy.path / "report.html").read_bytes() == (run.path / "report.html").read_bytes()
 
 
 def test_evaluate_gives_the_figures_of_the_run_again(finished, capsys):
@@ -175,13 +177,6 @@ def test_an_exported_network_gives_the_probabilities_of_predict(finished, tmp_pa
     np.testing.assert_allclose(found, jax.nn.softmax(logits), atol=1e-5)
 
 
-def test_only_finished_runs_are_exported(finished, tmp_path, capsys):
-    run, _, _ = finished
-    unfinished = Run.create(run.config, tmp_path / "unfinished")
-    assert main(["export", str(unfinished.path)]) == 2
-    assert "is not finished" in capsys.readouterr().err
-
-
 def test_a_file_that_is_no_image_is_named(finished, tmp_path):
     run, _, _ = finished
     (tmp_path / "text.png").write_text("not an image")
@@ -213,7 +208,7 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(smaller, whole, tmp_pa
     run = train(config, tmp_path / "short", lambda line: None)
     results, said = run.results, []
     assert resume(run.path, say=said.append).results == results
-    assert "finished; nothing to do" in said[0]
+    assert "finished; nothing to do" in said[-1]
     resume(run.path, epochs=2, say=said.append)
     assert_same_bits(run, whole)
     assert results["epochs"] == 1 and run.results["epochs"] == 2
@@ -268,4 +263,4 @@ def test_compare_puts_finished_runs_side_by_side(finished, tmp_path, capsys):
     assert "`runs` must be different run folders" in capsys.readouterr().err
     unfinished = Run.create(run.config, tmp_path / "unfinished")
     assert main(["compare", str(unfinished.path)]) == 2
-    assert "is not finished; continue it with `--resume" in capsys.readouterr().err
+    assert "is not finished and has no checkpoint yet; continue" in capsys.readouterr().err

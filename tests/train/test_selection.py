@@ -51,7 +51,7 @@ def arrays(run: Run):
     return load_tree(run.path / "model", (state.params, state.stats))
 
 
-def test_it_stops_and_keeps_the_best_epoch(stopping, tmp_path):
+def test_it_stops_and_keeps_the_best_epoch(stopping, tmp_path, capsys):
     run = train(stopping, tmp_path / "stopped", lambda line: None)
     cut = Run(shutil.copytree(run.path, tmp_path / "cut"))
     assert [r["epoch"] for r in run.metrics()] == [1, 2, 3, 4]
@@ -69,6 +69,12 @@ def test_it_stops_and_keeps_the_best_epoch(stopping, tmp_path):
     assert evaluate(Evaluate(run.path))["test_loss"] == pytest.approx(run.results["test_loss"])
     # An interruption changes nothing.
     (cut.path / "results.json").unlink()
+    shutil.rmtree(cut.path / "checkpoints" / "000004")
+    figures = evaluate(Evaluate(cut.path))
+    assert figures["selected_epoch"] == 2 and figures["unfinished"] == "epoch 3 of 5"
+    assert figures["test_loss"] == pytest.approx(run.results["test_loss"])
+    said = "using epoch 2, that of the lowest validation error up to epoch 3 of 5\n"
+    assert said in capsys.readouterr().out
     for number in (4, 3):  # the best epoch is in none of them
         for folder in (cut.path / "checkpoints").glob(f"{number:06d}"):
             (folder / "manifest.json").write_text("")

@@ -152,5 +152,5 @@ def test_auto_is_pmap_on_several_devices_and_the_batch_must_divide():
 
 
 def test_scan_from_host_memory_is_refused(tiny):
-    with pytest.raises(ValueError, match="loop='scan' needs the images in device memory"):
+    with pytest.raises(ValueError, match="`loop` scan needs the images in device memory"):
         make_feed(tiny, loop="scan", memory="host")
