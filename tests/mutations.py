@@ -202,8 +202,8 @@ MISTAKES = [
     Mistake(
         "corners are filled after scaling with 0, which is grey",
         "train/augment.py",
-        "largest, fill = jnp.pi, -self.mean / self.std",
-        "largest, fill = jnp.pi, 0.0",
+        "largest, fill = jnp.pi, ground(image)",
+        "largest, fill = jnp.pi, jnp.zeros((len(image), 1, 1, 1))",
         "train/test_augment.py",
     ),
     Mistake(

@@ -7,12 +7,13 @@ from typing import Any
 
 import tyro
 
+from train.curves import curves
 from train.frames import turning
 from train.page import PAGE, figures, or_warn, page, saved_frames, together
 from train.parts import left_out_sentence
 from train.predict import as_it_stands, load_run
 from train.protocol import protocol
-from train.report import curve_sections, curves, results_table
+from train.report import curve_sections, results_table
 from train.rundir import Run
 from train.snapshot import Snapshot
 

@@ -1,7 +1,6 @@
 """``report.md`` and its pictures."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from gconv_jax.continuous import continuous_bank
 from gconv_jax.nnx import ContinuousLiftConv, LiftConv
 from train import pictures
 from train.config import Config
+from train.curves import INVARIANCE_PICTURE, curves
 from train.data import Split
 from train.invariance import SENTENCE, checked, is_exact, worst
 from train.maps import sampled_names
@@ -25,7 +25,6 @@ from train.turns import Turn, turned
 
 SAMPLES = 32
 FILTERS = 20
-INVARIANCE_PICTURE = "invariance_against_angle.png"
 
 
 class Section(NamedTuple):
@@ -97,18 +96,6 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
         )
         + "\n",
     )
-
-
-def curves(records: dict[str, list[dict]], results: dict[str, dict], folder: Path) -> None:
-    """Draw the pictures of `CURVES`, those that the results have, for runs by name."""
-    pictures.learning_curves(records, folder / "learning_curves.png")
-    for key, draw, name in (
-        ("accuracy_at_angle", pictures.accuracy_against_angle, "accuracy_against_angle.png"),
-        ("invariance_error_at_angle", pictures.invariance_against_angle, INVARIANCE_PICTURE),
-    ):
-        found = {run: of_run for run, of_run in results.items() if key in of_run}
-        if found:
-            draw(found, folder / name)
 
 
 def curve_sections(every: Sequence[dict]) -> list[Section]:

@@ -10,10 +10,11 @@ import numpy as np
 import tyro
 
 from train.config import Config
+from train.curves import curves
 from train.errors import TrainingDivergedError
 from train.invariance import checked, worst
 from train.protocol import protocol
-from train.report import curve_sections, curves, invariance_cells, markdown_table
+from train.report import curve_sections, invariance_cells, markdown_table
 from train.rundir import Run
 from train.seeds import check_begun, mean_and_deviation, seed_folder, train_seeds
 from train.tables import TABLES, PublishedTable, Row

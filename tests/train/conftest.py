@@ -41,6 +41,7 @@ def quick_report():
         names += ("predictions", "turning", "filters")
         nothing: dict = {name: lambda *args: None for name in names} | {"MOST_CLASSES": 10}
         patch.setattr(report, "pictures", types.SimpleNamespace(**nothing))
+        patch.setattr(report, "curves", lambda *args: None)
         patch.setattr(report, "_first_filters", lambda model: (None, None))
         patch.setattr(loop, "write_page", lambda *args: None)
         yield

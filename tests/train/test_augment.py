@@ -42,7 +42,10 @@ def test_rotation_covers_the_circle_and_fills_with_the_background(image):
     # Bilinear weights add up to one, so ground stays ground.
     np.testing.assert_allclose(prepare(black, keys), prepare(black), rtol=1e-4)
     angles = jax.vmap(lambda k: jax.random.uniform(k, (), minval=-jnp.pi, maxval=jnp.pi))(keys)
-    expected = jax.vmap(lambda x, a: rotate(x, a, fill=-0.1 / 0.3))(prepare(image), angles)
+    x = prepare(image)
+    border = np.concatenate([x[:, 0], x[:, -1], x[:, :, 0], x[:, :, -1]], 1)
+    fill = np.median(border, 1)[:, None, None]
+    expected = jax.vmap(lambda x, a, fill: rotate(x, a, fill=fill))(x, angles, fill)
     np.testing.assert_allclose(prepare(image, keys), expected, atol=1e-4)
 
 

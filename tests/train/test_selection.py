@@ -34,8 +34,8 @@ def stopping(smaller, monkeypatch):
     errors = {1: 0.9, 2: 0.4, 3: 0.5, 4: 0.6, 5: 0.1}
     real = Feed.evaluate
 
-    def evaluate(feed, state, split):
-        figures = real(feed, state, split)
+    def evaluate(feed, state, split, title=None):
+        figures = real(feed, state, split, title)
         if len(split.label) == 40:
             figures["error"] = errors[int(state.step) // feed.steps_per_epoch]
         return figures
@@ -124,8 +124,8 @@ def test_seeds_that_stop_at_different_epochs(smaller, monkeypatch, tmp_path):
         seen.append(feed.seeds[which])
         return real_calibrate(feed, state, which)
 
-    def evaluate(feed, state, split):
-        figures = real(feed, state, split)
+    def evaluate(feed, state, split, title=None):
+        figures = real(feed, state, split, title)
         if len(split.label) == 40:
             epoch = int(state.step) // feed.steps_per_epoch
             figures["error"] = errors[seen[-1]][epoch - 1]
