@@ -82,6 +82,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status. Errors of the user are one line, without a
     traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    # jaxlib 0.10.1 logs an error of 2,000 characters for each program that it takes from its cache
+    # on a CPU, and runs it rightly. What is wrong in earnest is raised in Python, too.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Progress is to be seen in a file, too; and names of files may hold what is no text.
         sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")

@@ -1,5 +1,7 @@
 """What a user types, and what is answered to mistakes."""
 
+import os
+
 import pytest
 
 from train.__main__ import main
@@ -26,6 +28,16 @@ def test_help_shows_the_commands_and_presets(capsys):
     assert status == 0
     for word in (*PRESETS, "evaluate", "predict", "list", "--resume", "digits"):
         assert word in out
+
+
+def test_errors_of_xla_that_are_none_are_not_shown(capsys, monkeypatch):
+    """They are logged for each program from the cache; who asks for them gets them."""
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    run(capsys, "list")
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    run(capsys, "list")
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
 
 
 def test_help_of_a_preset_shows_every_option_with_its_meaning(capsys):
