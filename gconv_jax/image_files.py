@@ -98,7 +98,7 @@ def _require_pixels(image: Image.Image) -> None:
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """What Pillow reads, but for PostScript: that is a program, which Ghostscript would run."""
+    """Return the formats of Pillow but for PostScript, a program that Ghostscript would run."""
     Image.init()
     return tuple(name for name in Image.OPEN if name != "EPS")
 

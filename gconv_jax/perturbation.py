@@ -20,7 +20,7 @@ LINEN_COLLECTIONS = ("params", "batch_stats")
 
 
 def is_flax(model: object) -> bool:
-    """Whether this is a module of NNX or Linen."""
+    """Return whether this is a module of NNX or Linen."""
     from flax import linen, nnx  # which load Optax
 
     return isinstance(model, nnx.Module | linen.Module)

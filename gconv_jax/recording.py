@@ -1,4 +1,4 @@
-"""What the layers of a Flax model are given and return while it runs."""
+"""The inputs and results of the layers of a Flax model while it runs."""
 
 import contextlib
 import functools
@@ -73,7 +73,7 @@ class _Recorder:
 
 
 class _Thread(threading.local):
-    """What the current thread records."""
+    """The recordings of the current thread."""
 
     def __init__(self):
         self.recorders: list[_Recorder] = []
@@ -82,7 +82,7 @@ class _Thread(threading.local):
 _thread = _Thread()
 _lock = threading.Lock()
 _wrapped: dict[type, tuple[int, Any]] = {}
-"""Of each class that is wrapped: how many recordings need it, and its own ``__call__`` or None."""
+"""Each class that is wrapped: how many recordings need it, and its own ``__call__`` or None."""
 
 
 @contextlib.contextmanager

@@ -118,7 +118,7 @@ def assert_equivariant(
 
 
 def _check(fn, name, x, act_in, input_action, output_action, group, atol, rtols, kwargs) -> bool:
-    """Whether ``fn(x)`` is not zero everywhere; AssertionError if ``fn`` breaks the law."""
+    """Return whether ``fn(x)`` is not zero everywhere; AssertionError if ``fn`` breaks the law."""
     y = fn(x, **kwargs)
     _require_array(y, fn)
     act_out = _action(output_action, y, group, "output")
@@ -167,7 +167,7 @@ class EquivarianceReport:
 
     @property
     def errors(self) -> dict[str, np.ndarray]:
-        """For each layer the larger error of the two, `as_is` and `perturbed`."""
+        """The larger error of the two for each layer, `as_is` and `perturbed`."""
         if self.perturbed is None:
             return self.as_is
         unknown = np.full(len(self.moves), np.nan)
@@ -367,8 +367,11 @@ def _possible_actions(y: jax.Array, group: FiniteGroup, *, is_output: bool) -> l
 
 
 def _record(model, x: jax.Array, kwargs: dict) -> dict[Event, jax.Array | None]:
-    """What each layer is given (the first array) and returns, and the model's result; None for
-    what cannot be compared: other types, and tracers inside jit or scan, which have no values."""
+    """Return the first array that each layer is given, what it returns, and the model's result.
+
+    None stands for what cannot be compared: other types, and tracers inside jit or scan, which have
+    no values.
+    """
     from gconv_jax.recording import recording
 
     found: dict[Event, jax.Array | None] = {}

@@ -162,7 +162,7 @@ def _find_job(options: Distributed) -> Job:
 
 
 def _about(arguments: list[str]) -> dict[str, str]:
-    """What has to be the same in all processes: versions, and the command, an option in each
+    """Return what has to be the same in all processes: versions, and the command, an option in each
     line."""
     versions = {}
     for package in ("gconv_jax", "jax", "jaxlib", "flax"):
@@ -243,7 +243,7 @@ class _Work:
 
 
 def _run_folder(arguments: list[str]) -> str | None:
-    """What ``--run`` or ``--resume`` says; ValueError if it says nothing."""
+    """Return what ``--run`` or ``--resume`` says; ValueError if it says nothing."""
     for option, value in zip(arguments, [*arguments[1:], None], strict=True):
         if option in ("--run", "--resume"):
             if value is None:

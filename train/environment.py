@@ -14,7 +14,7 @@ RESUMED = "resumed"
 
 
 def environment() -> dict:
-    """What a figure needs to be judged: versions and devices."""
+    """Return what a figure needs to be judged: versions and devices."""
     devices = jax.devices()
     return {
         "gconv_jax": gconv_jax.__version__,
@@ -40,7 +40,7 @@ def with_resumed(known: dict, after: str) -> dict:
 
 
 def read_environment(folder: Path) -> dict:
-    """What ``environment.json`` holds; nothing if a run folder has none, or a damaged one."""
+    """Return what ``environment.json`` holds; nothing if it is missing or damaged."""
     try:
         found = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a finished network is worth: test error, invariance error, accuracy against angle."""
+"""The figures of a finished network: test error, invariance error, accuracy against angle."""
 
 import time
 from collections.abc import Callable, Sequence

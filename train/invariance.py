@@ -103,7 +103,7 @@ def worst(results: dict, group: dict, *, exact: bool) -> float | None:
 
 
 def is_exact(element: str) -> bool:
-    """Whether the element of that name moves pixels onto pixels."""
+    """Return whether the element of that name moves pixels onto pixels."""
     return element in _EXACT
 
 

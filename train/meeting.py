@@ -24,7 +24,7 @@ REPEAT_SECONDS = 10.0
 """A line that says who is here is repeated so often."""
 RETRY_SECONDS = 0.5
 MOST_STRANGERS = 64
-"""So many connections may be open that have not said who they are."""
+"""The number of connections that may be open without having said who they are."""
 
 Say = Callable[[str], None]
 
@@ -285,7 +285,7 @@ def _apart(command: str, other: str) -> str:
 
 
 def _is_own(host: str) -> bool:
-    """Whether a name or address is one of this machine, as far as can be told."""
+    """Return whether a name or address is one of this machine, as far as can be told."""
     try:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except OSError:

@@ -166,7 +166,7 @@ def load_folder(
 
 
 class _Part(NamedTuple):
-    """What was read of a split, as it is in the folder or in the record."""
+    """The part of a split that was read, as it is in the folder or in the record."""
 
     image: np.ndarray | Stored
     label: np.ndarray
@@ -174,7 +174,7 @@ class _Part(NamedTuple):
     hashes: list[int]
     """Of the pixels of each image."""
     grey: list[bool]
-    """Whether each image is."""
+    """A flag for each image: whether it is grey."""
     unreadable: list[tuple[File, str]]
     """The files that cannot be read, and why."""
 

@@ -49,7 +49,7 @@ class Parts:
         self._started = time.perf_counter()
 
     def has(self, part: str) -> bool:
-        """Whether a part is made, as far as that has been decided."""
+        """Return whether a part is made, as far as that has been decided."""
         return part not in self.left_out
 
     def leave_out(self, parts: Iterable[str], reason: str) -> None:
@@ -97,7 +97,7 @@ class Parts:
 
 
 def left_out_sentence(left_out: dict[str, str]) -> str | None:
-    """What a report says of the parts that it lacks; None if it has all of them."""
+    """Return what a report says of the parts that it lacks; None if it has all of them."""
     if not left_out:
         return None
     parts = ", ".join(f"{TITLES[part]} ({left_out[part]})" for part in TITLES if part in left_out)

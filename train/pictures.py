@@ -200,7 +200,7 @@ def _displayed(image: np.ndarray) -> np.ndarray:
 
 
 def _colours(count: int) -> Sequence:
-    """So many colours, no two of them equal."""
+    """Return so many colours, no two of them equal."""
     if count <= len(COLOURS):
         return COLOURS[:count]
     return [colormaps["turbo"](x) for x in np.linspace(0.05, 0.95, count)]

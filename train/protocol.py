@@ -1,4 +1,4 @@
-"""What a report says of a run in words: data, split, epochs, optimiser, and how it was measured."""
+"""The protocol of a run in words: data, split, epochs, optimiser, and how it was measured."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from train.provenance import IMAGES
 
 
 def protocol(config: Config, results: dict, beside: Sequence[dict] = ()) -> str:
-    """What a figure means: data, split, epochs, selection, and what the invariance error is.
+    """Return what a figure means: data, split, epochs, selection, and what the invariance error is.
 
     Args:
         config: of the run.
@@ -49,7 +49,7 @@ def protocol(config: Config, results: dict, beside: Sequence[dict] = ()) -> str:
 
 
 def _invariance(config: Config, results: dict, beside: Sequence[dict]) -> str:
-    """What the table says of the invariance error: its definition, the images, the group."""
+    """Return what the table says of the invariance error: its definition, the images, the group."""
     group = checked(results, beside)
     if group is None:
         missing = "The invariance error was not measured"
@@ -83,7 +83,7 @@ def _invariance(config: Config, results: dict, beside: Sequence[dict]) -> str:
 
 
 def first_images(results: dict, key: str, most: int = 200) -> str:
-    """Which test images were used, by the key of their number.
+    """Return which test images were used, by the key of their number.
 
     Args:
         results: of a run.
@@ -105,7 +105,7 @@ def _symmetries(every: Sequence[dict]) -> list[dict]:
 
 
 def _images(config: Config, results: dict) -> str:
-    """What became of the images of a folder, and which they are."""
+    """Return what became of the images of a folder, and which they are."""
     height, width, channels = results["input"]["shape"]
     kind = "grey" if channels == 1 else "in colour"
     test = "those in test/"

@@ -31,9 +31,9 @@ class Record(NamedTuple):
     names: tuple[str, ...]
     """The classes, sorted; a label is a place in it."""
     own_test: bool
-    """Whether there was a folder of test images."""
+    """True if there was a folder of test images."""
     divided: bool
-    """Whether it lists validation, unreadable and unused files as such. Records of earlier versions
+    """True if it lists validation, unreadable and unused files as such. Records of earlier versions
     list all files as they were found, as training or test images."""
 
 
@@ -169,5 +169,5 @@ def told(record: Record, folder: Path, changes: Changes) -> str:
 
 
 def _split_folders(names: Iterable[str]) -> bool:
-    """Whether the classes are in train/ and test/: there are class folders in train/."""
+    """Return whether the classes are in train/ and test/: there are class folders in train/."""
     return any(name.startswith("train/") and name.count("/") > 1 for name in names)

@@ -1,4 +1,4 @@
-"""What stands in the ``results.json`` of a run, and which parameters it is about."""
+"""The content of the ``results.json`` of a run, and the parameters that it is about."""
 
 import dataclasses
 

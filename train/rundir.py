@@ -77,8 +77,8 @@ class Run:
         return _at(self.config, places)
 
     def began_as(self, config: Config) -> bool:
-        """Whether this run was begun with that configuration, wherever its files are and whatever
-        is reported."""
+        """Return whether this run was begun with that configuration, wherever its files are and
+        whatever is reported."""
         ours, theirs = map(dataclasses.asdict, (self.config, config))
         return all(ours[name] == theirs[name] for name in ours if name not in NO_MATTER)
 

@@ -24,7 +24,7 @@ TICK_SECONDS = 0.2
 ALIVE_SECONDS = 5.0
 """A sign of life is sent so often."""
 HOLD_SECONDS = 1.5
-"""What the runtime writes is held back so long: it may be about a peer that has gone."""
+"""The time for which output of the runtime is held back: it may be about a peer that has gone."""
 NEWS_SECONDS = 3.0
 """After a crash of the child so much time is given to learn of a peer that has gone."""
 GRACE_SECONDS = 2.0
@@ -76,7 +76,7 @@ class _Loss:
     name: str
     how: str
     error: bool
-    """Whether it ended with an error of its own, which this one may have as well."""
+    """True if it ended with an error of its own, which this one may have as well."""
 
 
 class Supervisor:

@@ -19,7 +19,7 @@ class Turn(NamedTuple):
 
     @property
     def is_exact(self) -> bool:
-        """Whether it moves pixels onto pixels."""
+        """Return whether it moves pixels onto pixels."""
         return self.degrees % 90 == 0
 
     @property
