@@ -64,7 +64,7 @@ def test_a_table_goes_on_by_the_same_command(stopped, capsys, monkeypatch):
 
 
 def test_what_cannot_go_on_is_only_stopped(stopped, capsys, monkeypatch):
-    def stop(*_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "prepare_session", stop)

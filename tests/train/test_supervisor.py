@@ -148,7 +148,12 @@ def test_ctrl_c_in_all_is_told_once_in_each():
     ],
 )
 def test_a_process_that_is_told_to_stop(number, status, own, how):
-    job = Job(WAIT, WAIT)
+    # A suite in the background of a shell ignores SIGINT, and its children would.
+    before = signal.signal(number, lambda *_: None)
+    try:
+        job = Job(WAIT, WAIT)
+    finally:
+        signal.signal(number, before)
     time.sleep(0.3)
     job.processes[1].send_signal(number)
     (other, message), (code, errors) = job.end()
