@@ -57,7 +57,7 @@ def report(options: Report, say: Callable[[str], None] = print) -> None:
 def _complete(session: Session, state: TrainState, run: Run, say: Callable[[str], None]) -> None:
     """Add to the results what was left out, and measure again what an earlier version measured
     otherwise."""
-    results = run.results
+    results: dict = run.results or {}
     if "invariance_error_at_element" not in results:
         of_earlier = ("equivariance_error", "equivariance_group", "angles", "accuracy_at_angle")
         of_earlier += ("invariance_error_at_angle", "invariance_error_at_angle_untrained")

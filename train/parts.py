@@ -78,7 +78,9 @@ class Parts:
         return images * (self.seconds_per_image or 0.0) + programs * self.seconds_to_compile
 
     @contextlib.contextmanager
-    def making(self, part: str, images: int, programs: int = 0) -> Iterator[Callable[[int], None]]:
+    def making(
+        self, part: str, images: int, programs: int = 0
+    ) -> Iterator[Callable[[int], object]]:
         """Show the progress of a part; yields a function that takes how many images are done."""
         title = TITLES[part]
         # disable=None: no bar where the output is not a terminal

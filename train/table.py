@@ -131,7 +131,7 @@ def _config(row: Row, options: Table) -> Config:
 def _write(
     options: Table, published: PublishedTable, runs: dict[Row, list[Run]], path: Path, say
 ) -> str:
-    chosen = [max((run.results for run in of_row), key=_error) for of_row in runs.values()]
+    chosen = [max((run.results or {} for run in of_row), key=_error) for of_row in runs.values()]
     errors = invariance_cells(chosen)
     lines = [
         _line(row, of_row, of_errors)
@@ -180,7 +180,8 @@ The pictures are of seed {options.seed}.
 def _error(results: dict) -> float:
     """The largest invariance error of a network, to choose one of several seeds."""
     group = checked(results)
-    return (group and worst(results, group, exact=True)) or 0.0
+    error = None if group is None else worst(results, group, exact=True)
+    return error or 0.0
 
 
 def _line(row: Row, runs: list[Run], errors: dict[str, str]) -> dict[str, str]:

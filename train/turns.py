@@ -80,6 +80,6 @@ def in_batches(images: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
             whole = np.concatenate(held)
             yield whole[:size]
             held = [whole[size:]]
-    rest = np.concatenate(held) if held else ()
+    rest = np.concatenate(held) if held else np.empty(0)
     if len(rest):
         yield rest

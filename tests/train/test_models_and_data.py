@@ -11,6 +11,7 @@ from train import data
 from train.config import Config
 from train.data import Split
 from train.export import Export, export
+from train.frames import CLASSES, IMAGES
 from train.loop import train
 from train.page import saved_frames
 from train.predict import Evaluate, Predict, evaluate, load_network, predict
@@ -133,7 +134,7 @@ def test_the_networks_for_letters(monkeypatch, tmp_path, rng, options):
     assert not [line for line in said if "warning" in line]
     network = saved_frames(run)["network"]
     assert len(network["maps"]) == (0 if options["model"] == "augerino" else 2)
-    assert [len(shown["classes"]) for shown in network["probabilities"]] == [10] * 4
+    assert [len(shown["classes"]) for shown in network["probabilities"]] == [CLASSES] * IMAGES
     assert run.results["input"]["classes"] == 47
     assert run.results["model"].startswith(options["model"])
     assert Run.open(run.path).config == config
