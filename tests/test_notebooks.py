@@ -72,14 +72,14 @@ def test_it_runs(tmp_path, name):
 
 def check_rotated_mnist(shown: list[str], pictures: int, folder: Path) -> None:
     assert "CpuDevice" in shown[1]
-    table = next(text for text in shown if "invariance error" in text)
+    table = next(text for text in shown if "| invariance error" in text)
     assert "z2cnn" in table and "p4cnn" in table and "stand-in data" in table
     assert any("layer0.conv" in text and "r270" in text for text in shown)
     assert pictures == 1 and (folder / "accuracy_against_angle.png").is_file()
 
 
 def check_partial_equivariance(shown: list[str], pictures: int, folder: Path) -> None:
-    table = next(text for text in shown if "invariance error" in text)
+    table = next(text for text in shown if "| invariance error" in text)
     assert "so2/4 partial" in table
     assert any("block1.conv1 rotations within" in text for text in shown)
     assert pictures == 3, "the supports, and a digit turned before two networks"
