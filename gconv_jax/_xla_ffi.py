@@ -179,6 +179,21 @@ def _claim_process():
     _process = os.getpid()
 
 
+def _forget_programs():
+    """Make a fork compile its programs anew, so that it meets the error above.
+
+    XLA would wait for ever for the threads of its parent, before any of our code is reached. JAX
+    compiles anew what it compiled under another value of this option, which means nothing on a CPU;
+    ``jax.clear_caches`` would take locks that a thread of the parent may have held.
+    """
+    if _process is not None:
+        jax.config.update("jax_xla_profile_version", os.getpid())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_programs)
+
+
 @contextlib.contextmanager
 def _call():
     _claim_process()

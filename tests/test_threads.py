@@ -78,8 +78,7 @@ def test_the_first_call_is_made_by_eight_threads_at_once(again):
 FORK = """
 warnings.simplefilter("ignore")  # JAX warns of forks, and Python of threads
 forks = multiprocessing.get_context("fork")
-def new(queue, algorithm):
-    f, x, w = case(P4M, algorithm)
+def call(queue, f, x, w):
     try:
         f(x, w)
     except RuntimeError as error:
@@ -89,20 +88,57 @@ if __name__ == "__main__":
         f, x, w = case(P4, algorithm)
         before = f(x, w)
         queue = forks.SimpleQueue()
-        for target, args in ((new, (queue, algorithm)), (time.sleep, (0,))):
+        compiled, new = (f, x, w), case(P4M, algorithm)
+        for target, args in (
+            (call, (queue, *new)), (call, (queue, *compiled)), (time.sleep, (0,))
+        ):
             child = forks.Process(target=target, args=args)
             child.start()
             child.join(60)
             assert child.exitcode == 0, (target, child.exitcode)
-        assert "spawn" in queue.get()
+        assert "spawn" in queue.get() and "spawn" in queue.get()
         assert agree(f(x, w), before)  # the parent computes on
     print("right")
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_fork_that_compiles_a_layer_gets_a_clear_error():
+def test_a_fork_that_uses_a_layer_gets_a_clear_error():
+    """Compiled by its parent or not: without a word it would wait for ever."""
     assert run(FORK) == "right\n"
+
+
+BUSY = """
+warnings.simplefilter("ignore")
+f, x, w = case(P4M, "dense")
+f(x, w)
+done = threading.Event()
+def work(i):
+    j = 0
+    while not done.is_set():
+        f(x, w + i)
+        jax.jit(lambda x: x + j)(x).block_until_ready()  # compiles
+        j += 1
+threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+for thread in threads:
+    thread.start()
+forks = multiprocessing.get_context("fork")
+for i in range(20):
+    time.sleep(0.05)
+    child = forks.Process(target=time.sleep, args=(0,))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0, (i, child.exitcode)
+done.set()
+for thread in threads:
+    thread.join()
+print("right")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_that_does_not_use_jax_ends_while_other_threads_compile_and_compute():
+    assert run(BUSY) == "right\n"
 
 
 END = """
