@@ -38,7 +38,7 @@ def make_images(folder: Path, count: int, size: int = 96) -> None:
 def sessions(args, folder: Path, model: str, pixels: int, width: int, steps: int) -> dict:
     """A session for each loader, of the same network on the same images."""
     from train.config import Config
-    from train.session import prepare_session
+    from train.run.session import prepare_session
 
     group, _, name = model.rpartition("-")
     of_both = Config(
@@ -51,13 +51,13 @@ def sessions(args, folder: Path, model: str, pixels: int, width: int, steps: int
 
 
 class Waiting:
-    """Measures how long the loop waits in `train.loader.read_ahead`."""
+    """Measures how long the loop waits in `train.data.grain_loader.read_ahead`."""
 
     def __init__(self):
-        from train import feed
+        from train.run import trainer
 
-        self.seconds, self._read_ahead = 0.0, feed.read_ahead
-        feed.read_ahead = self
+        self.seconds, self._read_ahead = 0.0, trainer.read_ahead
+        trainer.read_ahead = self
 
     def __call__(self, *args):
         batches = iter(self._read_ahead(*args))
@@ -108,7 +108,7 @@ def reading(feed) -> float:
     """Seconds in which an epoch's images are read, and nothing else is done."""
     import numpy as np
 
-    from train.loader import read_ahead
+    from train.data.grain_loader import read_ahead
 
     rows = np.arange(feed.steps_per_epoch * feed.batch_size).reshape(-1, feed.batch_size)
     started = time.perf_counter()

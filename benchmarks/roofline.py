@@ -80,8 +80,8 @@ def convolutions(model, shape) -> list[Convolution]:
     import jax
     from jax.extend.core import jaxprs_in_params
 
-    from gconv_jax.algorithm import auto_algorithm
-    from gconv_jax.folding import fold
+    from gconv_jax.conv.algorithm import auto_algorithm
+    from gconv_jax.export.folding import fold
 
     x = jax.ShapeDtypeStruct((1, *shape), "float32")
     with auto_algorithm("dense"):

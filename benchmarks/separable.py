@@ -42,8 +42,8 @@ def depthwise(kind: str, shape: tuple, backward: bool):
     """A factory: ``|G| C`` channels, each with a filter of its own."""
     import jax
 
-    from gconv_jax.depthwise import depthwise_conv
-    from gconv_jax.planar import planar_conv
+    from gconv_jax.planar.conv import planar_conv
+    from gconv_jax.planar.depthwise import depthwise_conv
 
     batch, pixels, channels, k = shape
     keys = jax.random.split(jax.random.key(0))

@@ -3,8 +3,9 @@
     python benchmarks/xla_conv.py [--quick] [--rounds N] [--json PATH]
 
 `patches` are products of patches, `xla` is XLA's convolution as it is, and `column` the same with
-one column of zeros more on the left, whose results are cut off. `auto` is what `gconv_jax.planar`
-makes of them. Forward. Ratios are to `auto`: below 1 is faster than what it chose.
+one column of zeros more on the left, whose results are cut off. `auto` is what
+`gconv_jax.planar.conv` makes of them. Forward. Ratios are to `auto`: below 1 is faster than what it
+chose.
 """
 
 import harness
@@ -44,7 +45,7 @@ def step(contender: str, case: tuple):
     """A factory: one convolution."""
     import jax
 
-    from gconv_jax.planar import planar_conv, planar_implementation
+    from gconv_jax.planar.conv import planar_conv, planar_implementation
 
     n, spatial, channels, kernel, stride, padding, dilation = case
     rank, column = len(spatial), contender == "column"

@@ -5,23 +5,42 @@ The pure functions and the groups are here; the Flax layers are in `gconv_jax.nn
 sets in `gconv_jax.datasets`.
 """
 
-from gconv_jax.action import rotate as rotate, transform as transform
-from gconv_jax.continuous import (
+from gconv_jax.continuous.conv import (
     continuous_group_conv as continuous_group_conv,
     continuous_lift_conv as continuous_lift_conv,
 )
-from gconv_jax.conv import (
-    group_conv as group_conv,
-    lift_conv as lift_conv,
+from gconv_jax.continuous.kernel_networks import (
+    KernelNetwork as KernelNetwork,
+    MultiplicativeFilters as MultiplicativeFilters,
+    Siren as Siren,
 )
-from gconv_jax.filter_basis import (
+from gconv_jax.continuous.sampled import (
+    Elements as Elements,
+    SampledFeatures as SampledFeatures,
+    all_elements as all_elements,
+    instance_norm as instance_norm,
+    sample_elements as sample_elements,
+    sampled_pool as sampled_pool,
+)
+from gconv_jax.continuous.support import (
+    Support as Support,
+    learned_support as learned_support,
+    monotone_penalty as monotone_penalty,
+    sample_support as sample_support,
+    support_grid as support_grid,
+)
+from gconv_jax.conv.group import group_conv as group_conv, lift_conv as lift_conv
+from gconv_jax.conv.quotient import quotient_conv as quotient_conv
+from gconv_jax.conv.separable import separable_group_conv as separable_group_conv
+from gconv_jax.conv.transposed import group_conv_transpose as group_conv_transpose
+from gconv_jax.filters.bank import filter_bank as filter_bank
+from gconv_jax.filters.basis import (
     FilterBasis as FilterBasis,
     Harmonic as Harmonic,
     Interpolated as Interpolated,
 )
-from gconv_jax.filters import filter_bank as filter_bank
-from gconv_jax.geometry import InexactEquivarianceWarning as InexactEquivarianceWarning
-from gconv_jax.groups import (
+from gconv_jax.filters.kernel_transforms import standardize_weights as standardize_weights
+from gconv_jax.groups.finite import (
     P4 as P4,
     P4M as P4M,
     P6 as P6,
@@ -38,24 +57,14 @@ from gconv_jax.groups import (
     tetrahedral as tetrahedral,
     trivial as trivial,
 )
-from gconv_jax.kernel_networks import (
-    KernelNetwork as KernelNetwork,
-    MultiplicativeFilters as MultiplicativeFilters,
-    Siren as Siren,
-)
-from gconv_jax.lie import O2 as O2, SO2 as SO2, LieGroup as LieGroup
-from gconv_jax.partial import (
-    Support as Support,
-    learned_support as learned_support,
-    monotone_penalty as monotone_penalty,
-    sample_support as sample_support,
-    support_grid as support_grid,
-)
-from gconv_jax.planar import (
+from gconv_jax.groups.lie import O2 as O2, SO2 as SO2, LieGroup as LieGroup
+from gconv_jax.lattice.action import rotate as rotate, transform as transform
+from gconv_jax.lattice.padding import InexactEquivarianceWarning as InexactEquivarianceWarning
+from gconv_jax.planar.conv import (
     conv_general_dilated as conv_general_dilated,
     planar_conv as planar_conv,
 )
-from gconv_jax.pooling import (
+from gconv_jax.pooling.spatial import (
     avg_pool as avg_pool,
     blur_pool as blur_pool,
     coset_pool as coset_pool,
@@ -65,17 +74,5 @@ from gconv_jax.pooling import (
     restrict as restrict,
     upsample as upsample,
 )
-from gconv_jax.quotient import quotient_conv as quotient_conv
-from gconv_jax.sampled import (
-    Elements as Elements,
-    SampledFeatures as SampledFeatures,
-    all_elements as all_elements,
-    instance_norm as instance_norm,
-    sample_elements as sample_elements,
-    sampled_pool as sampled_pool,
-)
-from gconv_jax.separable import separable_group_conv as separable_group_conv
-from gconv_jax.transposed import group_conv_transpose as group_conv_transpose
-from gconv_jax.weights import standardize_weights as standardize_weights
 
 __version__ = "0.1.0"

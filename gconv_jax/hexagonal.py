@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gconv_jax.geometry import Windows
-from gconv_jax.groups import FiniteGroup
-from gconv_jax.interpolation import keys
-from gconv_jax.isometries import HEXAGONAL_BASIS
+from gconv_jax.groups.elements import HEXAGONAL_BASIS
+from gconv_jax.groups.finite import FiniteGroup
+from gconv_jax.lattice.padding import Windows
+from gconv_jax.lattice.sampling import keys
 
 
 def hexagon_mask(size: int) -> np.ndarray:

@@ -18,8 +18,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gconv_jax.filters import bank_table
-from gconv_jax.groups import P4, P4M, FiniteGroup, check_group, cyclic, dihedral
+from gconv_jax.filters.bank import bank_table
+from gconv_jax.groups.finite import P4, P4M, FiniteGroup, check_group, cyclic, dihedral
 
 # Where GrouPy's elements stand in ours. It mirrors up-down after the turn, we left-right before it:
 # M R^r = R^(2 - r) F.

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen, nnx
 
-from gconv_jax.recording import recording
-from gconv_jax.sampled import SampledFeatures
+from gconv_jax.continuous.sampled import SampledFeatures
+from gconv_jax.layer_outputs import recording
 
 
 @dataclass(frozen=True)

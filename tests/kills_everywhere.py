@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from tests.train.runs import assert_same_bits
-from train.rundir import Run
+from train.run_folder.folder import Run
 
 OPTIONS = [
     "digits-p4cnn", "--model", "lenet", "--width", "2", "--batch-size", "16", "--train-images",

@@ -8,7 +8,7 @@ from flax import nnx
 
 import gconv_jax as g
 from gconv_jax import P4, P4M, FiniteGroup, cyclic, linen, mirror, trivial
-from gconv_jax.isometries import CUBE_IDENTITY, SignedPermutation
+from gconv_jax.groups.elements import CUBE_IDENTITY, SignedPermutation
 from gconv_jax.models import P4CNN, P4CNNRotationPooling
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.testing import assert_equivariant

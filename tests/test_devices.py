@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from gconv_jax import P4, group_conv, onednn
+from gconv_jax import P4, group_conv
+from gconv_jax._native import onednn
 from tests.helpers import assert_close
 from tests.test_transformations import network
 

@@ -82,8 +82,8 @@ def test_all_pages_are_in_the_navigation():
 
 def test_the_commands_shown_exist():
     from train.__main__ import OTHERS
-    from train.presets import PRESETS
-    from train.tables import TABLES
+    from train.recipes.presets import PRESETS
+    from train.recipes.published_tables import TABLES
 
     shown = 0
     for page in PAGES:

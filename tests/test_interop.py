@@ -48,17 +48,7 @@ from flax import nnx
 
 import gconv_jax.linen as glinen
 import gconv_jax.nnx as gnnx
-from gconv_jax import (
-    P4,
-    P4M,
-    P6,
-    cyclic,
-    dihedral,
-    group_conv,
-    lift_conv,
-    mirror,
-    octahedral,
-)
+from gconv_jax import P4, P4M, P6, cyclic, dihedral, group_conv, lift_conv, mirror, octahedral
 from gconv_jax.interop import (
     features_from_escnn,
     features_from_groupy,

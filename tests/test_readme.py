@@ -46,8 +46,8 @@ def test_links_to_files_lead_somewhere():
 
 def test_the_options_shown_exist():
     from train.__main__ import OTHERS
-    from train.presets import PRESETS
-    from train.tables import TABLES
+    from train.recipes.presets import PRESETS
+    from train.recipes.published_tables import TABLES
 
     shown = [line.split()[4] for line in blocks("sh")[2].splitlines()]
     assert set(shown) == TABLES.keys() - {"early-equivariance-letters"}

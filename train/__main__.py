@@ -32,11 +32,11 @@ from typing import get_args
 
 import tyro
 
-from train.command import PROGRAM, command
-from train.config import DATA_PLACES, FOLDER, Config, Group
-from train.distributed import Distributed, option_words, run_distributed, take_options
-from train.errors import TrainingDivergedError
-from train.presets import PRESETS
+from .config import DATA_PLACES, FOLDER, Config, Group
+from .distributed import Distributed, option_words, run_distributed, take_options
+from .errors import TrainingDivergedError
+from .recipes.presets import PRESETS
+from .run_folder.command_line import PROGRAM, command
 
 STOPPED = 130
 """The exit status after Ctrl-C, as of shells."""
@@ -51,13 +51,13 @@ OTHERS = {
     "list": "List the recipes.",
 }
 COMMANDS = {
-    "digits": ("train.digits", "Digits", "digits"),
-    "evaluate": ("train.predict", "Evaluate", "evaluate"),
-    "predict": ("train.predict", "Predict", "predict"),
-    "export": ("train.export", "Export", "export"),
-    "report": ("train.again", "Report", "report"),
-    "compare": ("train.compare", "Compare", "compare"),
-    "table": ("train.table", "Table", "table"),
+    "digits": ("train.commands.digits", "Digits", "digits"),
+    "evaluate": ("train.commands.predict", "Evaluate", "evaluate"),
+    "predict": ("train.commands.predict", "Predict", "predict"),
+    "export": ("train.commands.export", "Export", "export"),
+    "report": ("train.commands.report", "Report", "report"),
+    "compare": ("train.commands.compare", "Compare", "compare"),
+    "table": ("train.commands.table", "Table", "table"),
 }
 """Name -> (module, dataclass of its options, function that takes them)."""
 
@@ -200,8 +200,8 @@ def _train(name: str, rest: list[str]) -> None:
     if name == "folder" and model != default.model:  # what is there of its size is of the resnet
         default = replace(default, model=model, group=None, blocks=None, width=None)
     config = _parse(Config, name, rest, default=default, description=description)
-    from train.loop import train
-    from train.seeds import summary, train_seeds
+    from .loop import train
+    from .seeds import summary, train_seeds
 
     if config.seeds == 1:
         train(config)
@@ -221,10 +221,10 @@ def _resume(arguments: list[str]) -> int:
     # A preset before --resume is allowed if the run began as it.
     preset = None if arguments[0].startswith("-") else arguments[0]
     options = _parse(Resume, "", arguments if preset is None else arguments[1:])
-    from train.digits import is_digits, resume_digits
-    from train.loop import resume
-    from train.rundir import Run
-    from train.seeds import is_seeds, resume_seeds, summary
+    from .commands.digits import is_digits, resume_digits
+    from .loop import resume
+    from .run_folder.folder import Run
+    from .seeds import is_seeds, resume_seeds, summary
 
     places = {name: getattr(options, name) for name in DATA_PLACES}
     if is_digits(options.resume):

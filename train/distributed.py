@@ -4,8 +4,8 @@ Every process runs the same program on its own devices: the batch is shared out 
 and each holds all parameters. Only the first process has the run folder that the user named. The
 others have a copy in a temporary folder, so that they do what it does without asking at each step.
 
-They meet before JAX starts (`train.meeting`), and a parent of each watches from then on whether all
-are there (`train.supervisor`).
+They meet before JAX starts (`train.processes.meeting`), and a parent of each watches from then on
+whether all are there (`train.processes.supervisor`).
 """
 
 import argparse
@@ -27,9 +27,9 @@ from pathlib import Path
 
 import numpy as np
 
-from train.links import Job
-from train.meeting import meet
-from train.supervisor import Worker, divide
+from .processes.links import Job
+from .processes.meeting import meet
+from .processes.supervisor import Worker, divide
 
 WAIT_SECONDS = 60.0
 NEWS_SECONDS = 10.0

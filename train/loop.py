@@ -13,24 +13,24 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from train.checkpoint import Moment, save_tree
-from train.command import command, resumable
-from train.config import Config
-from train.errors import TrainingDivergedError
-from train.evaluate import more_figures, test_figures
-from train.frames import page_images
-from train.models import parameter_count
-from train.network import Network, Part, best_epoch
-from train.page import PAGE, or_warn, write_page
-from train.parts import LEAST_SECONDS, Parts, left_out_sentence
-from train.predict import load_run
-from train.provenance import write_record
-from train.report import write_report
-from train.results import collect, network_to_use
-from train.rundir import Run
-from train.session import Session, prepare_session
-from train.step import TrainState
-from train.whiten import WHITENING
+from .commands.predict import load_run
+from .config import Config
+from .data.provenance import write_record
+from .data.whitening import WHITENING
+from .errors import TrainingDivergedError
+from .report.html_page import PAGE, or_warn, write_page
+from .report.markdown import write_report
+from .report.turning_frames import page_images
+from .run.metrics import more_figures, test_figures
+from .run.report_parts import LEAST_SECONDS, Parts, left_out_sentence
+from .run.results import collect, network_to_use
+from .run.seed_run import Network, Part, best_epoch
+from .run.session import Session, prepare_session
+from .run_folder.checkpoint import Moment, save_tree
+from .run_folder.command_line import command, resumable
+from .run_folder.folder import Run
+from .steps.build_model import parameter_count
+from .steps.step import TrainState
 
 Say = Callable[[str], None]
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from train.checkpoint import Checkpoints, Moment
-from train.command import resumable
-from train.config import Config
-from train.loop import Say, complete, train_together
-from train.provenance import IMAGES
-from train.rundir import CHECKPOINTS, Run, default_path
-from train.session import prepare_session
+from .config import Config
+from .data.provenance import IMAGES
+from .loop import Say, complete, train_together
+from .run.session import prepare_session
+from .run_folder.checkpoint import Checkpoints, Moment
+from .run_folder.command_line import resumable
+from .run_folder.folder import CHECKPOINTS, Run, default_path
 
 
 def train_seeds(config: Config, path: Path | None = None, say: Say = print) -> list[Run]:

@@ -13,6 +13,6 @@ from gconv_jax.datasets.emnist import Emnist as Emnist
 from gconv_jax.datasets.loading import load_arrays as load_arrays, open_records as open_records
 from gconv_jax.datasets.mnist import Mnist as Mnist
 from gconv_jax.datasets.mnist6 import Mnist6M as Mnist6M, Mnist6180 as Mnist6180
-from gconv_jax.datasets.mnist_rotated_test import MnistRotatedTest as MnistRotatedTest
 from gconv_jax.datasets.records import Records as Records
 from gconv_jax.datasets.rotated_mnist import RotatedMnist as RotatedMnist
+from gconv_jax.datasets.rotated_test_mnist import MnistRotatedTest as MnistRotatedTest

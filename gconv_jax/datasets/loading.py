@@ -15,9 +15,9 @@ from gconv_jax.datasets.cifar10_packed import Cifar10Packed
 from gconv_jax.datasets.emnist import BALANCED, Emnist
 from gconv_jax.datasets.mnist import Mnist
 from gconv_jax.datasets.mnist6 import Mnist6M, Mnist6180
-from gconv_jax.datasets.mnist_rotated_test import MnistRotatedTest
 from gconv_jax.datasets.records import Records
 from gconv_jax.datasets.rotated_mnist import GENERATED, LAROCHELLE, RotatedMnist
+from gconv_jax.datasets.rotated_test_mnist import MnistRotatedTest
 
 # `mnist` and `cifar10` mean the published sets. `rotated_mnist` alone means none: which one a
 # number was got on must be said.

@@ -1,5 +1,5 @@
 """Convolutions on continuous groups as Flax Linen modules: the parameters of a kernel network and
-of a support, and a call of `gconv_jax.continuous`."""
+of a support, and a call of `gconv_jax.continuous.conv`."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,25 +11,25 @@ from flax import linen as nn
 from jax import lax
 from jax.nn.initializers import Initializer, zeros
 
-from gconv_jax.continuous import (
+from gconv_jax.continuous.conv import (
     continuous_group_conv,
     continuous_lift_conv,
     coordinate_count,
     scaled_kernel,
     square_kernel,
 )
-from gconv_jax.geometry import PaddingLike, per_axis
-from gconv_jax.initializers import quick
-from gconv_jax.kernel_networks import KernelNetwork, Siren, check_kernel_network
-from gconv_jax.lie import PlanarGroup
-from gconv_jax.partial import sample_support, support_grid, support_parameters
-from gconv_jax.sampled import (
+from gconv_jax.continuous.kernel_networks import KernelNetwork, Siren, check_kernel_network
+from gconv_jax.continuous.sampled import (
     Elements,
     SampledFeatures,
     all_elements,
     check_samples,
     sample_elements,
 )
+from gconv_jax.continuous.support import sample_support, support_grid, support_parameters
+from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.groups.lie import PlanarGroup
+from gconv_jax.lattice.padding import PaddingLike, per_axis
 
 
 class _ContinuousConv(nn.Module):

@@ -1,4 +1,4 @@
-"""Group convolutions as Flax Linen modules: the parameters, and a call of `gconv_jax.conv`."""
+"""Group convolutions as Flax Linen modules: the parameters, and one call."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from flax import linen as nn
 from jax import lax
 from jax.nn.initializers import Initializer, lecun_normal, zeros
 
-from gconv_jax.algorithm import Algorithm, check_algorithm
-from gconv_jax.conv import group_conv, lift_conv
-from gconv_jax.filter_basis import Filters, find_basis
-from gconv_jax.filters import filter_axes
-from gconv_jax.geometry import PaddingLike, per_axis
-from gconv_jax.groups import FiniteGroup, check_group
-from gconv_jax.initializers import quick
-from gconv_jax.weights import KernelTransform, check_transform
+from gconv_jax.conv.algorithm import Algorithm, check_algorithm
+from gconv_jax.conv.group import group_conv, lift_conv
+from gconv_jax.filters.bank import filter_axes
+from gconv_jax.filters.basis import Filters, find_basis
+from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.filters.kernel_transforms import KernelTransform, check_transform
+from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.lattice.padding import PaddingLike, per_axis
 
 
 class ConvLayer(nn.Module):

@@ -6,8 +6,8 @@ import functools
 import jax
 from jax.nn.initializers import Initializer
 
+from gconv_jax.conv.separable import Separable, separable_group_conv, spatial_kernel
 from gconv_jax.linen.conv import ConvLayer
-from gconv_jax.separable import Separable, separable_group_conv, spatial_kernel
 
 
 class SeparableGroupConv(ConvLayer):

@@ -2,8 +2,8 @@
 
 import jax
 
+from gconv_jax.conv.transposed import group_conv_transpose
 from gconv_jax.linen.conv import ConvLayer
-from gconv_jax.transposed import group_conv_transpose
 
 
 class GroupConvTranspose(ConvLayer):

@@ -2,6 +2,7 @@
 
 from gconv_jax.models.all_cnn import AllCNNC as AllCNNC
 from gconv_jax.models.augerino import Augerino as Augerino
+from gconv_jax.models.ck_resnet import CKResNet as CKResNet, PartialGCNN13 as PartialGCNN13
 from gconv_jax.models.densenet import DenseNet as DenseNet
 from gconv_jax.models.e2cnn import E2CNN as E2CNN, SmallE2CNN as SmallE2CNN
 from gconv_jax.models.group_equivariant_cnn import GroupEquivariantCNN as GroupEquivariantCNN
@@ -12,17 +13,12 @@ from gconv_jax.models.mixed_groups import (
     MixedGroupCNN as MixedGroupCNN,
     PlainCNN as PlainCNN,
 )
-from gconv_jax.models.partial import CKResNet as CKResNet, PartialGCNN13 as PartialGCNN13
-from gconv_jax.models.resnet import (
-    ResNet as ResNet,
-    ResNet26 as ResNet26,
-    ResNet44 as ResNet44,
-)
-from gconv_jax.models.rotated_mnist import (
+from gconv_jax.models.p4cnn import (
     P4CNN as P4CNN,
     Z2CNN as Z2CNN,
     P4CNNRotationPooling as P4CNNRotationPooling,
 )
+from gconv_jax.models.resnet import ResNet as ResNet, ResNet26 as ResNet26, ResNet44 as ResNet44
 from gconv_jax.models.separable import SeparableCNN as SeparableCNN
 from gconv_jax.models.unet import UNet as UNet
 from gconv_jax.models.voxel_cnn import VoxelCNN as VoxelCNN

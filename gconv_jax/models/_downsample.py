@@ -2,19 +2,19 @@
 
 The networks for CIFAR-10 halve 32 pixels twice with 3x3 filters, padding 1 and stride 2. Such
 windows begin at one border of an image of even size and miss the other, so the turned image is
-seen at other places and the law breaks (`gconv_jax.geometry`). Means of 2 x 2 pixels tile an even
-size, and means of 3 x 3 with stride 2 end flush on an odd one; a convolution with stride 1 after
-them has the same parameters and as many multiplications.
+seen at other places and the law breaks (`gconv_jax.lattice.padding`). Means of 2 x 2 pixels tile an
+even size, and means of 3 x 3 with stride 2 end flush on an odd one; a convolution with stride 1
+after them has the same parameters and as many multiplications.
 """
 
 from typing import Literal
 
 import jax
 
-from gconv_jax.groups import Z2
-from gconv_jax.merge import merge_channels
+from gconv_jax.groups.finite import Z2
 from gconv_jax.nnx import GroupConv, SeparableGroupConv
-from gconv_jax.pooling import avg_pool
+from gconv_jax.ops.channels import merge_channels
+from gconv_jax.pooling.spatial import avg_pool
 
 Geometry = Literal["exact", "published"]
 GEOMETRIES = ("exact", "published")

@@ -8,9 +8,9 @@ from flax import nnx
 from jax.nn.initializers import variance_scaling
 from jax.typing import DTypeLike
 
-from gconv_jax.filter_basis import Filters
-from gconv_jax.groups import FiniteGroup, check_group
-from gconv_jax.initializers import quick
+from gconv_jax.filters.basis import Filters
+from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.nnx import BatchNorm
 
 # N(0, 1 / fan_in): of the networks for rotated MNIST.

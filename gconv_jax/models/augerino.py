@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from gconv_jax.action import rotate
-from gconv_jax.partial import Support, bounded
+from gconv_jax.continuous.support import Support, bounded
+from gconv_jax.lattice.action import rotate
 
 
 class Augerino(nnx.Module):

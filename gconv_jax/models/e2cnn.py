@@ -14,13 +14,13 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from gconv_jax.filter_basis import Filters
-from gconv_jax.geometry import per_axis
-from gconv_jax.groups import FiniteGroup, cyclic
-from gconv_jax.maximum import max_over
+from gconv_jax.filters.basis import Filters
+from gconv_jax.groups.finite import FiniteGroup, cyclic
+from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._layers import batch_norm, check_images, spread_groups, unit_variance
 from gconv_jax.nnx import GroupConv, LiftConv
-from gconv_jax.pooling import avg_pool, group_pool, max_pool, restrict
+from gconv_jax.ops.maximum import max_over
+from gconv_jax.pooling.spatial import avg_pool, group_pool, max_pool, restrict
 
 
 class _Layer(NamedTuple):

@@ -9,14 +9,14 @@ from jax import lax
 from jax.nn.initializers import Initializer, variance_scaling
 from jax.typing import DTypeLike
 
-from gconv_jax.filter_basis import Filters
-from gconv_jax.filters import filter_axes
-from gconv_jax.groups import P4, FiniteGroup
-from gconv_jax.initializers import quick
-from gconv_jax.long import long_dtype
+from gconv_jax.filters.bank import filter_axes
+from gconv_jax.filters.basis import Filters
+from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.groups.finite import P4, FiniteGroup
 from gconv_jax.models._layers import check_images, check_planar, default_filters, scaled_width
 from gconv_jax.nnx import GroupConv, LiftConv
-from gconv_jax.once import once
+from gconv_jax.ops.accumulation import long_dtype
+from gconv_jax.ops.once import once
 
 DEPTH = 5
 SMALLEST = DEPTH * 4 + 1

@@ -7,12 +7,12 @@ from flax import nnx
 from jax.nn.initializers import lecun_normal
 from jax.typing import DTypeLike
 
-from gconv_jax.geometry import per_axis
-from gconv_jax.groups import P4, FiniteGroup
-from gconv_jax.initializers import quick
+from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.groups.finite import P4, FiniteGroup
+from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._layers import check_planar, scaled_width
 from gconv_jax.nnx import GroupConv, LiftConv
-from gconv_jax.pooling import max_pool
+from gconv_jax.pooling.spatial import max_pool
 
 SIZE = 28
 PARAMETERS = 216_000

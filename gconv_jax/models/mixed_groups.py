@@ -12,9 +12,8 @@ import jax
 from flax import nnx
 from jax.typing import DTypeLike
 
-from gconv_jax.geometry import per_axis
-from gconv_jax.groups import P4, P4M, Z2, FiniteGroup
-from gconv_jax.maximum import max_over
+from gconv_jax.groups.finite import P4, P4M, Z2, FiniteGroup
+from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._layers import (
     ConvNormReLU,
     check_images,
@@ -24,7 +23,8 @@ from gconv_jax.models._layers import (
     unit_variance,
 )
 from gconv_jax.nnx import GroupConv, LiftConv
-from gconv_jax.pooling import group_pool, max_pool, restrict
+from gconv_jax.ops.maximum import max_over
+from gconv_jax.pooling.spatial import group_pool, max_pool, restrict
 
 DEPTH = 6
 LAYERS = DEPTH + 1

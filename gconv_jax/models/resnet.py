@@ -14,9 +14,10 @@ from flax import nnx
 from jax.nn.initializers import variance_scaling
 from jax.typing import DTypeLike
 
-from gconv_jax.geometry import per_axis
-from gconv_jax.groups import P4M, FiniteGroup
-from gconv_jax.initializers import quick
+from gconv_jax.conv.separable import Separable
+from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.groups.finite import P4M, FiniteGroup
+from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._downsample import (
     SMALLEST,
     Geometry,
@@ -26,8 +27,7 @@ from gconv_jax.models._downsample import (
 )
 from gconv_jax.models._layers import batch_norm, check_images, check_planar, scaled_width
 from gconv_jax.nnx import GroupConv, LiftConv, SeparableGroupConv
-from gconv_jax.pooling import group_pool
-from gconv_jax.separable import Separable
+from gconv_jax.pooling.spatial import group_pool
 
 Head = Literal["invariant", "published"]
 HEADS = ("invariant", "published")

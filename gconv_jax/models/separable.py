@@ -9,14 +9,14 @@ import jax
 from flax import nnx
 from jax.typing import DTypeLike
 
-from gconv_jax.geometry import per_axis
-from gconv_jax.groups import P4, FiniteGroup
-from gconv_jax.maximum import max_over
+from gconv_jax.conv.separable import Separable
+from gconv_jax.groups.finite import P4, FiniteGroup
+from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, unit_variance
 from gconv_jax.models.mixed_groups import DEPTH, SMALLEST
 from gconv_jax.nnx import GroupConv, LiftConv, SeparableGroupConv
-from gconv_jax.pooling import group_pool, max_pool
-from gconv_jax.separable import Separable
+from gconv_jax.ops.maximum import max_over
+from gconv_jax.pooling.spatial import group_pool, max_pool
 
 # Channels for P4, each element, with about 25,000 parameters.
 _WIDTHS = {"gc": 30, "g": 17, None: 10}

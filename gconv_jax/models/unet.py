@@ -11,11 +11,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from gconv_jax.geometry import per_axis
-from gconv_jax.groups import P4M, FiniteGroup, check_group
+from gconv_jax.groups.finite import P4M, FiniteGroup, check_group
+from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._layers import ConvNormReLU, scaled_width
 from gconv_jax.nnx import GroupConv, GroupConvTranspose, LiftConv
-from gconv_jax.pooling import avg_pool, group_pool
+from gconv_jax.pooling.spatial import avg_pool, group_pool
 
 
 class UNet(nnx.Module):

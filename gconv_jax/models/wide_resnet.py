@@ -15,10 +15,10 @@ from flax import nnx
 from jax.nn.initializers import variance_scaling
 from jax.typing import DTypeLike
 
-from gconv_jax.filter_basis import Filters
-from gconv_jax.geometry import per_axis
-from gconv_jax.groups import P4M, FiniteGroup
-from gconv_jax.initializers import quick
+from gconv_jax.filters.basis import Filters
+from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.groups.finite import P4M, FiniteGroup
+from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._downsample import SMALLEST, Geometry, HalvingConv, check_geometry
 from gconv_jax.models._layers import (
     batch_norm,
@@ -28,7 +28,7 @@ from gconv_jax.models._layers import (
     spread_groups,
 )
 from gconv_jax.nnx import GroupConv, LiftConv
-from gconv_jax.pooling import group_pool, restrict
+from gconv_jax.pooling.spatial import group_pool, restrict
 
 STAGES = 3
 _init = quick(variance_scaling(2.0, "fan_in", "normal"))

@@ -1,5 +1,6 @@
 """Layers on groups as Flax NNX modules: they hold the parameters and call the pure functions."""
 
+from gconv_jax.nnx.batch_norm import BatchNorm as BatchNorm
 from gconv_jax.nnx.continuous import (
     ContinuousGroupConv as ContinuousGroupConv,
     ContinuousLiftConv as ContinuousLiftConv,
@@ -13,4 +14,3 @@ from gconv_jax.nnx.dropout import FieldDropout as FieldDropout
 from gconv_jax.nnx.quotient import QuotientConv as QuotientConv
 from gconv_jax.nnx.separable import SeparableGroupConv as SeparableGroupConv
 from gconv_jax.nnx.transposed import GroupConvTranspose as GroupConvTranspose
-from gconv_jax.norm import BatchNorm as BatchNorm

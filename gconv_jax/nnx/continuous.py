@@ -1,5 +1,5 @@
 """Convolutions on continuous groups as Flax NNX modules: the parameters of a kernel network and of
-a support, and a call of `gconv_jax.continuous`."""
+a support, and a call of `gconv_jax.continuous.conv`."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +11,7 @@ from jax import lax
 from jax.nn.initializers import Initializer, zeros
 from jax.typing import DTypeLike
 
-from gconv_jax.continuous import (
+from gconv_jax.continuous.conv import (
     Kernel,
     continuous_group_conv,
     continuous_lift_conv,
@@ -19,24 +19,24 @@ from gconv_jax.continuous import (
     scaled_kernel,
     square_kernel,
 )
-from gconv_jax.geometry import PaddingLike, make_windows, per_axis
-from gconv_jax.initializers import quick
-from gconv_jax.kernel_networks import KernelNetwork, Siren, check_kernel_network
-from gconv_jax.lie import PlanarGroup
-from gconv_jax.partial import (
-    Support,
-    learned_support,
-    sample_support,
-    support_grid,
-    support_parameters,
-)
-from gconv_jax.sampled import (
+from gconv_jax.continuous.kernel_networks import KernelNetwork, Siren, check_kernel_network
+from gconv_jax.continuous.sampled import (
     Elements,
     SampledFeatures,
     all_elements,
     check_samples,
     sample_elements,
 )
+from gconv_jax.continuous.support import (
+    Support,
+    learned_support,
+    sample_support,
+    support_grid,
+    support_parameters,
+)
+from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.groups.lie import PlanarGroup
+from gconv_jax.lattice.padding import PaddingLike, make_windows, per_axis
 
 
 class Temperature(nnx.Variable):

@@ -4,9 +4,9 @@ import jax
 from flax import nnx
 from jax.nn.initializers import Initializer
 
-from gconv_jax.groups import FiniteGroup
+from gconv_jax.conv.quotient import quotient_conv, quotient_kernel
+from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.nnx.conv import ConvLayer
-from gconv_jax.quotient import quotient_conv, quotient_kernel
 
 
 class QuotientConv(ConvLayer):

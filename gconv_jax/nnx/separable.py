@@ -4,8 +4,8 @@ import jax
 from flax import nnx
 from jax.nn.initializers import Initializer
 
+from gconv_jax.conv.separable import Separable, separable_group_conv, spatial_kernel
 from gconv_jax.nnx.conv import ConvLayer
-from gconv_jax.separable import Separable, separable_group_conv, spatial_kernel
 
 
 class SeparableGroupConv(ConvLayer):

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.train.runs import draw_shapes
-from train import evaluate, loop, report
+from train import loop
 from train.__main__ import main
 from train.config import Config
-from train.rundir import Run
+from train.report import markdown
+from train.run import metrics
+from train.run_folder.folder import Run
 
 
 @pytest.fixture(scope="session")
@@ -36,13 +38,13 @@ def smaller(tiny) -> Config:
 def quick_report():
     """Few angles and no pictures, which others look at: half the time of a tiny run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "ANGLES", (0.0, 90.0, 360.0))
+        patch.setattr(metrics, "ANGLES", (0.0, 90.0, 360.0))
         names = ("learning_curves", "accuracy_against_angle", "invariance_against_angle")
         names += ("predictions", "turning", "filters")
         nothing: dict = {name: lambda *args: None for name in names} | {"MOST_CLASSES": 10}
-        patch.setattr(report, "pictures", types.SimpleNamespace(**nothing))
-        patch.setattr(report, "curves", lambda *args: None)
-        patch.setattr(report, "_first_filters", lambda model: (None, None))
+        patch.setattr(markdown, "plots", types.SimpleNamespace(**nothing))
+        patch.setattr(markdown, "curves", lambda *args: None)
+        patch.setattr(markdown, "_first_filters", lambda model: (None, None))
         patch.setattr(loop, "write_page", lambda *args: None)
         yield
 
@@ -60,6 +62,6 @@ def own_run(own_images, tmp_path_factory) -> Run:
     options = ["--data", str(own_images), "--size", "28", "--model", "p4-lenet", "--epochs", "1"]
     options += ["--batch-size", "8", "--parallel", "jit", "--run", str(path)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "ANGLES", (0.0, 90.0, 360.0))
+        patch.setattr(metrics, "ANGLES", (0.0, 90.0, 360.0))
         assert main(options) == 0
     return Run.open(path)

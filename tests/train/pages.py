@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from train.config import Config
-from train.page import PAGE
-from train.rundir import Run
+from train.report.html_page import PAGE
+from train.run_folder.folder import Run
 
 VOID = {"meta", "input", "img", "br", "link"}
 

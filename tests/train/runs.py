@@ -7,9 +7,9 @@ import jax
 import numpy as np
 from PIL import Image, ImageDraw
 
-from train.checkpoint import load_tree
-from train.rundir import Run
-from train.session import prepare_session
+from train.run.session import prepare_session
+from train.run_folder.checkpoint import load_tree
+from train.run_folder.folder import Run
 
 
 def free_port() -> int:

@@ -6,8 +6,8 @@ import pytest
 
 from train.__main__ import main
 from train.config import Config
-from train.presets import PRESETS
-from train.rundir import Run
+from train.recipes.presets import PRESETS
+from train.run_folder.folder import Run
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from tests.train.runs import final_arrays, free_port
-from tests.train.test_step import assert_same, three_steps
+from tests.train.steps.test_step import assert_same, three_steps
 from train.__main__ import main
 from train.distributed import Distributed, _about, take_options
-from train.parallel import Parallel, choose_parallel
-from train.rundir import Run
+from train.run_folder.folder import Run
+from train.steps.parallel import Parallel, choose_parallel
 
 OPTIONS = [
     "digits-p4cnn", "--model", "lenet", "--group", "p4", "--width", "2", "--train-images", "96",
@@ -35,14 +35,14 @@ def kill(*args):
     os.kill(os.getpid(), 9)
 
 def in_compilation():
-    from train.parallel import Parallel
+    from train.steps.parallel import Parallel
     compile = Parallel.compile
     def traced(self, fn, **options):
         return compile(self, lambda *args: kill(), **options)
     Parallel.compile = traced
 
 def in_an_epoch():
-    from train.feed import Feed
+    from train.run.trainer import Feed
     epoch = Feed.epoch
     def cut(*args):
         for i, step in enumerate(epoch(*args)):
@@ -51,7 +51,7 @@ def in_an_epoch():
     Feed.epoch = cut
 
 def in_a_checkpoint():  # the first one writes it
-    from train import checkpoint
+    from train.run_folder import checkpoint
     if "--process=0" in sys.argv:
         checkpoint._plain = kill
     else:
@@ -65,7 +65,8 @@ def other_settings():
 dispatch = program._dispatch
 
 def patched(arguments):
-    from train import evaluate, loop
+    from train import loop
+    from train.run import metrics as evaluate
     evaluate.ANGLES = (0.0, 90.0)
     loop.write_report = loop.write_page = lambda *_: None
     accident and globals()[accident]()

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tests.train.runs import assert_same_bits
-from train import checkpoint, environment
 from train.__main__ import main
-from train.checkpoint import Moment
 from train.config import Config
 from train.loop import train
-from train.rundir import Run
+from train.run_folder import checkpoint, environment
+from train.run_folder.checkpoint import Moment
+from train.run_folder.folder import Run
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.train.pages import Parsed
 from tests.train.runs import assert_same_bits
 from train.__main__ import main
-from train.rundir import Run
+from train.run_folder.folder import Run
 
 
 def start(log: Path, *arguments: str) -> subprocess.Popen:
@@ -46,9 +46,10 @@ def test_kill_9_in_mid_epoch_and_resume_end_with_the_same_bits(tmp_path):
 
 
 def test_the_main_job_compares_both_networks_and_continues_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr("train.evaluate.ANGLES", (0.0, 90.0, 360.0))
-    monkeypatch.setattr("train.frames.STEP", 45)
-    from train import digits, presets
+    monkeypatch.setattr("train.run.metrics.ANGLES", (0.0, 90.0, 360.0))
+    monkeypatch.setattr("train.report.turning_frames.STEP", 45)
+    from train.commands import digits
+    from train.recipes import presets
 
     smaller = {"width": 2, "train_images": 96, "test_images": 40, "parallel": "jit"}
     small = {

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train import data
+from train.commands.export import Export, export
+from train.commands.predict import Evaluate, Predict, evaluate, load_network, predict
 from train.config import Config
-from train.data import Split
-from train.export import Export, export
-from train.frames import CLASSES, IMAGES
+from train.data import load
+from train.data.load import Split
 from train.loop import train
-from train.page import saved_frames
-from train.predict import Evaluate, Predict, evaluate, load_network, predict
-from train.rundir import Run
-from train.session import prepare_session
+from train.report.html_page import saved_frames
+from train.report.turning_frames import CLASSES, IMAGES
+from train.run.session import prepare_session
+from train.run_folder.folder import Run
 
 SLOW = pytest.mark.slow
 FEW = Config(train_images=32, test_images=16, epochs=1, batch_size=16, parallel="jit")
@@ -24,8 +24,8 @@ FEW = Config(train_images=32, test_images=16, epochs=1, batch_size=16, parallel=
 
 @pytest.fixture(autouse=True)
 def few_angles(monkeypatch):
-    monkeypatch.setattr("train.evaluate.ANGLES", (0.0, 90.0, 360.0))
-    monkeypatch.setattr("train.frames.STEP", 45)
+    monkeypatch.setattr("train.run.metrics.ANGLES", (0.0, 90.0, 360.0))
+    monkeypatch.setattr("train.report.turning_frames.STEP", 45)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def colour(monkeypatch, rng):
         return Split(coarse.repeat(8, 1).repeat(8, 2), np.arange(count, dtype=np.int32) % 10)
 
     splits = split(64), split(32)
-    monkeypatch.setattr(data, "_load_tfds", lambda config: splits)
+    monkeypatch.setattr(load, "_load_tfds", lambda config: splits)
     return dataclasses.replace(
         FEW, dataset="cifar10", preprocess="whiten", model="resnet44", group="p4", blocks=1, width=2
     )
@@ -127,7 +127,7 @@ def test_the_networks_for_letters(monkeypatch, tmp_path, rng, options):
         return Split(image, np.arange(count, dtype=np.int32) % 47)
 
     splits = split(64), split(94)
-    monkeypatch.setattr(data, "_load_tfds", lambda config: splits)
+    monkeypatch.setattr(load, "_load_tfds", lambda config: splits)
     config = dataclasses.replace(FEW, dataset="emnist/balanced", **options)
     said = []
     run = train(config, tmp_path / "run", said.append)

@@ -11,16 +11,16 @@ from flax import nnx
 
 from gconv_jax import O2, sampled_pool
 from gconv_jax.nnx import ContinuousLiftConv, PartialGroupConv, Temperature
-from train import data
+from train.commands.predict import Evaluate, evaluate
 from train.config import Config
-from train.data import Split, load_data
+from train.data import load
+from train.data.load import Split, load_data
 from train.loop import train
-from train.models import build_model, parameter_count
-from train.optimizer import make_optimizer, temperature
-from train.page import saved_frames
-from train.predict import Evaluate, evaluate
-from train.presets import PRESETS
-from train.step import Batch, Steps
+from train.recipes.presets import PRESETS
+from train.report.html_page import saved_frames
+from train.steps.build_model import build_model, parameter_count
+from train.steps.optimizer import make_optimizer, temperature
+from train.steps.step import Batch, Steps
 
 PARTIAL = Config(
     model="ck-resnet",
@@ -48,13 +48,13 @@ def sixes(monkeypatch, rng):
         return Split(image, np.arange(count, dtype=np.int32) % 2)
 
     splits = split(64), split(16)
-    monkeypatch.setattr(data, "_load_tfds", lambda config: splits)
+    monkeypatch.setattr(load, "_load_tfds", lambda config: splits)
 
 
 @pytest.mark.slow
 def test_a_run_shows_what_was_learned(sixes, tmp_path, monkeypatch):
-    monkeypatch.setattr("train.evaluate.ANGLES", (0.0, 90.0, 180.0, 270.0, 360.0))
-    monkeypatch.setattr("train.frames.STEP", 45)
+    monkeypatch.setattr("train.run.metrics.ANGLES", (0.0, 90.0, 180.0, 270.0, 360.0))
+    monkeypatch.setattr("train.report.turning_frames.STEP", 45)
     said = []
     run = train(PARTIAL, tmp_path / "run", said.append)
     assert not [line for line in said if "warning" in line]

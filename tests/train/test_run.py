@@ -11,15 +11,15 @@ from PIL import Image
 from tests.train.pages import Parsed
 from tests.train.runs import assert_same_bits
 from train.__main__ import main
-from train.checkpoint import load_tree
-from train.data import load_digits
+from train.commands.predict import Evaluate, Predict, evaluate, load_network, predict
+from train.data.image_files import read_image
+from train.data.load import load_digits
 from train.errors import TrainingDivergedError
-from train.evaluate import ANGLES
-from train.images import read_image
 from train.loop import resume, train
-from train.predict import Evaluate, Predict, evaluate, load_network, predict
-from train.rundir import Run
-from train.session import prepare_session
+from train.run.metrics import ANGLES
+from train.run.session import prepare_session
+from train.run_folder.checkpoint import load_tree
+from train.run_folder.folder import Run
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 from tests.train.runs import final_arrays
 from train.__main__ import main
 from train.loop import train
-from train.rundir import Run
+from train.run.session import prepare_session
+from train.run_folder.folder import Run
 from train.seeds import is_seeds, resume_seeds, train_seeds
-from train.session import prepare_session
 
 pytestmark = pytest.mark.usefixtures("quick_report")
 

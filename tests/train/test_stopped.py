@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from train import digits, loop, presets, seeds, table
+from train import loop, seeds
 from train.__main__ import main
-from train.command import command, typed
-from train.rundir import Run
+from train.commands import digits, table
+from train.recipes import presets
+from train.run_folder.command_line import command, typed
+from train.run_folder.folder import Run
 
 NAMES = ["run", 'it\'s "one" [1];`x`', "-run"]
 

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from train.__main__ import main
+from train.commands.predict import Evaluate, evaluate, load_network
 from train.loop import train
-from train.predict import Evaluate, evaluate, load_network
-from train.rundir import Run
+from train.run_folder.folder import Run
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_it_predicts_and_is_exported_as_it_stands(unfinished, shorter, tmp_path,
 def test_reports_say_that_it_is_not_finished(
     unfinished, shorter, tmp_path, monkeypatch, quick_report, capsys
 ):
-    monkeypatch.setattr("train.frames.STEP", 180)
+    monkeypatch.setattr("train.report.turning_frames.STEP", 180)
     assert main(["report", str(unfinished.path)]) == 0
     note = "not finished: epoch 1 of 2"
     report = (unfinished.path / "report.md").read_text()
@@ -84,7 +84,7 @@ def test_the_middle_of_an_epoch(config, tmp_path, monkeypatch, quick_report, cap
 
     few = dataclasses.replace(config, checkpoint_steps=2)
     with monkeypatch.context() as patch:
-        patch.setattr("train.network.Network.record", stop)  # the end of the first epoch
+        patch.setattr("train.run.seed_run.Network.record", stop)  # the end of the first epoch
         with pytest.raises(KeyboardInterrupt):
             train(few, tmp_path / "run", lambda line: None)
     assert main(["report", str(tmp_path / "run")]) == 0

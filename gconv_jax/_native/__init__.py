@@ -1,0 +1,1 @@
+"""Machine code for CPUs: optional, private, called by JAX as foreign functions."""

@@ -1,0 +1,234 @@
+"""The Fourier form on a CPU in one pass over the images: optional, private.
+
+XLA makes the sums over the group, the matrix products and the sums back one after the other, each
+for all pixels of a few images. Here a few hundred pixels go through all of them before the next
+ones, in the cache. All of it is one function that LLVM compiles for the group and the channels at
+hand (`gconv_jax._native.fourier_kernel`). Both gradients are made of the same parts: that of the
+input is itself a convolution, that of the filter ends with other products.
+
+As in `gconv_jax._native.onednn`, a call says everything by its shapes and attributes, and has
+neither derivatives nor a batching rule.
+"""
+
+import concurrent.futures
+import contextlib
+import ctypes
+import functools
+import math
+import os
+import threading
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from gconv_jax._native import llvm, xla_ffi
+from gconv_jax._native.fourier_kernel import FIELDS, IrrepSize, Sizes, machine_code
+from gconv_jax._native.tiling import Bands
+from gconv_jax.groups.irreps import Irrep
+from gconv_jax.ops.once import once
+
+# All symmetries of a cube; the sums of larger groups would have too many terms.
+MOST_ELEMENTS = 48
+# For each thread, so that all of them end at about the same time.
+UNITS = 2
+# In float32 numbers: a line of the cache.
+ALIGNMENT = 16
+
+OUTPUT, FILTER_GRADIENT = "gconv_jax.conv.fourier.output", "gconv_jax.conv.fourier.filter_gradient"
+
+
+def available() -> bool:
+    """Whether llvmlite is installed."""
+    if llvm.available():
+        _register()
+        return True
+    return False
+
+
+@once
+def _register():
+    for kind in (OUTPUT, FILTER_GRADIENT):
+        xla_ffi.register(kind, functools.partial(_run, kind))
+
+
+class Patches(NamedTuple):
+    """Which pixels of x meet: ``x[s p + starts[t, s] - low, s]`` for the tap t and the element s,
+    all of it by axes."""
+
+    starts: np.ndarray
+    strides: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+
+
+def output(
+    x: jax.Array, spectrum: list[jax.Array], *, irreps: list[Irrep], patches: Patches, spatial
+) -> jax.Array:
+    """The convolution with a filter whose transform is known.
+
+    Args:
+        x: ``[N, *spatial, |G|, C_in]``, float32, nothing empty.
+        spectrum: for each irrep ``[d taps C_in, d C_out]``.
+        patches: its padding is not negative.
+        spatial: sizes of the result.
+
+    Returns:
+        ``[N, *spatial', |G|, C_out]``.
+    """
+    c_out = spectrum[0].shape[-1] // irreps[0].dimension
+    shape = jax.ShapeDtypeStruct((x.shape[0], *spatial, x.shape[-2], c_out), x.dtype)
+    return xla_ffi.call(OUTPUT, shape)(x, *spectrum, **_attributes(irreps, patches))
+
+
+def filter_gradient(
+    x: jax.Array, g: jax.Array, *, irreps: list[Irrep], patches: Patches
+) -> list[jax.Array]:
+    """The cotangent of ``spectrum`` in `output`, where g is that of the result."""
+    taps = len(patches.starts)
+    dimensions = [irrep.dimension for irrep in irreps]
+    shapes = [(d * taps * x.shape[-1], d * g.shape[-1]) for d in dimensions]
+    results = [jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes]
+    call = xla_ffi.call(FILTER_GRADIENT, results)
+    return list(call(x, g, **_attributes(irreps, patches)))
+
+
+def _attributes(irreps: list[Irrep], patches: Patches) -> dict[str, np.ndarray]:
+    matrix = np.concatenate(
+        [irrep.matrices[:, i].T for irrep in irreps for i in irrep.rows]
+    )  # [(irrep, i, k), s]
+    values = {
+        "matrix": np.ascontiguousarray(matrix, np.float64).view(np.int64),
+        "rows": [len(irrep.rows) for irrep in irreps],
+        "dimensions": [irrep.dimension for irrep in irreps],
+        "starts": patches.starts,
+        "strides": patches.strides,
+        "padding": patches.padding,
+    }
+    return {name: np.array(value, np.int64).reshape(-1) for name, value in values.items()}
+
+
+def _run(kind: str, buffers: list[xla_ffi.Buffer], attributes: dict[str, tuple]):
+    x, y = (buffers[0], buffers[-1] if kind == OUTPUT else buffers[1])
+    parts = buffers[1:-1] if kind == OUTPUT else buffers[2:]
+    plan = _plan(kind, x.shape, y.shape, tuple(attributes.items()))
+    plan.run(x.pointer, y.pointer, [part.pointer for part in parts])
+
+
+class _Plan:
+    """A call of given shapes: the machine code, and the tables that it reads."""
+
+    def __init__(self, kind: str, x_shape, y_shape, attributes: dict[str, tuple]):
+        spatial, (order, c_in), c_out = x_shape[1:-2], x_shape[-2:], y_shape[-1]
+        axes = len(spatial)
+        matrix = np.array(attributes["matrix"], np.int64).view(np.float64).reshape(-1, order)
+        irreps = zip(attributes["rows"], attributes["dimensions"], strict=True)
+        starts = np.array(attributes["starts"], np.int64).reshape(-1, order, axes)
+        padding = np.array(attributes["padding"], np.int64).reshape(axes, 2)
+        self.sizes = Sizes(
+            filter_gradient=kind == FILTER_GRADIENT,
+            matrix=tuple(map(tuple, matrix.tolist())),
+            irreps=tuple(IrrepSize(*irrep) for irrep in irreps),
+            taps=len(starts),
+            c_in=c_in,
+            c_out=c_out,
+        )
+        self.work = machine_code(self.sizes)
+        bands = Bands(spatial, y_shape[1:-2], starts, attributes["strides"], padding, order * c_in)
+        rows = bands.rows(self.sizes.strip, math.ceil(UNITS * _threads() / x_shape[0]))
+        self.pixels = bands.pixels(rows)
+        self.offsets = starts @ bands.steps + np.arange(order) * c_in
+        self.bands, self.copies = bands.table(rows, order * c_out)
+        window = bands.window(rows) if padding.any() else 0
+        units = x_shape[0] * len(self.bands)
+        self.threads = min(_threads(), units)
+        self.scratch = window + sum(
+            self.sizes.regions(each)[-1] for each in (self.sizes.taps * c_in, c_out)
+        )
+        self.call = {
+            "pixels": self.pixels.ctypes.data,
+            "offsets": self.offsets.ctypes.data,
+            "bands": self.bands.ctypes.data,
+            "copies": self.copies.ctypes.data,
+            "units": units,
+            "band_count": len(self.bands),
+            "x_image": math.prod(x_shape[1:]),
+            "y_image": math.prod(y_shape[1:]),
+            "window": window,
+        }
+
+    def run(self, x: int, y: int, parts: list[int]):
+        """With the addresses of the arrays; y is the result or its cotangent, and the parts are
+        the transformed filter or its cotangent."""
+        sizes = self.sizes.spectrum
+        gradient = self.sizes.filter_gradient
+        # All threads take from the whole. But a gradient has shares that do not depend on how fast
+        # they are, and their sums are added in order: the same bits at every call.
+        count = self.threads if gradient else 1
+        ends = [i * self.call["units"] // count for i in range(count + 1)]
+        counters = [ctypes.c_int64(first) for first in ends[:-1]]
+        sums = [
+            [np.zeros(size, np.float32) for size in (sizes if gradient else ())] for _ in counters
+        ]
+        shares = list(zip(counters, ends[1:], sums, strict=True))
+        waiting = iter(shares)
+
+        def work():
+            scratch = _scratch(self.scratch)
+            for counter, end, own in waiting if gradient else shares:
+                pointers = [part.ctypes.data for part in own] if gradient else parts
+                table = (ctypes.c_void_p * len(parts))(*pointers)
+                call = self.call | {
+                    "x": x,
+                    "y": y,
+                    "parts": ctypes.addressof(table),
+                    "scratch": scratch,
+                    "counter": ctypes.addressof(counter),
+                    "units": end,
+                }
+                values = (ctypes.c_int64 * len(FIELDS))(*(call[name] for name in FIELDS))
+                self.work(ctypes.addressof(values))
+
+        others = []
+        with contextlib.suppress(RuntimeError):  # the interpreter ends: this thread does it all
+            for _ in range(self.threads - 1):
+                others.append(_pool().submit(work))
+        try:
+            work()
+        finally:  # the memory may be gone after this
+            others = [other for other in others if not other.cancel()]
+            concurrent.futures.wait(others)
+        for other in others:
+            other.result()
+        if gradient:
+            for part, size, *own in zip(parts, sizes, *sums, strict=True):
+                total = np.ctypeslib.as_array((ctypes.c_float * size).from_address(part))
+                total[:] = functools.reduce(np.add, own)
+
+
+@once
+def _plan(kind: str, x_shape, y_shape, attributes) -> _Plan:
+    return _Plan(kind, x_shape, y_shape, dict(attributes))
+
+
+@functools.cache
+def _threads() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@once
+def _pool() -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(_threads() - 1, "gconv_jax")
+
+
+_own = threading.local()
+
+
+def _scratch(size: int) -> int:
+    """The address of so many numbers that this thread may use until it asks again."""
+    if getattr(_own, "size", 0) < size:
+        _own.memory = np.empty(size + ALIGNMENT, np.float32)
+        _own.size = size
+    address = _own.memory.ctypes.data
+    return address + -address % (4 * ALIGNMENT)

@@ -1,0 +1,299 @@
+"""Group convolutions: a filter bank, then one planar convolution."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import DTypeLike
+
+from gconv_jax.conv.algorithm import Algorithm, check_algorithm, fourier_platforms
+from gconv_jax.conv.fourier import fourier_conv
+from gconv_jax.filters.bank import check_filter, filter_bank
+from gconv_jax.filters.basis import Filters, find_basis
+from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.hexagonal import check_hexagons, mask_of
+from gconv_jax.lattice.padding import PaddingLike, Windows, make_windows, per_axis, warn_if_inexact
+from gconv_jax.ops.channels import merge_channels, tile_channels
+from gconv_jax.planar.conv import planar_conv
+
+
+def lift_conv(
+    x: jax.Array,
+    w: jax.Array,
+    *,
+    group: FiniteGroup,
+    bias: jax.Array | None = None,
+    strides: int | Sequence[int] = 1,
+    padding: PaddingLike = "SAME",
+    dilation: int | Sequence[int] = 1,
+    dtype: DTypeLike | None = None,
+    precision: lax.PrecisionLike = None,
+    filters: Filters = "pixel",
+    kernel_size: int | Sequence[int] | None = None,
+) -> jax.Array:
+    """Convolve an image with a filter in every pose of the group (Cohen & Welling 2016,
+    arXiv:1602.07576, eq. 10).
+
+    ``[f * psi](g) = sum_y sum_k f_k(y) psi_k(g^-1 y)`` for g = (translation, group element). It
+    satisfies ``lift_conv(L_g x) == L_g lift_conv(x)`` with the actions of `transform`.
+
+    Args:
+        x: images ``[*batch, *spatial, C_in]``, with any number of batch axes, or none.
+        w: base filter ``[*kernel, C_in, C_out]``, odd or even sizes; ``[P, C_in, C_out]`` with
+            ``filters`` other than pixels.
+        group: e.g. `P4` or `P4M`, which act exactly on the lattice; with ``filters`` other than
+            pixels any group of the plane, e.g. ``cyclic(16)``.
+        bias: ``[C_out]``, shared by all elements.
+        strides, dilation: an integer, or one for each spatial axis.
+        padding: ``SAME`` (zeros, symmetric wherever possible), ``VALID``, ``CIRCULAR``,
+            ``REFLECT``, an integer, or integers or (low, high) pairs for each axis.
+        dtype: of computation and result; by default what ``x``, ``w`` and ``bias`` promote to.
+        precision: as in ``jax.lax``.
+        filters, kernel_size: what the parameters ``w`` are, as in `filter_bank`.
+
+    Returns:
+        A feature map on the group, ``[*batch, *spatial', |G|, C_out]``.
+
+    Warns:
+        InexactEquivarianceWarning: the sizes break the law, `(n + 2p - k) % s != 0` on an axis.
+
+    Raises:
+        ValueError, TypeError: shapes that do not fit, or unknown options.
+
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import P4, lift_conv
+    >>> lift_conv(jnp.ones((2, 28, 28, 1)), jnp.ones((3, 3, 1, 10)), group=P4).shape
+    (2, 28, 28, 4, 10)
+    """
+    return _conv(
+        x,
+        w,
+        lifting=True,
+        group=group,
+        bias=bias,
+        strides=strides,
+        padding=padding,
+        dilation=dilation,
+        dtype=dtype,
+        precision=precision,
+        filters=filters,
+        kernel_size=kernel_size,
+        algorithm="dense",
+    )
+
+
+def group_conv(
+    x: jax.Array,
+    w: jax.Array,
+    *,
+    group: FiniteGroup,
+    bias: jax.Array | None = None,
+    strides: int | Sequence[int] = 1,
+    padding: PaddingLike = "SAME",
+    dilation: int | Sequence[int] = 1,
+    dtype: DTypeLike | None = None,
+    precision: lax.PrecisionLike = None,
+    filters: Filters = "pixel",
+    kernel_size: int | Sequence[int] | None = None,
+    algorithm: Algorithm = "auto",
+) -> jax.Array:
+    """Convolve a feature map on the group with a filter on the group (Cohen & Welling 2016,
+    arXiv:1602.07576, eq. 11).
+
+    ``[f * psi](g) = sum_h sum_k f_k(h) psi_k(g^-1 h)``, h over positions and group elements. It
+    satisfies ``group_conv(L_g x) == L_g group_conv(x)``.
+
+    Args:
+        x: feature maps ``[*batch, *spatial, |G|, C_in]``, from `lift_conv` or `group_conv`.
+        w: base filter ``[*kernel, |G|, C_in, C_out]``; ``[P, |G|, C_in, C_out]`` with ``filters``
+            other than pixels.
+        group, bias, strides, padding, dilation, dtype, precision, filters, kernel_size: as in
+            `lift_conv`.
+        algorithm: ``dense`` convolves with the filter bank, ``fourier`` transforms over the group
+            (`gconv_jax.conv.fourier`), which needs fewer multiplications and gives the same values
+            to rounding; ``auto`` takes the faster (`gconv_jax.conv.algorithm`). Filters other than
+            pixels are always dense.
+
+    Returns:
+        ``[*batch, *spatial', |G|, C_out]``.
+
+    Warns, Raises: as `lift_conv`.
+
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import P4, group_conv
+    >>> group_conv(jnp.ones((2, 9, 9, 4, 5)), jnp.ones((3, 3, 4, 5, 6)), group=P4).shape
+    (2, 9, 9, 4, 6)
+    """
+    return _conv(
+        x,
+        w,
+        lifting=False,
+        group=group,
+        bias=bias,
+        strides=strides,
+        padding=padding,
+        dilation=dilation,
+        dtype=dtype,
+        precision=precision,
+        filters=filters,
+        kernel_size=kernel_size,
+        algorithm=algorithm,
+    )
+
+
+def _conv(
+    x: jax.Array,
+    w: jax.Array,
+    *,
+    lifting,
+    group,
+    bias,
+    strides,
+    padding,
+    dilation,
+    dtype,
+    precision,
+    filters,
+    kernel_size,
+    algorithm,
+) -> jax.Array:
+    check_group(group)
+    x, w = jnp.asarray(x), jnp.asarray(w)
+    of_filter = {"group": group, "filters": filters, "kernel_size": kernel_size}
+    kernel = check_filter(w, lifting=lifting, **of_filter)
+    _check_input(x, w, group=group, lifting=lifting)
+    basis = find_basis(filters, group)
+    check_algorithm(algorithm, basis)
+    if dtype is None:
+        # The values of a basis are not integers.
+        numbers = [x, w, *([] if bias is None else [bias]), *([] if basis is None else [1.0])]
+        dtype = jnp.result_type(*numbers)
+    elif basis is not None and not jnp.issubdtype(dtype, jnp.inexact):
+        raise ValueError(f"`dtype` must be floating for filters={filters!r}, got {dtype}")
+    windows = make_windows(kernel, strides, padding, dilation)
+    c_out = w.shape[-1]
+
+    def run(x: jax.Array, **options) -> jax.Array:
+        # Sums of integers are exact. Other filters than pixels are not moved tap by tap.
+        if lifting or basis is not None or not jnp.issubdtype(dtype, jnp.inexact):
+            x = x if lifting else merge_channels(x)
+            bank = filter_bank(w, lifting=lifting, **of_filter).astype(dtype)
+            return planar_conv(x, bank, **options)
+        platforms = fourier_platforms(
+            algorithm,
+            group=group,
+            kernel=kernel,
+            strides=windows.strides,
+            c_in=x.shape[-1],
+            c_out=c_out,
+            dtype=dtype,
+        )
+        return fourier_conv(x, w.astype(dtype), group=group, platforms=platforms, **options)
+
+    return convolve(
+        x.astype(dtype),
+        run,
+        group=group,
+        windows=windows,
+        channel_axes=1 if lifting else 2,
+        order=group.order,
+        bias=bias,
+        dilation=dilation,
+        precision=precision,
+        what="lift_conv" if lifting else "group_conv",
+    )
+
+
+def convolve(
+    x: jax.Array,
+    run: Callable[..., jax.Array],
+    *,
+    group: FiniteGroup,
+    windows: Windows,
+    channel_axes: int,
+    order: int,
+    bias: jax.Array | None,
+    dilation: int | Sequence[int],
+    precision: lax.PrecisionLike,
+    what: str,
+) -> jax.Array:
+    """What is around every convolution: the check of the sizes, batch axes, padding, the bias, the
+    border of a hexagon.
+
+    Args:
+        x: ``[*batch, *spatial, C]`` or, with two ``channel_axes``, ``[*batch, *spatial, G, C]``.
+        run: called with ``[N, *spatial, ...]`` and the settings of `planar_conv`; returns
+            ``[N, *spatial', order C_out]`` or ``[N, *spatial', order, C_out]``.
+        order: the size of the group axis of the result.
+        what: the function that the user called.
+    """
+    rank = group.dimension
+    batch = x.shape[: x.ndim - channel_axes - rank]
+    spatial = x.shape[len(batch) : x.ndim - channel_axes]
+    warn_if_inexact(windows, spatial, group=group, what=what)
+    output = [windows.output_size(axis, n) for axis, n in enumerate(spatial)]
+    x = x.reshape(math.prod(batch), *x.shape[len(batch) :])
+    if group.is_hexagonal:
+        check_hexagons(windows, output)
+        x = x * mask_of(x, channel_axes)
+    x, pads = _pad_input(x, windows)
+    y = run(
+        x,
+        strides=windows.strides,
+        padding=pads,
+        dilation=per_axis(dilation, rank, "dilation"),
+        precision=precision,
+    )
+    # On merged channels: XLA:CPU makes good loops over |G| C numbers, poor ones over C.
+    y = y.reshape(*y.shape[: 1 + rank], math.prod(y.shape[1 + rank :]))
+    y = add_bias(y, bias, order)
+    if group.is_hexagonal:
+        y = y * mask_of(y, 1)
+    return y.reshape(*batch, *output, order, y.shape[-1] // order)
+
+
+def _pad_input(x: jax.Array, windows: Windows) -> tuple[jax.Array, list[tuple[int, int]]]:
+    """``[N, *spatial, ...]`` padded where that is by other values than zeros, and the zeros (low,
+    high) that are still to be added."""
+    rank = len(windows.size)
+    pads = [windows.pads(axis, n) for axis, n in enumerate(x.shape[1 : 1 + rank])]
+    if windows.padding not in ("CIRCULAR", "REFLECT"):
+        return x, pads
+    mode = {"CIRCULAR": "wrap", "REFLECT": "reflect"}[windows.padding]
+    x = jnp.pad(x, [(0, 0), *pads, *[(0, 0)] * (x.ndim - 1 - rank)], mode=mode)
+    return x, [(0, 0)] * rank
+
+
+def add_bias(y: jax.Array, bias: jax.Array | None, order: int) -> jax.Array:
+    """``[..., order C]`` and a bias of C numbers, or None; ValueError if it has another shape."""
+    if bias is None:
+        return y
+    channels = y.shape[-1] // order
+    if jnp.shape(bias) != (channels,):
+        raise ValueError(
+            f"`bias` must have shape ({channels},), one value for each output channel and shared "
+            f"by all group elements, got {jnp.shape(bias)}"
+        )
+    bias = tile_channels(jnp.asarray(bias, y.dtype), order)
+    return y + jnp.expand_dims(bias, tuple(range(y.ndim - 1)))
+
+
+def _check_input(x: jax.Array, w: jax.Array, *, group: FiniteGroup, lifting: bool) -> None:
+    spatial = ", ".join("DHW"[-group.dimension :])
+    if lifting:
+        layout = f"[*batch, {spatial}, C_in={w.shape[-2]}]"
+        remedy = "for a feature map on the group use group_conv / GroupConv"
+        # Two batch axes would be read off a feature map that came here by mistake.
+        mistaken = x.ndim == group.dimension + 3 and x.shape[-2] == group.order > 1
+        if mistaken:
+            remedy += "; if these are two batch axes, reshape them to one"
+        good = x.ndim > group.dimension and x.shape[-1] == w.shape[-2] and not mistaken
+    else:
+        layout = f"[*batch, {spatial}, |G|={group.order}, C_in={w.shape[-2]}]"
+        remedy = "for an image use lift_conv / LiftConv"
+        expected = (group.order, w.shape[-2])
+        good = x.ndim > group.dimension + 1 and x.shape[-2:] == expected
+    if not good:
+        raise ValueError(f"`x` must be {layout} for {group!r}, got shape {x.shape}; {remedy}")

@@ -1,0 +1,13 @@
+"""Trained networks as plain ones, and as files that need nothing of this library.
+
+``files`` has what users call, ``folding`` computes constants ahead, and the modules ``onnx_*``
+write ONNX models. ``image_files`` is copied beside an exported network.
+"""
+
+from gconv_jax.export.files import (
+    Frozen as Frozen,
+    freeze as freeze,
+    onnx as onnx,
+    read_image as read_image,
+    stablehlo as stablehlo,
+)

@@ -1,0 +1,279 @@
+"""Trained networks as plain ones, and as files that need nothing of this library."""
+
+import importlib.util
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from flax import linen, nnx
+from jax import export
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+
+from gconv_jax.export.folding import fold
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+class Frozen:
+    """What `freeze` returns: a function of images ``[N, *spatial, C]``. Made by `freeze`."""
+
+    def __init__(self, function: Callable):
+        self._function = function
+        self._programs: dict = {}
+
+    def __call__(self, x: jax.Array):
+        """The model's result. The first call with a shape computes its constants and compiles."""
+        x = jnp.asarray(x)
+        key = (x.shape, x.dtype)
+        if key not in self._programs:
+            closed, shapes = self._trace(x)
+            self._programs[key] = jax.jit(jaxpr_as_fun(closed)), jax.tree.structure(shapes)
+        run, tree = self._programs[key]
+        return jax.tree.unflatten(tree, run(x))
+
+    def jaxpr(self, x: jax.Array | jax.ShapeDtypeStruct) -> ClosedJaxpr:
+        """The program for images of this shape and dtype, with its constants."""
+        return self._trace(x)[0]
+
+    def _trace(self, x):
+        x = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return jax.make_jaxpr(fold(self._function, x), return_shape=True)(x)
+
+
+def freeze(model: Callable, **kwargs) -> Frozen:
+    """A network in evaluation as a plain one: filter banks are expanded, batch statistics folded
+    into the convolutions, group axes merged into the channels.
+
+    What is left are planar convolutions (where they are faster, those by a Fourier transform over
+    the group), elementwise functions and pooling; the results are the model's to rounding. It works
+    on the program that JAX traces, so any model of these layers will do, with whatever else is in
+    it. A function that jumps, such as ``jnp.sign``, may jump elsewhere where its argument is within
+    rounding of the jump.
+
+    Args:
+        model: an NNX module, which is evaluated as after ``model.eval()`` and stays as it is, a
+            bound Linen module (``module.bind(variables)``), or any other function of images.
+        **kwargs: passed on to the model, e.g. ``train=False`` of a Linen module.
+
+    Returns:
+        A function of images; later changes of the model do not reach it.
+
+    Raises:
+        TypeError: not a function.
+        ValueError: a Linen module that is not bound; parameters that are traced.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from gconv_jax.export import freeze
+    >>> from gconv_jax.models import P4CNN
+    >>> model = P4CNN(width=2, rngs=nnx.Rngs(0))
+    >>> frozen = freeze(model)
+    >>> x = jnp.ones((2, 28, 28, 1))
+    >>> model.eval()
+    >>> bool(jnp.allclose(frozen(x), model(x), atol=1e-5))
+    True
+    """
+    return Frozen(_function(model, kwargs))
+
+
+def _function(model: Callable, kwargs: dict) -> Callable:
+    """The model as a pure function of images."""
+    if isinstance(model, nnx.Module):
+        model = nnx.clone(model)
+        model.eval()
+        graphdef, state = nnx.split(model)
+
+        def evaluate(x):
+            return nnx.merge(graphdef, state, copy=True)(x, **kwargs)
+
+        return evaluate
+    if isinstance(model, linen.Module):
+        if model.scope is None:
+            raise ValueError("a Linen `model` must be bound: pass module.bind(variables)")
+        module, variables = model.unbind()
+        return lambda x: module.apply(variables, x, **kwargs)
+    if not callable(model):
+        raise TypeError(
+            f"`model` must be an NNX module, a bound Linen module or a function, got {model!r}"
+        )
+    return lambda x: model(x, **kwargs)
+
+
+def stablehlo(
+    model: Callable,
+    shape: Sequence[int | None],
+    path: str | os.PathLike,
+    *,
+    dtype=jnp.float32,
+    platforms: Sequence[str] = PLATFORMS,
+    **kwargs,
+) -> Path:
+    """Write a network in evaluation to a file that JAX alone can run, on any platform and for
+    batches of any size (``jax.export``, StableHLO).
+
+    The network is frozen first, and all its convolutions are XLA's own. To run it, without this
+    library::
+
+        from jax import export
+        logits = export.deserialize(pathlib.Path(path).read_bytes()).call(images)
+
+    Args:
+        model, kwargs: as in `freeze`.
+        shape: of the images, ``(None, *spatial, C)``; None for batches of any size.
+        path: of the file, which is replaced when it is whole.
+        dtype: of the images.
+        platforms: where it is to run: ``cpu``, ``cuda``, ``rocm`` or ``tpu``.
+
+    Returns:
+        The path.
+
+    Raises:
+        TypeError, ValueError: as `freeze`; a shape that is none.
+        ImportError: without flatbuffers, which the extra ``export`` brings.
+
+    >>> import tempfile, pathlib
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from jax import export
+    >>> from gconv_jax.export import stablehlo
+    >>> from gconv_jax.models import P4CNN
+    >>> model = P4CNN(width=2, rngs=nnx.Rngs(0))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = stablehlo(model, (None, 28, 28, 1), pathlib.Path(folder) / "p4cnn.jax")
+    ...     program = export.deserialize(path.read_bytes())
+    >>> program.call(jnp.ones((3, 28, 28, 1))).shape
+    (3, 10)
+    """
+    run, x = _portable(model, shape, dtype, kwargs)
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ImportError("stablehlo needs flatbuffers: pip install 'gconv_jax[export]'")
+    exported = export.export(jax.jit(run), platforms=tuple(platforms))(x)
+    return _write(path, exported.serialize())
+
+
+def onnx(
+    model: Callable,
+    shape: Sequence[int | None],
+    path: str | os.PathLike,
+    *,
+    dtype=jnp.float32,
+    metadata: Mapping[str, str] | None = None,
+    **kwargs,
+) -> Path:
+    """Write a network in evaluation to an ONNX file, which onnxruntime, OpenVINO, TensorRT and
+    others run without JAX.
+
+    The network is frozen first. Its input is ``x`` ``[N, *spatial, C]``, channels last as in JAX,
+    and its result ``y``, or ``y0``, ``y1`` ... in the order of ``jax.tree.leaves`` if there are
+    several. To run it::
+
+        import onnxruntime
+        session = onnxruntime.InferenceSession(path)
+        (logits,) = session.run(None, {"x": images})
+
+    Args:
+        model, kwargs, shape: as in `stablehlo`.
+        path: of the file, which is replaced when it is whole.
+        dtype: of the images. A network should be of float32 (``dtype=jnp.float32`` of its layers,
+            which is the default), since few programs have convolutions of other types.
+        metadata: text by name that goes with the file, such as the names of the classes. In
+            onnxruntime it is ``session.get_modelmeta().custom_metadata_map``.
+
+    Returns:
+        The path.
+
+    Raises:
+        TypeError, ValueError: as `freeze`; a shape that is none; an operation that has no ONNX
+            form here, which the message names.
+        ImportError: without the package onnx, which the extra ``onnx`` brings.
+
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> from flax import nnx
+    >>> from gconv_jax.export import onnx
+    >>> from gconv_jax.models import P4CNN
+    >>> import onnxruntime
+    >>> model = P4CNN(width=2, rngs=nnx.Rngs(0))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = onnx(model, (None, 28, 28, 1), pathlib.Path(folder) / "p4cnn.onnx")
+    ...     session = onnxruntime.InferenceSession(path)
+    >>> session.run(None, {"x": np.ones((3, 28, 28, 1), np.float32)})[0].shape
+    (3, 10)
+    """
+    run, x = _portable(model, shape, dtype, kwargs)
+    if importlib.util.find_spec("onnx") is None:
+        raise ImportError("onnx needs the package onnx: pip install 'gconv_jax[onnx]'")
+    from gconv_jax.export.onnx_operations import onnx_model
+
+    closed, shapes = jax.make_jaxpr(run, return_shape=True)(x)
+    count = len(jax.tree.leaves(shapes))
+    names = ["y"] if count == 1 else [f"y{i}" for i in range(count)]
+    model = onnx_model(closed, names)
+    for key, value in (metadata or {}).items():
+        model.metadata_props.add(key=key, value=value)
+    return _write(path, model.SerializeToString())
+
+
+def read_image(path: str | os.PathLike, size: tuple[int, int, int], ink: str = "auto"):
+    """The pixels of an image file as networks of ``python -m train`` know them.
+
+    It is `gconv_jax.export.image_files.read_image`. That file needs Pillow and NumPy alone, and
+    ``python -m train export`` writes a copy of it beside each network.
+
+    Args:
+        path: an image of any format of Pillow's, but for PostScript; of several frames, the first.
+        size: ``(H, W, C)``. The image is scaled to fit, without distortion, and centred on the
+            median of its border; with one channel it becomes grey.
+        ink: ``"light"`` leaves the brightness as it is, ``"dark"`` inverts it, and ``"auto"``
+            inverts grey images with a light border.
+
+    Returns:
+        uint8 ``[H, W, C]``.
+
+    Raises:
+        ValueError: the file cannot be read, which the message names; a size or an ink that is none.
+        ImportError: without Pillow, which the extra ``export`` brings.
+
+    >>> import pathlib, tempfile
+    >>> from PIL import Image
+    >>> from gconv_jax.export import read_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "wide.png"
+    ...     Image.new("RGB", (40, 20), "navy").save(path)
+    ...     pixels = read_image(path, (28, 28, 3))
+    >>> pixels.shape, pixels[14, 14].tolist()
+    ((28, 28, 3), [0, 0, 128])
+    """
+    if importlib.util.find_spec("PIL") is None:
+        raise ImportError("read_image needs Pillow: pip install 'gconv_jax[export]'")
+    from gconv_jax.export.image_files import read_image
+
+    return read_image(path, size, ink)
+
+
+def _portable(model: Callable, shape: Sequence[int | None], dtype, kwargs: dict):
+    """The frozen model as a function of XLA's own operations, and the images it is for."""
+    function = _function(model, kwargs)
+    sizes = tuple(shape)[1:] if shape and shape[0] is None else tuple(shape)
+    if len(shape) < 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
+        raise ValueError(
+            f"`shape` must be (None, *spatial, C) or (N, *spatial, C), got {tuple(shape)}"
+        )
+    if shape[0] is None:
+        (batch,) = export.symbolic_shape("n")
+        sizes = (batch, *sizes)
+
+    def run(x):
+        return fold(function, jax.ShapeDtypeStruct(x.shape, x.dtype), portable=True)(x)
+
+    return run, jax.ShapeDtypeStruct(sizes, dtype)
+
+
+def _write(path: str | os.PathLike, content: bytes | bytearray) -> Path:
+    path = Path(path)
+    beside = path.with_name(path.name + ".tmp")
+    beside.write_bytes(content)
+    beside.replace(path)
+    return path

@@ -1,0 +1,215 @@
+"""How a group acts on a filter, and the bank of transformed filters that this gives.
+
+On the square lattice the action only moves taps, so a bank is one gather with a table of
+indices. For finer rotations filters are combinations of functions of the plane
+(`gconv_jax.filters.basis`), and a bank is one product with a table of their values. Tables are
+NumPy arrays, computed once per (group, kernel size, basis) and cached.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from gconv_jax.filters.basis import FilterBasis, Filters, evaluate, find_basis, tap_positions
+from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.hexagonal import hexagon_size
+from gconv_jax.lattice.padding import per_axis
+from gconv_jax.ops.accumulation import long_dtype
+
+
+def filter_bank(
+    w: jax.Array,
+    *,
+    group: FiniteGroup,
+    lifting: bool = False,
+    filters: Filters = "pixel",
+    kernel_size: int | Sequence[int] | None = None,
+) -> jax.Array:
+    """The filters of all output elements, as they enter the planar convolution.
+
+    ``psi_r(x) = psi(r^-1 x)`` for a lifting filter and ``psi_r(x, s) = psi(r^-1 x, r^-1 s)`` for
+    a filter on the group: the output element r sees the filter moved by r (Cohen & Welling 2016,
+    arXiv:1602.07576, section 7). The rotation is about the centre of the filter, which for an
+    even size lies between pixels.
+
+    Args:
+        w: base filter, ``[*kernel, C_in, C_out]`` if ``lifting``, else
+            ``[*kernel, |G|, C_in, C_out]``, with as many kernel axes as the group has dimensions.
+            With ``filters`` other than pixels, one axis of P parameters in place of the kernel's;
+            on hexagonal lattices one of the taps of a hexagon (`gconv_jax.hexagonal`).
+        group: any group with ``filters`` other than pixels.
+        lifting: whether the filter acts on images instead of on feature maps.
+        filters: what the parameters are. ``pixel``: the taps, for a group that acts exactly on the
+            lattice (`FiniteGroup.is_lattice`) or filters of one tap. ``bilinear``, ``bicubic``:
+            the taps in a disc, interpolated in between (`Interpolated`). ``harmonic``: coefficients
+            of circular harmonics (`Harmonic`). Or a `FilterBasis` of your own. All are exact for
+            the elements that map the lattice onto itself.
+        kernel_size: with ``filters`` other than pixels, the size of the filters.
+
+    Returns:
+        ``[*kernel, C_in, |G| C_out]`` or ``[*kernel, |G| C_in, |G| C_out]``. On both axes the
+        group index is the slow one; output element r = identity holds the filter as it is, of
+        pixels the raw weights.
+
+    Raises:
+        ValueError: wrong rank, group axis that does not match, kernel that an element would turn
+            on its side (non-square under a quarter turn), or pixels and a group finer than them.
+
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import P4, filter_bank
+    >>> w = jnp.arange(4.0).reshape(2, 2, 1, 1)
+    >>> filter_bank(w, group=P4, lifting=True)[:, :, 0, 1]  # the quarter turn of the filter
+    Array([[1., 3.],
+           [0., 2.]], dtype=float32)
+    """
+    check_group(group)
+    kernel = check_filter(w, group=group, lifting=lifting, filters=filters, kernel_size=kernel_size)
+    basis = find_basis(filters, group)
+    if basis is not None:
+        return _combine(w, operator(basis, group, kernel), group, lifting).reshape(
+            *kernel, -1, group.order * w.shape[-1]
+        )
+    c_in, c_out = w.shape[-2:]
+    table = bank_table(group, kernel, lifting)  # [taps, s, r] or [taps, r]
+    bank = w.reshape(-1, c_in, c_out)[table]  # [taps, (s,) r, C_in, C_out]
+    bank = jnp.moveaxis(bank, -3, -2)  # [taps, (s,) C_in, r, C_out]
+    return bank.reshape(*kernel, -1, group.order * c_out)
+
+
+def _combine(w: jax.Array, turned: np.ndarray, group: FiniteGroup, lifting: bool) -> jax.Array:
+    """``[taps, (s,) C_in, r, C_out]`` from the functions of the basis, turned by each r."""
+    dtype = long_dtype(w.dtype)  # half precision is for the convolution
+    axes, parts = "rtp,pio->tiro", w.astype(dtype)
+    if not lifting:
+        axes, parts = "rtp,prsio->tsiro", parts[:, group.cayley[group.inverse]]  # r^-1 s
+    bank = jnp.einsum(axes, jnp.asarray(turned, dtype), parts, precision=lax.Precision.HIGHEST)
+    return bank.astype(w.dtype) if jnp.issubdtype(w.dtype, jnp.inexact) else bank
+
+
+def filter_axes(
+    filters: Filters, group: FiniteGroup, kernel_size: Sequence[int]
+) -> tuple[int, ...]:
+    """The first axes of a base filter: ``kernel_size`` for pixels, (P,) for a basis.
+
+    ValueError if the filters cannot be turned by the group.
+    """
+    basis = find_basis(filters, group)
+    kernel_size = tuple(kernel_size)
+    if basis is None:
+        bank_table(group, kernel_size, True)
+        return kernel_size
+    return (operator(basis, group, kernel_size).shape[-1],)
+
+
+def check_filter(
+    w: jax.Array,
+    *,
+    group: FiniteGroup,
+    lifting: bool,
+    filters: Filters = "pixel",
+    kernel_size: int | Sequence[int] | None = None,
+    name: str = "w",
+) -> tuple[int, ...]:
+    """The size of the kernel; ValueError unless ``w`` has the shape of a base filter."""
+    rank = group.dimension
+    of_pixels = find_basis(filters, group) is None
+    if kernel_size is None and group.is_hexagonal and w.ndim:
+        kernel_size = hexagon_size(w.shape[0])
+    if kernel_size is not None:
+        kernel_size = per_axis(kernel_size, rank, "kernel_size")
+    elif not of_pixels:
+        raise ValueError(
+            f"`kernel_size` must be given with filters={filters!r}, whose parameters are not taps"
+        )
+    axes = ["C_in", "C_out"] if lifting else ["|G|", "C_in", "C_out"]
+    if kernel_size is None:
+        layout = f"[{', '.join(['*kernel', *axes])}] with {rank} kernel axes"
+        first = w.shape[:rank]
+    else:
+        first = filter_axes(filters, group, kernel_size)
+        layout = f"[{', '.join([*map(str, first), *axes])}]"
+    if w.ndim != len(first) + len(axes) or w.ndim < rank or w.shape[: len(first)] != first:
+        of = "" if of_pixels else f" and filters={filters!r} of size {kernel_size}"
+        raise ValueError(f"`{name}` must be {layout} for {group!r}{of}, got shape {w.shape}")
+    if not lifting and w.shape[-3] != group.order:
+        raise ValueError(
+            f"`{name}` must be {layout} with a group axis of size {group.order} for {group!r}, got "
+            f"shape {w.shape}"
+        )
+    if kernel_size is None:
+        return filter_axes(filters, group, first)
+    return kernel_size
+
+
+def move_axes(group: FiniteGroup, element: int) -> tuple[list[int], list[int]]:
+    """The element as a move of array axes: ``(permutation, flipped)``.
+
+    ``flip(transpose(a, permutation), flipped)`` is the array ``a`` moved by the element about its
+    centre, exactly, for every size. ValueError if it does not move pixels onto pixels.
+    """
+    element = group.check_element(element)
+    if not group.isometries[element].is_lattice:
+        raise ValueError(
+            f"`group` must map the square lattice onto itself, but {group!r} turns by angles "
+            f"other than multiples of 90 degrees: `element` {element} is "
+            f"{group.element_name(element)}. Use a subgroup of dihedral(4), such as P4 or P4M, or "
+            'filters="harmonic" where there is that argument (LiftConv, GroupConv, '
+            "GroupEquivariantCNN, E2CNN); images turn by any angle with `rotate`"
+        )
+    matrix = np.rint(group.matrices[element])
+    permutation = [int(np.flatnonzero(row)[0]) for row in matrix]
+    flipped = [axis for axis, row in enumerate(matrix) if row.sum() < 0]
+    return permutation, flipped
+
+
+@functools.cache
+def bank_table(group: FiniteGroup, kernel: tuple[int, ...], lifting: bool) -> np.ndarray:
+    """Index into the flattened base filter for [tap, (input element,) output element]."""
+    taps = np.arange(np.prod(kernel)).reshape(kernel)
+    turned = []
+    for r in group.elements:
+        moved = taps  # as it stays if there is only one
+        if taps.size > 1:
+            permutation, flipped = move_axes(group, r)
+            moved = np.flip(taps.transpose(permutation), tuple(flipped))  # moved[x] = taps[r^-1 x]
+        if moved.shape != kernel:
+            raise ValueError(
+                f"`kernel_size` must be equal on axes that {group!r} exchanges, got {kernel}: "
+                f"element {r} ({group.element_name(r)}) would turn the filter on its side"
+            )
+        turned.append(moved.ravel())
+    table = np.stack(turned, -1)  # [tap, r]
+    if not lifting:
+        source = group.cayley[group.inverse]  # source[r, s] = r^-1 s
+        table = table[:, None, :] * group.order + source.T[None]
+    return table.astype(np.int32)  # the same with and without jax_enable_x64
+
+
+@functools.cache
+def operator(basis: FilterBasis, group: FiniteGroup, kernel: tuple[int, ...]) -> np.ndarray:
+    """``T[r, tap, p] = b_p(r^-1 x)`` at the tap x: float64, read-only."""
+    if len(kernel) != 2:
+        raise ValueError(
+            f"`filters` must be 'pixel' for a group that does not act on the plane, got {basis!r} "
+            f"for {group!r}"
+        )
+    if kernel[0] != kernel[1]:
+        raise ValueError(
+            f"`kernel_size` must be equal on both axes for filters={basis!r}, got {kernel}"
+        )
+    taps = tap_positions(kernel[0]).reshape(-1, 2)
+    # Rows are points: (r^-1 x)^T = x^T r^-T, on hexagons in axial coordinates.
+    inverses = group.matrices[group.inverse]
+    turned = [evaluate(basis, taps @ r.T, kernel[0]) for r in inverses]
+    if len({values.shape for values in turned}) > 1:
+        raise ValueError(
+            f"`filters` must return as many functions at all points, got {basis!r} with "
+            f"{sorted({values.shape[-1] for values in turned})}"
+        )
+    table = np.stack(turned)
+    table.setflags(write=False)
+    return table

@@ -1,0 +1,61 @@
+"""Functions of base filters, for ``kernel_transform`` of the layers."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from gconv_jax.ops.accumulation import long_dtype
+
+
+def standardize_weights(w: jax.Array, *, epsilon: float = 1e-5) -> jax.Array:
+    """Scaled weight standardisation (Qiao et al. 2019, arXiv:1903.10520; the scale: Brock et al.
+    2021, arXiv:2101.08692): each output channel's filter with mean 0 and, over its n weights,
+    variance 1 / n.
+
+    ``(w - mean) / sqrt(n var + epsilon)``, over all axes but the last. All orientations come from
+    one base filter, so the law holds as before; batch normalisation may be left out, or be of
+    batches of one image.
+
+    Args:
+        w: ``[..., C_out]``, the base filter of any layer.
+        epsilon: keeps constant filters finite.
+
+    Returns:
+        The same shape and dtype.
+
+    >>> import jax
+    >>> from flax import nnx
+    >>> from gconv_jax import P4, standardize_weights
+    >>> from gconv_jax.nnx import GroupConv
+    >>> options = {"group": P4, "kernel_transform": standardize_weights, "rngs": nnx.Rngs(0)}
+    >>> GroupConv(16, 32, 3, **options)(jax.numpy.ones((2, 9, 9, 4, 16))).shape
+    (2, 9, 9, 4, 32)
+    """
+    w = jnp.asarray(w)
+    if w.ndim < 2 or not jnp.issubdtype(w.dtype, jnp.floating):
+        raise ValueError(
+            f"`w` must be a floating base filter [..., C_out], got shape {w.shape} and {w.dtype}"
+        )
+    axes = tuple(range(w.ndim - 1))
+    long = w.astype(long_dtype(w.dtype))
+    centred = long - long.mean(axes)
+    n = math.prod(w.shape[:-1])
+    return (centred * jax.lax.rsqrt(n * (centred**2).mean(axes) + epsilon)).astype(w.dtype)
+
+
+KernelTransform = Callable[[jax.Array], jax.Array]
+
+
+def check_transform(transform: KernelTransform | None) -> KernelTransform:
+    """``transform`` itself, in place of None what changes nothing; TypeError for anything else."""
+    if transform is None:
+        return _unchanged
+    if not callable(transform):
+        raise TypeError(f"`kernel_transform` must be a function, got {transform!r}")
+    return transform
+
+
+def _unchanged(w: jax.Array) -> jax.Array:
+    return w

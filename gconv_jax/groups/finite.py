@@ -1,0 +1,432 @@
+"""Finite groups of rotations and reflections of the line, the plane and space.
+
+An element is an exact isometry that fixes the origin (`gconv_jax.groups.elements`): in the plane a
+turn by a rational fraction of the circle after an optional mirroring, in space a symmetry of the
+cube. Products and inverses know no floating-point angle; everything else (Cayley table, inverses,
+subgroups, cosets) follows from the products. In the public API an element is its index.
+"""
+
+import functools
+import itertools
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+
+from gconv_jax.groups.elements import (
+    CUBE_IDENTITY,
+    Isometry,
+    PlanarIsometry,
+    SignedPermutation,
+    is_isometry,
+)
+
+
+@dataclass(frozen=True, repr=False)
+class FiniteGroup:
+    """A finite group acting on the line, the plane or space (``dimension`` 1, 2 or 3).
+
+    Immutable, hashable and picklable, so it serves as a static argument of ``jax.jit`` and as an
+    attribute of a Flax module. Two groups are equal iff they hold the same isometries. Elements
+    are numbered 0 ... ``order - 1``: first the rotations by increasing angle, then the mirrored
+    ones. Build groups with `cyclic`, `dihedral`, `mirror`, `trivial`, `octahedral` and its
+    relatives, and `FiniteGroup.subgroup`.
+
+    >>> from gconv_jax import P4, P4M
+    >>> P4M
+    dihedral(4)
+    >>> P4.cayley[1, 3] == P4.identity, P4.inverse[1]  # a quarter turn and its inverse
+    (np.True_, np.int64(3))
+    >>> [P4M.element_name(g) for g in P4M.elements]
+    ['e', 'r90', 'r180', 'r270', 'm', 'r90·m', 'r180·m', 'r270·m']
+    """
+
+    dimension: int
+    isometries: tuple[Isometry, ...]
+
+    def __post_init__(self):
+        _check_dimension(self.dimension)
+        if not isinstance(self.isometries, tuple) or not all(
+            is_isometry(g, self.dimension) for g in self.isometries
+        ):
+            raise TypeError(
+                f"`isometries` must be a tuple of isometries of dimension {self.dimension}, got "
+                f"{self.isometries!r}; cyclic, dihedral and their relatives make groups"
+            )
+        ranks = [g.rank for g in self.isometries]
+        if not ranks or ranks != sorted(set(ranks)) or str(self.isometries[0]) != "e":
+            raise ValueError(
+                "`isometries` must be distinct and in order, the identity first, then rotations by "
+                "increasing angle, then mirrored ones, got "
+                f"({', '.join(map(str, self.isometries))}); FiniteGroup.subgroup sorts them"
+            )
+        _cayley(self)
+
+    def __hash__(self) -> int:
+        # Groups are hashed at every call of a jitted function: leave the fractions to __eq__.
+        return hash((self.dimension, len(self.isometries)))
+
+    @property
+    def order(self) -> int:
+        """The number of elements."""
+        return len(self.isometries)
+
+    @property
+    def elements(self) -> range:
+        """The indices of the elements, ``range(order)``."""
+        return range(self.order)
+
+    @property
+    def identity(self) -> int:
+        """The index of the identity element."""
+        return 0
+
+    @property
+    def cayley(self) -> np.ndarray:
+        """``cayley[g, h]`` is the index of the product gh: int64 ``[order, order]``, read-only."""
+        return _cayley(self)
+
+    @property
+    def inverse(self) -> np.ndarray:
+        """``inverse[g]`` is the index of the inverse of g: int64 ``[order]``, read-only."""
+        return _inverse(self)
+
+    @property
+    def matrices(self) -> np.ndarray:
+        """The elements as matrices on array indices counted from the centre, ``(row, column)``
+        in the plane, ``(position,)`` on the line, ``(depth, row, column)`` in space:
+        ``[order, dimension, dimension]``.
+
+        int64 if the group is a symmetry of the lattice (`is_lattice`), else float64.
+        """
+        return _matrices(self)
+
+    @property
+    def is_lattice(self) -> bool:
+        """Whether every element maps the square lattice onto itself (multiples of 90 degrees and
+        the mirrorings along axes and diagonals), or the hexagonal one of `P6`, so that it acts on
+        arrays without resampling."""
+        return all(g.is_lattice for g in self.isometries)
+
+    @property
+    def is_hexagonal(self) -> bool:
+        """Whether arrays are hexagonal lattices in axial coordinates, as for `P6` and `P6M`."""
+        return self.isometries[0].lattice == "hexagonal"
+
+    def element_name(self, element: int) -> str:
+        """A readable name: ``e`` the identity, ``r90`` a rotation by 90 degrees, ``r90·m`` the
+        mirroring (of the last axis) followed by that rotation; in space where the point
+        (d, h, w) goes, e.g. ``(d,-w,h)``."""
+        return str(self.isometries[self.check_element(element)])
+
+    def check_element(self, element: int) -> int:
+        """``element`` as an ``int``; ValueError unless it is the index of an element."""
+        try:
+            if isinstance(element, bool):
+                raise TypeError
+            index = operator.index(element)
+        except TypeError:
+            raise TypeError(
+                f"`element` must be an integer index of {self!r}, got {element!r} of type "
+                f"{type(element).__name__}"
+            ) from None
+        if not 0 <= index < self.order:
+            raise ValueError(
+                f"`element` must be in 0 ... {self.order - 1} for {self!r}, got {index}"
+            )
+        return index
+
+    def subgroup(self, *generators: int) -> "FiniteGroup":
+        """The subgroup that the elements ``generators`` generate.
+
+        >>> from gconv_jax import P4, P4M
+        >>> P4M.subgroup(1) == P4
+        True
+        >>> P4M.subgroup(2, 4)  # half turn and mirror
+        dihedral(2)
+        """
+        found = {self.identity}
+        frontier = {self.check_element(g) for g in generators}
+        while frontier - found:
+            found |= frontier
+            frontier = {int(self.cayley[g, h]) for g, h in itertools.product(found, found)}
+        return _make(self.dimension, (self.isometries[g] for g in found))
+
+    def indices(self, subgroup: "FiniteGroup") -> np.ndarray:
+        """Where the elements of ``subgroup`` stand in this group: int64 ``[subgroup.order]``.
+
+        ValueError if it is not a subgroup. A subgroup's elements need not be the first ones, nor
+        in the same order.
+
+        >>> from gconv_jax import P4, cyclic
+        >>> P4.indices(cyclic(2))
+        array([0, 2])
+        """
+        check_group(subgroup, name="subgroup")
+        position = {g: i for i, g in enumerate(self.isometries)}
+        missing = [str(g) for g in subgroup.isometries if g not in position]
+        if subgroup.dimension != self.dimension or missing:
+            raise ValueError(
+                f"`subgroup` must be a subgroup of {self!r}, got {subgroup!r}"
+                + (f", whose elements {', '.join(missing)} are not in it" if missing else "")
+            )
+        return np.array([position[g] for g in subgroup.isometries])
+
+    def cosets(
+        self, subgroup: "FiniteGroup", side: Literal["left", "right"] = "left"
+    ) -> np.ndarray:
+        """The left cosets gH or right cosets Hg of ``subgroup``: int64 ``[order / |H|, |H|]``.
+
+        Row i lists g_i h (or h g_i) for h in the order of the subgroup's own elements, with the
+        smallest index of each coset as its representative g_i; rows are sorted by it.
+
+        >>> from gconv_jax import P4, cyclic
+        >>> P4.cosets(cyclic(2))
+        array([[0, 2],
+               [1, 3]])
+        """
+        if side not in ("left", "right"):
+            raise ValueError(f"`side` must be 'left' or 'right', got {side!r}")
+        members = self.indices(subgroup)
+        table = self.cayley[:, members] if side == "left" else self.cayley[members].T
+        representatives = [g for g in self.elements if table[g].min() == g]
+        return table[representatives]
+
+    def __repr__(self) -> str:
+        members = ", ".join(map(str, self.isometries))
+        return _names(self.dimension, self.order).get(self) or f"FiniteGroup({members})"
+
+
+def check_group(group: FiniteGroup, *, name: str = "group") -> FiniteGroup:
+    """``group`` itself; TypeError unless it is a `FiniteGroup`."""
+    if not isinstance(group, FiniteGroup):
+        raise TypeError(
+            f"`{name}` must be a FiniteGroup such as gconv_jax.P4 or gconv_jax.dihedral(4), "
+            f"got {group!r} of type {type(group).__name__}"
+        )
+    return group
+
+
+def cyclic(n: int) -> FiniteGroup:
+    """The ``n`` rotations of the plane by multiples of 360/n degrees; element g turns by g/n.
+
+    ``cyclic(4)`` is `P4`, whose element 1 is the quarter turn of ``jnp.rot90``.
+
+    >>> cyclic(8).order
+    8
+    """
+    return _cyclic(_check_n(n))
+
+
+def dihedral(n: int) -> FiniteGroup:
+    """The ``n`` rotations of `cyclic` and ``n`` reflections: 2n elements of the plane.
+
+    Element ``m n + r`` mirrors left-right if m = 1 and then turns by r/n; ``dihedral(4)`` is
+    `P4M`.
+
+    >>> dihedral(4).order
+    8
+    """
+    return _dihedral(_check_n(n), 2)
+
+
+def mirror(dimension: int = 2) -> FiniteGroup:
+    """The identity and the reversal of the last spatial axis: 2 elements.
+
+    In the plane this is left-right mirroring, ``dihedral(1)``; on the line, x -> -x; in space,
+    width w -> -w.
+
+    >>> mirror() == dihedral(1), mirror(dimension=1).matrices.tolist()
+    (True, [[[1]], [[-1]]])
+    """
+    if _check_dimension(dimension) == 3:
+        return _make(3, [CUBE_IDENTITY, SignedPermutation((0, 1, 2), (1, 1, -1))])
+    return _dihedral(1, dimension)
+
+
+def trivial(dimension: int = 2) -> FiniteGroup:
+    """The identity alone: its group convolution is the ordinary one. ``trivial() == Z2``.
+
+    >>> trivial(dimension=1).order
+    1
+    """
+    return _trivial(_check_dimension(dimension))
+
+
+def octahedral() -> FiniteGroup:
+    """The 24 rotations of the cube, which map voxels onto voxels (Worrall & Brostow 2018,
+    arXiv:1804.04458).
+
+    >>> octahedral().order, octahedral().subgroup(1)
+    (24, rotations_about(0))
+    """
+    return _cube(mirrored=False, odd=True)
+
+
+def full_octahedral() -> FiniteGroup:
+    """All 48 symmetries of the cube: the rotations, and the same mirrored.
+
+    >>> full_octahedral().order, full_octahedral().cosets(octahedral()).shape
+    (48, (2, 24))
+    """
+    return _cube(mirrored=True, odd=True)
+
+
+def tetrahedral() -> FiniteGroup:
+    """The 12 rotations of the cube that are even permutations of its diagonals: half turns, and
+    thirds of a turn about the diagonals.
+
+    >>> [tetrahedral().element_name(g) for g in (0, 1, 11)]
+    ['e', '(-h,-w,d)', '(d,-h,-w)']
+    """
+    return _cube(mirrored=False, odd=False)
+
+
+def klein_four() -> FiniteGroup:
+    """The identity and the half turns about the three axes: 4 elements, of which any two commute.
+
+    >>> [klein_four().element_name(g) for g in range(4)]
+    ['e', '(-d,-h,w)', '(-d,h,-w)', '(d,-h,-w)']
+    """
+    signs = [(-1, -1, 1), (-1, 1, -1), (1, -1, -1)]
+    return _make(3, [CUBE_IDENTITY, *(SignedPermutation((0, 1, 2), s) for s in signs)])
+
+
+def rotations_about(axis: int) -> FiniteGroup:
+    """The 4 rotations of voxels by quarter turns about one of the axes (depth, height, width) =
+    (0, 1, 2): for volumes of which one direction is special, such as up.
+
+    Element 1 is ``jnp.rot90`` in the two other axes, in their order; 2 is its inverse and 3 the
+    half turn.
+
+    >>> rotations_about(0).order
+    4
+    """
+    if isinstance(axis, bool) or not isinstance(axis, int | np.integer):
+        raise TypeError(f"`axis` must be an integer, got {axis!r} of type {type(axis).__name__}")
+    if axis not in (0, 1, 2):
+        raise ValueError(f"`axis` must be 0, 1 or 2 for depth, height or width, got {axis}")
+    first, second = (a for a in range(3) if a != axis)
+    axes, signs = [0, 1, 2], [1, 1, 1]
+    axes[first], axes[second], signs[first] = second, first, -1
+    turn = SignedPermutation(tuple(axes), tuple(signs))
+    return _make(3, [CUBE_IDENTITY, turn, turn * turn, turn * turn * turn])
+
+
+def _check_n(n: int) -> int:
+    if isinstance(n, bool) or not isinstance(n, int | np.integer):
+        raise TypeError(f"`n` must be an integer, got {n!r} of type {type(n).__name__}")
+    if n < 1:
+        raise ValueError(f"`n` must be at least 1, got {n}")
+    return int(n)
+
+
+def _check_dimension(dimension: int) -> int:
+    if isinstance(dimension, bool) or not isinstance(dimension, int | np.integer):
+        raise TypeError(
+            f"`dimension` must be an integer, got {dimension!r} of type {type(dimension).__name__}"
+        )
+    if dimension not in (1, 2, 3):
+        raise ValueError(f"`dimension` must be 1, 2 or 3, got {dimension}")
+    return int(dimension)
+
+
+def _make(dimension: int, isometries: Iterable[Isometry]) -> FiniteGroup:
+    return FiniteGroup(dimension, tuple(sorted(isometries, key=lambda g: g.rank)))
+
+
+@functools.cache
+def _trivial(dimension: int) -> FiniteGroup:
+    if dimension == 3:
+        return _make(3, [CUBE_IDENTITY])
+    return _make(dimension, [PlanarIsometry(Fraction(0), False)])
+
+
+@functools.cache
+def _cyclic(n: int) -> FiniteGroup:
+    return _make(2, [PlanarIsometry(Fraction(r, n), False) for r in range(n)])
+
+
+@functools.cache
+def _dihedral(n: int, dimension: int) -> FiniteGroup:
+    turns = [Fraction(r, n) for r in range(n)]
+    return _make(dimension, [PlanarIsometry(t, m) for m in (False, True) for t in turns])
+
+
+@functools.cache
+def _cube(*, mirrored: bool, odd: bool) -> FiniteGroup:
+    """The symmetries of the cube, with or without mirrorings and odd permutations of axes."""
+    every = [
+        SignedPermutation(axes, signs)
+        for axes in itertools.permutations(range(3))
+        for signs in itertools.product((1, -1), repeat=3)
+    ]
+    return _make(3, [g for g in every if (mirrored or not g.mirrored) and (odd or g.is_even)])
+
+
+@functools.cache
+def _names(dimension: int, order: int) -> dict[FiniteGroup, str]:
+    """What prints as its constructor, of the groups of this size."""
+    named = {f"trivial(dimension={dimension})": trivial(dimension)}
+    if dimension == 2:
+        parts = {f"P6.subgroup({g})": P6.subgroup(g) for g in (0, 3, 2)}
+        named = {f"cyclic({order})": cyclic(order), "P6": P6, "P6M": P6M, **parts}
+        if order % 2 == 0:
+            named[f"dihedral({order // 2})"] = dihedral(order // 2)
+    else:
+        named[f"mirror(dimension={dimension})"] = mirror(dimension)
+    if dimension == 3:
+        cubic = (octahedral, full_octahedral, tetrahedral, klein_four)
+        named |= {f"{group.__name__}()": group() for group in cubic}
+        named |= {f"rotations_about({axis})": rotations_about(axis) for axis in range(3)}
+    return {group: name for name, group in named.items()}
+
+
+@functools.cache
+def _hexagonal(mirrorings: tuple[bool, ...]) -> FiniteGroup:
+    turns = [Fraction(r, 6) for r in range(6)]
+    return _make(2, [PlanarIsometry(t, m, "hexagonal") for m in mirrorings for t in turns])
+
+
+def _frozen(table: np.ndarray) -> np.ndarray:
+    table.setflags(write=False)
+    return table
+
+
+@functools.cache
+def _cayley(group: FiniteGroup) -> np.ndarray:
+    position = {g: i for i, g in enumerate(group.isometries)}
+    try:
+        return _frozen(np.array([[position[g * h] for h in position] for g in position]))  # pyright: ignore[reportOperatorIssue]
+    except KeyError as product:
+        raise ValueError(
+            f"`isometries` must be a group, got ({', '.join(map(str, position))}): "
+            f"{product.args[0]} is a product of two of them and not one of them"
+        ) from None
+
+
+@functools.cache
+def _inverse(group: FiniteGroup) -> np.ndarray:
+    position = {g: i for i, g in enumerate(group.isometries)}
+    return _frozen(np.array([position[g.inverse] for g in position]))
+
+
+@functools.cache
+def _matrices(group: FiniteGroup) -> np.ndarray:
+    return _frozen(np.stack([g.matrix(group.dimension) for g in group.isometries]))
+
+
+Z2 = cyclic(1)
+"""Translations alone (the group of the ordinary convolution): the trivial point group."""
+P4 = cyclic(4)
+"""Translations and rotations by 90 degrees."""
+P4M = dihedral(4)
+"""Translations, rotations by 90 degrees and reflections."""
+P6 = _hexagonal((False,))
+"""Translations and rotations by 60 degrees of a hexagonal lattice: arrays in axial coordinates,
+see `gconv_jax.hexagonal`."""
+P6M = _hexagonal((False, True))
+"""The same and reflections."""

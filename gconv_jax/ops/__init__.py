@@ -1,0 +1,1 @@
+"""Small operations on arrays that know nothing of groups."""

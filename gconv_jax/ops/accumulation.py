@@ -1,0 +1,19 @@
+"""The type in which numbers of short types are summed."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+
+def long_dtype(dtype: DTypeLike) -> jnp.dtype:
+    """float32, or ``dtype`` if that is wider, as the matrix units of accelerators sum.
+
+    Also where a program forbids JAX to promote types by itself.
+
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax.ops.accumulation import long_dtype
+    >>> long_dtype(jnp.bfloat16), long_dtype(jnp.float64)
+    (dtype('float32'), dtype('float64'))
+    """
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.promote_types(dtype, jnp.float32)

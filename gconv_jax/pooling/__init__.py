@@ -1,0 +1,1 @@
+"""Pooling over the group and over space."""

@@ -1,0 +1,378 @@
+"""`assert_equivariant` and `equivariance_errors`: the law, element by element."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.testing.blame import Event, first_fault
+from gconv_jax.testing.moves import Move, moves_of, smooth_images as smooth_images
+from gconv_jax.testing.perturbation import copy_of, is_flax, perturbed
+
+Action = str | Callable[[jax.Array, int], jax.Array]
+ACTIONS = ("image", "feature_map", "invariant")
+OUTPUT = Event("", returns=True)
+
+
+def assert_equivariant(
+    fn: Callable[..., jax.Array],
+    x: jax.Array | np.ndarray,
+    *,
+    group: FiniteGroup,
+    atol: float = 0.0,
+    rtol: float | None = None,
+    rtol_resampled: float | None = None,
+    input_action: Action | None = None,
+    output_action: Action | None = None,
+    perturb: bool = True,
+    **kwargs,
+) -> None:
+    """Assert ``fn(L_g x) == L_g fn(x)`` for all elements g of ``group``.
+
+    Args:
+        fn: a function, an NNX module, or a bound Linen module. It must be deterministic. A
+            module is left as it was: the statistics of one in training mode change in a copy.
+            Pass the module itself; a function that calls it is checked with the parameters and
+            statistics that it has.
+        x: a batch of images ``[N, *spatial, C]`` or of feature maps ``[N, *spatial, |G|, C]``.
+        group: the symmetry. Images are resampled for elements that do not map pixels onto pixels.
+        atol, rtol: the largest error allowed is ``atol + rtol * max|fn(x)|``. By default ``rtol``
+            is 1e-10 for float64, 1e-4 for float32, 0.05 for shorter results and 0 for integers.
+        rtol_resampled: in place of ``rtol`` for elements that resample the image; sizes are then
+            root mean squares over the disc that fits into the image. Must be given for groups with
+            such elements: see above on how to choose it.
+        input_action, output_action: how g acts there: ``"image"``, ``"feature_map"``,
+            ``"invariant"``, or a function ``(array, element) -> array``. By default read off the
+            shape: ``[N, *spatial, |G|, C]`` is a feature map, ``[N, *spatial, C]`` an image, and
+            ``[N]`` or ``[N, C]``, such as logits, invariant.
+        perturb: whether a module is checked once more with parameters and batch statistics
+            perturbed (see above). False if not all values are allowed for them.
+        **kwargs: passed on to ``fn``.
+
+    Raises:
+        AssertionError: names the function, the worst element, its error and, for a Flax model,
+            the first layer that breaks the law, or the layers between which it is broken. Says so
+            if the model is equivariant as it is, and not when perturbed. Also if ``fn(x)`` is zero
+            everywhere.
+        ValueError: an action that cannot be read off the shape; no ``rtol_resampled`` for a group
+            that needs it.
+
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import P4, lift_conv
+    >>> from gconv_jax.testing import assert_equivariant
+    >>> x = jnp.arange(2 * 9 * 9 * 3.0).reshape(2, 9, 9, 3)
+    >>> w = jnp.arange(9 * 3 * 5.0).reshape(3, 3, 3, 5)
+    >>> assert_equivariant(lambda x: lift_conv(x, w, group=P4), x, group=P4)
+    """
+    x = jnp.asarray(x)
+    act_in = _action(input_action, x, group, "input")
+    resampled = [move.name for move in moves_of(group) if not move.exact]
+    if resampled and rtol_resampled is None:
+        raise ValueError(
+            f"`rtol_resampled` must be given for {group!r}, whose elements {', '.join(resampled)} "
+            "resample the image; see gconv_jax.testing on how to choose it"
+        )
+
+    def check(fn, name: str) -> bool:
+        rtols = (rtol, rtol_resampled)
+        return _check(fn, name, x, act_in, input_action, output_action, group, atol, rtols, kwargs)
+
+    name = _name(fn)
+    proven = check(copy_of(fn), name)
+    if perturb and is_flax(fn):
+        as_it_is = "is equivariant as it is" if proven else "returns zeros as it is"
+        state = "with parameters and statistics perturbed, as training may change them, it"
+        longer = f"{name} {as_it_is}, but {state}"
+        name, proven = longer if proven else name, check(perturbed(fn), longer)
+    if not proven:
+        raise AssertionError(
+            f"{name} is zero everywhere, which keeps every law and proves none; use another `x`"
+        )
+
+
+def _check(fn, name, x, act_in, input_action, output_action, group, atol, rtols, kwargs) -> bool:
+    """Return whether ``fn(x)`` is not zero everywhere; AssertionError if ``fn`` breaks the law."""
+    y = fn(x, **kwargs)
+    _require_array(y, fn)
+    act_out = _action(output_action, y, group, "output")
+    rtol = _default_rtol(y.dtype) if rtols[0] is None else rtols[0]
+    if not np.any(np.asarray(y)):
+        return False
+    moves = moves_of(group)
+    errors, allowed = [], []
+    for move in moves:
+        turned = fn(act_in(x, move), **kwargs)
+        errors.append(move.distance(turned, act_out(y, move), act_out.channel_axes))
+        relative = rtol if move.exact else rtols[1]
+        allowed.append(atol + relative * move.size(np.asarray(y), act_out.channel_axes))
+    # `not <=` so that a NaN fails as well.
+    failed = [g for g in group.elements if not errors[g] <= allowed[g]]
+    if not failed:
+        return True
+    worst = max(failed, key=lambda g: np.nan_to_num(errors[g] / (allowed[g] or 1), nan=np.inf))
+    raise AssertionError(
+        f"{name} is not equivariant under {len(failed)} of the {group.order} elements of "
+        f"{group!r}; worst is element {worst} ({group.element_name(worst)}): the "
+        f"{'largest' if moves[worst].exact else 'root mean square'} error is "
+        f"{errors[worst]:.3g}, allowed {allowed[worst]:.3g}"
+        + _first_fault(fn, x, group, input_action, (rtol, rtols[1]), kwargs)
+    )
+
+
+@dataclass(frozen=True)
+class EquivarianceReport:
+    """Equivariance errors of a model's layers, in the order in which they finish.
+
+    Attributes:
+        group: the group.
+        moves: the names of its elements, or the angles asked for.
+        as_is: for each layer of the model as it is the relative error for each of them, float64
+            ``[len(moves)]``; NaN where no action could be read off the shape of the layer's
+            result, or where it has orientations and the angle is none of the group's.
+        perturbed: the same with parameters and batch statistics perturbed; None if that was not
+            asked for, or not possible.
+    """
+
+    group: FiniteGroup
+    moves: tuple[str, ...]
+    as_is: dict[str, np.ndarray]
+    perturbed: dict[str, np.ndarray] | None
+
+    @property
+    def errors(self) -> dict[str, np.ndarray]:
+        """The larger error of the two for each layer, `as_is` and `perturbed`."""
+        if self.perturbed is None:
+            return self.as_is
+        unknown = np.full(len(self.moves), np.nan)
+        return {
+            name: np.fmax(self.as_is.get(name, unknown), self.perturbed.get(name, unknown))
+            for name in self.as_is | self.perturbed
+        }
+
+    def __str__(self) -> str:
+        errors = self.errors
+        width = max(map(len, [*errors, "layer"]))
+        rows = [
+            ["        ?" if np.isnan(e) else f"{e:9.1e}" for e in row] for row in errors.values()
+        ]
+        header = f"{'layer':{width}}" + "".join(f" {n:>9}" for n in self.moves)
+        lines = [f"{k:{width}} " + " ".join(row) for k, row in zip(errors, rows, strict=True)]
+        if self.perturbed is not None:
+            lines.append("the larger of two: the model as it is, and perturbed")
+        return "\n".join([header, *lines])
+
+
+def equivariance_errors(
+    model: Callable[..., jax.Array],
+    x: jax.Array | np.ndarray,
+    *,
+    group: FiniteGroup,
+    angles: Sequence[float] | None = None,
+    input_action: Action | None = None,
+    perturb: bool = True,
+    **kwargs,
+) -> EquivarianceReport:
+    """Measure how far each layer of a Flax model is from the law, for each group element.
+
+    For the result y of every submodule while the whole model runs,
+    ``max|y(L_g x) - L_g y(x)| / max|y(x)|``, and root mean squares over the disc in place of the
+    maxima where the image is resampled. Errors accumulate with depth: the first large one shows the
+    layer to mend.
+
+    Args:
+        model: an NNX module or a bound Linen module (``module.bind(variables)``), which is left as
+            it was; any other function gets one row, ``output``.
+        x, group, input_action, kwargs: as in `assert_equivariant`.
+        angles: measure at these angles, in radians, instead of at the elements of the group. Images
+            and invariant results have a figure at any angle, feature maps at those of the group.
+        perturb: whether to measure once more with parameters and batch statistics perturbed (see
+            above). False, or `EquivarianceReport.as_is`, gives the figures of a trained network
+            itself, which between the pixels depend on its parameters.
+
+    Returns:
+        An `EquivarianceReport`, with the larger error of the two; print it for a table.
+
+    >>> import jax
+    >>> from flax import nnx
+    >>> from gconv_jax import P4
+    >>> from gconv_jax.nnx import GroupConv, LiftConv
+    >>> from gconv_jax.testing import equivariance_errors
+    >>> rngs = nnx.Rngs(0)
+    >>> model = nnx.Sequential(LiftConv(1, 2, 3, group=P4, rngs=rngs), nnx.relu,
+    ...                        GroupConv(2, 3, 3, group=P4, rngs=rngs))
+    >>> report = equivariance_errors(model, jax.random.normal(rngs(), (1, 8, 8, 1)), group=P4)
+    >>> list(report.errors), bool(report.errors["output"].max() < 1e-5)
+    (['layers.0', 'layers.2', 'output'], True)
+    """
+    x = jnp.asarray(x)
+    moves = moves_of(group, angles)
+
+    def measure(model) -> dict[str, np.ndarray]:
+        found = _errors(model, x, moves, group, input_action, kwargs)
+        return {
+            e.layer or "output": row for e, row in found.items() if e.returns and row is not None
+        }
+
+    as_is = measure(copy_of(model))
+    other = measure(perturbed(model)) if perturb and is_flax(model) else None
+    return EquivarianceReport(group, tuple(move.name for move in moves), as_is, other)
+
+
+@dataclass(frozen=True)
+class _Act:
+    """How moves act on arrays of one kind."""
+
+    action: Action
+
+    def __call__(self, y: jax.Array, move: Move) -> jax.Array:
+        if callable(self.action):
+            if move.element is None:
+                raise ValueError("`input_action` cannot be a function of elements with `angles`")
+            return self.action(y, move.element)
+        if self.action == "invariant":
+            return y
+        if self.action.startswith("merged"):
+            split = y.reshape(*y.shape[:-1], move.group.order, -1)
+            turned = move.permute if self.action == "merged_invariant" else move.feature_map
+            moved = turned(split)
+            return moved.reshape(*moved.shape[:-2], -1)
+        return move.image(y) if self.action == "image" else move.feature_map(y)
+
+    @property
+    def channel_axes(self) -> int | None:
+        """The axes after space, if there is space."""
+        axes = {"image": 1, "merged_map": 1, "feature_map": 2}
+        return None if callable(self.action) else axes.get(self.action)
+
+
+def _action(action: Action | None, x: jax.Array, group: FiniteGroup, what: str) -> _Act:
+    """How moves act on ``x``: as given, or read off its shape."""
+    check_group(group)
+    rank = group.dimension
+    if action is None:
+        if x.ndim <= 2:
+            action = "invariant"
+        elif x.ndim == rank + 2:
+            action = "image"
+        elif x.ndim == rank + 3 and x.shape[-2] == group.order:
+            action = "feature_map"
+        else:
+            raise ValueError(
+                f"cannot read off the shape {x.shape} of the {what} how {group!r} acts on it; pass "
+                f"`{what}_action`: one of {', '.join(ACTIONS)} or a function (array, element)"
+            )
+    if not callable(action) and action not in ACTIONS:
+        raise ValueError(
+            f"`{what}_action` must be one of {', '.join(ACTIONS)} or a function (array, element), "
+            f"got {action!r}"
+        )
+    return _Act(action)
+
+
+def _default_rtol(dtype) -> float:
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        return 0.0
+    return {64: 1e-10, 32: 1e-4}.get(jnp.finfo(dtype).bits, 0.05)
+
+
+def _require_array(y, fn) -> None:
+    if not isinstance(y, jax.Array | np.ndarray):
+        raise TypeError(
+            f"{_name(fn)} must return one array, got {type(y).__name__}; pass a function that "
+            "selects one"
+        )
+
+
+def _name(fn) -> str:
+    return getattr(fn, "__name__", type(fn).__name__)
+
+
+def _first_fault(fn, x, group, input_action, rtols, kwargs) -> str:
+    if not is_flax(fn):
+        return ""
+    moves = moves_of(group)
+    errors = _errors(fn, x, moves, group, input_action, kwargs)
+    exact = np.array([move.exact for move in moves])
+    rounding = _default_rtol(x.dtype)  # no layer is to blame for that
+    # A law that is broken on the pixels says more than one between them.
+    for members, rtol in ((exact, max(rtols[0], rounding)), (~exact, rtols[1])):
+        found = first_fault(list(errors), list(errors.values()), members, rtol)
+        if found is not None:
+            place, g, error = found
+            by = f"by {error:.3g} of its size under element {g} ({group.element_name(g)})"
+            return f"; {place}, {by}" if place else ""
+    return ""
+
+
+def _errors(
+    model, x: jax.Array, moves: Sequence[Move], group: FiniteGroup, input_action, kwargs: dict
+) -> dict[Event, np.ndarray | None]:
+    """The relative errors of what each layer is given and returns, and of the model's result:
+    ``[len(moves)]``, NaN where no action can be read off the shape; None for no array."""
+    act_in = _action(input_action, x, group, "input")
+    reference = _record(model, x, kwargs)
+    errors = {e: None if y is None else np.full(len(moves), np.nan) for e, y in reference.items()}
+    for i, move in enumerate(moves):
+        for event, turned in _record(model, act_in(x, move), kwargs).items():
+            y, row = reference.get(event), errors.get(event)
+            if y is None or row is None or turned is None:
+                continue
+            for act in _possible_actions(y, group, is_output=event == OUTPUT):
+                with contextlib.suppress(ValueError):  # none for this angle
+                    expected = act(y, move)
+                    scale = move.size(np.asarray(y), act.channel_axes) or 1.0
+                    error = move.distance(turned, expected, act.channel_axes) / scale
+                    row[i] = np.fmin(row[i], np.inf if np.isnan(error) else error)
+    return errors
+
+
+def _possible_actions(y: jax.Array, group: FiniteGroup, *, is_output: bool) -> list[_Act]:
+    """The actions that the shape of ``y`` allows: inside a model what looks like the channels of an
+    image, or like logits, may also be orientations and channels that were merged."""
+    try:
+        found = [_action(None, y, group, "result")]
+    except ValueError:
+        return []
+    mergeable = not is_output and group.order > 1 and (found[0].action == "image" or y.ndim == 2)
+    if mergeable and y.shape[-1] % group.order == 0:
+        found.append(_Act("merged_map" if y.ndim > 2 else "merged_invariant"))
+    return found
+
+
+def _record(model, x: jax.Array, kwargs: dict) -> dict[Event, jax.Array | None]:
+    """Return the first array that each layer is given, what it returns, and the model's result.
+
+    None stands for what cannot be compared: other types, and tracers inside jit or scan, which have
+    no values.
+    """
+    from gconv_jax.layer_outputs import recording
+
+    found: dict[Event, jax.Array | None] = {}
+    calls: dict[str, int] = {}
+    running: list[str] = []
+
+    def enter(path: str, layer, arguments) -> None:
+        calls[path] = calls.get(path, 0) + 1
+        running.append(path if calls[path] == 1 else f"{path}#{calls[path]}")
+        arrays = [a for a in arguments if isinstance(a, jax.Array | np.ndarray)]
+        found[Event(running[-1], returns=False)] = _concrete(arrays[0]) if arrays else None
+
+    def keep(path: str, layer, y) -> None:
+        while (name := running.pop()).partition("#")[0] != path:
+            pass  # a layer that failed, in code that goes on without it
+        found[Event(name, returns=True)] = _concrete(y)
+
+    with recording(model, keep, enter=enter):
+        y = model(x, **kwargs)
+    _require_array(y, model)
+    return found | {OUTPUT: y}
+
+
+def _concrete(y) -> jax.Array | None:
+    known = isinstance(y, jax.Array | np.ndarray) and not isinstance(y, Tracer)
+    return y if known else None  # pyright: ignore[reportReturnType]

@@ -1,0 +1,169 @@
+"""How the checks of `gconv_jax.testing` move images and feature maps: by the elements of a group,
+or by any angle.
+
+Elements that map the pixels onto pixels move them exactly. Others resample, which is accurate for
+images that are smooth and vanish outside the disc that fits into them, such as `smooth_images`;
+what is compared is that disc.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gconv_jax.filters.basis import centred
+from gconv_jax.groups.finite import FiniteGroup
+from gconv_jax.lattice.action import transform
+
+# Of the spline between pixels: a turn of `smooth_images` by 45 degrees is off by about 1e-4.
+SPLINE_ORDER = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Move:
+    """A rotation or reflection of the input, and how the difference of two results is measured."""
+
+    name: str
+    group: FiniteGroup
+    matrix: np.ndarray
+    element: int | None
+    """None for an angle that need not be one of the group."""
+    exact: bool
+
+    def image(self, x: jax.Array) -> jax.Array:
+        """``[..., H, W, C]``, moved."""
+        if self.exact:
+            return transform(x, group=self.group, element=self.element, lifted=False)  # pyright: ignore[reportArgumentType]
+        return resample(x, self.matrix, channel_axes=1)
+
+    def feature_map(self, x: jax.Array) -> jax.Array:
+        """``[..., H, W, |G|, C]``, moved; ValueError if the move is not by an element."""
+        if self.exact:
+            return transform(x, group=self.group, element=self.element, lifted=True)  # pyright: ignore[reportArgumentType]
+        return self.permute(resample(x, self.matrix, channel_axes=2))
+
+    def permute(self, x: jax.Array) -> jax.Array:
+        """``[..., |G|, C]`` with its orientations permuted; ValueError as `feature_map`."""
+        if self.element is None:
+            raise ValueError(f"{self.name} does not permute the orientations of {self.group!r}")
+        return x[..., self.group.cayley[self.group.inverse[self.element]], :]
+
+    def size(self, y: np.ndarray, channel_axes: int | None) -> float:
+        """How large ``y`` is, by the norm in which `distance` measures: the largest value for
+        exact moves, else the root of the mean square over the disc.
+
+        Args:
+            y: values.
+            channel_axes: how many axes follow space; None if there is no space.
+        """
+        y = np.asarray(y, np.complex128 if np.iscomplexobj(y) else np.float64)
+        if self.exact:
+            return float(np.max(np.abs(y), initial=0.0))
+        if channel_axes is not None:
+            first = y.ndim - channel_axes - 2
+            inside = _disc(y.shape[first : first + 2])
+            y = y.reshape(-1, *inside.shape, *y.shape[first + 2 :])[:, inside]
+        return float(np.sqrt(np.mean(np.abs(y) ** 2))) if y.size else 0.0
+
+    def distance(self, a: jax.Array, b: jax.Array, channel_axes: int | None) -> float:
+        """`size` of ``a - b``; infinite if the shapes differ."""
+        if a.shape != b.shape:
+            return np.inf
+        p, q = (np.asarray(v, np.complex128 if jnp.iscomplexobj(v) else np.float64) for v in (a, b))
+        return self.size(p - q, channel_axes)
+
+
+def moves_of(group: FiniteGroup, angles: Sequence[float] | None = None) -> list[Move]:
+    """The elements of ``group``, or rotations of the plane by ``angles`` in radians."""
+    if angles is None:
+        return [
+            Move(
+                group.element_name(g),
+                group,
+                group.matrices[g],
+                g,
+                group.isometries[g].is_lattice,
+            )
+            for g in group.elements
+        ]
+    turns = np.asarray(angles, np.float64)
+    # Angles of the group are its elements.
+    rotations = {g: r for g, r in enumerate(group.isometries) if not r.mirrored}
+    if group.dimension != 2 or turns.ndim != 1 or not len(turns):
+        raise ValueError(
+            f"`angles` must be a sequence of angles in radians for a group of the plane, got shape "
+            f"{turns.shape} for {group!r}"
+        )
+    moves = []
+    for angle in turns.tolist():
+        name = f"{np.degrees(angle):.4g}°"
+        turn = angle / (2 * np.pi)
+        same = [g for g, r in rotations.items() if abs((turn - r.turn + 0.5) % 1 - 0.5) < 1e-9]  # pyright: ignore[reportAttributeAccessIssue]
+        if same:
+            exact = rotations[same[0]].is_lattice
+            moves.append(Move(name, group, group.matrices[same[0]], same[0], exact))
+        else:
+            c, s = np.cos(angle), np.sin(angle)
+            moves.append(Move(name, group, np.array([[c, -s], [s, c]]), None, False))
+    return moves
+
+
+def resample(x: jax.Array, matrix: np.ndarray, *, channel_axes: int) -> jax.Array:
+    """``y(p) = x(matrix^-1 p)`` about the centre by a spline, and 0 from outside the image; space
+    is the two axes before the last ``channel_axes``."""
+    from scipy import ndimage  # takes a third of a second
+
+    x = jnp.asarray(x)
+    if jnp.iscomplexobj(x):
+        parts = [resample(part, matrix, channel_axes=channel_axes) for part in (x.real, x.imag)]
+        return parts[0] + 1j * parts[1]
+    values = np.asarray(x, np.float64)
+    first = values.ndim - channel_axes - 2
+    values = np.moveaxis(values, (first, first + 1), (-2, -1))
+    height, width = values.shape[-2:]
+    # Rows are points, and the inverse of an isometry is its transpose.
+    source = centred(height, width) @ matrix + (np.array([height, width]) - 1) / 2
+    source = np.moveaxis(source, -1, 0)
+    turned = [
+        ndimage.map_coordinates(plane, source, order=SPLINE_ORDER, mode="constant")
+        for plane in values.reshape(-1, height, width)
+    ]
+    turned = np.reshape(turned, values.shape)
+    turned = np.moveaxis(turned, (-2, -1), (first, first + 1))
+    # What lies between integers is no integer.
+    return jnp.asarray(turned, x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32)
+
+
+def smooth_images(shape: Sequence[int], *, seed: int = 0, length: float = 3.0) -> np.ndarray:
+    """Random images that are smooth and vanish outside the disc, so that they can be turned by any
+    angle: white noise, blurred by a Gaussian, times a bump.
+
+    Args:
+        shape: ``(N, H, W, C)``.
+        seed: of the noise.
+        length: standard deviation of the blur in pixels; frequencies above about
+            ``2 / length`` radians per pixel are absent.
+
+    Returns:
+        float64, with values of about unit variance in the centre.
+
+    >>> from gconv_jax.testing import smooth_images
+    >>> smooth_images((2, 33, 33, 1)).shape
+    (2, 33, 33, 1)
+    """
+    from scipy import ndimage
+
+    if len(shape) != 4 or min(shape[1:3]) < 3:
+        raise ValueError(f"`shape` must be (N, H, W, C) of at least 3 x 3 pixels, got {shape}")
+    noise = np.random.default_rng(seed).normal(size=shape)
+    blurred = ndimage.gaussian_filter(noise, (0, length, length, 0), mode="wrap")
+    radius = np.hypot(*np.moveaxis(centred(*shape[1:3]), -1, 0)) / ((min(shape[1:3]) - 1) / 2)
+    bump = np.where(radius < 1, np.cos(np.pi / 2 * radius) ** 2, 0)[..., None]
+    return blurred * bump * (2 * np.sqrt(np.pi) * length)
+
+
+def _disc(spatial: tuple[int, int]) -> np.ndarray:
+    """Which pixels lie in the disc that fits into the image."""
+    return (centred(*spatial) ** 2).sum(-1) <= (min(spatial) / 2) ** 2

@@ -1,0 +1,164 @@
+"""The network of a run as a file that runs without this program, and what goes with it.
+
+Beside the network there is a copy of `gconv_jax.export.image_files`, which reads image files as the
+network knows them with Pillow and NumPy alone. What it is to be called with and the classes are in
+the metadata of an ONNX file, and in a JSON file beside a StableHLO file.
+"""
+
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import tyro
+
+from gconv_jax import __version__
+from gconv_jax.export import image_files, onnx, stablehlo
+
+from ..run_folder.folder import Run
+from .predict import Network, load_network
+
+READER = "read_image.py"
+_COPY, _WRITER = "# A copy of gconv_jax/export/image_files.py", "exported_by"
+"""The beginnings of files that an export writes and may replace."""
+
+USE = {
+    "onnx": """\
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+from read_image import read_image
+
+session = onnxruntime.InferenceSession("{path}")
+about = session.get_modelmeta().custom_metadata_map
+image, classes = json.loads(about["image"]), json.loads(about["classes"])
+pixels = np.stack([read_image(path, **image) for path in sys.argv[1:]])
+(probabilities,) = session.run(None, {{"x": pixels}})
+print([classes[i] for i in probabilities.argmax(-1)])
+""",
+    "stablehlo": """\
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from jax import export
+from read_image import read_image
+
+program = export.deserialize(bytearray(Path("{path}").read_bytes()))
+about = json.loads(Path("{path}.json").read_text())
+pixels = np.stack([read_image(path, **about["image"]) for path in sys.argv[1:]])
+probabilities = np.asarray(program.call(pixels))
+print([about["classes"][i] for i in probabilities.argmax(-1)])
+""",
+}
+"""Programs that classify image files with an exported network, by its format."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write the network of a run to a file: stored pixels, uint8 [N, H, W, C], to the probabilities
+    of the classes, for batches of any size. Of a run that is not finished, its newest checkpoint.
+    Beside it comes read_image.py, which reads image files as predict does and needs Pillow and
+    NumPy alone. The names of the classes and the size of the images are in the metadata of the ONNX
+    file, or in FILE.json beside the StableHLO file."""
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    format: Literal["stablehlo", "onnx"] = "stablehlo"
+    """stablehlo: for jax.export, on CPU, GPU and TPU; onnx: for onnxruntime and other programs."""
+    out: Path | None = None
+    """The file (default: model.stablehlo or model.onnx in the run folder)."""
+    raw_dir: Path | None = None
+    """Where the original files of the data set are, if not where they were in training; for a run
+    that is not finished."""
+    data: Path | None = None
+    """The same of a folder of your own images."""
+
+
+def export(options: Export, say: Callable[[str], None] = print) -> Path:
+    """Write the files, and say where they are and how another program uses them."""
+    run = Run.open(options.run)
+    network = load_network(run, say, raw_dir=options.raw_dir, data=options.data)
+
+    def probabilities(image: jax.Array) -> jax.Array:
+        if network.whitening is not None:
+            image = network.whitening.whiten(image)
+        logits = network.steps.logits(network.params, network.stats, image)
+        return jax.nn.softmax(logits.astype(jnp.float32))
+
+    path = options.out or run.path / f"model.{options.format}"
+    about, beside = description(run, network), path.with_name(f"{path.name}.json")
+    reader, shape = path.with_name(READER), (None, *network.shape)
+    _require_ours(reader, _COPY)
+    if options.format == "onnx":
+        metadata = {name: json.dumps(value) for name, value in about.items()}
+        onnx(probabilities, shape, path, dtype=jnp.uint8, metadata=metadata)
+    else:
+        text = json.dumps(about, indent=2) + "\n"
+        _require_ours(beside, _WRITER)
+        stablehlo(probabilities, shape, path, dtype=jnp.uint8)
+        beside.write_text(text, encoding="utf-8")
+    head = f"{_COPY} {__version__} (Apache-2.0), for the networks beside it.\n"
+    reader.write_text(head + inspect.getsource(image_files), encoding="utf-8")
+    say(f"{path}: uint8 [N, {', '.join(map(str, network.shape))}] to probabilities")
+    if options.format == "stablehlo":
+        say(f"{beside}: what goes with it")
+    say(f"{reader}: image files to such pixels; in another program, in the folder {path.parent}:")
+    for line in USE[options.format].format(path=path.name).splitlines():
+        say(f"  {line}".rstrip())
+    if network.names is not None:
+        say(f"the classes are {', '.join(network.names)}")
+    return path
+
+
+def description(run: Run, network: Network) -> dict[str, Any]:
+    """The facts that a program needs to use an exported network, as plain values by name.
+
+    ``image`` has the arguments of `gconv_jax.export.image_files.read_image`, and ``classes`` the
+    names in the order of the probabilities. ``steps`` says in words what the reader and the network
+    do.
+    """
+    height, width, channels = network.shape
+    ink = {
+        "light": "the brightness stays as it is",
+        "auto": "grey images whose border is lighter than 127 on average are inverted",
+    }[network.ink if channels == 1 else "light"]
+    scaled = f"minus {network.steps.prepare.mean:g}, divided by {network.steps.prepare.std:g}"
+    whitened = "contrast normalised, then whitened (ZCA)"
+    return {
+        _WRITER: f"gconv_jax {__version__}",
+        "model": run.config.title,
+        "classes": [network.name(i) for i in range(network.classes)],
+        "image": {"size": [height, width, channels], "ink": network.ink},
+        "input": {"name": "x", "shape": ["N", height, width, channels], "dtype": "uint8"},
+        "range": [0, 255],
+        "output": {"shape": ["N", network.classes], "dtype": "float32", "is": "probabilities"},
+        "steps": [
+            "read_image: the first frame, turned upright as its EXIF data say",
+            "read_image: 16 and 32 bits scaled to 8",
+            "read_image: transparent parts on black if the rest is light, else on white",
+            f"read_image: {'grey' if channels == 1 else 'RGB'}; {ink}",
+            f"read_image: scaled to fit into {height} x {width} pixels (height x width), bilinear, "
+            "without distortion, and centred on the median of the border",
+            "network: pixels divided by 255, "
+            f"{scaled if network.whitening is None else whitened}; softmax of the logits",
+        ],
+    }
+
+
+def _require_ours(path: Path, start: str) -> None:
+    """ValueError if there is a file that an earlier export has not written."""
+    if not path.exists():
+        return
+    if start not in path.read_text(encoding="utf-8", errors="replace")[:100]:
+        raise ValueError(
+            f"`out`: {path} is another program's file and would be replaced; move it, or name a "
+            "file in another folder with --out"
+        )

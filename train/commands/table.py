@@ -1,0 +1,199 @@
+"""``python -m train table NAME``: the rows of a published table, trained and put beside it."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+
+from ..config import Config
+from ..errors import TrainingDivergedError
+from ..recipes.published_tables import TABLES, PublishedTable, Row
+from ..report.curves import curves
+from ..report.markdown import curve_sections, invariance_cells, markdown_table
+from ..report.protocol import protocol
+from ..run.invariance import checked, worst
+from ..run_folder.folder import Run
+from ..seeds import check_begun, mean_and_deviation, seed_folder, train_seeds
+
+Name = Literal[tuple(TABLES)]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Train every row of a published table and print it with the published figures beside ours.
+
+    Rows that are finished are not run again, and an interrupted one goes on where it was, when the
+    same command is given again.
+    """
+
+    name: tyro.conf.Positional[Name]  # pyright: ignore[reportInvalidTypeForm]
+    """Which table."""
+    rows: tuple[str, ...] = ()
+    """Only these rows, by the names of their recipes (python -m train list)."""
+    seeds: int = 1
+    """Networks for each row, trained at once."""
+    seed: int = 0
+    """The first seed."""
+    quick: bool = False
+    """A small version of the same rows: fewer images and epochs, to see that it works."""
+    epochs: int | None = None
+    """Other than the recipe's."""
+    dataset: str | None = None
+    """Another data set of the same kind, e.g. cifar10/packed or rotated_mnist/larochelle2007."""
+    raw_dir: Path | None = None
+    """Build the data set from original files in this folder instead of downloading them."""
+    data_dir: Path | None = None
+    """Where prepared TFDS data sets are kept (default: ~/tensorflow_datasets)."""
+    parallel: Literal["auto", "jit", "pmap", "sharding"] = "auto"
+    """As in training."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of computation; parameters stay float32."""
+    report: Literal["full", "quick", "none"] = "full"
+    """Reports of the single networks; as in training."""
+    run: Path | None = None
+    """The folder (default: runs/table-NAME, with -quick after it)."""
+
+
+def table(options: Table, say: Callable[[str], None] = print) -> str:
+    """Train what is not finished and write ``report.md`` and ``table.json``; returns the table.
+
+    Raises:
+        TrainingDivergedError: after the other rows, if one diverged.
+    """
+    published = TABLES[options.name]
+    known = [row.preset for row in published.rows]
+    if options.quick and published.quick_rows:
+        known = list(published.quick_rows)
+    unknown = [name for name in options.rows if name not in known]
+    if unknown:
+        raise ValueError(f"`rows` of {options.name} are {', '.join(known)}; got {unknown[0]!r}")
+    path = options.run or Path("runs") / f"table-{options.name}{'-quick' * options.quick}"
+    rows = {row.preset: row for row in published.rows if row.preset in known}
+    configs = {name: _config(rows[name], options) for name in options.rows or known}
+    for name, config in configs.items():  # before hours are spent on the first
+        check_begun(config, path / name)
+    diverged = []
+    Run(path).remove_leftovers()
+    for name, config in configs.items():
+        say(f"\n{name}, {options.seeds} seed{'s' * (options.seeds > 1)}")
+        try:
+            train_seeds(config, path / name, say)
+        except TrainingDivergedError as error:
+            say(f"{name}: {error}")
+            diverged.append(name)
+    runs = {name: _finished(path / name, options) for name in rows}
+    runs = {name: of_row for name, of_row in runs.items() if of_row}
+    if not runs:
+        raise TrainingDivergedError(f"no row of {options.name} was finished: {', '.join(diverged)}")
+    written = _write(options, published, {rows[name]: runs[name] for name in runs}, path, say)
+    if diverged:
+        raise TrainingDivergedError(f"{', '.join(diverged)} diverged; the other rows are written")
+    return written
+
+
+def _finished(path: Path, options: Table) -> list[Run]:
+    """The runs of a row, or none if one of its seeds is not finished."""
+    folders = [seed_folder(path, options.seed + i) for i in range(options.seeds)]
+    if not all((folder / "results.json").is_file() for folder in folders):
+        return []
+    return [Run.open(folder) for folder in folders]
+
+
+def _config(row: Row, options: Table) -> Config:
+    config = row.config
+    if options.quick:
+        config = TABLES[options.name].quick(config)
+    changes = {
+        "seeds": options.seeds,
+        "seed": options.seed,
+        "raw_dir": options.raw_dir,
+        "data_dir": options.data_dir,
+        "parallel": options.parallel,
+        "dtype": options.dtype,
+        "report": options.report,
+    }
+    if options.dataset is not None:
+        changes["dataset"] = options.dataset
+    if options.epochs is not None:
+        # The schedule keeps its shape.
+        scaled = {round(m * options.epochs / config.epochs) for m in config.milestones}
+        milestones = tuple(sorted(m for m in scaled if 0 < m < options.epochs))
+        changes |= {"epochs": options.epochs, "milestones": milestones}
+        if not changes["milestones"] and config.milestones:
+            changes["schedule"] = "constant"
+    return dataclasses.replace(config, **changes)
+
+
+def _write(
+    options: Table, published: PublishedTable, runs: dict[Row, list[Run]], path: Path, say
+) -> str:
+    chosen = [max((run.results or {} for run in of_row), key=_error) for of_row in runs.values()]
+    errors = invariance_cells(chosen)
+    lines = [
+        _line(row, of_row, of_errors)
+        for (row, of_row), of_errors in zip(runs.items(), errors, strict=True)
+    ]
+    table = markdown_table(lines)
+    notes = "\n\n".join(
+        f"{row.preset}: {protocol(of_row[0].config, of_row[0].results, chosen)}"
+        for row, of_row in runs.items()
+    )
+    quick = (
+        "This is the `--quick` version: fewer images and epochs than the recipe, smaller networks "
+        "for CIFAR-10. It shows that the path works; its figures are not those of the table.\n\n"
+        if options.quick
+        else ""
+    )
+    first = {row.preset: of_row[0] for row, of_row in runs.items()}
+    results = {name: run.results for name, run in first.items()}
+    curves({name: run.metrics() for name, run in first.items()}, results, path)
+    shown = "\n\n".join(f"![{s.alt}]({s.picture})" for s in curve_sections([*results.values()]))
+    report = Run(path)
+    report.write_json("table.json", {"name": options.name, "quick": options.quick, "rows": lines})
+    report.write(
+        "report.md",
+        f"""# {published.title}
+
+{quick}{table}
+
+Test error in percent, mean ± standard deviation over the seeds. Time is for one network.
+
+Published: {published.source}
+
+{shown}
+
+The pictures are of seed {options.seed}.
+
+## Protocol
+
+{notes}
+""",
+    )
+    say(f"\n{table}\n\nReport with pictures: {path / 'report.md'}")
+    return table
+
+
+def _error(results: dict) -> float:
+    """The largest invariance error of a network, to choose one of several seeds."""
+    group = checked(results)
+    error = None if group is None else worst(results, group, exact=True)
+    return error or 0.0
+
+
+def _line(row: Row, runs: list[Run], errors: dict[str, str]) -> dict[str, str]:
+    results = [run.results for run in runs]
+    seconds = np.mean([r["train_seconds"] for r in results])
+    return {
+        "recipe": row.preset,
+        "parameters": f"{results[0]['parameters']:,}",
+        "test error": mean_and_deviation([100 * r["test_error"] for r in results]),
+        "published": row.published,
+        "seeds": str(len(runs)),
+        "epochs": "-".join(str(e) for e in sorted({r["epochs"] for r in results})),
+        **errors,
+        "time": f"{seconds / 60:.1f} min",
+    }

@@ -1,0 +1,51 @@
+"""Many image files at a time."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from gconv_jax.export.image_files import Shape, read_image
+
+__all__ = ["Shape", "in_threads", "is_grey", "read_image", "read_images"]
+
+# Of oddities in files that are read all the same; for whatever thread or process reads them.
+warnings.filterwarnings("ignore", module="PIL")
+
+_THREADS = min(16, os.cpu_count() or 1)  # each may hold an image of hundreds of megabytes
+
+_AHEAD = 16 * _THREADS
+Result = TypeVar("Result")
+
+
+def in_threads(function: Callable[[Path], Result], paths: Sequence[Path]) -> Iterator[Result]:
+    """The results of ``function`` for each path, several at once, in their order."""
+    with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as pool:
+        # Of oddities in files that are read all the same; and here it is said what cannot be.
+        warnings.filterwarnings("ignore", module="PIL")
+        for start in range(0, len(paths), _AHEAD):  # or all might be decoded before one is used
+            yield from pool.map(function, paths[start : start + _AHEAD])
+
+
+def read_images(
+    paths: Sequence[Path], size: Shape, ink: str = "auto"
+) -> Iterator[np.ndarray | ValueError]:
+    """`read_image` of many files, several at once, in their order. Where a file cannot be read, the
+    error stands in place of its pixels."""
+
+    def read(path: Path) -> np.ndarray | ValueError:
+        try:
+            return read_image(path, size, ink)
+        except ValueError as error:
+            return error
+
+    return in_threads(read, paths)
+
+
+def is_grey(image: np.ndarray) -> bool:
+    """Whether all channels of ``[H, W, C]`` are equal."""
+    return bool((image == image[..., :1]).all())

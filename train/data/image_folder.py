@@ -1,0 +1,302 @@
+"""A user's own images as arrays: those to train on, those held out and those to test on."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from ..config import Config
+from . import provenance
+from .available_memory import available_memory
+from .class_folders import (
+    SPLITS,
+    File,
+    Listing,
+    counted,
+    list_images,
+    printable,
+    require_folder,
+    some,
+)
+from .image_files import Shape, in_threads, is_grey, read_image
+from .on_disk import Stored
+from .pixels import pixel_sums
+from .provenance import UNREADABLE, UNUSED, Changes, Record
+from .splits import held_out
+
+IMAGE_SIZE = 64
+
+
+class Images(NamedTuple):
+    """uint8 ``[N, H, W, C]``, in memory or on disk, and int32 ``[N]``."""
+
+    image: np.ndarray | Stored
+    label: np.ndarray
+
+
+class ImageFiles:
+    """Reads image files as pixels of one size, for `Stored`."""
+
+    def __init__(self, paths: Sequence[Path], size: Shape, *, grey: bool = False):
+        self.paths, self.size, self.grey = tuple(map(str, paths)), size, grey
+
+    def __call__(self, places: np.ndarray) -> np.ndarray:
+        images = [read_image(Path(self.paths[i]), self.size, ink="light") for i in places]
+        pixels = np.stack(images) if images else np.empty((0, *self.size), np.uint8)
+        return pixels[..., :1] if self.grey else pixels
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The images of a folder, read. ``validation`` is None if none were held out."""
+
+    path: Path
+    train: Images
+    validation: Images | None
+    test: Images
+    names: tuple[str, ...]
+    """Of the classes, sorted; a label is a place in it."""
+    files: tuple[File, ...]
+    """All that were found, or are recorded, each with the part that it has in the run: one of
+    train, validation, test, unused and unreadable."""
+    own_test: bool
+    """Whether there is a folder of test images."""
+    notes: tuple[str, ...]
+    """Lines for the user: what was left out."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the names, contents and parts of the files."""
+        return hashlib.sha256(provenance.lines(self.files).encode()).hexdigest()[:12]
+
+
+def load_folder(
+    config: Config, record: Record | None = None, trained: Shape | None = None
+) -> Folder:
+    """The images in ``config.data``, scaled to ``config.image_size``.
+
+    The training and test images are in an order in which any first or last part has all classes in
+    proportion. Files that cannot be read are named in the notes and left out.
+
+    Args:
+        config: which folder, and how to split it.
+        record: the files that a run began with. They keep their parts, and others are not used.
+        trained: the shape of the images of a finished run, which is only evaluated. Files of the
+            record may then be gone or changed, which the notes say.
+
+    Raises:
+        ValueError: no such folder, fewer than two classes, a class without images, a class to test
+            on that is not trained on, more images than fit in memory, files that are not those of
+            the record, or no test image of it.
+    """
+    if config.data is None:
+        raise ValueError("`dataset` folder needs the folder of your images: add --data DIR")
+    path = Path(config.data).expanduser()
+    gone: list[File] = []
+    if record is None:
+        found = list_images(path, config.test_fraction)
+    else:
+        require_folder(path)
+        found, gone = provenance.still_there(record, path)
+    size = IMAGE_SIZE if config.image_size is None else config.image_size
+    shape = (size, size, 1 if config.channels == "grey" else 3)
+    stored = config.loader == "grain"
+    if not stored:
+        _require_memory(len(found.files), size, shape[-1])
+    parts, notes = {}, list(found.notes)
+    bar = tqdm(total=len(found.files), unit="image", desc="reading", disable=None, leave=False)
+    with bar:
+        for split in dict.fromkeys(SPLITS.values()):
+            files = [file for file in found.files if file.split == split]
+            parts[split] = _read(path, files, shape, bar, stored=stored)
+    unreadable = {f.name: reason for part in parts.values() for f, reason in part.unreadable}
+    reasons = [f"{printable(name)} ({reason})" for name, reason in unreadable.items()]
+    skipped = f"skipped {counted(len(unreadable), 'file')} that cannot be read: {some(reasons)}"
+    if record is not None:
+        changes = _changes(record, path, parts, gone)
+        told = provenance.told(record, path, changes) if changes else None
+        if told and trained is None and (changes.gone or changes.changed or changes.unreadable):
+            raise ValueError(f"{told}; restore the files, or begin another run")
+        notes += [told] if told else []
+    notes += [skipped] if unreadable else []
+    if trained is None:
+        _require_classes(path, found, parts, skipped)
+    divided = _divided(config, record, found, unreadable)
+    used = {split: part for split in provenance.USED if (part := _cut(parts, divided, split))}
+    if "test" not in used:
+        raise ValueError("\n".join(["there is no test image to evaluate", *notes]))
+    empty = _Part(parts["train"].image[:0], np.empty(0, np.int32), [], [], [], [])
+    used = {"train": empty} | used
+    seen = set(used["train"].hashes)
+    repeated = sum(of_image in seen for of_image in used["test"].hashes)
+    if repeated:
+        notes.append(
+            f"{repeated:,} of the {len(used['test'].label):,} test images are equal to a "
+            "training image, pixel for pixel: the test error is too low"
+        )
+    grey = config.channels == "auto" and all(all(part.grey) for part in used.values())
+    if trained is not None:
+        grey = trained[-1] < shape[-1]
+    images = {
+        split: Images(_grey(part.image) if grey else part.image, part.label)
+        for split, part in used.items()
+    }
+    digests = {f.name: f.digest for part in parts.values() for f in part.files}
+    digests |= {f.name: f.digest for part in parts.values() for f, _ in part.unreadable}
+    return Folder(
+        path=path,
+        train=images["train"],
+        validation=images.get("validation"),
+        test=images["test"],
+        names=found.names,
+        files=tuple(
+            file._replace(
+                split=divided.get(file.name, file.split),
+                digest=file.digest or digests.get(file.name),
+            )
+            for file in (found.files if record is None else record.files)
+        ),
+        own_test=found.own_test,
+        notes=tuple(notes),
+    )
+
+
+class _Part(NamedTuple):
+    """The part of a split that was read, as it is in the folder or in the record."""
+
+    image: np.ndarray | Stored
+    label: np.ndarray
+    files: list[File]
+    hashes: list[int]
+    """Of the pixels of each image."""
+    grey: list[bool]
+    """A flag for each image: whether it is grey."""
+    unreadable: list[tuple[File, str]]
+    """The files that cannot be read, and why."""
+
+
+def _read(path: Path, files: Sequence[File], size: Shape, bar: tqdm, *, stored: bool) -> _Part:
+    """The images that can be read. Of ``stored`` ones the pixels are read again when they are asked
+    for."""
+    images = np.empty((0 if stored else len(files), *size), np.uint8)
+    part = _Part(images, np.empty(0, np.int32), [], [], [], [])
+    sums = []
+
+    def pixels_and_digest(place: Path) -> tuple[np.ndarray | ValueError, str | None]:
+        try:
+            pixels = read_image(place, size, ink="light")
+        except ValueError as error:
+            pixels = error
+        return pixels, provenance.digest(place)
+
+    paths = [path / file.name for file in files]
+    for file, (image, digest) in zip(files, in_threads(pixels_and_digest, paths), strict=True):
+        bar.update()
+        file = file._replace(digest=digest)
+        if isinstance(image, ValueError):
+            reason = str(image).removeprefix(f"cannot read {path / file.name} as an image: ")
+            part.unreadable.append((file, reason))
+            continue
+        if stored:
+            sums.append(pixel_sums(image[None])[0])
+        else:
+            images[len(part.files)] = image
+        part.files.append(file)
+        part.hashes.append(hash(image.tobytes()))
+        part.grey.append(is_grey(image))
+    label = np.asarray([file.label for file in part.files], np.int32)
+    if not stored:
+        return part._replace(image=images[: len(label)], label=label)
+    reader = ImageFiles([path / file.name for file in part.files], size)
+    places = np.arange(len(label))
+    kept = Stored(reader, places, size, images.dtype, np.asarray(sums).reshape(-1, 3))
+    return part._replace(image=kept, label=label)
+
+
+def _changes(record: Record, path: Path, parts: dict[str, _Part], gone: list[File]) -> Changes:
+    recorded = {file.name: file for file in record.files}
+    read = [file for part in parts.values() for file in part.files]
+    digests = {file.name: file.digest for file in read}
+    return Changes(
+        new=provenance.new_files(record, path),
+        gone=gone,
+        changed=provenance.changed_files([recorded[name] for name in digests], path, digests),
+        # Records of earlier versions do not say which files could not be read from the start.
+        unreadable=[
+            recorded[file.name]
+            for part in parts.values()
+            for file, _ in part.unreadable
+            if record.divided
+        ],
+    )
+
+
+def _require_classes(path: Path, found: Listing, parts: dict[str, _Part], skipped: str) -> None:
+    """ValueError if no image of a class can be read in a split that has files of it."""
+    for split, part in parts.items():
+        listed = {file.label for file in found.files if file.split == split}
+        lost = [found.names[i] for i in sorted(listed - set(part.label.tolist()))]
+        if lost:
+            raise ValueError(f"no {split} image of {some(lost)} in {path} can be read; {skipped}")
+
+
+def _divided(
+    config: Config, record: Record | None, found: Listing, unreadable: dict[str, str]
+) -> dict[str, str]:
+    """The part of each file: the recorded one, or what the configuration holds out and leaves out
+    of the files that can be read."""
+    if record is not None and record.divided:
+        return {file.name: file.split for file in record.files}
+    files = found.files if record is None else record.files  # with those that are gone
+    names = {split: [] for split in provenance.USED}
+    for file in files:
+        if file.name not in unreadable:
+            names[file.split].append(file.name)
+    train, validation, test = names["train"], names["validation"], names["test"]
+    if not validation and config.validation:
+        count = held_out(len(train), config.validation)
+        train, validation = train[:-count], train[-count:]
+    divided = dict.fromkeys(names["train"] + test, UNUSED) | dict.fromkeys(unreadable, UNREADABLE)
+    divided |= dict.fromkeys(train[: config.train_images], "train")
+    divided |= dict.fromkeys(test[: config.test_images], "test")
+    return divided | dict.fromkeys(validation, "validation")
+
+
+def _cut(parts: dict[str, _Part], divided: dict[str, str], split: str) -> _Part | None:
+    """The images of one part of the run; None if there are none. They lie beside each other in one
+    of the splits that were read."""
+    for part in parts.values():
+        places = [i for i, file in enumerate(part.files) if divided[file.name] == split]
+        if places:
+            kept = slice(places[0], places[-1] + 1)
+            return part._replace(
+                image=part.image[kept],
+                label=part.label[kept],
+                hashes=part.hashes[kept],
+                grey=part.grey[kept],
+            )
+    return None
+
+
+def _grey(image: np.ndarray | Stored) -> np.ndarray | Stored:
+    """One of three equal channels."""
+    if not isinstance(image, Stored):
+        return image[..., :1].copy()
+    files: ImageFiles = image.read  # pyright: ignore[reportAssignmentType]
+    reader = ImageFiles(files.paths, files.size, grey=True)  # pyright: ignore[reportArgumentType]
+    return Stored(reader, image.places, (*image.item[:2], 1), image.dtype, image.sums / 3)
+
+
+def _require_memory(count: int, size: int, channels: int) -> None:
+    # A second copy on the device, or while grey images are taken out of colour.
+    needed, available = 2 * count * size * size * channels, available_memory()
+    if available is not None and needed > available:
+        raise ValueError(
+            f"{count:,} images of {size} x {size} pixels need {needed / 2**30:.1f} GiB of memory, "
+            f"and {available / 2**30:.1f} are available; choose a smaller --image-size, now "
+            f"{size}, or leave them on the disk with --loader grain"
+        )

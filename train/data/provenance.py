@@ -1,0 +1,173 @@
+"""The record of a user's images in a run folder: which files were trained on and which were not.
+
+It is written when a run begins. Whatever becomes of the folder of images, the record decides what a
+file is: a file that is not in it is not used, and a test image never becomes a training image.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..run_folder.folder import Run
+from .class_folders import SPLITS, File, Listing, counted, image_names, printable, some
+
+IMAGES = "images.jsonl"  # in a run folder
+USED = ("test", "validation", "train")
+UNREADABLE, UNUSED = "unreadable", "unused"
+"""The parts of files that could not be read, and of those beyond --train-images or --test-images.
+"""
+_NAMED = 3
+
+
+class Record(NamedTuple):
+    """The images that a run began with."""
+
+    run: Path
+    """The run folder."""
+    files: tuple[File, ...]
+    names: tuple[str, ...]
+    """The classes, sorted; a label is a place in it."""
+    own_test: bool
+    """True if there was a folder of test images."""
+    divided: bool
+    """True if it lists validation, unreadable and unused files as such. Records of earlier versions
+    list all files as they were found, as training or test images."""
+
+
+class Changes(NamedTuple):
+    """How the files of a folder differ from a record."""
+
+    new: list[str]
+    gone: list[File]
+    changed: list[File]
+    unreadable: list[File]
+    """Files that were read when the run began."""
+
+    def __bool__(self) -> bool:
+        return any(self)
+
+
+def read_record(run: Run) -> Record | None:
+    """The record in a run folder; None if there is none. ValueError names a damaged one."""
+    path = run.path / IMAGES
+    if not path.is_file():
+        return None
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        places = [(row["split"], str(row["file"]), int(row["bytes"])) for row in rows]
+        digests = [row.get("sha256") for row in rows]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}") from None
+    known = (*USED, UNREADABLE, UNUSED)
+    if not rows or any(split not in known for split, _, _ in places):
+        raise ValueError(f"{path} is damaged: it must list files of the parts {', '.join(known)}")
+    below = _split_folders(name for _, name, _ in places)
+    classes = [name.split("/")[below] for _, name, _ in places]
+    names = sorted(set(classes))
+    files = tuple(
+        File(split, names.index(of_class), name, size, digest)
+        for (split, name, size), of_class, digest in zip(places, classes, digests, strict=True)
+    )
+    own_test = below and any(name.startswith("test/") for _, name, _ in places)
+    divided = any("sha256" in row for row in rows)
+    return Record(run.path, files, tuple(map(printable, names)), own_test, divided)
+
+
+def write_record(run: Run, files: Sequence[File]) -> None:
+    """Write the record of a run that begins, or goes on with the same files.
+
+    ValueError if the run has a record in which files are other parts, as one of several seeds may.
+    """
+    before = read_record(run)
+    if before is not None and before.divided:
+        parts = [{(f.name, f.split) for f in of} for of in (before.files, files)]
+        if parts[0] != parts[1]:
+            raise ValueError(
+                f"{run.path / IMAGES} lists other images than those of the runs it goes on with; "
+                "resume it by itself"
+            )
+    run.write(IMAGES, lines(files))
+
+
+def lines(files: Iterable[File]) -> str:
+    """The record as text, one JSON object for each file."""
+    rows = ({"split": f.split, "file": f.name, "bytes": f.size, "sha256": f.digest} for f in files)
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def digest(path: Path) -> str | None:
+    """The SHA-256 of a file; None if it cannot be read."""
+    try:
+        if not path.is_file():  # a pipe would wait for whoever writes to it
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def still_there(record: Record, folder: Path) -> tuple[Listing, list[File]]:
+    """The files of a record that are in a folder, as if they had just been found, and those that
+    are gone. Files that were not used are in neither."""
+    used = [file for file in record.files if file.split in USED]
+    there = [os.path.lexists(folder / file.name) for file in used]
+    found = [file for file, is_there in zip(used, there, strict=True) if is_there]
+    gone = [file for file, is_there in zip(used, there, strict=True) if not is_there]
+    return Listing(found, record.names, record.own_test, ()), gone
+
+
+def new_files(record: Record, folder: Path) -> list[str]:
+    """The image files in class folders that the record does not list."""
+    known = {file.name for file in record.files}
+    below = _split_folders(known)
+    found = (name for name in image_names(folder) if name not in known)
+    # Files beside the folders of classes were ignored when the run began, too.
+    return sorted(n for n in found if n.count("/") > (below and n.split("/")[0] in SPLITS))
+
+
+def changed_files(
+    files: Iterable[File], folder: Path, digests: dict[str, str | None]
+) -> list[File]:
+    """The files whose content is not what the record says.
+
+    Args:
+        files: as they are recorded; earlier versions recorded the size alone.
+        folder: where they are.
+        digests: the SHA-256 of each file by its name, None if it cannot be read.
+    """
+
+    def differs(file: File) -> bool:
+        now = digests[file.name]
+        if now is None:  # it is told as unreadable
+            return False
+        if file.digest is None:
+            return (folder / file.name).stat().st_size != file.size
+        return now != file.digest
+
+    return [file for file in files if differs(file)]
+
+
+def told(record: Record, folder: Path, changes: Changes) -> str:
+    """A line that names the changes: how many files, and the first of them."""
+    totals = {s: sum(file.split == s for file in record.files) for s in USED}
+    parts = []
+    for what in ("gone", "changed", "unreadable"):
+        files: Collection[File] = getattr(changes, what)
+        for split in USED:
+            names = [file.name for file in files if file.split == split]
+            if names:
+                kind = "training" if split == "train" else split
+                total = counted(totals[split], f"{kind} image")
+                parts.append(f"{len(names):,} of {total} {what} ({some(names, _NAMED)})")
+    if changes.new:
+        shown = some(changes.new, _NAMED)
+        parts.append(f"{len(changes.new):,} new, not used ({shown})")
+    return f"the images in {folder} are not those that {record.run} began with: " + "; ".join(parts)
+
+
+def _split_folders(names: Iterable[str]) -> bool:
+    """Return whether the classes are in train/ and test/: there are class folders in train/."""
+    return any(name.startswith("train/") and name.count("/") > 1 for name in names)

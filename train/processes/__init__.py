@@ -1,0 +1,1 @@
+"""Several processes that train together: how they meet, and who watches over them."""

@@ -1,0 +1,1 @@
+"""Recipes: named configurations, and the published tables whose rows they are."""

@@ -1,0 +1,233 @@
+"""``report.html``: the report as one file with a slider that turns an input; nothing is loaded from
+anywhere, so it works offline and wherever it is copied to."""
+
+import contextlib
+import dataclasses
+import html
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from ..config import PLACES
+from ..run.invariance import SENTENCE
+from ..run.report_parts import Parts, left_out_sentence
+from ..run.session import Session
+from ..run_folder import environment
+from ..run_folder.folder import Run
+from ..steps.step import TrainState
+from .markdown import CURVES, Section, result_cells, sections, title
+from .protocol import protocol
+from .sprite_sheets import embedded
+from .turning_frames import first_image, page_images, turning
+
+PAGE = "report.html"
+FORMAT = 2
+"""Of the data in a page; those of another one are computed again."""
+_HERE = Path(__file__).parent
+
+
+def write_page(session: Session, state: TrainState, run: Run, parts: Parts | None = None) -> None:
+    """Write ``report.html`` of a finished run, around the pictures that its ``report.md`` has; with
+    a slider, if that is one of the parts."""
+    results, name, parts = run.results, run.config.title, parts or Parts()
+    if parts.has("page"):
+        with parts.making("page", page_images(session), programs=1) as advance:
+            frames = turning(session, state, advance)
+    else:
+        frames = {"note": left_out_sentence({"page": parts.left_out["page"]}), "left_out": True}
+    run.write(
+        PAGE,
+        page(
+            title(run.config, results),
+            {name: run},
+            together({name: frames}),
+            figures(sections(results), run.path),
+        ),
+    )
+
+
+def page(title: str, runs: dict[str, Run], frames: dict, pictures: str) -> str:
+    """The whole page of finished runs by name.
+
+    Args:
+        title: its heading.
+        runs: what the tables are of.
+        frames: of `together`.
+        pictures: HTML of `figures`.
+    """
+    results = [run.results | {"model": name} for name, run in runs.items()]
+    head = table(result_cells(results))
+    protocols: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        protocols.setdefault(protocol(run.config, run.results, results), []).append(name)
+    left_out = [left_out_sentence(run.results.get("left_out", {})) for run in runs.values()]
+    settings = {name: _settings(run) for name, run in runs.items()}
+    environments = {name: environment.shown(run.path) for name, run in runs.items()}
+    parts = {
+        "title": html.escape(title),
+        "head": head
+        + "".join(
+            f'<p class="soft">{html.escape(", ".join(of) + ": " if len(protocols) > 1 else "")}'
+            f"{html.escape(text)}</p>"
+            for text, of in protocols.items()
+        )
+        + "".join(f'<p class="soft">{html.escape(text)}</p>' for text in left_out if text),
+        "turning": _turning(frames),
+        "body": pictures
+        + f"<h2>Configuration</h2>{_details('Settings', settings)}"
+        + _details("Environment", environments),
+        "data": _json(frames),
+        "script": (_HERE / "page.js").read_text(encoding="utf-8"),
+    }
+    template = (_HERE / "page.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+
+
+def together(frames: dict[str, dict]) -> dict:
+    """The data of a page: what `turning` found for networks by name, side by side if they see the
+    same images; else a ``note`` that says why not."""
+    for name, of_network in frames.items():
+        if "note" in of_network:
+            return {"format": FORMAT} | of_network
+        if "inputs" not in of_network:
+            raise ValueError(f"the frames of {name} have no `inputs`")
+    first, *others = frames.values()
+    if any(other["inputs"]["digest"] != first["inputs"]["digest"] for other in others):
+        note = "These runs have different test images, so there is none to turn for all of them."
+        return {"format": FORMAT, "note": note}
+    networks = [{"name": name} | found["network"] for name, found in frames.items()]
+    begin = first_image(first["inputs"]["images"], networks)
+    return {"format": FORMAT, "inputs": first["inputs"], "networks": networks, "first": begin}
+
+
+def saved_frames(run: Run) -> dict | None:
+    """What `turning` found when the page of a run was written; None without a page of this
+    version, or if it was left out."""
+    path = run.path / PAGE
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8")
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    data = json.loads(found[1]) if found else {}
+    if data.get("format") != FORMAT or data.get("left_out"):
+        return None
+    if "inputs" not in data:
+        return {"note": data["note"]}
+    (network,) = data["networks"]
+    del network["name"]
+    return {"inputs": data["inputs"], "network": network}
+
+
+@contextlib.contextmanager
+def or_warn(say: Callable[[str], None], remedy: str) -> Iterator[None]:
+    """A page that cannot be written costs a line that says why, and not the run."""
+    try:
+        yield
+    except Exception as error:
+        say(f"warning: no page was written: {type(error).__name__}: {error}; {remedy}")
+
+
+def figures(every: Sequence[Section], folder: Path) -> str:
+    """The pictures in a folder with their titles and texts, those that are there."""
+    charts = [section.picture for section in CURVES]
+    return "".join(
+        f"<section><h2>{html.escape(title)}</h2>"
+        + (f"<p>{html.escape(text)}</p>" if text else "")
+        + f'<figure class="{"chart" if picture in charts else "picture"}">'
+        f'<img src="{embedded(folder / picture)}" alt="{html.escape(alt)}"></figure></section>'
+        for title, text, picture, alt in every
+        if (folder / picture).is_file()
+    )
+
+
+def table(rows: list[dict[str, str]], differing: bool = False) -> str:
+    """Rows of cells by column; ``differing`` marks rows whose cells after the first do."""
+    lines = ["".join(f'<th scope="col">{html.escape(name)}</th>' for name in rows[0])]
+    body = [
+        f"<tr{' class=differs' if differing and len(set(values)) > 1 else ''}>"
+        f'<th scope="row">{html.escape(first)}</th>'
+        + "".join(f"<td>{html.escape(value)}</td>" for value in values)
+        + "</tr>"
+        for first, *values in (row.values() for row in rows)
+    ]
+    return (
+        '<div class="scroll" tabindex="0"><table class="figures">'
+        f"<thead><tr>{lines[0]}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _settings(run: Run) -> dict[str, str]:
+    values = dataclasses.asdict(run.config)
+    # Where the files are on this machine concerns no reader; the name of a folder of images does.
+    values = {name: value for name, value in values.items() if name not in PLACES}
+    values |= {"data": run.config.data.name} if run.config.data is not None else {}
+    return {name: _shown(value) for name, value in values.items()}
+
+
+def _shown(value) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value)) or "none"
+    return "default" if value is None else str(value)
+
+
+def _details(title: str, columns: dict[str, dict[str, str]]) -> str:
+    """A table that is folded away: a column for each run, a line for each name."""
+    names = list(dict.fromkeys(name for values in columns.values() for name in values))
+    rows = [
+        {title.lower(): name} | {run: values.get(name, "") for run, values in columns.items()}
+        for name in names
+    ]
+    if not rows:
+        return ""
+    content = table(rows, differing=True)
+    return f"<details><summary>{html.escape(title)}</summary>{content}</details>"
+
+
+def _turning(frames: dict) -> str:
+    if "inputs" not in frames:
+        return (
+            f"<section><h2>An input that turns</h2><p>{html.escape(frames['note'])}</p></section>"
+        )
+    return _SLIDER.replace("{{first}}", _FIRST[len(frames["networks"]) > 1])
+
+
+def _json(data: dict) -> str:
+    """JSON that cannot end the script element that it is in."""
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+    return text.replace("<", "\\u003c")
+
+
+_FIRST = (
+    "The first one shown is in the middle when they are in the order of the mean probability of "
+    "their class over all angles.",
+    "The first one shown is in the middle when they are in the order of the difference between the "
+    "last network and the first, in the mean probability of their class over all angles.",
+)
+_SLIDER = f"""\
+<noscript><p>With JavaScript, a slider here turns test images through 360 degrees. The pictures
+below show the same at some angles.</p></noscript>
+<section id="turning" hidden>
+<h2>An input that turns</h2>
+<p>Everything here was computed for each turned image. Quarter turns are exact; in between, the
+image is interpolated, and corners that come from outside have the median colour of its border. The
+images are those that come first of each of the first classes. {{{{first}}}}</p>
+<p class="soft">{SENTENCE} (root mean squares over all classes).</p>
+<div class="controls card">
+<fieldset class="chooser" id="chooser"><legend>Test image</legend></fieldset>
+<label for="angle">Angle</label>
+<input type="range" id="angle" min="0" max="360" value="0">
+<output id="degrees" for="angle">0°</output>
+<button type="button" id="play">Play</button>
+</div>
+<div class="stage">
+<figure class="turned card"><canvas id="turned" role="img" aria-label="the input"></canvas>
+<figcaption id="which"></figcaption></figure>
+<figure class="curve card"><figcaption>Invariance error against angle</figcaption>
+<svg id="curve" role="img" aria-label="invariance error against angle"></svg></figure>
+</div>
+<div class="networks" id="networks"></div>
+<p class="soft">Feature maps are what the first convolutions return: a row for each orientation, a
+column for each channel with a scale of its own, red below 0 and blue above. In a group convolution
+a quarter turn of the input turns the maps, and moves each to the row of another orientation.</p>
+</section>"""

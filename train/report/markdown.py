@@ -1,0 +1,257 @@
+"""``report.md`` and its pictures."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from flax import nnx
+
+from gconv_jax import Z2, filter_bank
+from gconv_jax.continuous.conv import continuous_bank
+from gconv_jax.nnx import ContinuousLiftConv, LiftConv
+
+from ..config import Config
+from ..data.load import Split
+from ..data.pixels import to_unit
+from ..run.invariance import SENTENCE, checked, is_exact, worst
+from ..run.report_parts import left_out_sentence
+from ..run.session import Session
+from ..run_folder.folder import Run
+from ..steps.step import TrainState
+from ..steps.turned_images import Turn, turned
+from . import plots
+from .curves import INVARIANCE_PICTURE, curves
+from .feature_maps import sampled_names
+from .protocol import first_images, lower, protocol
+
+SAMPLES = 32
+FILTERS = 20
+
+
+class Section(NamedTuple):
+    """A picture of a report with what is said of it."""
+
+    title: str
+    text: str
+    picture: str
+    alt: str
+
+
+CURVES = (
+    Section("Learning curves", "", "learning_curves.png", "loss and error against epochs"),
+    Section(
+        "Accuracy against rotation angle",
+        "",
+        "accuracy_against_angle.png",
+        "accuracy against angle",
+    ),
+    Section(
+        "Invariance error against rotation angle",
+        "",
+        INVARIANCE_PICTURE,
+        "invariance error against angle",
+    ),
+)
+"""Of one run or of several in one picture."""
+
+
+def write_report(session: Session, state: TrainState, run: Run, results: dict) -> None:
+    """Draw the pictures into the run folder, then write ``report.md`` around them."""
+    config, name = run.config, session.config.title
+    test = Split(*(np.asarray(part[:SAMPLES]) for part in session.data.test))
+    # As floating-point numbers, for which this has been compiled before.
+    pixels = to_unit(session.feed.preprocess(test.image))
+    predicted = session.feed.logits(state, pixels, preprocessed=True).argmax(-1)
+    curves({name: run.metrics()}, {name: results}, run.path)
+    names = np.array(session.data.names or range(session.data.classes))
+    plots.predictions(test.image, names[test.label], names[predicted], run.path / "predictions.png")
+    if "probabilities_at_angle" in results:
+        image = np.asarray(session.data.test.image[[results.get("turning_image", 0)]])[0]
+        plots.turning(
+            _turned(image),
+            results["angles"],
+            np.array(results["probabilities_at_angle"]),
+            names,
+            run.path / "turning.png",
+        )
+    if "supports" in results:
+        plots.supports(results["supports"], run.path / "supports.png")
+    bank, elements = _first_filters(session.steps.model(state.params, state.stats))
+    plots.filters(bank, elements, run.path / "filters.png")
+    parts = [
+        f"## {title}\n{text + chr(10) if text else ''}![{alt}]({picture})"
+        for title, text, picture, alt in sections(results)
+    ]
+    run.write(
+        "report.md",
+        "\n\n".join(
+            [
+                f"# {title(config, results)}",
+                results_table([results]),
+                protocol(config, results),
+                *filter(None, [left_out_sentence(results.get("left_out", {}))]),
+                *parts,
+            ]
+        )
+        + "\n",
+    )
+
+
+def curve_sections(every: Sequence[dict]) -> list[Section]:
+    """Those of `CURVES` that the results of at least one run have."""
+    keys = (None, "accuracy_at_angle", "invariance_error_at_angle")
+    return [
+        section
+        for section, key in zip(CURVES, keys, strict=True)
+        if key is None or any(key in results for results in every)
+    ]
+
+
+def title(config: Config, results: dict) -> str:
+    """The heading of a report."""
+    unfinished = results.get("unfinished")
+    so_far = f", not finished: {unfinished}" if unfinished else ""
+    return f"{config.title} on {config.dataset_title}{so_far}"
+
+
+def sections(results: dict) -> list[Section]:
+    """The pictures of a finished run, in order."""
+    learning, accuracy, invariance = CURVES
+    turning_image = (
+        "The first test image while it turns"
+        if "turning_image" not in results
+        else f"Test image {results['turning_image']} while it turns. It is in the middle when "
+        "images are in the order of\nthe mean probability of their class over all angles"
+    )
+    found = {
+        None: [learning],
+        "accuracy_at_angle": [
+            accuracy._replace(
+                text=f"{first_images(results, 'angle_images')}, turned further (bilinear). "
+                "Corners that come from outside the\nimage have the median colour of its border."
+            )
+        ],
+        "invariance_error_at_angle": [
+            invariance._replace(
+                text=f"{SENTENCE}.\nRoot mean squares over "
+                f"{lower(first_images(results, 'invariance_images'))} and all classes. Between "
+                "multiples of 90\ndegrees the image is interpolated, and pooling with strides is "
+                "of pixels."
+            )
+        ],
+        "probabilities_at_angle": [
+            Section(
+                "An image that turns",
+                f"{turning_image}. The curves\nare the probabilities of the classes; those above "
+                f"0.1 somewhere, and at most {plots.MOST_CLASSES}.",
+                "turning.png",
+                "class probabilities against angle",
+            )
+        ],
+        "supports": [
+            Section(
+                "Learned equivariance",
+                "The part of the group that each layer keeps: its angles, and the probabilities of "
+                "other elements.",
+                "supports.png",
+                "learned support of each layer",
+            )
+        ],
+        "test_images": [
+            Section("Predictions", "", "predictions.png", "test images with predicted classes"),
+            Section(
+                "Filters of the first layer",
+                f"A row for each group element: the same base filters, turned; the first {FILTERS} "
+                "at most. Mean over\nthe input channels.",
+                "filters.png",
+                "filters",
+            ),
+        ],
+    }
+    return [s for key, every in found.items() if key is None or key in results for s in every]
+
+
+def _turned(image: np.ndarray) -> np.ndarray:
+    """The image at nine angles from 0 to 360 degrees: ``[9, H, W, C]`` in [0, 1]."""
+    pixels = to_unit(image)
+    return np.stack([turned(pixels, Turn(45.0 * i % 360)) for i in range(9)])
+
+
+def results_table(rows: Sequence[dict]) -> str:
+    """The results of several runs as a Markdown table."""
+    return markdown_table(result_cells(rows))
+
+
+def result_cells(rows: Sequence[dict]) -> list[dict[str, str]]:
+    """The cells of a table of the results of runs, by column; a row for each run."""
+    return [
+        {
+            "model": row["model"],
+            "parameters": f"{row['parameters']:,}",
+            "test error": f"{100 * row['test_error']:.2f} %",
+            **of_row,
+            "training time": f"{row['train_seconds']:.0f} s",
+        }
+        for row, of_row in zip(rows, invariance_cells(rows), strict=True)
+    ]
+
+
+def invariance_cells(rows: Sequence[dict]) -> list[dict[str, str]]:
+    """The cells on the invariance error of runs beside each other, by column: under which group
+    each was checked, and the figures of elements that are exact and of those that interpolate, if
+    there are any. A dash stands for what was not measured."""
+    groups = [checked(row, rows) for row in rows]
+    every = [name for group in groups if group is not None for name in group["elements"]]
+    cells = []
+    for row, group in zip(rows, groups, strict=True):
+        cell = {
+            "invariance error": _worst(row, group, exact=True),
+            "under": "-" if group is None else group["group"],
+        }
+        if not all(map(is_exact, every)):
+            cell["interpolated"] = _worst(row, group, exact=False)
+        cells.append(cell)
+    return cells
+
+
+def _worst(results: dict, group: dict | None, *, exact: bool) -> str:
+    found = None if group is None else worst(results, group, exact=exact)
+    return "-" if found is None else f"{found:.1e}" if exact else f"{found:.2f}"
+
+
+def markdown_table(rows: list[dict[str, str]]) -> str:
+    """Rows of cells by column, aligned."""
+    lines = [tuple(rows[0]), *(tuple(row.values()) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, tuple("-" * width for width in widths))
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    )
+
+
+def _first_filters(model: nnx.Module) -> tuple[np.ndarray, list[str]]:
+    """The filters of the first convolution for each group element, ``[k, k, |G|, C]``, and the
+    names of the elements."""
+    kinds = (LiftConv, ContinuousLiftConv, nnx.Conv)
+    layers = [m for _, m in nnx.iter_graph(model) if isinstance(m, kinds)]
+    # With rotation pooling every layer lifts; the first one has the fewest channels.
+    conv = min(layers, key=lambda layer: layer.in_features)
+    if isinstance(conv, ContinuousLiftConv):
+        elements = conv.elements()
+        of = {"group": conv.group, "elements": elements, "inputs": None}
+        bank = continuous_bank(conv.kernel(), kernel_size=conv.kernel_size, **of)
+        bank = np.asarray(bank)
+        bank = bank.reshape(*bank.shape[:2], conv.in_features, -1, conv.out_features).mean(2)
+        return bank[..., :FILTERS], sampled_names(elements.matrices)
+    group = getattr(conv, "group", Z2)
+    kernel = conv.kernel[...].astype(np.float32)[..., :FILTERS]
+    bank = filter_bank(
+        kernel.mean(-2, keepdims=True),
+        group=group,
+        lifting=True,
+        filters=getattr(conv, "filters", "pixel"),
+        kernel_size=conv.kernel_size,
+    )
+    bank = np.asarray(bank).reshape(*bank.shape[:2], group.order, kernel.shape[-1])
+    return bank, [group.element_name(g) for g in group.elements]

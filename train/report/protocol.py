@@ -1,0 +1,145 @@
+"""The protocol of a run in words: data, split, epochs, optimiser, and how it was measured."""
+
+from collections.abc import Sequence
+
+from ..config import FOLDER, Config
+from ..data.provenance import IMAGES
+from ..run.invariance import SENTENCE, checked, is_exact
+
+
+def protocol(config: Config, results: dict, beside: Sequence[dict] = ()) -> str:
+    """Return what a figure means: data, split, epochs, selection, and what the invariance error is.
+
+    Args:
+        config: of the run.
+        results: of the run.
+        beside: the results of all runs in the same table.
+    """
+    stand_in = {
+        "digits": " (stand-in data: the digits inside scikit-learn, enlarged and turned at random)",
+        "rotated_mnist/generated": " (generated from MNIST; not the original MNIST-rot-12k)",
+        "mnist/rotated_test": " (upright training images; each test image turned at random)",
+        "cifar10/packed": " (in another order than the original files)",
+    }.get(config.dataset, "")
+    if config.dataset == FOLDER:
+        stand_in = f" (of {results['input']['classes']} classes, {_images(config, results)})"
+    selected = results.get("selected_epoch")
+    unfinished = results.get("unfinished")
+    when = "once, at the end"
+    if unfinished:
+        epochs = f"{unfinished}, of a run that is not finished"
+        if selected is not None:
+            epochs = f"epoch {selected}, that of the lowest validation error up to {epochs}"
+        when = "for this report, before the end"
+    elif selected is None:
+        epochs = f"the last of {results['epochs']} epochs, no selection"
+    else:
+        epochs = f"epoch {selected} of {results['epochs']}, that of the lowest validation error"
+        if results["epochs"] < config.epochs:
+            epochs += f" (stopped after {config.patience} epochs without a lower one)"
+    whitened = ", contrast-normalised and whitened" if config.preprocess == "whiten" else ""
+    return (
+        f"Protocol: {config.dataset_title}{stand_in}; {results['train_images']:,} training, "
+        f"{results['validation_images']:,} validation and {results['test_images']:,} test images"
+        f"{whitened}; seed {config.seed}; {epochs}; {_optimizer(config)}, batch "
+        f"{config.batch_size}, augmentation {config.augment}; batch statistics, if any, "
+        f"re-estimated on the training images. The test images are read {when}. "
+        + _invariance(config, results, beside)
+    )
+
+
+def _invariance(config: Config, results: dict, beside: Sequence[dict]) -> str:
+    """Return what the table says of the invariance error: its definition, the images, the group."""
+    group = checked(results, beside)
+    if group is None:
+        missing = "The invariance error was not measured"
+        if "equivariance_error" in results:
+            missing += " as it is defined now: the run is of an earlier version"
+        return f"{missing}. `python -m train report` and the run folder adds it."
+    exact = sum(map(is_exact, group["elements"]))
+    between = len(group["elements"]) - exact
+    images = lower(first_images(results, "invariance_images"))
+    sentences = [
+        f"{SENTENCE} (root mean squares over {images} and all classes)",
+        f"The table has the largest over the {exact} elements of {group['group']}"
+        + (" that move pixels onto pixels" if between else ""),
+    ]
+    if between:
+        sentences.append(
+            f'The column "interpolated" has the largest over the other {between}, between the '
+            "pixels, where nothing is exact"
+        )
+    if group == results["symmetry"]:
+        sentences.append(f"{group['group']} is the symmetry that this network was built with")
+    else:
+        whose = "that of the network beside it" if group in _symmetries(beside) else "quarter turns"
+        sentences.append(
+            f"This network was built without such a symmetry; {group['group']} is {whose}, for "
+            "comparison"
+        )
+    if config.preprocess == "whiten":
+        sentences.append("What is turned are whitened images")
+    return ". ".join(sentences) + "."
+
+
+def first_images(results: dict, key: str, most: int = 200) -> str:
+    """Return which test images were used, by the key of their number.
+
+    Args:
+        results: of a run.
+        key: its number of images is there; in earlier versions it was not.
+        most: their number at that time, or all.
+    """
+    count = results.get(key, min(most, results["test_images"]))
+    every = count == results["test_images"]
+    return f"All {count} test images" if every else f"The first {count} test images"
+
+
+def lower(sentence: str) -> str:
+    """The sentence, to go on with after others."""
+    return sentence[0].lower() + sentence[1:]
+
+
+def _symmetries(every: Sequence[dict]) -> list[dict]:
+    return [results["symmetry"] for results in every if "symmetry" in results]
+
+
+def _images(config: Config, results: dict) -> str:
+    """Return what became of the images of a folder, and which they are."""
+    height, width, channels = results["input"]["shape"]
+    kind = "grey" if channels == 1 else "in colour"
+    test = "those in test/"
+    if not results["own_test"]:
+        test = f"{config.test_fraction:g} of each class, chosen by hashes of the file names"
+    return (
+        f"scaled to {height} x {width} pixels, {kind}; test images: {test}; files in {IMAGES}, "
+        f"fingerprint {results['fingerprint']}"
+    )
+
+
+def _optimizer(config: Config) -> str:
+    parts = ["Adam" if config.optimizer == "adam" else f"SGD (momentum {config.momentum:g})"]
+    parts[0] += f" {config.learning_rate:g}"
+    if config.schedule == "step":
+        after = ", ".join(map(str, config.milestones))
+        parts.append(f"times {config.decay:g} after epochs {after}")
+    elif config.schedule == "exponential":
+        (first,) = config.milestones
+        parts.append(f"times {config.decay:g} after each epoch from {first} on")
+    elif config.schedule == "cosine":
+        parts.append("cosine to 0")
+    if config.warmup:
+        parts.append(f"{config.warmup} epoch{'s' * (config.warmup > 1)} of warm-up")
+    if config.weight_decay:
+        parts.append(f"weight decay {config.weight_decay:g}")
+    if config.support_rate != 1:
+        parts.append(f"rate of the supports times {config.support_rate:g}")
+    if config.monotone:
+        parts.append(f"monotone penalty {config.monotone:g}")
+    if config.clip is not None:
+        parts.append(f"gradients clipped at {config.clip:g}")
+    if config.average is not None:
+        parts.append(f"parameters averaged with decay {config.average:g}")
+    if config.dtype != "float32":
+        parts.append(f"computed in {config.dtype}")
+    return ", ".join(parts)

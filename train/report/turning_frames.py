@@ -1,0 +1,172 @@
+"""What the slider of a report's page shows: test images at angles all around, and what a network
+makes of each, computed ahead."""
+
+import hashlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..data.pixels import to_unit
+from ..run.invariance import difference
+from ..run.metrics import INVARIANCE_IMAGES, middle, softmax
+from ..run.session import Session
+from ..steps.step import TrainState
+from ..steps.turned_images import Turn, turned
+from .feature_maps import first_layers, map_sprites, with_maps
+from .sprite_sheets import image_sheet
+
+STEP = 5
+"""Degrees between frames; divides 90."""
+IMAGES = 5
+"""Odd, so that one of them is in the middle."""
+LARGEST_IMAGE = 128
+CLASSES = 10
+"""Shown of each image; of more, those that are most probable somewhere."""
+
+
+def page_images(session: Session) -> int:
+    """How many images pass through the network for `turning`."""
+    return min(IMAGES, len(session.data.test.label)) * (360 // STEP)
+
+
+def turning(
+    session: Session, state: TrainState, advance: Callable[[int], None] = lambda images: None
+) -> dict:
+    """The frames of a network as plain numbers and PNG files in text, ready for JSON.
+
+    They are of the first test image of each of the first five classes, and of the first others if
+    there are fewer, at every multiple of 5 degrees (`train.steps.turned_images.turned`).
+
+    Args:
+        session: its test images are turned.
+        state: the network.
+        advance: is told how many images are done.
+
+    Returns:
+        ``inputs``, which networks with the same test images have in common: the ``step`` in
+        degrees, the names of the ``classes``, the ``images`` and their ``digest``. ``network``: for
+        each image ``probabilities`` and ``invariance`` at each angle, and the ``maps`` of the first
+        layers. With images larger than 128 pixels, or not square, only a ``note`` that says so.
+    """
+    test = session.data.test
+    height, width = test.image.shape[1:3]
+    if height != width or height > LARGEST_IMAGE:
+        return {
+            "note": f"There is no input to turn here: images must be square and of at most "
+            f"{LARGEST_IMAGE} pixels, and these are {height} x {width}."
+        }
+    chosen = _chosen(test.label)
+    stored = np.asarray(test.image[chosen])
+    images = [
+        {"index": index, "label": int(test.label[index])} | image_sheet(of_image)
+        for index, of_image in zip(chosen, frames_of(stored), strict=True)
+    ]
+    frames = frames_of(session.feed.preprocess(stored))
+    logits, maps, note = _run(session, state, frames, advance)
+    few = to_unit(session.feed.preprocess(np.asarray(test.image[:INVARIANCE_IMAGES])))
+    upright = session.feed.logits(state, few, preprocessed=True)
+    return {
+        "inputs": {
+            "step": STEP,
+            "classes": class_names(session),
+            "images": images,
+            "digest": hashlib.sha256(stored.tobytes()).hexdigest(),
+        },
+        "network": {
+            "probabilities": [_probabilities(of_image) for of_image in logits],
+            "invariance": [
+                [float(f"{e:.3g}") for e in _errors(of_image, upright)] for of_image in logits
+            ],
+            "maps": maps,
+            "note": note,
+        },
+    }
+
+
+def frames_of(image: np.ndarray) -> np.ndarray:
+    """Images ``[N, n, n, C]`` at every angle: ``[N, frames, n, n, C]``, of the range that the
+    network is given."""
+    pixels = to_unit(image)
+    return np.stack([turned(pixels, Turn(angle)) for angle in range(0, 360, STEP)], 1)
+
+
+def first_image(images: list[dict], networks: list[dict]) -> int:
+    """The place of the image that a page begins with.
+
+    It is in the middle, when the images are in the order of the mean probability of their class
+    over all angles: that of the last network less that of the first, if there are several. Neither
+    network is shown where it happens to be best.
+    """
+    means = np.array([_mean_probabilities(images, network) for network in networks])
+    return middle(means[-1] - means[0] if len(means) > 1 else means[0])
+
+
+def _mean_probabilities(images: list[dict], network: dict) -> list[float]:
+    found = []
+    for image, shown in zip(images, network["probabilities"], strict=True):
+        is_label = np.array(shown["classes"]) == image["label"]
+        # A class that is not among those shown is hardly likely.
+        found.append(float((np.array(shown["values"]) * is_label).sum(-1).mean()))
+    return found
+
+
+def _chosen(label: np.ndarray) -> list[int]:
+    """The images that are shown, by their places in the test split."""
+    firsts = [int(np.argmax(label == c)) for c in np.unique(label)]
+    others = [i for i in range(min(len(label), len(firsts) + IMAGES)) if i not in firsts]
+    return [*firsts, *others][:IMAGES]
+
+
+def _errors(logits: np.ndarray, upright: np.ndarray) -> np.ndarray:
+    """The invariance error of one image in each frame, from its logits ``[frames, classes]``; those
+    of several test images, upright, tell how much two images differ."""
+    logits = logits.astype(np.float64)
+    size = difference(upright) if len(upright) > 1 else 1.0
+    return np.sqrt(np.square(logits - logits[0]).mean(-1)) / (size or 1.0)
+
+
+def class_names(session: Session) -> list[str]:
+    """Of all classes: words where the data set has them, else numbers."""
+    if session.data.names is not None:
+        return list(session.data.names)
+    dataset, count = session.config.dataset, session.data.classes
+    if dataset.startswith("cifar"):
+        from gconv_jax.datasets._cifar_classes import CIFAR10_CLASSES, CIFAR100_CLASSES
+
+        names = CIFAR100_CLASSES if dataset == "cifar100" else CIFAR10_CLASSES
+        return [name.replace("_", " ") for name in names[:count]]
+    return [str(c) for c in range(count)]
+
+
+def _run(
+    session: Session, state: TrainState, frames: np.ndarray, advance: Callable[[int], None]
+) -> tuple[np.ndarray, list[dict], str]:
+    """Logits ``[image, frame, classes]`` and `map_sprites`; an image at a time in one program, so
+    that memory is that of a batch."""
+
+    model = session.steps.model(state.weights, state.stats)
+    layers = first_layers(model, session.steps.prepare(frames[0]))
+
+    @jax.jit
+    def run(params, stats, image):
+        logits, maps = with_maps(session.steps.model(params, stats), image, layers)
+        return logits.astype(jnp.float32), maps
+
+    found = []
+    for of_image in frames:
+        image = session.steps.prepare(of_image)
+        found.append(jax.tree.map(np.asarray, run(state.weights, state.stats, image)))
+        advance(len(of_image))
+    maps, note = map_sprites(layers, [maps for _, maps in found])
+    if session.data.whitening is not None:
+        note = "The network is given the whitened image, turned. " + note
+    return np.stack([logits for logits, _ in found]), maps, note
+
+
+def _probabilities(logits: np.ndarray) -> dict:
+    """The numbers of the classes that are shown, and their probabilities ``[frame][class]``."""
+    probabilities = softmax(logits.astype(np.float64))
+    likely = np.sort(np.argsort(-probabilities.max(0), kind="stable")[:CLASSES])
+    return {"classes": likely.tolist(), "values": probabilities[:, likely].round(5).tolist()}

@@ -1,0 +1,183 @@
+"""The figures of a finished network: test error, invariance error, accuracy against angle."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from gconv_jax import P4M, Support
+from gconv_jax.nnx import supports
+
+from ..data.pixels import to_unit
+from ..steps.step import TrainState
+from ..steps.turned_images import Turn, in_batches, turned, turns_of
+from .invariance import described, invariance_errors, symmetry
+from .report_parts import Parts
+from .session import Session
+
+ANGLES = tuple(11.25 * i for i in range(33))
+ANGLE_IMAGES = 200
+"""The first test images, on which the accuracy against the angle is measured."""
+INVARIANCE_IMAGES = 64
+"""The first test images, on which the invariance error is measured."""
+
+
+def final_figures(session: Session, state: TrainState, parts: Parts | None = None) -> dict:
+    """The figures of a finished network as plain numbers: those of a table, and those of other
+    ``parts`` of a report."""
+    return test_figures(session, state) | more_figures(session, state, parts or Parts("table"))
+
+
+def test_figures(session: Session, state: TrainState) -> dict:
+    """Loss and error on all test images."""
+    figures = session.feed.evaluate(state, session.data.test, "testing")
+    return {
+        "test_loss": figures["loss"],
+        "test_error": figures["error"],
+        "test_images": len(session.data.test.label),
+    }
+
+
+def more_figures(
+    session: Session,
+    state: TrainState,
+    parts: Parts,
+    *,
+    page_images: int = 0,
+    untrained: Callable[[], TrainState] | None = None,
+    known: dict | None = None,
+) -> dict:
+    """The figures that the parts of a report are made of, but for those that are ``known``.
+
+    Args:
+        session: its test images are turned.
+        state: the trained network.
+        parts: which parts are made; the others leave nothing. What does not fit into their time is
+            decided here.
+        page_images: how many images the page with the slider needs, if it is to be made.
+        untrained: makes the network as it was initialised, for what training does to its
+            invariance.
+        known: figures of the same run.
+    """
+    found, known = {}, known or {}
+    kept = supports(session.steps.model(state.params, state.stats))
+    if kept:
+        found["supports"] = {name: _plain(support) for name, support in kept.items()}
+    count = len(session.data.test.label)
+    few, many = min(INVARIANCE_IMAGES, count), min(ANGLE_IMAGES, count)
+    if few < 2:  # nothing to compare a change with
+        parts.leave_out(("elements", "untrained"), "needs two test images")
+    turns = [Turn(angle % 360) for angle in ANGLES]
+    several = list(dict.fromkeys(turns))
+    if parts.has("elements") and "invariance_error_at_element" not in known:
+        found |= _at_elements(session, state, parts, few)
+    parts.fit(
+        {
+            "angles": 0 if "accuracy_at_angle" in known else many * len(several),
+            "page": page_images,
+            "untrained": few * len(several) if untrained is not None else 0,
+        },
+        {"page": 1},
+    )
+    if parts.has("angles") and "accuracy_at_angle" not in known:
+        logits = logits_of_turns(session, state, several, many, parts, "angles")
+        found |= _at_angles(logits[[several.index(turn) for turn in turns]], session, few)
+    missing = "invariance_error_at_angle_untrained" not in known
+    if parts.has("untrained") and missing and untrained is not None:
+        logits = logits_of_turns(session, untrained(), several, few, parts, "untrained")
+        errors = invariance_errors(logits, logits[several.index(Turn(0.0))]).tolist()
+        by_turn = dict(zip(several, errors, strict=True))
+        found["invariance_error_at_angle_untrained"] = [by_turn[turn] for turn in turns]
+        found["angles"] = list(ANGLES)
+    return found
+
+
+def _at_elements(session: Session, state: TrainState, parts: Parts, count: int) -> dict:
+    """The invariance error at each element of the network's own group. Without one, it may be
+    compared with others at the symmetries of the square."""
+    group = symmetry(session.config)
+    turns = turns_of(group if group.order > 1 else P4M)
+    logits = logits_of_turns(session, state, turns, count, parts, "elements")
+    errors = invariance_errors(logits, logits[turns.index(Turn(0.0))]).tolist()
+    return {
+        "symmetry": described(group),
+        "invariance_images": count,
+        "invariance_error_at_element": {
+            turn.name: error for turn, error in zip(turns, errors, strict=True)
+        },
+    }
+
+
+def _at_angles(logits: np.ndarray, session: Session, few: int) -> dict:
+    """Figures from logits ``[angles, N, classes]``, and the class probabilities of one image: that
+    in the middle, when images are in the order of the mean probability of their class."""
+    labels = session.data.test.label[: logits.shape[1]]
+    probabilities = softmax(logits)
+    right = probabilities[:, np.arange(len(labels)), labels].mean(0)
+    image = middle(right)
+    found = {
+        "angles": list(ANGLES),
+        "angle_images": len(labels),
+        "accuracy_at_angle": (logits.argmax(-1) == labels).mean(-1).tolist(),
+        "turning_image": image,
+        "probabilities_at_angle": probabilities[:, image].tolist(),
+    }
+    if few > 1:
+        errors = invariance_errors(logits[:, :few], logits[0, :few])
+        found["invariance_error_at_angle"] = errors.tolist()
+    return found
+
+
+def logits_of_turns(
+    session: Session,
+    state: TrainState,
+    turns: Sequence[Turn],
+    count: int,
+    parts: Parts,
+    part: str,
+) -> np.ndarray:
+    """Logits of the first test images, moved by each turn: ``[turns, count, classes]``, float64.
+
+    What is turned is what the network is given: images are whitened before, if at all, since
+    whitening is not invariant itself.
+    """
+    pixels = to_unit(session.feed.preprocess(np.asarray(session.data.test.image[:count])))
+    batches = in_batches((turned(pixels, turn) for turn in turns), session.feed.logits_batch)
+    found: list[np.ndarray] = []
+    seconds, places = 0.0, 0
+    with parts.making(part, count * len(turns)) as advance:
+        for batch in batches:
+            if parts.seconds_per_image is None:
+                parts.seconds_to_compile = _seconds(session, state, batch, [])
+            seconds += _seconds(session, state, batch, found)
+            places += session.feed.logits_batch  # a smaller batch is filled up
+            parts.seconds_per_image = seconds / places
+            advance(len(batch))
+    return np.concatenate(found).reshape(len(turns), count, -1).astype(np.float64)
+
+
+def middle(values: Sequence[float] | np.ndarray) -> int:
+    """The index of the median; of an even number of values, of the lower one."""
+    order = np.argsort(np.asarray(values), kind="stable")
+    return int(order[(len(order) - 1) // 2])
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    exp = np.exp(logits - logits.max(-1, keepdims=True))
+    return exp / exp.sum(-1, keepdims=True)
+
+
+def _seconds(session: Session, state: TrainState, batch: np.ndarray, found: list) -> float:
+    """The time that a batch takes, whose logits are added to those that were found."""
+    started = time.perf_counter()
+    found.append(session.feed.logits(state, batch, preprocessed=True))
+    return time.perf_counter() - started
+
+
+def _plain(support: Support) -> dict:
+    """The support as plain numbers, by name, without what there is nothing to learn of."""
+    return {
+        name: np.asarray(value, np.float64).tolist()
+        for name, value in support._asdict().items()
+        if value is not None
+    }

@@ -1,0 +1,97 @@
+"""One of the networks that a loop trains: its run folder, its checkpoints, and when it stops."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tensorboardX import SummaryWriter
+
+from ..run_folder.checkpoint import Checkpoints, Moment
+from ..run_folder.folder import CHECKPOINTS, Run
+from ..steps.step import TrainState
+from .session import Session
+
+
+class Part(NamedTuple):
+    """What was measured of an epoch up to some step: NumPy arrays ``[step]``, and ``[]``."""
+
+    loss: np.ndarray
+    error: np.ndarray
+    seconds: np.ndarray
+
+    @classmethod
+    def empty(cls, steps: int) -> "Part":
+        shapes = (steps, steps, ())
+        return cls(*(np.zeros(shape, np.float32) for shape in shapes))
+
+
+class Progress(NamedTuple):
+    """What a checkpoint holds of one network."""
+
+    state: TrainState
+    best: tuple | None
+    """Parameters and statistics of the epoch with the lowest validation error, with patience."""
+    part: Part | None
+    """Of the epoch that the checkpoint is in the middle of, if it is."""
+
+
+class Network:
+    """One of the networks that are trained together: its run folder, and when it has to stop."""
+
+    def __init__(self, session: Session, run: Run, which: int):
+        self.session, self.config, self.run, self.which = session, session.config, run, which
+        self.checkpoints = Checkpoints(
+            run.path / CHECKPOINTS, about={"config": json.loads(run.config.to_json())}
+        )
+        self.best: tuple | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the validation error has not fallen for ``patience`` epochs."""
+        if self.config.patience is None:
+            return False
+        records = self.run.metrics()
+        best = best_epoch(records)
+        return best is not None and records[-1]["epoch"] - best >= self.config.patience
+
+    def restore(
+        self, template: TrainState, say: Callable[[str], None], at_most: Moment | None = None
+    ) -> tuple[Moment, Progress] | None:
+        best = None if self.config.patience is None else (template.params, template.stats)
+
+        def progress(moment: Moment) -> Progress:
+            return Progress(template, best, Part.empty(moment.step) if moment.step else None)
+
+        return self.checkpoints.restore(progress, warn=say, at_most=at_most)
+
+    def save(self, moment: Moment, state: TrainState, part: Part | None = None) -> None:
+        best = self.best
+        if self.config.patience is not None and best is None:  # nothing was evaluated yet
+            best = (state.weights, state.stats)
+        self.checkpoints.save(moment, Progress(state, best, part))
+
+    def record(self, record: dict, state: TrainState, writer: SummaryWriter) -> dict:
+        """Add an epoch to the metrics, with the validation error if it is due."""
+        held_out = self.session.data.validation
+        if held_out and record["epoch"] % self.config.evaluate_every == 0:
+            calibrated = self.session.feed.calibrate(state, self.which)
+            figures = self.session.feed.evaluate(calibrated, held_out)
+            record |= {f"validation_{name}": value for name, value in figures.items()}
+            records = [*self.run.metrics(), record]
+            if self.config.patience is not None and best_epoch(records) == record["epoch"]:
+                # Copies, since the state will be donated to the next step.
+                best = (calibrated.weights, calibrated.stats)
+                self.best = jax.tree.map(jnp.copy, best)
+        self.run.add_metrics(record)
+        for name, value in record.items():
+            writer.add_scalar(name, value, record["step"])
+        return record
+
+
+def best_epoch(records: Sequence[dict]) -> int | None:
+    """The first epoch with the lowest validation error; None if none was evaluated."""
+    evaluated = [r for r in records if "validation_error" in r]
+    return min(evaluated, key=lambda r: r["validation_error"])["epoch"] if evaluated else None

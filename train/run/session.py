@@ -1,0 +1,97 @@
+"""A configuration made ready: data, model, optimiser, compiled steps."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from ..config import Config
+from ..data.grain_loader import require_grain
+from ..data.load import Data, load_data
+from ..run_folder.folder import Run
+from ..steps.augment import Prepare
+from ..steps.build_model import build_model
+from ..steps.optimizer import make_optimizer, temperature
+from ..steps.parallel import Parallel, choose_parallel
+from ..steps.step import Steps, TrainState
+from .agreement import require_agreement
+from .trainer import Feed
+
+
+@dataclass(frozen=True)
+class Session:
+    """What training, evaluation and prediction with one configuration need."""
+
+    config: Config
+    data: Data
+    networks: tuple[Steps, ...]
+    """One for each seed; they differ in their initial parameters alone."""
+    feed: Feed
+
+    @property
+    def steps(self) -> Steps:
+        """Of the first seed."""
+        return self.networks[0]
+
+    def init(self) -> TrainState:
+        """The state before the first step, of all seeds (`Feed.join`)."""
+        return self.feed.join([steps.init() for steps in self.networks])
+
+
+def prepare_session(
+    config: Config,
+    seeds: tuple[int, ...] | None = None,
+    *,
+    run: Run | None = None,
+    finished: bool = False,
+) -> Session:
+    """Load the data and build the rest, for ``config.seed`` or for several seeds at once.
+
+    Args:
+        config: what to train on what.
+        seeds: those of the networks that are trained together.
+        run: a run that goes on, or a ``finished`` one that is evaluated; see `load_data`.
+        finished: whether the session only evaluates.
+
+    Raises:
+        ValueError: the configuration does not fit the data or the devices.
+    """
+    seeds = (config.seed,) if seeds is None else seeds
+    parallel = choose_parallel(config.parallel, config.batch_size)
+    if config.loader == "grain":
+        require_grain()  # before the images are looked through
+    data = load_data(config, run, finished=finished)
+    require_agreement(config, data)
+    steps = len(data.train.label) // config.batch_size
+    if not finished and config.checkpoint_steps is not None and config.checkpoint_steps >= steps:
+        raise ValueError(
+            f"`checkpoint_steps` {config.checkpoint_steps} must be below the {steps} steps of an "
+            "epoch; there is a checkpoint after each epoch: leave it out"
+        )
+    networks = tuple(
+        _steps(dataclasses.replace(config, seed=seed), data, parallel) for seed in seeds
+    )
+    feed = Feed(
+        networks[0],
+        data.train,
+        batch_size=config.batch_size,
+        seeds=seeds,
+        preprocess=data.whitening,
+        parallel=parallel,
+        loop="step" if config.checkpoint_steps else config.loop,
+        memory=config.memory,
+        workers=config.workers,
+    )
+    return Session(config, data, networks, feed)
+
+
+def _steps(config: Config, data: Data, parallel: Parallel) -> Steps:
+    # None is left if the training images of a finished run are gone.
+    steps_per_epoch = max(1, len(data.train.label) // config.batch_size)
+    return Steps(
+        build_model(config, classes=data.classes, in_features=data.train.image.shape[-1]),
+        make_optimizer(config, steps_per_epoch),
+        Prepare(data.mean, data.std, config.augment),
+        parallel.axis_name,
+        config.average,
+        temperature(config, steps_per_epoch),
+        config.monotone,
+    )

@@ -1,0 +1,1 @@
+"""The compiled part of training: the model, its optimizer, and the pure steps."""

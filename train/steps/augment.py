@@ -1,0 +1,85 @@
+"""From stored pixels to the network's input: scaling and augmentation, inside the compiled step."""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from gconv_jax import rotate
+
+from ..data.pixels import to_unit
+from .turned_images import ground
+
+JITTER = math.radians(math.pi)
+SHIFT = 2.0
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """``(pixels - mean) / std``, then a random change if ``augment`` says so.
+
+    ``jitter`` turns by an angle uniform in +-3.14 degrees and fills with 0 after scaling, i.e.
+    with the mean grey, as the published code did; ``rotate`` turns by any angle and fills with
+    the ground of the image (`train.steps.turned_images.ground`); ``shift-flip`` mirrors every other
+    image and moves it (`shift`) by up to two pixels on each axis (Cohen & Welling 2016,
+    arXiv:1602.07576, CIFAR10+).
+    """
+
+    mean: float
+    std: float
+    augment: str = "none"
+
+    def __call__(self, image: jax.Array, keys: jax.Array | None = None) -> jax.Array:
+        """``[N, H, W, C]`` to the same in float32; without ``keys`` (one each) no augmentation."""
+        image = (to_unit(image) - self.mean) / self.std
+        if keys is None or self.augment == "none":
+            return image
+        if self.augment == "shift-flip":
+            return jax.vmap(_shift_flip)(image, keys)
+        if self.augment == "jitter":
+            largest, fill = JITTER, jnp.zeros((len(image), 1, 1, 1))
+        else:
+            largest, fill = jnp.pi, ground(image)
+        angles = jax.vmap(lambda key: jax.random.uniform(key, (), minval=-largest, maxval=largest))
+        turn = jax.vmap(lambda x, angle, fill: rotate(x, angle, fill=fill))
+        return turn(image, angles(keys), fill)
+
+
+def shift(image: jax.Array, offset: jax.Array) -> jax.Array:
+    """Move an image by a fraction of pixels, with cubic convolution; mirrored at its borders.
+
+    ``y(p) = x(p - offset)``, with Keys' kernel (1981, doi:10.1109/TASSP.1981.1163711): exact for
+    whole pixels and for polynomials of the second degree.
+
+    Args:
+        image: ``[H, W, C]``, more than two pixels wide.
+        offset: ``[2]`` in pixels, down and to the right.
+    """
+    rows, columns = (_shift_matrix(n, d) for n, d in zip(image.shape[:2], offset, strict=True))
+    exact = jax.lax.Precision.HIGHEST
+    return jnp.einsum("ah,hwc,bw->abc", rows, image, columns, precision=exact)
+
+
+def _shift_matrix(n: int, offset: jax.Array) -> jax.Array:
+    """``[n, n]``: what each pixel of the moved line takes from those of the line."""
+    place = jnp.arange(n) - offset
+    first = jnp.floor(place).astype(jnp.int32) - 1
+    matrix = jnp.zeros((n, n), offset.dtype)
+    for tap in range(4):
+        source = first + tap
+        distance = jnp.abs(place - source)
+        near = (1.5 * distance - 2.5) * distance**2 + 1
+        far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+        weight = jnp.where(distance < 1, near, far)
+        # ... 1 0 | 0 1 ... n-1 | n-1 n-2 ...
+        source = jnp.where(source < 0, -1 - source, source) % (2 * n)
+        source = jnp.where(source >= n, 2 * n - 1 - source, source)
+        matrix = matrix.at[jnp.arange(n), source].add(weight)
+    return matrix
+
+
+def _shift_flip(image: jax.Array, key: jax.Array) -> jax.Array:
+    flip_key, shift_key = jax.random.split(key)
+    image = jnp.where(jax.random.bernoulli(flip_key), image[:, ::-1], image)
+    return shift(image, jax.random.uniform(shift_key, (2,), minval=-SHIFT, maxval=SHIFT))

@@ -1,0 +1,113 @@
+"""From a configuration to the network it names."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+import gconv_jax
+from gconv_jax import FiniteGroup, LieGroup, models
+
+from ..config import WITH_GEOMETRY, WITH_HEAD, WITH_SUPPORT, WITHOUT_GROUP, Config
+
+GROUPS: dict[str, FiniteGroup | LieGroup] = {
+    "z2": gconv_jax.Z2,
+    "mirror": gconv_jax.mirror(),
+    "p2": gconv_jax.cyclic(2),
+    "p4": gconv_jax.P4,
+    "d2": gconv_jax.dihedral(2),
+    "p4m": gconv_jax.P4M,
+    "c8": gconv_jax.cyclic(8),
+    "c16": gconv_jax.cyclic(16),
+    "d8": gconv_jax.dihedral(8),
+    "d16": gconv_jax.dihedral(16),
+    "so2": gconv_jax.SO2(),
+    "o2": gconv_jax.O2(),
+}
+
+
+def _augerino(*, rngs: nnx.Rngs, **options) -> models.Augerino:
+    """Over the plain 13-layer network, as published."""
+    plain = models.PartialGCNN13(group=gconv_jax.Z2, rngs=rngs, **options)
+    return models.Augerino(plain, rngs=rngs)
+
+
+NETWORKS: dict[str, Callable[..., nnx.Module]] = {
+    "z2cnn": models.Z2CNN,
+    "p4cnn": models.P4CNN,
+    "p4cnn-rp": models.P4CNNRotationPooling,
+    "plain-cnn": models.PlainCNN,
+    "early-p4cnn": models.EarlyP4CNN,
+    "mixed": models.MixedGroupCNN,
+    "lenet": models.LeNet,
+    "group-cnn": models.GroupEquivariantCNN,
+    "e2cnn": models.E2CNN,
+    "small-e2cnn": models.SmallE2CNN,
+    "all-cnn-c": models.AllCNNC,
+    "resnet": models.ResNet,
+    "resnet44": models.ResNet44,
+    "resnet26": models.ResNet26,
+    "wide-resnet": models.WideResNet,
+    "densenet": models.DenseNet,
+    "ck-resnet": models.CKResNet,
+    "gcnn13": models.PartialGCNN13,
+    "augerino": _augerino,
+    "separable-cnn": models.SeparableCNN,
+}
+# Their channels change with depth: --width is that of the first layers.
+_MULTIPLES = {"all-cnn-c": (1, 2), **dict.fromkeys(WITH_HEAD, (1, 2, 4))}
+# What else --width sets.
+_WIDTHS = dict.fromkeys(("plain-cnn", "early-p4cnn", "mixed", "lenet"), "widths")
+_WIDTHS |= {"wide-resnet": "widen", "densenet": "growth"}
+_LETTERS = {"plain-cnn": "plain", "p4cnn": "p4", "early-p4cnn": "early"}
+
+
+def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module:
+    """The network with its initial parameters, which depend on ``config.seed`` alone."""
+    name = config.model
+    options = {"classes": classes, "in_features": in_features, "rngs": nnx.Rngs(config.seed)}
+    options["dtype"] = jnp.dtype(config.dtype)
+    if config.groups:
+        options["groups"] = tuple(GROUPS[group] for group in config.groups)
+    elif name not in WITHOUT_GROUP:
+        default = "so2" if name in WITH_SUPPORT else "p4"
+        options["group"] = GROUPS[config.group or default]
+    if config.size == "letters":
+        key = "width" if name == "p4cnn" else "widths"
+        options[key] = models.LETTER_WIDTHS[_LETTERS[name]]
+    elif config.width is not None and name in _MULTIPLES:
+        options["widths"] = tuple(config.width * m for m in _MULTIPLES[name])
+    elif config.width is not None:
+        options[_WIDTHS.get(name, "width")] = config.width  # pyright: ignore[reportCallIssue]
+    if config.filters is not None:
+        options["filters"] = config.filters
+    if name in WITH_SUPPORT:
+        options |= {"samples": config.samples, "partial": config.partial}
+    if config.kernel_network is not None:
+        options["kernel_network"] = _kernel_network(config)
+    if config.pools is not None:
+        options["early_pool"] = config.pools == "early"
+    if config.separable is not None:
+        options["separable"] = None if config.separable == "none" else config.separable
+    if name in WITH_GEOMETRY:
+        options["geometry"] = config.geometry
+    if name in WITH_HEAD:
+        options["head"] = config.head
+        options["blocks"] = config.blocks
+    elif name == "wide-resnet" and config.blocks is not None:
+        options["depth"] = 6 * config.blocks + 4
+    elif name == "densenet" and config.blocks is not None:
+        options["blocks"] = (config.blocks,) * 5
+    return NETWORKS[name](**options)
+
+
+def _kernel_network(config: Config) -> gconv_jax.KernelNetwork:
+    hidden = 8 if config.model != "ck-resnet" else 32
+    if config.kernel_network == "siren":
+        return gconv_jax.Siren(hidden=hidden)
+    return gconv_jax.MultiplicativeFilters(hidden=hidden)
+
+
+def parameter_count(tree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,58 @@
+"""The optimiser that a configuration names."""
+
+import jax
+import optax
+
+from ..config import Config
+
+
+def make_optimizer(config: Config, steps_per_epoch: int) -> optax.GradientTransformation:
+    """Clipping if asked for, then AdamW, or SGD with momentum and weight decay in the gradient."""
+    rate, decay = learning_rate(config, steps_per_epoch), config.weight_decay
+    if config.optimizer == "adam":
+        tx = optax.adamw(rate, weight_decay=decay, mask=_base_filters)
+    else:
+        coupled = optax.add_decayed_weights(decay, mask=_base_filters)
+        tx = optax.chain(coupled, optax.sgd(rate, momentum=config.momentum))
+    if config.support_rate != 1:
+        tx = optax.chain(tx, optax.masked(optax.scale(config.support_rate), _supports))
+    return tx if config.clip is None else optax.chain(optax.clip_by_global_norm(config.clip), tx)
+
+
+def learning_rate(config: Config, steps_per_epoch: int) -> float | optax.Schedule:
+    """The rate, or a function from the step to it."""
+    peak, warmup = config.learning_rate, config.warmup * steps_per_epoch
+    if config.schedule == "constant" and not warmup:
+        return peak
+    if config.schedule == "constant":
+        schedule = optax.constant_schedule(peak)
+    elif config.schedule == "cosine":
+        schedule = optax.cosine_decay_schedule(peak, config.epochs * steps_per_epoch - warmup)
+    else:
+        epochs = config.milestones
+        if config.schedule == "exponential":
+            epochs = range(epochs[0], config.epochs)
+        # Counted from the end of the warm-up, as every schedule here.
+        drops = {m * steps_per_epoch - warmup: config.decay for m in epochs}
+        schedule = optax.piecewise_constant_schedule(peak, drops)
+    if not warmup:
+        return schedule
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), schedule], [warmup])
+
+
+def _base_filters(params):
+    """Decay acts on filters, once each, not on biases and normalisation."""
+    return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+def _supports(params):
+    """Which parameters say what part of the group a layer keeps."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: any(getattr(part, "key", None) in ("theta", "logits") for part in path),
+        params,
+    )
+
+
+def temperature(config: Config, steps_per_epoch: int) -> optax.Schedule:
+    """Of the sampling of discrete elements in partial networks: in a line from 0.5 to 0.1."""
+    return optax.linear_schedule(0.5, 0.1, config.epochs * steps_per_epoch)

@@ -1,0 +1,189 @@
+"""The pure steps: training, evaluation, and re-estimation of batch statistics.
+
+Each is a function of arrays alone. Randomness comes from a key and the step number, so a run that
+is resumed at a step does what the uninterrupted one did. With an ``axis_name`` the same functions
+run under pmap, and gradients, batch statistics, augmentation and sums are those of the whole batch;
+only dropout draws its masks for each device.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import lax
+
+from gconv_jax import monotone_penalty
+from gconv_jax.nnx import set_temperature, supports
+
+from .augment import Prepare
+
+
+class Batch(NamedTuple):
+    """Pixels as stored, ``[N, H, W, C]``, and labels ``[N]``."""
+
+    image: jax.Array
+    label: jax.Array
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["params", "stats", "opt_state", "step", "average"],
+    meta_fields=[],
+)
+@dataclass(frozen=True)
+class TrainState:
+    """All that training changes: parameters, batch statistics, optimiser state, step number, and
+    the moving average of the parameters if one is kept."""
+
+    params: nnx.State
+    stats: nnx.State
+    opt_state: optax.OptState
+    step: jax.Array
+    average: nnx.State | None = None
+
+    @property
+    def weights(self) -> nnx.State:
+        """The parameters to evaluate."""
+        return self.params if self.average is None else self.average
+
+
+class Metrics(NamedTuple):
+    """Means over a batch, or over a data set."""
+
+    loss: jax.Array
+    error: jax.Array
+
+
+class Steps:
+    """The steps of one model.
+
+    Args:
+        model: an NNX module from images to logits.
+        tx: the optimiser.
+        prepare: from stored pixels to the model's input.
+        axis_name: of the devices under pmap; None under jit.
+        average: decay of the moving average of the parameters; None for none.
+        temperature: of the sampling of discrete elements in partial networks, for each step.
+        monotone: weight of `monotone_penalty` in the loss.
+    """
+
+    def __init__(
+        self,
+        model: nnx.Module,
+        tx: optax.GradientTransformation,
+        prepare: Prepare,
+        axis_name: str | None = None,
+        average: float | None = None,
+        temperature: optax.Schedule | None = None,
+        monotone: float = 0.0,
+    ):
+        self.tx, self.prepare, self.axis_name, self.average = tx, prepare, axis_name, average
+        self.temperature, self.monotone = temperature, monotone
+        norms = [m for _, m in nnx.iter_graph(model) if isinstance(m, nnx.BatchNorm)]
+        for norm in norms:
+            norm.axis_name = axis_name
+        model.train()
+        self._train_def, self._params, self._rng, self._stats = _split(model)
+        model.eval()
+        self._eval_def = _split(model)[0]
+        # With momentum 0 the new statistics are those of the batch, whatever the old ones were.
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.use_running_average, norm.momentum = False, 0.0
+        self._calibration_def = _split(model)[0]
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.use_running_average, norm.momentum = True, momentum
+
+    def init(self) -> TrainState:
+        """The state before the first step, with the model's own parameters."""
+        # Copies, since a state may be donated.
+        params, stats = jax.tree.map(jnp.copy, (self._params, self._stats))
+        average = None if self.average is None else jax.tree.map(jnp.copy, params)
+        return TrainState(params, stats, self.tx.init(params), jnp.zeros((), jnp.int32), average)
+
+    def train(self, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
+        """One step of gradient descent on the mean cross-entropy of the batch."""
+        augment, dropout = jax.random.split(jax.random.fold_in(key, state.step))
+        image = self.prepare(batch.image, self._example_keys(augment, len(batch.label)))
+        rng = self._fresh_rng(dropout)
+
+        def loss_fn(params):
+            model = nnx.merge(self._train_def, params, rng, state.stats, copy=True)
+            if self.temperature is not None:
+                set_temperature(model, self.temperature(state.step))
+            logits = model(image)
+            loss = _cross_entropy(logits, batch.label).mean()
+            if self.monotone:
+                loss = loss + self.monotone * monotone_penalty(supports(model).values())
+            return loss, (logits, _split(model)[3])
+
+        (loss, (logits, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        metrics = Metrics(loss, (jnp.argmax(logits, -1) != batch.label).mean())
+        grads, metrics = self._reduce(lax.pmean, (grads, metrics))
+        updates, opt_state = self.tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        average = state.average
+        if average is not None:
+            # A short memory at first, or the initial parameters would stay in it for long.
+            decay = jnp.minimum(self.average, (1 + state.step) / (10 + state.step))
+            average = jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)
+        return TrainState(params, stats, opt_state, state.step + 1, average), metrics
+
+    def evaluate(self, params, stats, batch: Batch, weight: jax.Array) -> Metrics:
+        """Sums over the batch, each image counted ``weight`` times (0 for filling)."""
+        logits = self.logits(params, stats, batch.image)
+        wrong = jnp.argmax(logits, -1) != batch.label
+        sums = Metrics((_cross_entropy(logits, batch.label) * weight).sum(), (wrong * weight).sum())
+        return self._reduce(lax.psum, sums)
+
+    def batch_stats(self, params, stats, image: jax.Array, key: jax.Array) -> nnx.State:
+        """The batch statistics of these images alone, augmented but without dropout."""
+        image = self.prepare(image, self._example_keys(key, len(image)))
+        model = nnx.merge(self._calibration_def, params, self._rng, stats, copy=True)
+        model(image)
+        return _split(model)[3]
+
+    def logits(self, params, stats, image: jax.Array) -> jax.Array:
+        """The model's logits in evaluation mode, ``[N, classes]``."""
+        return self.model(params, stats)(self.prepare(image))
+
+    def model(self, params, stats) -> nnx.Module:
+        """The model in evaluation mode with these parameters; its input is prepared pixels."""
+        return nnx.merge(self._eval_def, params, self._rng, stats, copy=True)
+
+    def _reduce(self, reduce: Callable, tree):
+        return tree if self.axis_name is None else reduce(tree, self.axis_name)
+
+    def _device(self):
+        return 0 if self.axis_name is None else lax.axis_index(self.axis_name)
+
+    def _example_keys(self, key: jax.Array, count: int) -> jax.Array:
+        """A key for each image by its place in the whole batch, however many devices there are."""
+        places = self._device() * count + jnp.arange(count)
+        return jax.vmap(jax.random.fold_in, (None, 0))(key, places)
+
+    def _fresh_rng(self, key: jax.Array) -> nnx.State:
+        """The model's random streams, started anew from ``key``: a different one in each."""
+        key = jax.random.fold_in(key, self._device())
+        leaves, treedef = jax.tree.flatten(self._rng)
+        fresh = [
+            jax.random.fold_in(key, i)
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            else jnp.zeros_like(leaf)
+            for i, leaf in enumerate(leaves)
+        ]
+        return jax.tree.unflatten(treedef, fresh)
+
+
+def _split(model: nnx.Module) -> tuple[nnx.GraphDef, nnx.State, nnx.State, nnx.State]:
+    """Structure, parameters, random streams, and the rest (batch statistics)."""
+    return nnx.split(model, nnx.Param, nnx.RngState, ...)  # pyright: ignore[reportReturnType]
+
+
+def _cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
+    return optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), label)

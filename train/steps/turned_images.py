@@ -1,0 +1,85 @@
+"""Images turned by any angle: quarter turns exactly, and corners in the colour of the border."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gconv_jax import FiniteGroup, rotate
+from gconv_jax.groups.elements import PlanarIsometry
+
+
+class Turn(NamedTuple):
+    """A mirroring of left and right if ``mirrored``, then a rotation, counter-clockwise."""
+
+    degrees: float
+    mirrored: bool = False
+
+    @property
+    def is_exact(self) -> bool:
+        """Return whether it moves pixels onto pixels."""
+        return self.degrees % 90 == 0
+
+    @property
+    def name(self) -> str:
+        """The name of the group element that does the same."""
+        degrees = self.degrees % 360
+        names = [f"r{degrees:g}"] * bool(degrees) + ["m"] * self.mirrored
+        return "·".join(names) or "e"
+
+
+def turns_of(group: FiniteGroup) -> list[Turn]:
+    """The elements of a group of the plane."""
+    isometries = [g for g in group.isometries if isinstance(g, PlanarIsometry)]
+    return [Turn(360 * float(g.turn), g.mirrored) for g in isometries]
+
+
+def ground(image: jax.Array) -> jax.Array:
+    """The ground of each image: the median of its border, for each channel.
+
+    It is what an image file is padded with when it is read. Digits have a black border, and so
+    their ground is black.
+
+    Args:
+        image: ``[*batch, H, W, C]``, of floating-point numbers.
+
+    Returns:
+        ``[*batch, 1, 1, C]``.
+    """
+    lines = [image[..., 0, :, :], image[..., -1, :, :], image[..., 0, :], image[..., -1, :]]
+    return jnp.median(jnp.concatenate(lines, -2), -2)[..., None, None, :]
+
+
+def turned(image: np.ndarray, turn: Turn) -> np.ndarray:
+    """Square images ``[*batch, n, n, C]`` of floating-point numbers, moved.
+
+    Multiples of 90 degrees and mirrorings are exact. The rest of the angle, below 90 degrees, is
+    bilinear interpolation, and corners that come from outside the image have its `ground`.
+    """
+    quarters, rest = divmod(turn.degrees, 90)
+    if turn.mirrored:
+        image = image[..., ::-1, :]
+    if rest:
+        image = np.asarray(_rotated(image, np.float32(np.deg2rad(rest))))
+    return np.rot90(image, int(quarters), (-3, -2))
+
+
+@jax.jit
+def _rotated(image: jax.Array, angle: jax.Array) -> jax.Array:
+    return rotate(image, angle, fill=ground(image))
+
+
+def in_batches(images: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """The images of all arrays ``[N, ...]`` in batches of one size; the last one may be smaller."""
+    held: Sequence[np.ndarray] = ()
+    for some in images:
+        held = [*held, some]
+        while sum(map(len, held)) >= size:
+            whole = np.concatenate(held)
+            yield whole[:size]
+            held = [whole[size:]]
+    rest = np.concatenate(held) if held else np.empty(0)
+    if len(rest):
+        yield rest
