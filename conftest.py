@@ -40,7 +40,7 @@ def pytest_configure(config) -> None:
     gc.set_threshold(50_000, 20, 100)
     # Any test of the library proves its law for these too, if asked to.
     if config.getoption("--planar"):
-        from gconv_jax.planar.conv import planar_implementation
+        from gconv_jax.planar.implementation import planar_implementation
 
         config._planar = planar_implementation(config.getoption("--planar"))
         config._planar.__enter__()

@@ -31,7 +31,8 @@ def jax_conv(shape, implementation: str, backward: bool, dtype: str = "float32")
     import jax
     import jax.numpy as jnp
 
-    from gconv_jax.planar.conv import planar_conv, planar_implementation
+    from gconv_jax.planar.conv import planar_conv
+    from gconv_jax.planar.implementation import planar_implementation
 
     _, _, c_in, c_out, k, padding = shape
     pads = ((padding, padding),) * 2

@@ -45,7 +45,8 @@ def step(contender: str, case: tuple):
     """A factory: one convolution."""
     import jax
 
-    from gconv_jax.planar.conv import planar_conv, planar_implementation
+    from gconv_jax.planar.conv import planar_conv
+    from gconv_jax.planar.implementation import planar_implementation
 
     n, spatial, channels, kernel, stride, padding, dilation = case
     rank, column = len(spatial), contender == "column"

@@ -58,20 +58,23 @@ from gconv_jax.groups.finite import (
     trivial as trivial,
 )
 from gconv_jax.groups.lie import O2 as O2, SO2 as SO2, LieGroup as LieGroup
-from gconv_jax.lattice.action import rotate as rotate, transform as transform
-from gconv_jax.lattice.padding import InexactEquivarianceWarning as InexactEquivarianceWarning
+from gconv_jax.lattice.action import transform as transform
+from gconv_jax.lattice.exactness import InexactEquivarianceWarning as InexactEquivarianceWarning
+from gconv_jax.lattice.rotate import rotate as rotate
 from gconv_jax.planar.conv import (
     conv_general_dilated as conv_general_dilated,
     planar_conv as planar_conv,
 )
-from gconv_jax.pooling.spatial import (
-    avg_pool as avg_pool,
-    blur_pool as blur_pool,
+from gconv_jax.pooling.group_axis import (
     coset_pool as coset_pool,
     group_pool as group_pool,
     induce as induce,
-    max_pool as max_pool,
     restrict as restrict,
+)
+from gconv_jax.pooling.spatial import (
+    avg_pool as avg_pool,
+    blur_pool as blur_pool,
+    max_pool as max_pool,
     upsample as upsample,
 )
 

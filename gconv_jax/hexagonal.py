@@ -9,33 +9,13 @@ zeros into them, so that a bias does not break the law. Filters are hexagons as 
 ``3 r (r + 1) + 1`` taps for a size of ``k = 2 r + 1``: 7 for 3, 19 for 5.
 """
 
-import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gconv_jax.groups.elements import HEXAGONAL_BASIS
-from gconv_jax.groups.finite import FiniteGroup
-from gconv_jax.lattice.padding import Windows
-from gconv_jax.lattice.sampling import keys
-
-
-def hexagon_mask(size: int) -> np.ndarray:
-    """Which pixels of an array of ``size`` x ``size`` belong to the hexagon: bool, read-only.
-
-    >>> hexagon_mask(3).astype(int)
-    array([[0, 1, 1],
-           [1, 1, 1],
-           [1, 1, 0]])
-    """
-    if isinstance(size, bool) or not isinstance(size, int | np.integer):
-        raise TypeError(f"`size` must be an integer, got {size!r}")
-    if size < 1 or size % 2 == 0:
-        raise ValueError(f"`size` of a hexagon must be odd, so that it has a centre, got {size}")
-    return _mask(int(size))
+from gconv_jax.lattice.hexagons import hexagon_mask as hexagon_mask, mask_of
+from gconv_jax.lattice.sampling import cubic_kernel
 
 
 def hexagon_mean(x: jax.Array, *, lifted: bool) -> jax.Array:
@@ -104,80 +84,6 @@ def to_square(
     return _interpolate(x * mask, points)
 
 
-@dataclass(frozen=True)
-class HexagonalTaps:
-    """The filters of hexagonal lattices: one parameter for each tap of the hexagon, row by row."""
-
-    def __call__(self, points: np.ndarray, kernel_size: int) -> np.ndarray:
-        """Which tap each of the points is: ``[..., P]``."""
-        taps = np.argwhere(hexagon_mask(kernel_size)) - (kernel_size - 1) / 2
-        return (np.abs(points[..., None, :] - taps).max(-1) < 0.5).astype(np.float64)
-
-
-def hexagon_size(taps: int) -> int:
-    """The size of the hexagonal filter with so many taps; ValueError if there is none."""
-    radius = 0
-    while 3 * radius * (radius + 1) + 1 < taps:
-        radius += 1
-    if 3 * radius * (radius + 1) + 1 != taps:
-        raise ValueError(f"`w` must begin with 1, 7, 19, 37 ... taps of a hexagon, got {taps}")
-    return 2 * radius + 1
-
-
-def mask_of(x: jax.Array, channel_axes: int) -> jax.Array:
-    """The mask of ``x`` with as many axes after space; ValueError if that is not square and odd."""
-    height, width = x.shape[-2 - channel_axes : -channel_axes]
-    if height != width or height % 2 == 0:
-        raise ValueError(
-            "`x` must have as many rows as columns, and an odd number, for a hexagonal lattice, "
-            f"got shape {x.shape}; see gconv_jax.hexagonal"
-        )
-    mask = _mask(height).reshape(height, width, *[1] * channel_axes)
-    return jnp.asarray(mask, jnp.result_type(x))
-
-
-def check_hexagons(windows: Windows, output: Sequence[int]) -> None:
-    """ValueError unless windows of these settings make a hexagon of hexagons."""
-    if windows.padding in ("CIRCULAR", "REFLECT"):
-        raise ValueError(
-            f"`padding` must be zeros on a hexagonal lattice, whose border is no square, got "
-            f"{windows.padding!r}"
-        )
-    if len(set(windows.size)) > 1 or len(set(windows.strides)) > 1:
-        raise ValueError(
-            f"windows must have equal sides on a hexagonal lattice, got {windows.size}, strides "
-            f"{windows.strides}"
-        )
-    if any(n % 2 == 0 for n in output):
-        raise ValueError(
-            f"`x` of another size is needed: {tuple(output)} pixels would be left, and a hexagon "
-            f"needs an odd number; with strides {windows.strides}, take two pixels more or less"
-        )
-
-
-def refuse_hexagons(group: FiniteGroup, what: str) -> None:
-    """ValueError if the lattice of the group is hexagonal."""
-    if group.is_hexagonal:
-        raise ValueError(f"`group` must act on square pixels or voxels for {what}, got {group!r}")
-
-
-def move_table(matrix: np.ndarray, size: int) -> np.ndarray:
-    """The flat index of ``matrix^-1 p`` for each pixel p of the hexagon, -1 elsewhere."""
-    centre = (size - 1) // 2
-    inverse = np.rint(np.linalg.inv(matrix)).astype(np.int64)
-    source = (np.moveaxis(np.indices((size, size)), 0, -1) - centre) @ inverse.T + centre
-    flat = source[..., 0] * size + source[..., 1]
-    return np.where(_mask(size), flat, -1)
-
-
-@functools.cache
-def _mask(size: int) -> np.ndarray:
-    row, column = np.indices((size, size)) - (size - 1) // 2
-    mask = np.abs(row + column) <= (size - 1) // 2
-    mask.setflags(write=False)
-    return mask
-
-
 def _images(x: jax.Array) -> jax.Array:
     x = jnp.asarray(x)
     if x.ndim < 3:
@@ -202,7 +108,7 @@ def _interpolate(x: jax.Array, points: np.ndarray) -> jax.Array:
     for i in range(-1, 3):
         for j in range(-1, 3):
             row, column = base[..., 0] + i, base[..., 1] + j
-            weight = keys(points[..., 0] - row) * keys(points[..., 1] - column)
+            weight = cubic_kernel(points[..., 0] - row) * cubic_kernel(points[..., 1] - column)
             weight = weight * ((row >= 0) & (row < height) & (column >= 0) & (column < width))
             index = np.clip(row, 0, height - 1) * width + np.clip(column, 0, width - 1)
             total = total + flat[..., index, :] * jnp.asarray(weight[..., None], x.dtype)

@@ -18,7 +18,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gconv_jax.filters.bank import bank_table
+from gconv_jax.filters.bank import gather_table
 from gconv_jax.groups.finite import P4, P4M, FiniteGroup, check_group, cyclic, dihedral
 
 # Where GrouPy's elements stand in ours. It mirrors up-down after the turn, we left-right before it:
@@ -200,7 +200,7 @@ def to_escnn(
     _check_base_filter(w, group)
     lifting = w.ndim == 4
     k, (c_in, c_out) = w.shape[0], w.shape[-2:]
-    table = bank_table(group, w.shape[:2], lifting)  # [taps, (s,) r]
+    table = gather_table(group, w.shape[:2], lifting)  # [taps, (s,) r]
     bank = w.reshape(-1, c_in, c_out)[table.reshape(k * k, -1, len(order))]
     bank = bank[:, :, list(order)]  # [taps, s, r, C_in, C_out]
     bank = bank if lifting else bank[:, list(order)]

@@ -13,7 +13,9 @@ Keep = Callable[[str, Any, Any], None]
 
 
 @contextlib.contextmanager
-def recording(model: Callable, keep: Keep, *, enter: Keep | None = None) -> Iterator[None]:
+def capture_layer_outputs(
+    model: Callable, keep: Keep, *, enter: Keep | None = None
+) -> Iterator[None]:
     """Calls ``keep(path, layer, result)`` whenever a layer inside an NNX or bound Linen module
     returns, in the order in which they do. Nothing for other functions, and for the model itself.
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen, nnx
 
 from gconv_jax.continuous.sampled import SampledFeatures
-from gconv_jax.layer_outputs import recording
+from gconv_jax.layer_outputs import capture_layer_outputs
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def summary(model: Callable, x: jax.Array | jax.ShapeDtypeStruct | Sequence[int]
 
         def run(state, x):
             copy = nnx.merge(graphdef, state)  # its statistics may change
-            with recording(copy, keep):
+            with capture_layer_outputs(copy, keep):
                 return copy(x)
 
         y = jax.eval_shape(run, state, x)
@@ -134,7 +134,7 @@ def summary(model: Callable, x: jax.Array | jax.ShapeDtypeStruct | Sequence[int]
             _size(nnx.state(model, only)) for only in (nnx.Param, nnx.Not(nnx.Param))
         )
     else:
-        with recording(model, keep):
+        with capture_layer_outputs(model, keep):
             y = jax.eval_shape(model, x)
         collections = dict(model.variables)
         parameters = _size(collections.pop("params", {}))

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from gconv_jax.groups.finite import P4
-from gconv_jax.layer_outputs import recording
+from gconv_jax.layer_outputs import capture_layer_outputs
 from gconv_jax.testing import assert_equivariant
 
 SECONDS = 30  # until a thread that waits for another gives up
@@ -61,14 +61,14 @@ def in_threads(*functions):
 
 def record(model, x) -> list:
     found = []
-    with recording(model, lambda *call: found.append(call)):
+    with capture_layer_outputs(model, lambda *call: found.append(call)):
         model(x)
     return found
 
 
 def test_arguments_and_results_are_recorded_once_with_super():
     model, seen = Net(Double(1)), []
-    with recording(
+    with capture_layer_outputs(
         model,
         lambda path, layer, y: seen.append(("out", path, layer is model.layer, y)),
         enter=lambda path, layer, given: seen.append(("in", path, layer is model.layer, given)),
@@ -86,7 +86,7 @@ def test_two_recordings_that_overlap_are_both_right_and_leave_the_classes():
     def first():
         seen = found["first"] = []
         model = Net(Double(1))
-        with recording(model, lambda *call: seen.append(call)):
+        with capture_layer_outputs(model, lambda *call: seen.append(call)):
             first_in.set()
             assert second_in.wait(SECONDS)
             model(3)
@@ -96,7 +96,7 @@ def test_two_recordings_that_overlap_are_both_right_and_leave_the_classes():
         seen = found["second"] = []
         model = Net(Double(10))
         assert first_in.wait(SECONDS)
-        with recording(model, lambda *call: seen.append(call)):
+        with capture_layer_outputs(model, lambda *call: seen.append(call)):
             second_in.set()
             assert first_out.wait(SECONDS)
             model(3)
@@ -138,7 +138,7 @@ def test_other_threads_are_not_recorded():
 def test_recordings_nest():
     outer, inner = Net(Add(1)), Net(Add(2))
     found = []
-    with recording(outer, lambda *call: found.append(call)):
+    with capture_layer_outputs(outer, lambda *call: found.append(call)):
         assert record(inner, 0) == [("layer", inner.layer, 2)]
         outer(0)
     assert found == [("layer", outer.layer, 1)]

@@ -13,7 +13,6 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from .commands.predict import load_run
 from .config import Config
 from .data.provenance import write_record
 from .data.whitening import WHITENING
@@ -21,10 +20,12 @@ from .errors import TrainingDivergedError
 from .report.html_page import PAGE, or_warn, write_page
 from .report.markdown import write_report
 from .report.turning_frames import page_images
+from .run.early_stopping import best_epoch
 from .run.metrics import more_figures, test_figures
+from .run.predictor import load_run
 from .run.report_parts import LEAST_SECONDS, Parts, left_out_sentence
 from .run.results import collect, network_to_use
-from .run.seed_run import Network, Part, best_epoch
+from .run.seed_run import Part, SeedRun
 from .run.session import Session, prepare_session
 from .run_folder.checkpoint import Moment, save_tree
 from .run_folder.command_line import command, resumable
@@ -35,13 +36,13 @@ from .steps.step import TrainState
 Say = Callable[[str], None]
 
 
-def train(config: Config, path: Path | None = None, say: Say = print) -> Run:
+def train(config: Config, path: Path | None = None, log: Say = print) -> Run:
     """Train to the last epoch, evaluate once on the test split, write the report.
 
     Args:
         config: what to train on what; of one seed.
         path: the run folder; by default ``config.run``, or one named after preset and time.
-        say: where lines for the user go.
+        log: where lines for the user go.
 
     Returns:
         The finished run; its ``results`` are the figures.
@@ -55,11 +56,11 @@ def train(config: Config, path: Path | None = None, say: Say = print) -> Run:
     session = prepare_session(config)
     run = Run.create(config, path)
     with resumable(run.path):
-        return train_together(session, [run], say)[0]
+        return train_together(session, [run], log)[0]
 
 
 def resume(
-    path: Path, *, epochs: int | None = None, say: Say = print, **places: Path | None
+    path: Path, *, epochs: int | None = None, log: Say = print, **places: Path | None
 ) -> Run:
     """Continue the run in ``path`` from its newest whole checkpoint, to more epochs if asked, with
     the files of its data set where they are now (`Run.config_at`).
@@ -75,13 +76,13 @@ def resume(
             raise ValueError(f"`epochs` must be at least the {len(run.metrics())} that are done")
         config = dataclasses.replace(config, epochs=epochs)
     elif run.results:
-        complete(run, say)
-        say(f"{run.path} is finished; nothing to do")
+        complete(run, log)
+        log(f"{run.path} is finished; nothing to do")
         return run
     session = prepare_session(config, run=run)
     if longer:
         # Nothing is changed before it is known that the checkpoint can be read.
-        found = Network(session, run, 0).restore(session.steps.init(), say)
+        found = SeedRun(session, run, 0).restore(session.steps.init(), log)
         if found and found[0] > Moment(epochs):
             raise ValueError(
                 f"`epochs` must be more than {epochs}: the newest checkpoint is of {found[0]}"
@@ -90,32 +91,32 @@ def resume(
     if config != run.config:
         run.write("config.json", config.to_json())
     with resumable(run.path):
-        return train_together(session, [run], say)[0]
+        return train_together(session, [run], log)[0]
 
 
-def complete(run: Run, say: Say) -> None:
+def complete(run: Run, log: Say) -> None:
     """Make up for what a kill left undone after the results of a finished run were written."""
     run.remove_leftovers()
     if run.config.report != "none" and not (run.path / PAGE).is_file():
-        with _page_or_warn(run, say):
-            write_page(*load_run(run), run, Parts(run.config.report, None, say))
-            say(f"{PAGE} was missing: it is in {run.path} now")
+        with _page_or_warn(run, log):
+            write_page(*load_run(run), run, Parts(run.config.report, None, log))
+            log(f"{PAGE} was missing: it is in {run.path} now")
 
 
-def train_together(session: Session, runs: list[Run], say: Say) -> list[Run]:
+def train_together(session: Session, runs: list[Run], log: Say) -> list[Run]:
     """Train a network for each seed of the session, from where its run folder is to the end."""
     config, feed = session.config, session.feed
     if session.data.folder is not None:
         for note in session.data.folder.notes:
-            say(note)
+            log(note)
         for run in runs:
             write_record(run, session.data.folder.files)
-    networks = [Network(session, run, i) for i, run in enumerate(runs)]
-    first, state, parts = _restore(session, networks, say)
+    networks = [SeedRun(session, run, i) for i, run in enumerate(runs)]
+    first, state, parts = _restore(session, networks, log)
     for run in runs:
         run.forget_metrics_after(first.epoch)
         run.mend(first)
-    say(_header(session, runs))
+    log(_header(session, runs))
     total, done = config.epochs * feed.steps_per_epoch, first.epoch * feed.steps_per_epoch
     # disable=None: no bar where the output is not a terminal
     progress = tqdm(total=total, initial=done + first.step, unit="step", disable=None)
@@ -143,17 +144,17 @@ def train_together(session: Session, runs: list[Run], say: Say) -> list[Run]:
                 held_out = f", validation error {np.mean(errors):.2f} %"
             last = epoch == config.epochs or all(n.stopped for n in running)
             if bar.disable and (epoch % max(1, config.epochs // 10) == 0 or last):
-                say(_line(config, records))
+                log(_line(config, records))
             if epoch % config.checkpoint_every == 0 or last:
                 for network in networks:
                     network.save(Moment(epoch), states[network.which])
     for network, of_network in zip(networks, feed.split(state), strict=True):
-        _finish(session, network, of_network, say)
+        _finish(session, network, of_network, log)
     return runs
 
 
 def _restore(
-    session: Session, networks: list[Network], say: Say
+    session: Session, networks: list[SeedRun], log: Say
 ) -> tuple[Moment, TrainState, list[Part] | None]:
     """The last moment of which all networks have a whole checkpoint, the state then, and what was
     measured of the epoch it is in."""
@@ -161,12 +162,12 @@ def _restore(
     at_most = None
     while True:
         found = [
-            network.restore(template, say, at_most)
+            network.restore(template, log, at_most)
             for network, template in zip(networks, fresh, strict=True)
         ]
         if None in found:
             if any(found):
-                say("no epoch has a whole checkpoint of all seeds: starting again")
+                log("no epoch has a whole checkpoint of all seeds: starting again")
             return Moment(0), session.feed.join(fresh), None
         moments = {moment for moment, _ in found}  # pyright: ignore[reportGeneralTypeIssues]
         if len(moments) == 1:
@@ -176,7 +177,7 @@ def _restore(
     for network, of_network in zip(networks, progress, strict=True):
         network.best = of_network.best
     (first,) = moments
-    say(f"{', '.join(str(n.run.path) for n in networks)}: continuing after {first}")
+    log(f"{', '.join(str(n.run.path) for n in networks)}: continuing after {first}")
     parts = [jax.tree.map(np.asarray, of_network.part) for of_network in progress]
     state = session.feed.join([of_network.state for of_network in progress])
     return first, state, parts if first.step else None
@@ -187,8 +188,8 @@ def _train_epoch(
     state: TrainState,
     epoch: int,
     bar: tqdm,
-    networks: list[Network],
-    running: list[Network],
+    networks: list[SeedRun],
+    running: list[SeedRun],
     parts: list[Part] | None,
 ) -> tuple[TrainState, list[dict]]:
     """One epoch, or what is left of it after ``parts``, and its record for each network; the
@@ -281,21 +282,21 @@ def _diverged(what: str, step: int, config: Config) -> TrainingDivergedError:
     )
 
 
-def _finish(session: Session, network: Network, state: TrainState, say: Say) -> None:
+def _finish(session: Session, network: SeedRun, state: TrainState, log: Say) -> None:
     run, records, selected = network.run, network.run.metrics(), None
     config = run.config
     if config.patience is not None:
         selected = best_epoch(records)
-        say(f"seed {config.seed}: epoch {selected} had the lowest validation error")
+        log(f"seed {config.seed}: epoch {selected} had the lowest validation error")
     if selected is None:
-        say("re-estimating batch statistics, then evaluating on the test images, once")
+        log("re-estimating batch statistics, then evaluating on the test images, once")
     best = None if selected is None else network.best
     state = network_to_use(session, state, best, network.which)
     figures = test_figures(session, state)
     if not np.isfinite(figures["test_loss"]):
         raise _diverged(f"the test loss is {figures['test_loss']}", int(state.step), config)
     seconds = sum(record["seconds"] for record in records)
-    parts = Parts(config.report, max(LEAST_SECONDS, seconds), say)
+    parts = Parts(config.report, max(LEAST_SECONDS, seconds), log)
     untrained, images = session.networks[network.which].init, page_images(session)
     figures |= more_figures(session, state, parts, page_images=images, untrained=untrained)
     save_tree(run.path / "model", (state.params, state.stats))
@@ -307,20 +308,20 @@ def _finish(session: Session, network: Network, state: TrainState, say: Say) -> 
     line = f"test error {100 * results['test_error']:.2f} % of {results['test_images']} images"
     if config.report == "none":
         run.write_json("results.json", results)
-        say(f"{line}, in {run.path / 'results.json'}")
+        log(f"{line}, in {run.path / 'results.json'}")
         return
     write_report(session, state, run, results)
     run.write_json("results.json", results)
-    with _page_or_warn(run, say):
+    with _page_or_warn(run, log):
         write_page(session, state, run, parts)
     slider = f", with a slider, {PAGE}" if parts.has("page") else f" {PAGE}"
-    say(f"{line}, report in {run.path / 'report.md'} and{slider}")
+    log(f"{line}, report in {run.path / 'report.md'} and{slider}")
     if parts.left_out:
-        say(left_out_sentence(parts.left_out))
+        log(left_out_sentence(parts.left_out))
 
 
-def _page_or_warn(run: Run, say: Say) -> contextlib.AbstractContextManager[None]:
-    return or_warn(say, f"write it again with `{command('report', run.path)}`")
+def _page_or_warn(run: Run, log: Say) -> contextlib.AbstractContextManager[None]:
+    return or_warn(log, f"write it again with `{command('report', run.path)}`")
 
 
 def _header(session: Session, runs: list[Run]) -> str:

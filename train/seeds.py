@@ -14,7 +14,7 @@ from .run_folder.command_line import resumable
 from .run_folder.folder import CHECKPOINTS, Run, default_path
 
 
-def train_seeds(config: Config, path: Path | None = None, say: Say = print) -> list[Run]:
+def train_seeds(config: Config, path: Path | None = None, log: Say = print) -> list[Run]:
     """Train ``config.seeds`` networks in one compiled program; see `train.loop.train`.
 
     Each has a run folder of its own below ``path``, ``seed0`` and so on, with what a run of that
@@ -24,11 +24,11 @@ def train_seeds(config: Config, path: Path | None = None, say: Say = print) -> l
     """
     seeds = range(config.seed, config.seed + config.seeds)
     configs = [dataclasses.replace(config, seed=seed, seeds=1, run=None) for seed in seeds]
-    return _train_all(configs, path or config.run or default_path(config.preset), say)
+    return _train_all(configs, path or config.run or default_path(config.preset), log)
 
 
 def resume_seeds(
-    path: Path, *, epochs: int | None = None, say: Say = print, **places: Path | None
+    path: Path, *, epochs: int | None = None, log: Say = print, **places: Path | None
 ) -> list[Run]:
     """Continue the runs of several seeds in ``path``, those that are there, together, with the
     files of their data set where they are now (`Run.config_at`)."""
@@ -36,7 +36,7 @@ def resume_seeds(
         raise ValueError("`epochs` of several seeds cannot be changed; resume one of the runs")
     runs = [Run.open(folder.parent) for folder in Path(path).glob("seed*/config.json")]
     return _train_all(
-        sorted((run.config_at(**places) for run in runs), key=lambda c: c.seed), path, say
+        sorted((run.config_at(**places) for run in runs), key=lambda c: c.seed), path, log
     )
 
 
@@ -71,7 +71,7 @@ def mean_and_deviation(values: list[float]) -> str:
     return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
 
 
-def _train_all(configs: list[Config], path: Path, say: Say) -> list[Run]:
+def _train_all(configs: list[Config], path: Path, log: Say) -> list[Run]:
     for config in configs:
         check_begun(config, path)
     # All folders first: what is resumed are the seeds that have one.
@@ -85,16 +85,16 @@ def _train_all(configs: list[Config], path: Path, say: Say) -> list[Run]:
     with resumable(path):
         for run in runs.values():
             if run.results:
-                complete(run, say)
+                complete(run, log)
         unfinished = [config for config in configs if not runs[config.seed].results]
         if not unfinished:
-            say(f"{path} is finished; nothing to do")
+            log(f"{path} is finished; nothing to do")
         # All seeds have the split that the first of them began with, also those that are added
         # later.
         recorded = next((run for run in runs.values() if (run.path / IMAGES).is_file()), None)
         for group in _groups(unfinished, runs):
             session = prepare_session(group[0], tuple(c.seed for c in group), run=recorded)
-            train_together(session, [runs[config.seed] for config in group], say)
+            train_together(session, [runs[config.seed] for config in group], log)
     return list(runs.values())
 
 

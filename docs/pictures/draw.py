@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 
 from gconv_jax import P4, P4M, P6, Z2, FiniteGroup, Harmonic, cyclic, filter_bank, lift_conv
 from gconv_jax.groups.elements import HEXAGONAL_BASIS
-from gconv_jax.hexagonal import hexagon_mask
+from gconv_jax.lattice.hexagons import hexagon_mask
 
 HERE = Path(__file__).parent
 INDEX = 22  # of scikit-learn's digits: a two

@@ -24,7 +24,7 @@ import numpy as np
 
 from gconv_jax._native import llvm, xla_ffi
 from gconv_jax._native.fourier_kernel import FIELDS, IrrepSize, Sizes, machine_code
-from gconv_jax._native.tiling import Bands
+from gconv_jax._native.tiling import RowTiling
 from gconv_jax.groups.irreps import Irrep
 from gconv_jax.ops.once import once
 
@@ -133,12 +133,14 @@ class _Plan:
             c_out=c_out,
         )
         self.work = machine_code(self.sizes)
-        bands = Bands(spatial, y_shape[1:-2], starts, attributes["strides"], padding, order * c_in)
-        rows = bands.rows(self.sizes.strip, math.ceil(UNITS * _threads() / x_shape[0]))
-        self.pixels = bands.pixels(rows)
-        self.offsets = starts @ bands.steps + np.arange(order) * c_in
-        self.bands, self.copies = bands.table(rows, order * c_out)
-        window = bands.window(rows) if padding.any() else 0
+        tiling = RowTiling(
+            spatial, y_shape[1:-2], starts, attributes["strides"], padding, order * c_in
+        )
+        rows = tiling.tile_rows(self.sizes.strip, math.ceil(UNITS * _threads() / x_shape[0]))
+        self.pixels = tiling.pixels(rows)
+        self.offsets = starts @ tiling.steps + np.arange(order) * c_in
+        self.bands, self.copies = tiling.tile_table(rows, order * c_out)
+        window = tiling.window(rows) if padding.any() else 0
         units = x_shape[0] * len(self.bands)
         self.threads = min(_threads(), units)
         self.scratch = window + sum(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 
-class Bands:
+class RowTiling:
     """An image in bands of rows of the result, which is what a thread takes at a time. A row is
     all that has the same place on the first axis."""
 
@@ -20,18 +20,18 @@ class Bands:
             [math.prod(self.across[i:]) * values for i in range(len(spatial))], np.int64
         )
 
-    def rows(self, strip: int, count: int) -> int:
+    def tile_rows(self, strip: int, count: int) -> int:
         """In a band: no more than a strip has, and so few that an image has ``count`` bands."""
         of_strip = max(1, strip // math.prod(self.output[1:]))
         return min(of_strip, math.ceil(self.output[0] / count))
 
-    def seen(self, rows: int) -> int:
+    def input_rows(self, rows: int) -> int:
         """How many rows of x a band sees."""
         return (rows - 1) * self.strides[0] + self.reach
 
     def window(self, rows: int) -> int:
         """Numbers that a band sees, with the padding."""
-        return self.seen(rows) * math.prod(self.across) * self.values
+        return self.input_rows(rows) * math.prod(self.across) * self.values
 
     def pixels(self, rows: int) -> np.ndarray:
         """Where the window of each pixel of a band begins, from the first one's."""
@@ -39,13 +39,13 @@ class Bands:
         places = [np.arange(n) * (stride * step) for n, stride, step in axes]
         return functools.reduce(np.add.outer, places).reshape(-1)
 
-    def table(self, rows: int, values: int) -> tuple[np.ndarray, np.ndarray]:
+    def tile_table(self, rows: int, values: int) -> tuple[np.ndarray, np.ndarray]:
         """For each band `BAND`, and copies `COPY`; a pixel of y has so many values."""
         across, bands, copies = math.prod(self.output[1:]), [], []
         for first in range(0, self.output[0], rows):
             count = min(rows, self.output[0] - first)
             top = first * self.strides[0] - int(self.padding[0, 0])
-            made = self._copies(top, self.seen(rows)) if self.padding.any() else []
+            made = self._copies(top, self.input_rows(rows)) if self.padding.any() else []
             x = max(top, 0) * int(self.steps[0])
             bands.append((x, first * across * values, count * across, len(copies), len(made)))
             copies += made

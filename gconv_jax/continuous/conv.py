@@ -18,10 +18,11 @@ from jax.typing import DTypeLike
 
 from gconv_jax.continuous.sampled import Elements, SampledFeatures
 from gconv_jax.conv.group import lift_conv
-from gconv_jax.filters.basis import tap_positions
 from gconv_jax.groups.finite import Z2
 from gconv_jax.groups.lie import LieGroup, PlanarGroup, check_planar_group, determinant
-from gconv_jax.lattice.padding import PaddingLike, make_windows, per_axis, warn_if_inexact
+from gconv_jax.lattice.exactness import warn_if_inexact
+from gconv_jax.lattice.padding import PaddingLike, make_windows, per_axis
+from gconv_jax.lattice.sampling import tap_positions
 from gconv_jax.ops.channels import merge_channels, tile_channels
 
 Kernel = Callable[[jax.Array], jax.Array]
@@ -186,8 +187,8 @@ def _convolve(
         bias = tile_channels(jnp.asarray(bias, dtype), count)
     acts = group.lattice if isinstance(group, LieGroup) else group
     windows = make_windows(bank.shape[:2], strides, padding, 1)
-    what = "continuous_lift_conv" if inputs is None else "continuous_group_conv"
-    warn_if_inexact(windows, x.shape[-3:-1], group=acts, what=what)
+    caller = "continuous_lift_conv" if inputs is None else "continuous_group_conv"
+    warn_if_inexact(windows, x.shape[-3:-1], group=acts, caller=caller)
     # The elements are channels to the one planar convolution.
     y = lift_conv(
         x,

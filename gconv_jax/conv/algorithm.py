@@ -13,7 +13,7 @@ from gconv_jax.conv.fourier import Platform, is_gathered, is_native
 from gconv_jax.filters.basis import FilterBasis
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.groups.irreps import real_irreps
-from gconv_jax.planar import conv as planar
+from gconv_jax.planar import implementation as planar
 
 Algorithm = Literal["auto", "dense", "fourier"]
 ALGORITHMS = ("auto", "dense", "fourier")

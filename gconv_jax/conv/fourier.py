@@ -26,13 +26,14 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from gconv_jax._native import fourier_call
-from gconv_jax.filters.bank import bank_table, filter_bank
+from gconv_jax.filters.bank import filter_bank, gather_table
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.groups.irreps import real_irreps
-from gconv_jax.ops.accumulation import long_dtype
+from gconv_jax.ops.accumulation import accumulation_dtype
 from gconv_jax.ops.channels import merge_channels
-from gconv_jax.ops.chunks import over_images
-from gconv_jax.planar.conv import PlanarConv, make_static, planar_form, spread
+from gconv_jax.ops.chunks import map_in_chunks
+from gconv_jax.planar.geometry import spread
+from gconv_jax.planar.implementation import PlanarConv, make_static, planar_form
 from gconv_jax.planar.primitive import Convolution, Form, Shape, make_primitive, transpose
 
 Platform = Literal["cpu", "other"]
@@ -56,7 +57,7 @@ def is_native(group: FiniteGroup, dtype: DTypeLike) -> bool:
     """Whether a CPU does it all in machine code made for the group
     (`gconv_jax._native.fourier_call`)."""
     return (
-        long_dtype(dtype) == jnp.float32
+        accumulation_dtype(dtype) == jnp.float32
         and group.order <= fourier_call.MOST_ELEMENTS
         and fourier_call.available()
     )
@@ -121,7 +122,7 @@ def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: _Static) -> jax.Arr
         return _dense(form, lhs, rhs, static)
     dtype = lhs.dtype
     # Short types are summed in float32, as the matrix units of other devices do.
-    long = long_dtype(dtype)
+    long = accumulation_dtype(dtype)
     lhs, rhs = lhs.astype(long), rhs.astype(long)
     shape = _shape(form, lhs.shape, rhs.shape, static)
     images = [shape, lhs.shape] if form is not Form.FILTER_GRADIENT else [lhs.shape, rhs.shape]
@@ -163,13 +164,13 @@ def _fourier(form: Form, lhs, rhs, static: _Static, chunk: int | None, native: b
         if native:
             spectrum = fourier_call.filter_gradient(lhs, rhs, **transform.native)
         else:
-            spectrum = over_images(transform.filter_gradient, (lhs, rhs), chunk, add=True)
-        return transpose(transform.of_filter, shape, spectrum).astype(dtype)
-    spectrum = transform.of_filter(rhs)
+            spectrum = map_in_chunks(transform.filter_gradient, (lhs, rhs), chunk, add=True)
+        return transpose(transform.filter_spectrum, shape, spectrum).astype(dtype)
+    spectrum = transform.filter_spectrum(rhs)
     if native:
         spatial = transform.geometry.output
         return fourier_call.output(lhs, spectrum, spatial=spatial, **transform.native)
-    return over_images(lambda x: transform.output(x, spectrum), (lhs,), chunk).astype(dtype)
+    return map_in_chunks(lambda x: transform.output(x, spectrum), (lhs,), chunk).astype(dtype)
 
 
 def _adjoint(g: jax.Array, w: jax.Array, static: _Static):
@@ -177,7 +178,7 @@ def _adjoint(g: jax.Array, w: jax.Array, static: _Static):
     Strides put zeros between the pixels of g."""
     group, geometry = static.group, static.planar.geometry
     kernel, taps = geometry.kernel, math.prod(geometry.kernel)
-    table = bank_table(group, kernel, True)  # [a, h]: the tap h^-1 a
+    table = gather_table(group, kernel, True)  # [a, h]: the tap h^-1 a
     flat = w.reshape(taps, *w.shape[-3:])
     w = flat[taps - 1 - table, group.inverse[None]].swapaxes(-1, -2)
     w = w.reshape(*kernel, *w.shape[1:])
@@ -191,7 +192,7 @@ class _Transform:
         self.group, self.geometry = static.group, static.planar.geometry
         self.precision = static.planar.precision
         self.irreps = real_irreps(self.group)
-        table = bank_table(self.group, self.geometry.kernel, True)
+        table = gather_table(self.group, self.geometry.kernel, True)
         self.tap_of = table[:, self.group.inverse]  # [t, s]: the tap s t
         places = np.unravel_index(self.tap_of, self.geometry.kernel)
         # Where the slice of each tap and element begins in the padded image.
@@ -203,7 +204,7 @@ class _Transform:
         patches = fourier_call.Patches(self.starts, self.geometry.strides, self.geometry.padding)
         return {"irreps": self.irreps, "patches": patches}
 
-    def of_filter(self, w: jax.Array) -> list[jax.Array]:
+    def filter_spectrum(self, w: jax.Array) -> list[jax.Array]:
         """``(d / |G|) Psi_t^[j, k]`` for each irrep: ``[d taps C_in, d C_out]``, k and j slow."""
         w = w.reshape(len(self.tap_of), *w.shape[-3:])
         psi = w[self.tap_of, np.arange(self.group.order)]  # [t, u, C_in, C_out]
@@ -225,7 +226,7 @@ class _Transform:
         return self._inverse(y).reshape(x.shape[0], *self.geometry.output, self.group.order, -1)
 
     def filter_gradient(self, x: jax.Array, g: jax.Array) -> list[jax.Array]:
-        """The gradient by the result of `of_filter`."""
+        """The gradient by the result of `filter_spectrum`."""
         g = g.reshape(-1, *g.shape[-2:])
         g_hat = self._transform([[g[:, r]] for r in range(self.group.order)])
         # XLA transposes the first operand: g is smaller than the patches.
@@ -304,7 +305,7 @@ class _Transform:
         return jnp.stack(_combine(functions, np.concatenate(coefficients, -1)), -2)
 
     def _dot(self, a: jax.Array, b: jax.Array) -> jax.Array:
-        long = long_dtype(a.dtype)
+        long = accumulation_dtype(a.dtype)
         return jnp.dot(a, b, precision=self.precision, preferred_element_type=long)
 
 

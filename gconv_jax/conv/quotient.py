@@ -9,13 +9,13 @@ from jax import lax
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
-from gconv_jax.conv.group import convolve
-from gconv_jax.filters.bank import bank_table, check_filter, filter_axes, filter_bank, operator
+from gconv_jax.conv.common import convolve
+from gconv_jax.filters.bank import basis_table, check_filter, filter_axes, filter_bank, gather_table
 from gconv_jax.filters.basis import Filters, find_basis
 from gconv_jax.filters.fast_initializers import changed
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.padding import PaddingLike, make_windows
-from gconv_jax.ops.accumulation import long_dtype
+from gconv_jax.ops.accumulation import accumulation_dtype
 from gconv_jax.ops.channels import merge_channels
 from gconv_jax.planar.conv import planar_conv
 
@@ -76,40 +76,42 @@ def quotient_conv(
     """
     check_group(group)
     x, w = jnp.asarray(x), jnp.asarray(w)
-    of_filter = {"group": group, "filters": filters, "kernel_size": kernel_size}
-    into, out = (_cosets(group, h) for h in (in_subgroup, out_subgroup))
-    if w.ndim < 3 or w.shape[-3] != len(into):
+    filter_options = {"group": group, "filters": filters, "kernel_size": kernel_size}
+    in_cosets, out_cosets = (_cosets(group, h) for h in (in_subgroup, out_subgroup))
+    if w.ndim < 3 or w.shape[-3] != len(in_cosets):
         raise ValueError(
-            f"`w` must be [*kernel, |G/K|={len(into)}, C_in, C_out] for {group!r} and "
+            f"`w` must be [*kernel, |G/K|={len(in_cosets)}, C_in, C_out] for {group!r} and "
             f"in_subgroup={in_subgroup!r}, got shape {w.shape}"
         )
-    spread = w[..., _numbers(into), :, :]
-    kernel = check_filter(spread, lifting=False, **of_filter)
+    spread = w[..., _numbers(in_cosets), :, :]
+    kernel = check_filter(spread, lifting=False, **filter_options)
     c_in, c_out = w.shape[-2:]
-    if x.ndim < group.dimension + 2 or x.shape[-2:] != (len(into), c_in):
+    if x.ndim < group.dimension + 2 or x.shape[-2:] != (len(in_cosets), c_in):
         raise ValueError(
-            f"`x` must be [*batch, {', '.join('DHW'[-group.dimension :])}, |G/K|={len(into)}, "
+            f"`x` must be [*batch, {', '.join('DHW'[-group.dimension :])}, |G/K|={len(in_cosets)}, "
             f"C_in={c_in}] for {group!r} and in_subgroup={in_subgroup!r}, got shape {x.shape}"
         )
     if dtype is None:
         dtype = jnp.result_type(x, w, *([] if bias is None else [bias]))
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise ValueError(f"`dtype` must be floating, got {dtype}; pass dtype=jnp.float32")
-    bank = filter_bank(spread, **of_filter).reshape(*kernel, group.order, c_in, group.order, c_out)
-    bank = bank[..., into[:, 0], :, :, :]  # the same for all elements of a coset sK
-    bank = bank[..., out, :].mean(-2, dtype=long_dtype(w.dtype))
-    bank = bank.reshape(*kernel, len(into) * c_in, len(out) * c_out).astype(dtype)
+    bank = filter_bank(spread, **filter_options).reshape(
+        *kernel, group.order, c_in, group.order, c_out
+    )
+    bank = bank[..., in_cosets[:, 0], :, :, :]  # the same for all elements of a coset sK
+    bank = bank[..., out_cosets, :].mean(-2, dtype=accumulation_dtype(w.dtype))
+    bank = bank.reshape(*kernel, len(in_cosets) * c_in, len(out_cosets) * c_out).astype(dtype)
     return convolve(
         x.astype(dtype),
         lambda x, **settings: planar_conv(merge_channels(x), bank, **settings),
         group=group,
         windows=make_windows(kernel, strides, padding, dilation),
         channel_axes=2,
-        order=len(out),
+        order=len(out_cosets),
         bias=bias,
         dilation=dilation,
         precision=precision,
-        what="quotient_conv",
+        caller="quotient_conv",
     )
 
 
@@ -140,8 +142,8 @@ def quotient_kernel(
 ) -> jax.Array:
     """The initial parameters of a layer: those of ``init``, larger by what the mean over H takes
     from the variance of the filters."""
-    into = _cosets(group, in_subgroup)
-    shape = (*filter_axes(filters, group, kernel_size), len(into), in_features, out_features)
+    in_cosets = _cosets(group, in_subgroup)
+    shape = (*filter_axes(filters, group, kernel_size), len(in_cosets), in_features, out_features)
     share = _variance_share(group, in_subgroup, out_subgroup, filters, kernel_size)
     factor = np.asarray(share**-0.5, dtype)
     return changed(init(key, shape, dtype), lambda kernel: kernel * factor)
@@ -151,14 +153,16 @@ def _variance_share(group, in_subgroup, out_subgroup, filters, kernel_size) -> f
     """The variance of the mean over H of a filter whose parameters are independent, relative to
     the filter's: the mean over h of ``<T_h, T_e> / <T_e, T_e>``, T_h the map from parameters to the
     filter moved by h."""
-    into, members = _cosets(group, in_subgroup), _cosets(group, out_subgroup)[0]
-    fixed = (_numbers(into)[group.cayley[members][:, into[:, 0]]] == np.arange(len(into))).mean(1)
+    in_cosets, members = _cosets(group, in_subgroup), _cosets(group, out_subgroup)[0]
+    fixed = (
+        _numbers(in_cosets)[group.cayley[members][:, in_cosets[:, 0]]] == np.arange(len(in_cosets))
+    ).mean(1)
     basis = find_basis(filters, group)
     if basis is None:
-        taps = bank_table(group, kernel_size, True)
+        taps = gather_table(group, kernel_size, True)
         overlap = (taps[:, members] == taps[:, [group.identity]]).mean(0)
     else:
-        moved = operator(basis, group, kernel_size)
+        moved = basis_table(basis, group, kernel_size)
         still = moved[group.identity]
         overlap = np.einsum("htp,tp->h", moved[members], still) / (still**2).sum()
     return float((fixed * overlap).mean())

@@ -10,12 +10,13 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
 from gconv_jax.conv.algorithm import Algorithm
-from gconv_jax.conv.group import convolve, group_conv
+from gconv_jax.conv.common import convolve
+from gconv_jax.conv.group import group_conv
 from gconv_jax.filters.bank import check_filter, filter_axes, filter_bank
 from gconv_jax.filters.basis import Filters
 from gconv_jax.filters.fast_initializers import changed
 from gconv_jax.groups.finite import FiniteGroup, check_group
-from gconv_jax.hexagonal import refuse_hexagons
+from gconv_jax.lattice.hexagons import refuse_hexagons
 from gconv_jax.lattice.padding import PaddingLike, make_windows
 from gconv_jax.ops.channels import merge_channels
 from gconv_jax.planar.depthwise import depthwise_conv
@@ -75,8 +76,8 @@ def separable_group_conv(
     """
     refuse_hexagons(check_group(group), "separable_group_conv")
     x, w_spatial, w_pointwise = (jnp.asarray(a) for a in (x, w_spatial, w_pointwise))
-    of_filter = {"group": group, "filters": filters, "kernel_size": kernel_size}
-    kernel = check_filter(w_spatial, lifting=True, name="w_spatial", **of_filter)
+    filter_options = {"group": group, "filters": filters, "kernel_size": kernel_size}
+    kernel = check_filter(w_spatial, lifting=True, name="w_spatial", **filter_options)
     _check_pointwise(w_spatial, w_pointwise, group)
     c_in = w_pointwise.shape[1]
     if dtype is None:
@@ -93,7 +94,7 @@ def separable_group_conv(
             dtype=dtype,
             precision=precision,
             algorithm=algorithm,
-            **of_filter,
+            **filter_options,
         )
     mixed = group_conv(
         x,
@@ -103,7 +104,7 @@ def separable_group_conv(
         precision=precision,
         algorithm=algorithm,
     )
-    bank = filter_bank(w_spatial, lifting=True, **of_filter).astype(dtype)
+    bank = filter_bank(w_spatial, lifting=True, **filter_options).astype(dtype)
     return convolve(
         mixed,
         lambda y, **settings: depthwise_conv(merge_channels(y), bank, **settings),
@@ -114,7 +115,7 @@ def separable_group_conv(
         bias=bias,
         dilation=dilation,
         precision=precision,
-        what="separable_group_conv",
+        caller="separable_group_conv",
     )
 
 

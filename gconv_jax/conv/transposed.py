@@ -7,14 +7,15 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
 
-from gconv_jax.conv.group import add_bias
+from gconv_jax.conv.common import add_bias
 from gconv_jax.filters.bank import check_filter, filter_bank
 from gconv_jax.filters.basis import Filters
 from gconv_jax.groups.finite import FiniteGroup, check_group
-from gconv_jax.hexagonal import refuse_hexagons
-from gconv_jax.lattice.padding import PaddingLike, Windows, make_windows, per_axis, warn_if_inexact
+from gconv_jax.lattice.exactness import warn_if_inexact
+from gconv_jax.lattice.hexagons import refuse_hexagons
+from gconv_jax.lattice.padding import PaddingLike, Windows, make_windows, per_axis
 from gconv_jax.ops.channels import merge_channels
-from gconv_jax.planar.conv import make_static, planar_form
+from gconv_jax.planar.implementation import make_static, planar_form
 from gconv_jax.planar.primitive import Form
 
 
@@ -69,8 +70,8 @@ def group_conv_transpose(
     """
     refuse_hexagons(check_group(group), "group_conv_transpose")
     x, w = jnp.asarray(x), jnp.asarray(w)
-    of_filter = {"group": group, "filters": filters, "kernel_size": kernel_size}
-    kernel = check_filter(w, lifting=False, **of_filter)
+    filter_options = {"group": group, "filters": filters, "kernel_size": kernel_size}
+    kernel = check_filter(w, lifting=False, **filter_options)
     rank, (c_in, c_out) = group.dimension, w.shape[-2:]
     if x.ndim < rank + 2 or x.shape[-2:] != (group.order, c_in):
         raise ValueError(
@@ -89,8 +90,10 @@ def group_conv_transpose(
     ]
     if min(output) < 1:
         raise ValueError(f"`padding` {padding!r} leaves nothing of {spatial} pixels")
-    warn_if_inexact(windows, output, group=group, what="group_conv_transpose")
-    bank = filter_bank(w.swapaxes(-1, -2), **of_filter).astype(dtype)  # [*kernel, G C_out, G C_in]
+    warn_if_inexact(windows, output, group=group, caller="group_conv_transpose")
+    bank = filter_bank(w.swapaxes(-1, -2), **filter_options).astype(
+        dtype
+    )  # [*kernel, G C_out, G C_in]
     static = make_static(
         output,
         kernel,

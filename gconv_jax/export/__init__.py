@@ -4,10 +4,5 @@
 write ONNX models. ``image_files`` is copied beside an exported network.
 """
 
-from gconv_jax.export.files import (
-    Frozen as Frozen,
-    freeze as freeze,
-    onnx as onnx,
-    read_image as read_image,
-    stablehlo as stablehlo,
-)
+from gconv_jax.export.files import onnx as onnx, read_image as read_image, stablehlo as stablehlo
+from gconv_jax.export.frozen import Frozen as Frozen, freeze as freeze

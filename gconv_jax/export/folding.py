@@ -20,8 +20,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from gconv_jax.conv.fourier import fourier_form
 from gconv_jax.filters.bank import filter_bank
 from gconv_jax.ops.channels import merge_channels
-from gconv_jax.planar.conv import PlanarConv, planar_form, xla_conv
 from gconv_jax.planar.depthwise import depthwise_form, grouped_conv
+from gconv_jax.planar.implementation import PlanarConv, planar_form, xla_conv
 from gconv_jax.planar.primitive import Form
 
 # Calls of functions, which are written out.

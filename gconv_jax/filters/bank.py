@@ -14,11 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gconv_jax.filters.basis import FilterBasis, Filters, evaluate, find_basis, tap_positions
+from gconv_jax.filters.basis import FilterBasis, Filters, evaluate, find_basis
 from gconv_jax.groups.finite import FiniteGroup, check_group
-from gconv_jax.hexagonal import hexagon_size
+from gconv_jax.lattice.action import move_axes
+from gconv_jax.lattice.hexagons import hexagon_size
 from gconv_jax.lattice.padding import per_axis
-from gconv_jax.ops.accumulation import long_dtype
+from gconv_jax.lattice.sampling import tap_positions
+from gconv_jax.ops.accumulation import accumulation_dtype
 
 
 def filter_bank(
@@ -70,11 +72,11 @@ def filter_bank(
     kernel = check_filter(w, group=group, lifting=lifting, filters=filters, kernel_size=kernel_size)
     basis = find_basis(filters, group)
     if basis is not None:
-        return _combine(w, operator(basis, group, kernel), group, lifting).reshape(
+        return _combine(w, basis_table(basis, group, kernel), group, lifting).reshape(
             *kernel, -1, group.order * w.shape[-1]
         )
     c_in, c_out = w.shape[-2:]
-    table = bank_table(group, kernel, lifting)  # [taps, s, r] or [taps, r]
+    table = gather_table(group, kernel, lifting)  # [taps, s, r] or [taps, r]
     bank = w.reshape(-1, c_in, c_out)[table]  # [taps, (s,) r, C_in, C_out]
     bank = jnp.moveaxis(bank, -3, -2)  # [taps, (s,) C_in, r, C_out]
     return bank.reshape(*kernel, -1, group.order * c_out)
@@ -82,7 +84,7 @@ def filter_bank(
 
 def _combine(w: jax.Array, turned: np.ndarray, group: FiniteGroup, lifting: bool) -> jax.Array:
     """``[taps, (s,) C_in, r, C_out]`` from the functions of the basis, turned by each r."""
-    dtype = long_dtype(w.dtype)  # half precision is for the convolution
+    dtype = accumulation_dtype(w.dtype)  # half precision is for the convolution
     axes, parts = "rtp,pio->tiro", w.astype(dtype)
     if not lifting:
         axes, parts = "rtp,prsio->tsiro", parts[:, group.cayley[group.inverse]]  # r^-1 s
@@ -100,9 +102,9 @@ def filter_axes(
     basis = find_basis(filters, group)
     kernel_size = tuple(kernel_size)
     if basis is None:
-        bank_table(group, kernel_size, True)
+        gather_table(group, kernel_size, True)
         return kernel_size
-    return (operator(basis, group, kernel_size).shape[-1],)
+    return (basis_table(basis, group, kernel_size).shape[-1],)
 
 
 def check_filter(
@@ -145,29 +147,8 @@ def check_filter(
     return kernel_size
 
 
-def move_axes(group: FiniteGroup, element: int) -> tuple[list[int], list[int]]:
-    """The element as a move of array axes: ``(permutation, flipped)``.
-
-    ``flip(transpose(a, permutation), flipped)`` is the array ``a`` moved by the element about its
-    centre, exactly, for every size. ValueError if it does not move pixels onto pixels.
-    """
-    element = group.check_element(element)
-    if not group.isometries[element].is_lattice:
-        raise ValueError(
-            f"`group` must map the square lattice onto itself, but {group!r} turns by angles "
-            f"other than multiples of 90 degrees: `element` {element} is "
-            f"{group.element_name(element)}. Use a subgroup of dihedral(4), such as P4 or P4M, or "
-            'filters="harmonic" where there is that argument (LiftConv, GroupConv, '
-            "GroupEquivariantCNN, E2CNN); images turn by any angle with `rotate`"
-        )
-    matrix = np.rint(group.matrices[element])
-    permutation = [int(np.flatnonzero(row)[0]) for row in matrix]
-    flipped = [axis for axis, row in enumerate(matrix) if row.sum() < 0]
-    return permutation, flipped
-
-
 @functools.cache
-def bank_table(group: FiniteGroup, kernel: tuple[int, ...], lifting: bool) -> np.ndarray:
+def gather_table(group: FiniteGroup, kernel: tuple[int, ...], lifting: bool) -> np.ndarray:
     """Index into the flattened base filter for [tap, (input element,) output element]."""
     taps = np.arange(np.prod(kernel)).reshape(kernel)
     turned = []
@@ -190,7 +171,7 @@ def bank_table(group: FiniteGroup, kernel: tuple[int, ...], lifting: bool) -> np
 
 
 @functools.cache
-def operator(basis: FilterBasis, group: FiniteGroup, kernel: tuple[int, ...]) -> np.ndarray:
+def basis_table(basis: FilterBasis, group: FiniteGroup, kernel: tuple[int, ...]) -> np.ndarray:
     """``T[r, tap, p] = b_p(r^-1 x)`` at the tap x: float64, read-only."""
     if len(kernel) != 2:
         raise ValueError(

@@ -15,8 +15,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from gconv_jax.groups.finite import FiniteGroup
-from gconv_jax.hexagonal import HexagonalTaps
-from gconv_jax.lattice.sampling import keys, tent
+from gconv_jax.lattice.hexagons import hexagon_mask
+from gconv_jax.lattice.sampling import cubic_kernel, linear_kernel, tap_positions
 
 # Of `Harmonic`, in pixels and in periods around the circle.
 SIGMA, OUTER_SIGMA = 0.6, 0.5
@@ -59,7 +59,7 @@ class FilterBasis(Protocol):
         ...
 
 
-_INTERPOLATION = {"bilinear": tent, "bicubic": keys}
+_INTERPOLATION = {"bilinear": linear_kernel, "bicubic": cubic_kernel}
 
 
 @dataclass(frozen=True)
@@ -254,16 +254,6 @@ def _numbers(name: str, value: Any) -> float | tuple[float, ...]:
     return values if several else values[0]
 
 
-def tap_positions(kernel_size: int) -> np.ndarray:
-    """``[k, k, 2]``: rows and columns of the taps, counted from the centre."""
-    return centred(kernel_size, kernel_size)
-
-
-def centred(height: int, width: int) -> np.ndarray:
-    """``[H, W, 2]``: rows and columns of pixels, counted from the centre of the image."""
-    return np.moveaxis(np.indices((height, width)), 0, -1) - (np.array([height, width]) - 1) / 2
-
-
 def evaluate(basis: FilterBasis, points: np.ndarray, kernel_size: int) -> np.ndarray:
     """``basis(points, kernel_size)``; TypeError or ValueError unless that is float64, finite and
     ``[*points.shape[:-1], P]``."""
@@ -300,3 +290,13 @@ def _norms(basis: Harmonic, kernel_size: int) -> np.ndarray:
 def _in_disc(points: np.ndarray, kernel_size: int) -> np.ndarray:
     # No tap lies on the rim: 4 |t|^2 is a sum of two squares of equal parity, never k^2.
     return (points**2).sum(-1) <= kernel_size**2 / 4
+
+
+@dataclass(frozen=True)
+class HexagonalTaps:
+    """The filters of hexagonal lattices: one parameter for each tap of the hexagon, row by row."""
+
+    def __call__(self, points: np.ndarray, kernel_size: int) -> np.ndarray:
+        """Which tap each of the points is: ``[..., P]``."""
+        taps = np.argwhere(hexagon_mask(kernel_size)) - (kernel_size - 1) / 2
+        return (np.abs(points[..., None, :] - taps).max(-1) < 0.5).astype(np.float64)

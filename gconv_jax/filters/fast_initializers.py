@@ -37,7 +37,7 @@ def _compiled(initializer: Initializer):
     return jax.jit(initializer, static_argnums=(1, 2), compiler_options=_options())
 
 
-def quick(initializer: Initializer) -> Initializer:
+def compile_unoptimized(initializer: Initializer) -> Initializer:
     """The same initialiser, compiled without optimisation: ten times sooner on a CPU, or more.
 
     Values are the same to rounding. Only JAX's own random initialisers are compiled: a compiled

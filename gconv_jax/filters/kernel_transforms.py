@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gconv_jax.ops.accumulation import long_dtype
+from gconv_jax.ops.accumulation import accumulation_dtype
 
 
 def standardize_weights(w: jax.Array, *, epsilon: float = 1e-5) -> jax.Array:
@@ -39,7 +39,7 @@ def standardize_weights(w: jax.Array, *, epsilon: float = 1e-5) -> jax.Array:
             f"`w` must be a floating base filter [..., C_out], got shape {w.shape} and {w.dtype}"
         )
     axes = tuple(range(w.ndim - 1))
-    long = w.astype(long_dtype(w.dtype))
+    long = w.astype(accumulation_dtype(w.dtype))
     centred = long - long.mean(axes)
     n = math.prod(w.shape[:-1])
     return (centred * jax.lax.rsqrt(n * (centred**2).mean(axes) + epsilon)).astype(w.dtype)

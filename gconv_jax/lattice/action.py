@@ -3,12 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.ndimage import map_coordinates
 
-from gconv_jax.filters.bank import move_axes
 from gconv_jax.groups.finite import FiniteGroup, check_group
-from gconv_jax.hexagonal import mask_of, move_table
-from gconv_jax.ops.accumulation import long_dtype
+from gconv_jax.lattice.hexagons import mask_of, move_table
 
 
 def transform(
@@ -82,63 +79,22 @@ def _move_hexagons(x: jax.Array, matrix: np.ndarray, channel_axes: int) -> jax.A
     return moved.reshape(x.shape) * mask
 
 
-def rotate(x: jax.Array, angle: jax.Array | float, *, fill: jax.Array | float = 0.0) -> jax.Array:
-    """Turn images by any angle about their centre, with bilinear interpolation.
+def move_axes(group: FiniteGroup, element: int) -> tuple[list[int], list[int]]:
+    """The element as a move of array axes: ``(permutation, flipped)``.
 
-    ``y(p) = x(R(-angle) p)``, and ``fill`` where that lies outside the image. A quarter turn is
-    ``jnp.rot90`` up to rounding. The angle may be traced; for one angle for each image use
-    ``jax.vmap(rotate)``.
-
-    Args:
-        x: ``[*batch, H, W, C]``.
-        angle: in radians, counter-clockwise as displayed; a scalar.
-        fill: the value outside the image; a scalar, or an array that broadcasts to ``x`` and is the
-            same for all pixels of an image: ``[C]`` for one value for each channel,
-            ``[*batch, 1, 1, C]`` for one for each image and channel. It may be traced.
-
-    Returns:
-        ``[*batch, H, W, C]``, in the dtype of ``x`` if that is floating or complex, else float32.
-
-    >>> import jax.numpy as jnp
-    >>> x = jnp.arange(4.0).reshape(2, 2, 1)
-    >>> jnp.round(rotate(x, jnp.pi / 2), 4)[..., 0]
-    Array([[1., 3.],
-           [0., 2.]], dtype=float32)
+    ``flip(transpose(a, permutation), flipped)`` is the array ``a`` moved by the element about its
+    centre, exactly, for every size. ValueError if it does not move pixels onto pixels.
     """
-    x = jnp.asarray(x)  # float64 of NumPy is float32 where JAX has no other
-    if x.ndim < 3:
-        raise ValueError(f"`x` must be [*batch, H, W, C], got shape {x.shape}")
-    if jnp.ndim(angle) != 0:
+    element = group.check_element(element)
+    if not group.isometries[element].is_lattice:
         raise ValueError(
-            f"`angle` must be a scalar, got shape {jnp.shape(angle)}; for one angle for each image "
-            "use jax.vmap(rotate)"
+            f"`group` must map the square lattice onto itself, but {group!r} turns by angles "
+            f"other than multiples of 90 degrees: `element` {element} is "
+            f"{group.element_name(element)}. Use a subgroup of dihedral(4), such as P4 or P4M, or "
+            'filters="harmonic" where there is that argument (LiftConv, GroupConv, '
+            "GroupEquivariantCNN, E2CNN); images turn by any angle with `rotate`"
         )
-    # Backwards, so that missing axes in front count as 1.
-    sizes = list(zip(jnp.shape(fill)[::-1], x.shape[::-1], strict=False))
-    too_many = jnp.ndim(fill) > x.ndim
-    if too_many or any(n != 1 and (axis in (1, 2) or n != m) for axis, (n, m) in enumerate(sizes)):
-        raise ValueError(
-            f"`fill` must be a scalar or broadcast to `x` {x.shape} with one value for each image "
-            f"and channel, [C] or [*batch, 1, 1, C], got shape {jnp.shape(fill)}"
-        )
-    dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.dtype(jnp.float32)
-    height, width = x.shape[-3:-1]
-    # Half-precision coordinates would be off by pixels.
-    angle = jnp.asarray(angle, long_dtype(jnp.finfo(dtype).dtype))
-    rows = jnp.arange(height, dtype=angle.dtype)[:, None] - (height - 1) / 2
-    columns = jnp.arange(width, dtype=angle.dtype)[None, :] - (width - 1) / 2
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
-    source = [
-        cos * rows + sin * columns + (height - 1) / 2,
-        cos * columns - sin * rows + (width - 1) / 2,
-    ]
-
-    def resample(plane):
-        return map_coordinates(plane, source, order=1, mode="constant")
-
-    # Coordinates and pixels in one type, and what lies outside as 0: map_coordinates takes no
-    # traced value for that.
-    fill = jnp.asarray(fill, long_dtype(dtype))
-    planes = jnp.moveaxis(x.astype(fill.dtype) - fill, -1, 0).reshape(-1, height, width)
-    turned = jax.vmap(resample)(planes).reshape(x.shape[-1], *x.shape[:-1])
-    return (jnp.moveaxis(turned, 0, -1) + fill).astype(dtype)
+    matrix = np.rint(group.matrices[element])
+    permutation = [int(np.flatnonzero(row)[0]) for row in matrix]
+    flipped = [axis for axis, row in enumerate(matrix) if row.sum() < 0]
+    return permutation, flipped

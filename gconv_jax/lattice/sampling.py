@@ -3,14 +3,24 @@
 import numpy as np
 
 
-def tent(x: np.ndarray) -> np.ndarray:
+def linear_kernel(x: np.ndarray) -> np.ndarray:
     """Of linear interpolation."""
     return np.maximum(0, 1 - np.abs(x))
 
 
-def keys(x: np.ndarray) -> np.ndarray:
+def cubic_kernel(x: np.ndarray) -> np.ndarray:
     """Of cubic convolution, with a = -1/2 (Keys 1981, doi:10.1109/TASSP.1981.1163711)."""
     x, a = np.abs(x), -0.5
     inner = (a + 2) * x**3 - (a + 3) * x**2 + 1
     outer = a * (x**3 - 5 * x**2 + 8 * x - 4)
     return np.where(x < 1, inner, np.where(x < 2, outer, 0))
+
+
+def tap_positions(kernel_size: int) -> np.ndarray:
+    """``[k, k, 2]``: rows and columns of the taps, counted from the centre."""
+    return centered(kernel_size, kernel_size)
+
+
+def centered(height: int, width: int) -> np.ndarray:
+    """``[H, W, 2]``: rows and columns of pixels, counted from the centre of the image."""
+    return np.moveaxis(np.indices((height, width)), 0, -1) - (np.array([height, width]) - 1) / 2

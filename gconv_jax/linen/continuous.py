@@ -27,7 +27,7 @@ from gconv_jax.continuous.sampled import (
     sample_elements,
 )
 from gconv_jax.continuous.support import sample_support, support_grid, support_parameters
-from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.groups.lie import PlanarGroup
 from gconv_jax.lattice.padding import PaddingLike, per_axis
 
@@ -64,7 +64,7 @@ class _ContinuousConv(nn.Module):
         in_features = (x if self.lifting else x.values).shape[-1]
         inputs = coordinate_count(self.group, kernel_size, lifting=self.lifting)
         parameters = {
-            name: self.param(name, quick(initializer), shape, self.param_dtype)
+            name: self.param(name, compile_unoptimized(initializer), shape, self.param_dtype)
             for name, (initializer, shape) in network.parameters(
                 inputs, in_features * features
             ).items()

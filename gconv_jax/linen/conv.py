@@ -14,7 +14,7 @@ from gconv_jax.conv.algorithm import Algorithm, check_algorithm
 from gconv_jax.conv.group import group_conv, lift_conv
 from gconv_jax.filters.bank import filter_axes
 from gconv_jax.filters.basis import Filters, find_basis
-from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.filters.kernel_transforms import KernelTransform, check_transform
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.padding import PaddingLike, per_axis
@@ -49,7 +49,9 @@ class ConvLayer(nn.Module):
         (features,) = per_axis(self.features, 1, "features")
         kernel_size = per_axis(self.kernel_size, self.group.dimension, "kernel_size")
         per_axis(self.kernel_dilation, self.group.dimension, "kernel_dilation")
-        kernels = self._kernels(quick(self.kernel_init), kernel_size, x.shape[-1], features)
+        kernels = self._kernels(
+            compile_unoptimized(self.kernel_init), kernel_size, x.shape[-1], features
+        )
         kernels = map(check_transform(self.kernel_transform), kernels)
         bias = None
         if self.use_bias:

@@ -9,12 +9,12 @@ from jax.nn.initializers import variance_scaling
 from jax.typing import DTypeLike
 
 from gconv_jax.filters.basis import Filters
-from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.nnx import BatchNorm
 
 # N(0, 1 / fan_in): of the networks for rotated MNIST.
-unit_variance = quick(variance_scaling(1.0, "fan_in", "normal"))
+unit_variance = compile_unoptimized(variance_scaling(1.0, "fan_in", "normal"))
 
 
 class ConvNormReLU(nnx.Module):

@@ -8,7 +8,7 @@ from flax import nnx
 from jax.nn.initializers import normal
 from jax.typing import DTypeLike
 
-from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4, P4M, Z2, FiniteGroup
 from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._downsample import SMALLEST, Geometry, HalvingConv, check_geometry
@@ -20,7 +20,7 @@ PUBLISHED_WIDTHS = {Z2: (96, 192), P4: (48, 96), P4M: (32, 64)}
 DEPTH = 9
 _HALVING = (2, 5)
 # As in the authors' code, which draws smaller filters for the groups.
-_plain_init, _group_init = quick(normal(0.05)), quick(normal(0.035))
+_plain_init, _group_init = compile_unoptimized(normal(0.05)), compile_unoptimized(normal(0.035))
 
 
 class AllCNNC(nnx.Module):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from gconv_jax.continuous.support import Support, bounded
-from gconv_jax.lattice.action import rotate
+from gconv_jax.lattice.rotate import rotate
 
 
 class Augerino(nnx.Module):

@@ -15,7 +15,7 @@ from jax.nn.initializers import variance_scaling
 from jax.typing import DTypeLike
 
 from gconv_jax.filters.basis import Filters
-from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4M, FiniteGroup
 from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._downsample import halve
@@ -27,9 +27,9 @@ from gconv_jax.models._layers import (
     scaled_width,
 )
 from gconv_jax.nnx import GroupConv, LiftConv
-from gconv_jax.pooling.spatial import group_pool
+from gconv_jax.pooling.group_axis import group_pool
 
-_init = quick(variance_scaling(2.0, "fan_in", "normal"))
+_init = compile_unoptimized(variance_scaling(2.0, "fan_in", "normal"))
 
 
 class _NormReLUConv(nnx.Module):

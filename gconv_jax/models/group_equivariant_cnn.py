@@ -11,16 +11,18 @@ from jax.typing import DTypeLike
 
 from gconv_jax.filters.bank import filter_axes
 from gconv_jax.filters.basis import Filters
-from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4, FiniteGroup
 from gconv_jax.models._layers import check_images, check_planar, default_filters, scaled_width
 from gconv_jax.nnx import GroupConv, LiftConv
-from gconv_jax.ops.accumulation import long_dtype
+from gconv_jax.ops.accumulation import accumulation_dtype
 from gconv_jax.ops.once import once
 
 DEPTH = 5
 SMALLEST = DEPTH * 4 + 1
-_init = quick(variance_scaling(1 / 3, "fan_in", "uniform"))  # U(-b, b) with b = 1 / sqrt(fan_in)
+_init = compile_unoptimized(
+    variance_scaling(1 / 3, "fan_in", "uniform")
+)  # U(-b, b) with b = 1 / sqrt(fan_in)
 
 
 class GroupEquivariantCNN(nnx.Module):
@@ -89,7 +91,7 @@ class GroupEquivariantCNN(nnx.Module):
 
 def _layer_norm(x: jax.Array, epsilon: float = 1e-5) -> jax.Array:
     """``(x - mean) / sqrt(var + epsilon)``, with the moments of each image over all its axes."""
-    flat = x.reshape(x.shape[0], -1).astype(long_dtype(x.dtype))
+    flat = x.reshape(x.shape[0], -1).astype(accumulation_dtype(x.dtype))
     mean = flat.mean(-1, keepdims=True)
     # Not as E[x^2] - E[x]^2: the mean may be large beside the deviation.
     var = jnp.square(flat - mean).mean(-1, keepdims=True)

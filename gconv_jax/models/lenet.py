@@ -7,7 +7,7 @@ from flax import nnx
 from jax.nn.initializers import lecun_normal
 from jax.typing import DTypeLike
 
-from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4, FiniteGroup
 from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._layers import check_planar, scaled_width
@@ -17,7 +17,7 @@ from gconv_jax.pooling.spatial import max_pool
 SIZE = 28
 PARAMETERS = 216_000
 _POSITIONS = 4 * 4  # 28 - 24 - 12 - 8 - 4 pixels
-_init = quick(lecun_normal())
+_init = compile_unoptimized(lecun_normal())
 
 
 class LeNet(nnx.Module):

@@ -24,7 +24,8 @@ from gconv_jax.models._layers import (
 )
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.ops.maximum import max_over
-from gconv_jax.pooling.spatial import group_pool, max_pool, restrict
+from gconv_jax.pooling.group_axis import group_pool, restrict
+from gconv_jax.pooling.spatial import max_pool
 
 DEPTH = 6
 LAYERS = DEPTH + 1

@@ -19,7 +19,8 @@ from gconv_jax.models.mixed_groups import DEPTH, SMALLEST, MixedGroupCNN
 from gconv_jax.nnx import LiftConv
 from gconv_jax.ops.maximum import max_over
 from gconv_jax.planar.conv import conv_general_dilated
-from gconv_jax.pooling.spatial import group_pool, max_pool
+from gconv_jax.pooling.group_axis import group_pool
+from gconv_jax.pooling.spatial import max_pool
 
 
 class Z2CNN(nnx.Module):

@@ -16,7 +16,8 @@ from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, u
 from gconv_jax.models.mixed_groups import DEPTH, SMALLEST
 from gconv_jax.nnx import GroupConv, LiftConv, SeparableGroupConv
 from gconv_jax.ops.maximum import max_over
-from gconv_jax.pooling.spatial import group_pool, max_pool
+from gconv_jax.pooling.group_axis import group_pool
+from gconv_jax.pooling.spatial import max_pool
 
 # Channels for P4, each element, with about 25,000 parameters.
 _WIDTHS = {"gc": 30, "g": 17, None: 10}

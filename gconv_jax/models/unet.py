@@ -15,7 +15,8 @@ from gconv_jax.groups.finite import P4M, FiniteGroup, check_group
 from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._layers import ConvNormReLU, scaled_width
 from gconv_jax.nnx import GroupConv, GroupConvTranspose, LiftConv
-from gconv_jax.pooling.spatial import avg_pool, group_pool
+from gconv_jax.pooling.group_axis import group_pool
+from gconv_jax.pooling.spatial import avg_pool
 
 
 class UNet(nnx.Module):

@@ -16,7 +16,7 @@ from jax.nn.initializers import variance_scaling
 from jax.typing import DTypeLike
 
 from gconv_jax.filters.basis import Filters
-from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4M, FiniteGroup
 from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._downsample import SMALLEST, Geometry, HalvingConv, check_geometry
@@ -28,10 +28,10 @@ from gconv_jax.models._layers import (
     spread_groups,
 )
 from gconv_jax.nnx import GroupConv, LiftConv
-from gconv_jax.pooling.spatial import group_pool, restrict
+from gconv_jax.pooling.group_axis import group_pool, restrict
 
 STAGES = 3
-_init = quick(variance_scaling(2.0, "fan_in", "normal"))
+_init = compile_unoptimized(variance_scaling(2.0, "fan_in", "normal"))
 
 
 class _Block(nnx.Module):

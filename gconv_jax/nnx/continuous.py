@@ -34,7 +34,7 @@ from gconv_jax.continuous.support import (
     support_grid,
     support_parameters,
 )
-from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.groups.lie import PlanarGroup
 from gconv_jax.lattice.padding import PaddingLike, make_windows, per_axis
 
@@ -86,7 +86,11 @@ class _ContinuousConv(nnx.Module):
         found = kernel_network.parameters(inputs, self.in_features * self.out_features)
         self.kernel_names = tuple(found)
         for name, (initializer, shape) in found.items():
-            setattr(self, name, nnx.Param(quick(initializer)(rngs.params(), shape, param_dtype)))
+            setattr(
+                self,
+                name,
+                nnx.Param(compile_unoptimized(initializer)(rngs.params(), shape, param_dtype)),
+            )
         if use_bias:
             self.bias = nnx.Param(bias_init(rngs.params(), (self.out_features,), param_dtype))
         else:

@@ -13,7 +13,7 @@ from gconv_jax.conv.algorithm import Algorithm, check_algorithm
 from gconv_jax.conv.group import group_conv, lift_conv
 from gconv_jax.filters.bank import filter_axes
 from gconv_jax.filters.basis import Filters, find_basis
-from gconv_jax.filters.fast_initializers import quick
+from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.filters.kernel_transforms import KernelTransform, check_transform
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.padding import PaddingLike, make_windows, per_axis
@@ -65,7 +65,7 @@ class ConvLayer(nnx.Module):
         self.filters: Filters = filters
         self.algorithm: Algorithm = algorithm
         self.kernel_transform = check_transform(kernel_transform)
-        self._make_kernels(quick(kernel_init), rngs)
+        self._make_kernels(compile_unoptimized(kernel_init), rngs)
         if use_bias:
             self.bias = nnx.Param(bias_init(rngs.params(), (self.out_features,), param_dtype))
         else:

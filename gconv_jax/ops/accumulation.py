@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 
-def long_dtype(dtype: DTypeLike) -> jnp.dtype:
+def accumulation_dtype(dtype: DTypeLike) -> jnp.dtype:
     """float32, or ``dtype`` if that is wider, as the matrix units of accelerators sum.
 
     Also where a program forbids JAX to promote types by itself.

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 
-def over_images(f: Callable, operands: tuple[jax.Array, ...], chunk: int | None, *, add=False):
+def map_in_chunks(f: Callable, operands: tuple[jax.Array, ...], chunk: int | None, *, add=False):
     """``f`` of ``chunk`` images at a time: the results in a row, or their sums.
 
     Args:

@@ -14,9 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gconv_jax.ops.accumulation import long_dtype
-from gconv_jax.ops.chunks import over_images
-from gconv_jax.planar.conv import Geometry, PlanarConv, make_static, planar_conv, spread
+from gconv_jax.ops.accumulation import accumulation_dtype
+from gconv_jax.ops.chunks import map_in_chunks
+from gconv_jax.planar.conv import planar_conv
+from gconv_jax.planar.geometry import Geometry, spread
+from gconv_jax.planar.implementation import PlanarConv, make_static
 from gconv_jax.planar.primitive import Convolution, Form, Shape, by_transposes, make_primitive
 
 # Of the images whose products with the gradient are summed at a time: they stay in the cache.
@@ -87,7 +89,7 @@ def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.
         return jnp.zeros(shape, lhs.dtype)
     dtype = lhs.dtype
     # Short types are summed in float32, as other devices do.
-    long = long_dtype(dtype)
+    long = accumulation_dtype(dtype)
     compute = {
         Form.OUTPUT: _output,
         Form.INPUT_GRADIENT: _input_gradient,
@@ -134,7 +136,7 @@ def _filter_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Arra
         return [jnp.stack([(part * g).sum(axes) for part in _shifted(x, geometry)])]
 
     chunk = max(1, CHUNK_BYTES // (x[0].size * x.dtype.itemsize))
-    (taps,) = over_images(of_images, (x, g), chunk, add=True)
+    (taps,) = map_in_chunks(of_images, (x, g), chunk, add=True)
     return taps.reshape(*geometry.kernel, 1, -1)
 
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gconv_jax.ops.chunks import over_images
+from gconv_jax.ops.chunks import map_in_chunks
 
 # Of the patches that are made at a time: about what the second-level cache of a core holds.
 CHUNK_BYTES = 2**20
@@ -27,7 +27,7 @@ def conv(x: jax.Array, w: jax.Array, geometry) -> jax.Array:
         pairs = zip(_patches(x, geometry), _parts(w, geometry), strict=True)
         return sum(rows @ part for rows, part in pairs)
 
-    return over_images(products, (x,), _chunk(x, geometry, CHUNK_BYTES))
+    return map_in_chunks(products, (x,), _chunk(x, geometry, CHUNK_BYTES))
 
 
 def filter_gradient(x: jax.Array, g: jax.Array, geometry) -> jax.Array:
@@ -39,7 +39,7 @@ def filter_gradient(x: jax.Array, g: jax.Array, geometry) -> jax.Array:
         return [lax.dot_general(g, p, ((pixels, pixels), ((), ()))) for p in _patches(x, geometry)]
 
     # More than fits in that cache, on purpose: these products are long sums, and gain by it.
-    sums = over_images(products, (x, g), _chunk(x, geometry, 2 * CHUNK_BYTES), add=True)
+    sums = map_in_chunks(products, (x, g), _chunk(x, geometry, 2 * CHUNK_BYTES), add=True)
     sums = jnp.stack(sums).swapaxes(-1, -2)
     return sums.reshape(*geometry.kernel, x.shape[-1], g.shape[-1])
 
@@ -75,10 +75,10 @@ def input_gradient(g: jax.Array, w: jax.Array, geometry) -> jax.Array:
             (r - low, a - o) for r, low, a, o in zip(reach, lows, sizes, g.shape[1:-1], strict=True)
         )
         part = jnp.flip(part, range(rank))
-        of_g = geometry._replace(
+        phase_geometry = geometry._replace(
             strides=(1,) * rank, padding=padding, spatial=g.shape[1:-1], kernel=kernel
         )
-        phases.append(conv(g, part, of_g))
+        phases.append(conv(g, part, phase_geometry))
     if len(phases) == 1:
         return phases[0]
     x = jnp.stack(phases).reshape(*strides, *phases[0].shape)

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
@@ -11,138 +11,14 @@ import numpy as np
 from jax import lax
 
 from gconv_jax.groups.finite import FiniteGroup, check_group
-from gconv_jax.hexagonal import check_hexagons, hexagon_mask, mask_of, refuse_hexagons
-from gconv_jax.lattice.padding import PaddingLike, Windows, make_windows, per_axis, warn_if_inexact
-from gconv_jax.ops.accumulation import long_dtype
-from gconv_jax.ops.maximum import max_over
+from gconv_jax.lattice.exactness import warn_if_inexact
+from gconv_jax.lattice.hexagons import check_hexagons, hexagon_mask, mask_of, refuse_hexagons
+from gconv_jax.lattice.padding import PaddingLike, Windows, make_windows, per_axis
+from gconv_jax.ops.accumulation import accumulation_dtype
 from gconv_jax.planar.depthwise import depthwise_conv
 
-_REDUCERS = {"max": max_over, "mean": jnp.mean}
 # Windows up to this size are written out as slices.
 _SMALL_WINDOW = 4
-
-
-def group_pool(x: jax.Array, *, reduce: Literal["max", "mean"] = "max") -> jax.Array:
-    """Pool over all group elements: a feature map on the group becomes an image.
-
-    ``y(p) = max_g x(p, g)`` (or the mean). The result turns with the input, and once space is
-    pooled too it does not change at all (Cohen & Welling 2016, arXiv:1602.07576, section 6.3).
-
-    Args:
-        x: ``[..., |G|, C]``.
-        reduce: ``"max"`` or ``"mean"``.
-
-    Returns:
-        ``[..., C]``.
-
-    >>> import jax.numpy as jnp
-    >>> group_pool(jnp.ones((2, 9, 9, 4, 5))).shape
-    (2, 9, 9, 5)
-    """
-    if x.ndim < 2:
-        raise ValueError(f"`x` must be [..., |G|, C], got shape {x.shape}")
-    return _reducer(reduce)(x, -2)
-
-
-def coset_pool(
-    x: jax.Array,
-    *,
-    group: FiniteGroup,
-    subgroup: FiniteGroup,
-    reduce: Literal["max", "mean"] = "max",
-    onto: FiniteGroup | None = None,
-) -> jax.Array:
-    """Pool over a subgroup: a feature map on G becomes one on the left cosets G/H.
-
-    ``y(p, gH) = max_{h in H} x(p, gh)`` (Cohen & Welling 2016, arXiv:1602.07576, section 6.3).
-    Left cosets, since L_u takes the coset gH to ugH; right ones are not permuted among themselves
-    when H is not normal, e.g. a mirroring in p4m. ``transform(..., subgroup=H)`` is the action
-    on the result.
-
-    Args:
-        x: ``[..., |G|, C]``.
-        group, subgroup: G and H.
-        reduce: ``"max"`` or ``"mean"``.
-        onto: a subgroup K of G with one element in each coset, such as the rotations beside a
-            mirroring. Then the result is a feature map on K, ``y(p, k) = max_{h in H} x(p, kh)``,
-            for layers over K: it turns with K, and does not tell apart what H exchanges.
-
-    Returns:
-        ``[..., |G| / |H|, C]``, cosets in the order of ``group.cosets(subgroup)``, or ``[..., |K|,
-        C]`` in the order of ``onto``.
-
-    Raises:
-        ValueError: x without the group axis, no subgroup, or ``onto`` that misses a coset.
-
-    >>> import jax.numpy as jnp
-    >>> from gconv_jax import P4, P4M, mirror
-    >>> coset_pool(jnp.ones((2, 9, 9, 8, 5)), group=P4M, subgroup=P4).shape
-    (2, 9, 9, 2, 5)
-    >>> coset_pool(jnp.ones((2, 9, 9, 8, 5)), group=P4M, subgroup=mirror(), onto=P4).shape
-    (2, 9, 9, 4, 5)
-    """
-    _check_group_axis(x, group)
-    cosets = group.cosets(subgroup)
-    if onto is not None:
-        cosets = group.cayley[group.indices(onto)][:, group.indices(subgroup)]  # [k, h] -> k h
-        if sorted(cosets.ravel()) != list(group.elements):
-            raise ValueError(
-                f"`onto` must have one element in each of the {group.order // subgroup.order} "
-                f"cosets of {subgroup!r} in {group!r}, got {onto!r}"
-            )
-    return _reducer(reduce)(x[..., cosets, :], -2)
-
-
-def restrict(x: jax.Array, *, group: FiniteGroup, subgroup: FiniteGroup) -> jax.Array:
-    """See a feature map on G as one on a subgroup H with [G:H] times the channels.
-
-    ``y(p, h, (i, c)) = x(p, h g_i, c)`` with representatives g_i of the right cosets Hg. Nothing
-    is lost; the layers that follow need only respect H. With the trivial group, all orientations
-    become ordinary channels.
-
-    Args:
-        x: ``[..., |G|, C]``.
-        group, subgroup: G and H.
-
-    Returns:
-        ``[..., |H|, [G:H] C]``, the coset as the slow index of the channels.
-
-    >>> import jax.numpy as jnp
-    >>> from gconv_jax import P4, P4M
-    >>> restrict(jnp.ones((2, 9, 9, 8, 5)), group=P4M, subgroup=P4).shape
-    (2, 9, 9, 4, 10)
-    """
-    x = jnp.asarray(x)
-    _check_group_axis(x, group)
-    cosets = group.cosets(subgroup, side="right")  # [i, h] -> h g_i
-    return x[..., cosets.T, :].reshape(*x.shape[:-2], subgroup.order, -1)
-
-
-def induce(x: jax.Array, *, group: FiniteGroup, subgroup: FiniteGroup) -> jax.Array:
-    """See a feature map on a subgroup H as one on G: the same on H, and 0 elsewhere.
-
-    ``y(p, h, c) = x(p, h, c)`` for h in H. It keeps the law of H, ``induce(L_h x) ==
-    L_h induce(x)``, so that layers over G can stand on layers over H; it is the adjoint of taking
-    the first C channels of `restrict`, and ``restrict(induce(x))`` is x in those and 0 in the
-    others.
-
-    Args:
-        x: ``[..., |H|, C]``.
-        group, subgroup: G and H.
-
-    Returns:
-        ``[..., |G|, C]``.
-
-    >>> import jax.numpy as jnp
-    >>> from gconv_jax import P4, P4M
-    >>> induce(jnp.ones((2, 9, 9, 4, 5)), group=P4M, subgroup=P4).shape
-    (2, 9, 9, 8, 5)
-    """
-    members = check_group(group).indices(subgroup)
-    _check_group_axis(x, subgroup)
-    x = jnp.asarray(x)
-    y = jnp.zeros((*x.shape[:-2], group.order, x.shape[-1]), x.dtype)
-    return y.at[..., members, :].set(x)
 
 
 def max_pool(
@@ -217,7 +93,7 @@ def avg_pool(
     """
 
     def reduce(x, windows, pads):
-        dtype = long_dtype(x.dtype)  # sums overflow short types
+        dtype = accumulation_dtype(x.dtype)  # sums overflow short types
         total = lax.reduce_window(
             x.astype(dtype),
             np.array(0, dtype),
@@ -255,7 +131,7 @@ def blur_pool(
     """
 
     def reduce(x, windows, pads):
-        dtype = long_dtype(x.dtype)
+        dtype = accumulation_dtype(x.dtype)
         weights = np.ones(())
         for size in windows.size:
             row = np.array([math.comb(size - 1, i) for i in range(size)]) / 2 ** (size - 1)
@@ -308,7 +184,7 @@ def upsample(
     refuse_hexagons(group, "upsample")
     scale = per_axis(scale, group.dimension, "scale")
     # A factor for each axis is a window moved by as much: what the group exchanges must agree.
-    warn_if_inexact(Windows(scale, scale, "VALID"), scale, group=group, what="upsample")
+    warn_if_inexact(Windows(scale, scale, "VALID"), scale, group=group, caller="upsample")
     shape = list(x.shape)
     for axis, (n, factor) in enumerate(zip(spatial, scale, strict=True)):
         shape[first + axis] = n * factor
@@ -325,7 +201,7 @@ def _hexagonal_pool(x: jax.Array, windows: Windows, pads, channel_axes: int, *, 
     first = x.ndim - 2 - channel_axes
     inside = mask_of(x, channel_axes) > 0
     if not largest:
-        x = x.astype(long_dtype(x.dtype))
+        x = x.astype(accumulation_dtype(x.dtype))
     fill = jnp.asarray(_lowest(x.dtype) if largest else 0, x.dtype)
     none = [(0, 0, 0)]
     padding = none * first + [(low, high, 0) for low, high in pads] + none * channel_axes
@@ -339,20 +215,6 @@ def _hexagonal_pool(x: jax.Array, windows: Windows, pads, channel_axes: int, *, 
         taps.append(part)
     y = functools.reduce(jnp.maximum, taps) if largest else sum(taps[1:], taps[0]) / len(taps)
     return jnp.where(mask_of(y, channel_axes) > 0, y, jnp.zeros((), y.dtype))
-
-
-def _reducer(reduce: str) -> Callable[..., jax.Array]:
-    if reduce not in _REDUCERS:
-        raise ValueError(f"`reduce` must be one of {sorted(_REDUCERS)}, got {reduce!r}")
-    return _REDUCERS[reduce]
-
-
-def _check_group_axis(x: jax.Array, group: FiniteGroup) -> None:
-    check_group(group)
-    if x.ndim < 2 or x.shape[-2] != group.order:
-        raise ValueError(
-            f"`x` must be [..., |G|={group.order}, C] for {group!r}, got shape {x.shape}"
-        )
 
 
 def _spatial_axes(x: jax.Array, group: FiniteGroup, lifted: bool) -> tuple[int, tuple[int, ...]]:
@@ -369,7 +231,7 @@ def _spatial_axes(x: jax.Array, group: FiniteGroup, lifted: bool) -> tuple[int, 
     return first, x.shape[first : first + rank]
 
 
-def _pool(what, reduce, x, group, window_shape, strides, padding, lifted) -> jax.Array:
+def _pool(caller, reduce, x, group, window_shape, strides, padding, lifted) -> jax.Array:
     x = jnp.asarray(x)
     first, spatial = _spatial_axes(x, group, lifted)
     window_shape = per_axis(window_shape, group.dimension, "window_shape")
@@ -380,21 +242,21 @@ def _pool(what, reduce, x, group, window_shape, strides, padding, lifted) -> jax
         size_name="window_shape",
     )
     if windows.padding in ("CIRCULAR", "REFLECT"):
-        raise ValueError(f"`padding` of {what} must be zeros, 'SAME' or 'VALID', got {padding!r}")
+        raise ValueError(f"`padding` of {caller} must be zeros, 'SAME' or 'VALID', got {padding!r}")
     if any(
         max(windows.pads(axis, n)) >= k
         for axis, (n, k) in enumerate(zip(spatial, window_shape, strict=True))
     ):
         raise ValueError(
-            f"`padding` of {what} must be smaller than the window {window_shape}, got {padding!r}: "
-            "a window must not lie in the padding alone"
+            f"`padding` of {caller} must be smaller than the window {window_shape}, got {padding!r}"
+            ": a window must not lie in the padding alone"
         )
-    warn_if_inexact(windows, spatial, group=group, what=what)
+    warn_if_inexact(windows, spatial, group=group, caller=caller)
     output = [windows.output_size(axis, n) for axis, n in enumerate(spatial)]
     pads = [windows.pads(axis, n) for axis, n in enumerate(spatial)]
     if group.is_hexagonal:
         check_hexagons(windows, output)
-        return _hexagonal_pool(x, windows, pads, 2 if lifted else 1, largest=what == "max_pool")
+        return _hexagonal_pool(x, windows, pads, 2 if lifted else 1, largest=caller == "max_pool")
     y = reduce(
         x.reshape(-1, *spatial, math.prod(x.shape[first + len(spatial) :])),
         windows,

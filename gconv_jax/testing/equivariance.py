@@ -11,7 +11,7 @@ from jax.core import Tracer
 
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.testing.blame import Event, first_fault
-from gconv_jax.testing.moves import Move, moves_of, smooth_images as smooth_images
+from gconv_jax.testing.moves import InputTransform, input_transforms, smooth_images as smooth_images
 from gconv_jax.testing.perturbation import copy_of, is_flax, perturbed
 
 Action = str | Callable[[jax.Array, int], jax.Array]
@@ -71,7 +71,7 @@ def assert_equivariant(
     """
     x = jnp.asarray(x)
     act_in = _action(input_action, x, group, "input")
-    resampled = [move.name for move in moves_of(group) if not move.exact]
+    resampled = [move.name for move in input_transforms(group) if not move.exact]
     if resampled and rtol_resampled is None:
         raise ValueError(
             f"`rtol_resampled` must be given for {group!r}, whose elements {', '.join(resampled)} "
@@ -103,7 +103,7 @@ def _check(fn, name, x, act_in, input_action, output_action, group, atol, rtols,
     rtol = _default_rtol(y.dtype) if rtols[0] is None else rtols[0]
     if not np.any(np.asarray(y)):
         return False
-    moves = moves_of(group)
+    moves = input_transforms(group)
     errors, allowed = [], []
     for move in moves:
         turned = fn(act_in(x, move), **kwargs)
@@ -210,7 +210,7 @@ def equivariance_errors(
     (['layers.0', 'layers.2', 'output'], True)
     """
     x = jnp.asarray(x)
-    moves = moves_of(group, angles)
+    moves = input_transforms(group, angles)
 
     def measure(model) -> dict[str, np.ndarray]:
         found = _errors(model, x, moves, group, input_action, kwargs)
@@ -229,7 +229,7 @@ class _Act:
 
     action: Action
 
-    def __call__(self, y: jax.Array, move: Move) -> jax.Array:
+    def __call__(self, y: jax.Array, move: InputTransform) -> jax.Array:
         if callable(self.action):
             if move.element is None:
                 raise ValueError("`input_action` cannot be a function of elements with `angles`")
@@ -295,7 +295,7 @@ def _name(fn) -> str:
 def _first_fault(fn, x, group, input_action, rtols, kwargs) -> str:
     if not is_flax(fn):
         return ""
-    moves = moves_of(group)
+    moves = input_transforms(group)
     errors = _errors(fn, x, moves, group, input_action, kwargs)
     exact = np.array([move.exact for move in moves])
     rounding = _default_rtol(x.dtype)  # no layer is to blame for that
@@ -310,7 +310,12 @@ def _first_fault(fn, x, group, input_action, rtols, kwargs) -> str:
 
 
 def _errors(
-    model, x: jax.Array, moves: Sequence[Move], group: FiniteGroup, input_action, kwargs: dict
+    model,
+    x: jax.Array,
+    moves: Sequence[InputTransform],
+    group: FiniteGroup,
+    input_action,
+    kwargs: dict,
 ) -> dict[Event, np.ndarray | None]:
     """The relative errors of what each layer is given and returns, and of the model's result:
     ``[len(moves)]``, NaN where no action can be read off the shape; None for no array."""
@@ -350,7 +355,7 @@ def _record(model, x: jax.Array, kwargs: dict) -> dict[Event, jax.Array | None]:
     None stands for what cannot be compared: other types, and tracers inside jit or scan, which have
     no values.
     """
-    from gconv_jax.layer_outputs import recording
+    from gconv_jax.layer_outputs import capture_layer_outputs
 
     found: dict[Event, jax.Array | None] = {}
     calls: dict[str, int] = {}
@@ -367,7 +372,7 @@ def _record(model, x: jax.Array, kwargs: dict) -> dict[Event, jax.Array | None]:
             pass  # a layer that failed, in code that goes on without it
         found[Event(name, returns=True)] = _concrete(y)
 
-    with recording(model, keep, enter=enter):
+    with capture_layer_outputs(model, keep, enter=enter):
         y = model(x, **kwargs)
     _require_array(y, model)
     return found | {OUTPUT: y}

@@ -13,16 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gconv_jax.filters.basis import centred
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.lattice.action import transform
+from gconv_jax.lattice.sampling import centered
 
 # Of the spline between pixels: a turn of `smooth_images` by 45 degrees is off by about 1e-4.
 SPLINE_ORDER = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Move:
+class InputTransform:
     """A rotation or reflection of the input, and how the difference of two results is measured."""
 
     name: str
@@ -75,11 +75,13 @@ class Move:
         return self.size(p - q, channel_axes)
 
 
-def moves_of(group: FiniteGroup, angles: Sequence[float] | None = None) -> list[Move]:
+def input_transforms(
+    group: FiniteGroup, angles: Sequence[float] | None = None
+) -> list[InputTransform]:
     """The elements of ``group``, or rotations of the plane by ``angles`` in radians."""
     if angles is None:
         return [
-            Move(
+            InputTransform(
                 group.element_name(g),
                 group,
                 group.matrices[g],
@@ -103,10 +105,10 @@ def moves_of(group: FiniteGroup, angles: Sequence[float] | None = None) -> list[
         same = [g for g, r in rotations.items() if abs((turn - r.turn + 0.5) % 1 - 0.5) < 1e-9]  # pyright: ignore[reportAttributeAccessIssue]
         if same:
             exact = rotations[same[0]].is_lattice
-            moves.append(Move(name, group, group.matrices[same[0]], same[0], exact))
+            moves.append(InputTransform(name, group, group.matrices[same[0]], same[0], exact))
         else:
             c, s = np.cos(angle), np.sin(angle)
-            moves.append(Move(name, group, np.array([[c, -s], [s, c]]), None, False))
+            moves.append(InputTransform(name, group, np.array([[c, -s], [s, c]]), None, False))
     return moves
 
 
@@ -124,7 +126,7 @@ def resample(x: jax.Array, matrix: np.ndarray, *, channel_axes: int) -> jax.Arra
     values = np.moveaxis(values, (first, first + 1), (-2, -1))
     height, width = values.shape[-2:]
     # Rows are points, and the inverse of an isometry is its transpose.
-    source = centred(height, width) @ matrix + (np.array([height, width]) - 1) / 2
+    source = centered(height, width) @ matrix + (np.array([height, width]) - 1) / 2
     source = np.moveaxis(source, -1, 0)
     turned = [
         ndimage.map_coordinates(plane, source, order=SPLINE_ORDER, mode="constant")
@@ -159,11 +161,11 @@ def smooth_images(shape: Sequence[int], *, seed: int = 0, length: float = 3.0) -
         raise ValueError(f"`shape` must be (N, H, W, C) of at least 3 x 3 pixels, got {shape}")
     noise = np.random.default_rng(seed).normal(size=shape)
     blurred = ndimage.gaussian_filter(noise, (0, length, length, 0), mode="wrap")
-    radius = np.hypot(*np.moveaxis(centred(*shape[1:3]), -1, 0)) / ((min(shape[1:3]) - 1) / 2)
+    radius = np.hypot(*np.moveaxis(centered(*shape[1:3]), -1, 0)) / ((min(shape[1:3]) - 1) / 2)
     bump = np.where(radius < 1, np.cos(np.pi / 2 * radius) ** 2, 0)[..., None]
     return blurred * bump * (2 * np.sqrt(np.pi) * length)
 
 
 def _disc(spatial: tuple[int, int]) -> np.ndarray:
     """Which pixels lie in the disc that fits into the image."""
-    return (centred(*spatial) ** 2).sum(-1) <= (min(spatial) / 2) ** 2
+    return (centered(*spatial) ** 2).sum(-1) <= (min(spatial) / 2) ** 2

@@ -8,7 +8,7 @@ from flax import nnx
 from gconv_jax import cyclic, dihedral, group_pool, mirror
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.testing import assert_equivariant, equivariance_errors, smooth_images
-from gconv_jax.testing.moves import moves_of, resample
+from gconv_jax.testing.moves import input_transforms, resample
 
 
 class Stack(nnx.Module):
@@ -53,7 +53,7 @@ def test_harmonic_filters_keep_the_law_between_pixels(group, x64):
     errors = {"harmonic": [], "bilinear": []}
     for seed in range(4):
         x = smooth_images((4, 33, 33, 1), seed=seed)
-        moves = [move for move in moves_of(group) if not move.exact][:2]
+        moves = [move for move in input_transforms(group) if not move.exact][:2]
         for filters, found in errors.items():
             stack = Stack(group, filters, seed=seed)
             y = stack(x)
@@ -151,12 +151,12 @@ def test_resampling_is_accurate(x64):
     """Eight turns by 45 degrees are none, and a quarter turn is that of the pixels."""
     x = smooth_images((2, 33, 33, 2), seed=1)
     turned = jnp.asarray(x)
-    move = moves_of(cyclic(8))[1]
+    move = input_transforms(cyclic(8))[1]
     assert not move.exact
     for _ in range(8):
         turned = move.image(turned)
     np.testing.assert_allclose(turned, x, atol=2e-3)
-    quarter = resample(jnp.asarray(x), moves_of(cyclic(8))[2].matrix, channel_axes=1)
+    quarter = resample(jnp.asarray(x), input_transforms(cyclic(8))[2].matrix, channel_axes=1)
     np.testing.assert_allclose(quarter, np.rot90(x, 1, (1, 2)), atol=1e-12)
 
 
@@ -184,7 +184,7 @@ def test_bad_angles(x64):
 
 def test_integers_and_complex_numbers_are_resampled_as_numbers():
     x = smooth_images((1, 25, 25, 1))
-    quarter = moves_of(cyclic(8))[1].matrix
+    quarter = input_transforms(cyclic(8))[1].matrix
     expected = resample(x, quarter, channel_axes=1)
     np.testing.assert_allclose(
         resample(x + 2j * x, quarter, channel_axes=1), (1 + 2j) * expected, atol=1e-5

@@ -11,7 +11,7 @@ from flax import nnx
 
 from gconv_jax import P4, P4M, Z2, group_conv, lift_conv, linen as glinen, nnx as gnnx, octahedral
 from gconv_jax.conv.algorithm import fourier_platforms
-from gconv_jax.planar.conv import planar_implementation
+from gconv_jax.planar.implementation import planar_implementation
 from tests import oracles
 from tests.helpers import (
     BY_NAME,

@@ -27,7 +27,7 @@ from gconv_jax import (
     rotations_about,
     transform,
 )
-from gconv_jax.hexagonal import hexagon_mask
+from gconv_jax.lattice.hexagons import hexagon_mask
 from gconv_jax.testing import assert_equivariant, smooth_images
 from tests import oracles
 from tests.helpers import (

@@ -26,7 +26,7 @@ from gconv_jax import (
     mirror,
     nnx as gnnx,
 )
-from gconv_jax.filters.bank import filter_axes, operator
+from gconv_jax.filters.bank import basis_table, filter_axes
 from tests.helpers import assert_close
 
 FILTERS = ("harmonic", "bilinear", "bicubic")
@@ -184,7 +184,7 @@ def test_multiples_of_90_degrees_and_mirrorings_are_exact(filters, n, rng, x64):
 def operator_of(filters: str, group, k: int) -> np.ndarray:
     """``[g, row, column, p]``."""
     basis = {"harmonic": Harmonic()}.get(filters) or Interpolated(filters)
-    table = operator(basis, group, (k, k))
+    table = basis_table(basis, group, (k, k))
     return table.reshape(group.order, k, k, -1)
 
 
@@ -245,7 +245,7 @@ def test_harmonic_layers_keep_the_variance(group, k):
     """With the usual initialiser, noise of unit variance becomes noise of unit variance, for every
     orientation: the mean over the parameters of the squared norm of their functions is 1."""
     (parameters,) = filter_axes("harmonic", group, (k, k))
-    squares = (operator(Harmonic(), group, (k, k)) ** 2).sum(1)  # [r, p]
+    squares = (basis_table(Harmonic(), group, (k, k)) ** 2).sum(1)  # [r, p]
     np.testing.assert_allclose(squares[0].mean(), 1, atol=1e-12)
     np.testing.assert_allclose(squares.mean(1), 1, atol=0.06)
     layer = gnnx.LiftConv(
@@ -419,5 +419,7 @@ def test_windows_are_checked_for_fine_groups(rng):
 
 
 def test_operators_are_computed_once():
-    assert operator(Harmonic(), cyclic(16), (7, 7)) is operator(Harmonic(), cyclic(16), (7, 7))
-    assert not operator(Harmonic(), cyclic(16), (7, 7)).flags.writeable
+    assert basis_table(Harmonic(), cyclic(16), (7, 7)) is basis_table(
+        Harmonic(), cyclic(16), (7, 7)
+    )
+    assert not basis_table(Harmonic(), cyclic(16), (7, 7)).flags.writeable

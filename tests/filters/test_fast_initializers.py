@@ -25,7 +25,7 @@ from jax.sharding import Mesh, PartitionSpec
 import gconv_jax.linen
 import gconv_jax.nnx
 from gconv_jax import P4, SO2, SampledFeatures, all_elements
-from gconv_jax.filters.fast_initializers import changed, quick
+from gconv_jax.filters.fast_initializers import changed, compile_unoptimized
 from gconv_jax.nnx import GroupConv
 from tests.helpers import assert_close
 
@@ -36,16 +36,16 @@ JAXS = [lecun_normal(), he_normal(), normal(), truncated_normal(), uniform()]
 @pytest.mark.parametrize("initializer", [*JAXS, orthogonal(), zeros])
 def test_values(initializer):
     args = KEY, (3, 3, 2, 4), jnp.float32
-    assert_close(quick(initializer)(*args), initializer(*args), atol=1e-6)
+    assert_close(compile_unoptimized(initializer)(*args), initializer(*args), atol=1e-6)
 
 
 @pytest.mark.parametrize("initializer", JAXS)
 def test_jaxs_own_are_compiled_and_wrappers_around_them_are_not(initializer):
-    assert quick(initializer) is not initializer
+    assert compile_unoptimized(initializer) is not initializer
     wrapper = functools.wraps(initializer)(lambda *args: initializer(*args))
-    assert wrapper.__module__ == initializer.__module__ and quick(wrapper) is wrapper
+    assert wrapper.__module__ == initializer.__module__ and compile_unoptimized(wrapper) is wrapper
     partial = functools.partial(initializer)
-    assert quick(partial) is partial
+    assert compile_unoptimized(partial) is partial
 
 
 def test_inside_transformations():

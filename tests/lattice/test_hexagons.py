@@ -27,7 +27,8 @@ from gconv_jax import (
     transform,
     upsample,
 )
-from gconv_jax.hexagonal import hexagon_mask, hexagon_mean, to_hexagonal, to_square
+from gconv_jax.hexagonal import hexagon_mean, to_hexagonal, to_square
+from gconv_jax.lattice.hexagons import hexagon_mask
 from gconv_jax.linen import GroupConv as LinenGroupConv
 from gconv_jax.nnx import BatchNorm, GroupConv, LiftConv
 from gconv_jax.testing import assert_equivariant, smooth_images

@@ -15,7 +15,7 @@ from gconv_jax import P4, P4M, group_conv, octahedral
 from gconv_jax._native import fourier_call, llvm
 from gconv_jax.conv.algorithm import fourier_platforms
 from gconv_jax.ops.once import once
-from gconv_jax.planar.conv import planar_implementation
+from gconv_jax.planar.implementation import planar_implementation
 from tests import oracles
 from tests.helpers import BY_NAME, assert_close, every_case, feature_map, group_filter
 

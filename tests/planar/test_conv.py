@@ -12,8 +12,8 @@ from jax.sharding import AxisType, PartitionSpec
 
 from gconv_jax import conv_general_dilated, planar_conv
 from gconv_jax._native import onednn
-from gconv_jax.planar import conv as planar
-from gconv_jax.planar.conv import planar_implementation
+from gconv_jax.planar import implementation as planar
+from gconv_jax.planar.implementation import planar_implementation
 from tests.helpers import assert_close
 
 pytestmark = pytest.mark.optimised

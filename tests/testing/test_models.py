@@ -13,11 +13,7 @@ from flax import nnx
 import gconv_jax.linen as gnn
 from gconv_jax import P4, cyclic, group_pool, max_pool
 from gconv_jax.nnx import ContinuousLiftConv, GroupConv, LiftConv
-from gconv_jax.testing import (
-    EquivarianceReport,
-    assert_equivariant,
-    equivariance_errors,
-)
+from gconv_jax.testing import EquivarianceReport, assert_equivariant, equivariance_errors
 from tests.testing.test_equivariance import broken
 
 

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from train.commands.evaluate import Evaluate, evaluate
 from train.commands.export import Export, export
-from train.commands.predict import Evaluate, Predict, evaluate, load_network, predict
+from train.commands.predict import Predict, predict
 from train.config import Config
 from train.data import load
-from train.data.load import Split
+from train.data.splits import Split
 from train.loop import train
 from train.report.html_page import saved_frames
 from train.report.turning_frames import CLASSES, IMAGES
+from train.run.predictor import load_predictor
 from train.run.session import prepare_session
 from train.run_folder.folder import Run
 
@@ -62,10 +64,10 @@ def test_whitened_colour_images_from_training_to_prediction(colour, tmp_path, ca
     # The network by itself sees what the session saw: whitened once, not twice and not never.
     session = prepare_session(run.config)
     image = session.data.test.image[:2]
-    expected = load_network(run)(image)
+    expected = load_predictor(run)(image)
     whitened = session.data.whitening(image)
     assert np.abs(whitened - image / 255).max() > 0.5
-    network = dataclasses.replace(load_network(run), whitening=None)
+    network = dataclasses.replace(load_predictor(run), whitening=None)
     np.testing.assert_allclose(network(whitened), expected, atol=1e-3)
     for i, x in enumerate(image):
         Image.fromarray(x).save(tmp_path / f"{i}.png")
@@ -138,4 +140,4 @@ def test_the_networks_for_letters(monkeypatch, tmp_path, rng, options):
     assert run.results["input"]["classes"] == 47
     assert run.results["model"].startswith(options["model"])
     assert Run.open(run.path).config == config
-    assert load_network(run)(np.zeros((1, 28, 28, 1), np.uint8)).shape == (1, 47)
+    assert load_predictor(run)(np.zeros((1, 28, 28, 1), np.uint8)).shape == (1, 47)

@@ -11,10 +11,11 @@ from flax import nnx
 
 from gconv_jax import O2, sampled_pool
 from gconv_jax.nnx import ContinuousLiftConv, PartialGroupConv, Temperature
-from train.commands.predict import Evaluate, evaluate
+from train.commands.evaluate import Evaluate, evaluate
 from train.config import Config
 from train.data import load
-from train.data.load import Split, load_data
+from train.data.load import load_data
+from train.data.splits import Split
 from train.loop import train
 from train.recipes.presets import PRESETS
 from train.report.html_page import saved_frames

@@ -11,12 +11,14 @@ from PIL import Image
 from tests.train.pages import Parsed
 from tests.train.runs import assert_same_bits
 from train.__main__ import main
-from train.commands.predict import Evaluate, Predict, evaluate, load_network, predict
+from train.commands.evaluate import Evaluate, evaluate
+from train.commands.predict import Predict, predict
+from train.data.digits import load_digits
 from train.data.image_files import read_image
-from train.data.load import load_digits
 from train.errors import TrainingDivergedError
 from train.loop import resume, train
 from train.run.metrics import ANGLES
+from train.run.predictor import load_predictor
 from train.run.session import prepare_session
 from train.run_folder.checkpoint import load_tree
 from train.run_folder.folder import Run
@@ -165,7 +167,7 @@ def test_an_exported_network_gives_the_probabilities_of_predict(finished, tmp_pa
     assert main(["export", str(run.path), "--out", str(out)]) == 0
     assert str(out) in capsys.readouterr().out
     program = jax.export.deserialize(out.read_bytes())
-    logits = load_network(run)(image)
+    logits = load_predictor(run)(image)
     np.testing.assert_allclose(program.call(image), jax.nn.softmax(logits), atol=1e-5)
     assert program.call(image[:1]).shape == (1, 10)
     onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")
@@ -207,9 +209,9 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(smaller, whole, tmp_pa
     config = dataclasses.replace(smaller, epochs=1)
     run = train(config, tmp_path / "short", lambda line: None)
     results, said = run.results, []
-    assert resume(run.path, say=said.append).results == results
+    assert resume(run.path, log=said.append).results == results
     assert "finished; nothing to do" in said[-1]
-    resume(run.path, epochs=2, say=said.append)
+    resume(run.path, epochs=2, log=said.append)
     assert_same_bits(run, whole)
     assert results["epochs"] == 1 and run.results["epochs"] == 2
     with pytest.raises(ValueError, match="`epochs` must be at least the 2 that are done"):
@@ -241,7 +243,7 @@ def test_a_damaged_checkpoint_costs_one_epoch(whole, tmp_path):
     newest = run.path / "checkpoints" / "000002" / "manifest.json"
     newest.write_text("")
     said = []
-    resume(run.path, say=said.append)
+    resume(run.path, log=said.append)
     assert "the checkpoint of epoch 2 is damaged" in said[0]
     assert "continuing after epoch 1" in said[1]
     assert [r["epoch"] for r in run.metrics()] == [1, 2]

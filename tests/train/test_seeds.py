@@ -108,7 +108,7 @@ def test_an_interrupted_run_goes_on_from_what_all_seeds_have(config, together, t
         (run.path / "results.json").unlink()
     newest = path / "seed4" / "checkpoints" / "000002"
     newest.rename(newest.with_name("gone"))  # as if killed before it was written
-    resumed = resume_seeds(path, say=said.append, raw_dir=tmp_path)
+    resumed = resume_seeds(path, log=said.append, raw_dir=tmp_path)
     assert "continuing after epoch 1" in said[0]
     assert [run.config.raw_dir for run in resumed] == [tmp_path] * 2
     for run, other in zip(resumed, runs, strict=True):

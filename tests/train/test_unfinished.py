@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from train.__main__ import main
-from train.commands.predict import Evaluate, evaluate, load_network
+from train.commands.evaluate import Evaluate, evaluate
 from train.loop import train
+from train.run.predictor import load_predictor
 from train.run_folder.folder import Run
 
 
@@ -51,7 +52,7 @@ def test_it_predicts_and_is_exported_as_it_stands(unfinished, shorter, tmp_path,
     image = np.random.default_rng(0).integers(0, 256, (28, 28, 1), np.uint8)
     Image.fromarray(image[..., 0]).save(tmp_path / "x.png")
     np.testing.assert_array_equal(
-        load_network(unfinished)(image[None]), load_network(shorter)(image[None])
+        load_predictor(unfinished)(image[None]), load_predictor(shorter)(image[None])
     )
     assert main(["predict", str(unfinished.path), str(tmp_path / "x.png")]) == 0
     assert main(["export", str(unfinished.path), "--out", str(tmp_path / "network")]) == 0

@@ -8,9 +8,9 @@ from typing import Literal
 
 from ..loop import resume, train
 from ..recipes.presets import PRESETS
+from ..report.comparison import write_comparison
 from ..run_folder.command_line import resumable
 from ..run_folder.folder import Run, default_path
-from .compare import write_comparison
 
 TITLE = "Plain CNN and G-CNN on rotated digits"
 ROWS = ("digits-z2cnn", "digits-p4cnn")
@@ -37,11 +37,11 @@ class Digits:
     """The run folder (default: runs/digits-DATE-TIME)."""
 
 
-def digits(options: Digits, say: Callable[[str], None] = print) -> str:
+def digits(options: Digits, log: Callable[[str], None] = print) -> str:
     """Train both networks, each in a run folder below one folder, and compare them; returns the
     table. Called again with the same folder it continues where it was interrupted."""
     path = options.run or default_path("digits")
-    say(f"run folder {path}")
+    log(f"run folder {path}")
     runs = []
     with resumable(path):
         Run(path).remove_leftovers()
@@ -54,20 +54,20 @@ def digits(options: Digits, say: Callable[[str], None] = print) -> str:
                 report=options.report,
             )
             if not (folder / "config.json").is_file():
-                runs.append(train(config, folder, say))
+                runs.append(train(config, folder, log))
             elif Run.open(folder).began_as(config):
-                runs.append(resume(folder, say=say))
+                runs.append(resume(folder, log=log))
             else:
                 raise ValueError(f"{path} was begun with other options; name another --run")
-        return write_comparison(TITLE, runs, path, say, again=False)
+        return write_comparison(TITLE, runs, path, log, again=False)
 
 
-def resume_digits(path: Path, say: Callable[[str], None] = print) -> str:
+def resume_digits(path: Path, log: Callable[[str], None] = print) -> str:
     """Continue the main job in ``path``."""
     begun = next(f for f in row_folders(path) if (f / "config.json").is_file())
     config = Run.open(begun).config
     options = {name: getattr(config, name) for name in ("epochs", "seed", "parallel", "report")}
-    return digits(Digits(**options, run=path), say)
+    return digits(Digits(**options, run=path), log)
 
 
 def is_digits(path: Path) -> bool:

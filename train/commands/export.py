@@ -19,8 +19,8 @@ import tyro
 from gconv_jax import __version__
 from gconv_jax.export import image_files, onnx, stablehlo
 
+from ..run.predictor import Predictor, load_predictor
 from ..run_folder.folder import Run
-from .predict import Network, load_network
 
 READER = "read_image.py"
 _COPY, _WRITER = "# A copy of gconv_jax/export/image_files.py", "exported_by"
@@ -82,10 +82,10 @@ class Export:
     """The same of a folder of your own images."""
 
 
-def export(options: Export, say: Callable[[str], None] = print) -> Path:
+def export(options: Export, log: Callable[[str], None] = print) -> Path:
     """Write the files, and say where they are and how another program uses them."""
     run = Run.open(options.run)
-    network = load_network(run, say, raw_dir=options.raw_dir, data=options.data)
+    network = load_predictor(run, log, raw_dir=options.raw_dir, data=options.data)
 
     def probabilities(image: jax.Array) -> jax.Array:
         if network.whitening is not None:
@@ -107,18 +107,18 @@ def export(options: Export, say: Callable[[str], None] = print) -> Path:
         beside.write_text(text, encoding="utf-8")
     head = f"{_COPY} {__version__} (Apache-2.0), for the networks beside it.\n"
     reader.write_text(head + inspect.getsource(image_files), encoding="utf-8")
-    say(f"{path}: uint8 [N, {', '.join(map(str, network.shape))}] to probabilities")
+    log(f"{path}: uint8 [N, {', '.join(map(str, network.shape))}] to probabilities")
     if options.format == "stablehlo":
-        say(f"{beside}: what goes with it")
-    say(f"{reader}: image files to such pixels; in another program, in the folder {path.parent}:")
+        log(f"{beside}: what goes with it")
+    log(f"{reader}: image files to such pixels; in another program, in the folder {path.parent}:")
     for line in USE[options.format].format(path=path.name).splitlines():
-        say(f"  {line}".rstrip())
+        log(f"  {line}".rstrip())
     if network.names is not None:
-        say(f"the classes are {', '.join(network.names)}")
+        log(f"the classes are {', '.join(network.names)}")
     return path
 
 
-def description(run: Run, network: Network) -> dict[str, Any]:
+def description(run: Run, network: Predictor) -> dict[str, Any]:
     """The facts that a program needs to use an exported network, as plain values by name.
 
     ``image`` has the arguments of `gconv_jax.export.image_files.read_image`, and ``classes`` the

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import tyro
 
+from ..report.comparison import write_comparison
 from ..report.html_page import PAGE, write_page
 from ..report.markdown import write_report
 from ..run.metrics import more_figures
+from ..run.predictor import as_it_stands, load_run
 from ..run.report_parts import Parts
 from ..run.session import Session
 from ..run.snapshot import Snapshot
 from ..run_folder.folder import Run
 from ..steps.step import TrainState
-from .compare import write_comparison
 from .digits import TITLE, is_digits, row_folders
-from .predict import as_it_stands, load_run
 
 
 @dataclass(frozen=True)
@@ -32,29 +32,29 @@ class Report:
     """The same of a folder of your own images."""
 
 
-def report(options: Report, say: Callable[[str], None] = print) -> None:
+def report(options: Report, log: Callable[[str], None] = print) -> None:
     """Write the report. ValueError names a run that is not finished and has no checkpoint."""
     several = is_digits(options.run)
     folders = [options.run]
     if several:
         folders = [path for path in row_folders(options.run) if (path / "config.json").is_file()]
     places = {"raw_dir": options.raw_dir, "data": options.data}
-    runs = [as_it_stands(Run.open(folder), say, **places) for folder in folders]
+    runs = [as_it_stands(Run.open(folder), log, **places) for folder in folders]
     for run in runs:
-        say(f"writing the report of {run.path} again")
+        log(f"writing the report of {run.path} again")
         session, state = load_run(run, **places)
         for note in session.data.folder.notes if session.data.folder else ():
-            say(note)
+            log(note)
         if not isinstance(run, Snapshot):  # the figures of a snapshot are those of now
-            _complete(session, state, run, say)
+            _complete(session, state, run, log)
         write_report(session, state, run, run.results)
-        write_page(session, state, run, Parts("full", None, say))
-        say(f"report in {run.path / 'report.md'} and, with a slider, {PAGE}")
+        write_page(session, state, run, Parts("full", None, log))
+        log(f"report in {run.path / 'report.md'} and, with a slider, {PAGE}")
     if several:
-        write_comparison(TITLE, runs, options.run, say)
+        write_comparison(TITLE, runs, options.run, log)
 
 
-def _complete(session: Session, state: TrainState, run: Run, say: Callable[[str], None]) -> None:
+def _complete(session: Session, state: TrainState, run: Run, log: Callable[[str], None]) -> None:
     """Add to the results what was left out, and measure again what an earlier version measured
     otherwise."""
     results: dict = run.results or {}
@@ -63,7 +63,7 @@ def _complete(session: Session, state: TrainState, run: Run, say: Callable[[str]
         of_earlier += ("invariance_error_at_angle", "invariance_error_at_angle_untrained")
         of_earlier += ("probabilities_at_angle",)
         results = {key: value for key, value in results.items() if key not in of_earlier}
-    parts = Parts("full", None, say)
+    parts = Parts("full", None, log)
     results |= more_figures(session, state, parts, untrained=session.steps.init, known=results)
     results["left_out"] = parts.left_out
     if results != run.results:

@@ -58,7 +58,7 @@ class Table:
     """The folder (default: runs/table-NAME, with -quick after it)."""
 
 
-def table(options: Table, say: Callable[[str], None] = print) -> str:
+def table(options: Table, log: Callable[[str], None] = print) -> str:
     """Train what is not finished and write ``report.md`` and ``table.json``; returns the table.
 
     Raises:
@@ -79,17 +79,17 @@ def table(options: Table, say: Callable[[str], None] = print) -> str:
     diverged = []
     Run(path).remove_leftovers()
     for name, config in configs.items():
-        say(f"\n{name}, {options.seeds} seed{'s' * (options.seeds > 1)}")
+        log(f"\n{name}, {options.seeds} seed{'s' * (options.seeds > 1)}")
         try:
-            train_seeds(config, path / name, say)
+            train_seeds(config, path / name, log)
         except TrainingDivergedError as error:
-            say(f"{name}: {error}")
+            log(f"{name}: {error}")
             diverged.append(name)
     runs = {name: _finished(path / name, options) for name in rows}
     runs = {name: of_row for name, of_row in runs.items() if of_row}
     if not runs:
         raise TrainingDivergedError(f"no row of {options.name} was finished: {', '.join(diverged)}")
-    written = _write(options, published, {rows[name]: runs[name] for name in runs}, path, say)
+    written = _write(options, published, {rows[name]: runs[name] for name in runs}, path, log)
     if diverged:
         raise TrainingDivergedError(f"{', '.join(diverged)} diverged; the other rows are written")
     return written
@@ -129,7 +129,7 @@ def _config(row: Row, options: Table) -> Config:
 
 
 def _write(
-    options: Table, published: PublishedTable, runs: dict[Row, list[Run]], path: Path, say
+    options: Table, published: PublishedTable, runs: dict[Row, list[Run]], path: Path, log
 ) -> str:
     chosen = [max((run.results or {} for run in of_row), key=_error) for of_row in runs.values()]
     errors = invariance_cells(chosen)
@@ -173,7 +173,7 @@ The pictures are of seed {options.seed}.
 {notes}
 """,
     )
-    say(f"\n{table}\n\nReport with pictures: {path / 'report.md'}")
+    log(f"\n{table}\n\nReport with pictures: {path / 'report.md'}")
     return table
 
 

@@ -79,10 +79,10 @@ def list_images(path: Path, test_fraction: float) -> Listing:
     notes = []
     for split, classes in by_split.items():
         if missing := [name for name in names if name not in classes]:
-            notes.append(f"{folders[split]} has no images of {some(missing)}")
+            notes.append(f"{folders[split]} has no images of {join_names(missing)}")
     if ignored:
         kinds = ", ".join(f"{count} {kind}" for kind, count in ignored.most_common(_SHOWN))
-        notes.append(f"ignored {counted(ignored.total(), 'file')} in {path}: {kinds}")
+        notes.append(f"ignored {pluralize(ignored.total(), 'file')} in {path}: {kinds}")
     return Listing(files, tuple(map(printable, names)), "test" in folders, tuple(notes))
 
 
@@ -110,8 +110,9 @@ def _split_folders(path: Path) -> dict[str, Path]:
     others = sorted(inside.keys() - SPLITS.keys())
     if others:
         raise ValueError(
-            f"`data` {path} has folders of classes in train/, and beside it {some(others)}: are "
-            "those classes too? Move them elsewhere, or everything into train/ and test/"
+            f"`data` {path} has folders of classes in train/, and beside it "
+            f"{join_names(others)}: are those classes "
+            "too? Move them elsewhere, or everything into train/ and test/"
         )
     folders: dict[str, Path] = {}
     for name, folder in inside.items():
@@ -125,7 +126,7 @@ def _check_classes(path: Path, by_split: dict[str, dict[str, list]], folders: di
     classes = by_split["train"]
     if len(classes) < 2:
         where = folders["train"]
-        found = f"there is only {some(list(classes))}" if classes else "there is none"
+        found = f"there is only {join_names(list(classes))}" if classes else "there is none"
         raise ValueError(
             f"`data` {where} must have a folder for each of two or more classes; {found}"
         )
@@ -134,13 +135,13 @@ def _check_classes(path: Path, by_split: dict[str, dict[str, list]], folders: di
         if unknown:
             raise ValueError(
                 f"`data` {folders[split]} has classes that {folders['train']} has not: "
-                f"{some(unknown)}"
+                f"{join_names(unknown)}"
             )
         empty = sorted(name for name, files in of_split.items() if not files)
         if empty:
             raise ValueError(
-                f"`data` {folders[split]} has folders without image files: {some(empty)}; add "
-                f"images ({', '.join(SUFFIXES)}) or remove them"
+                f"`data` {folders[split]} has folders without image files: {join_names(empty)}; "
+                f"add images ({', '.join(SUFFIXES)}) or remove them"
             )
         if not of_split:
             raise ValueError(f"`data` {folders[split]} has no folder for each class")
@@ -205,12 +206,12 @@ def _suffix(name: str) -> str:
     return printable(Path(name).suffix.lower()) or "without a suffix"
 
 
-def some(names: Sequence[str], most: int = _SHOWN) -> str:
+def join_names(names: Sequence[str], most: int = _SHOWN) -> str:
     shown = ", ".join(map(printable, names[:most]))
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def counted(number: int, what: str) -> str:
+def pluralize(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' * (number != 1)}"
 
 

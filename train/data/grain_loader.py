@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .on_disk import Stored
+from .on_disk import ImagesOnDisk
 
 _THREADS = min(16, os.cpu_count() or 1)  # more only wait for each other's interpreter lock
 _AHEAD_BYTES = 2**28
@@ -27,7 +27,7 @@ def require_grain() -> Any:
 class _Pieces:
     """What Grain asks of a source: element i is one of the pieces that each row is read in."""
 
-    def __init__(self, image: Stored, rows: np.ndarray, pieces: int):
+    def __init__(self, image: ImagesOnDisk, rows: np.ndarray, pieces: int):
         self.image, self.pieces = image, pieces
         self.rows = rows.reshape(len(rows), -1)
 
@@ -43,7 +43,7 @@ class _Pieces:
 
 
 def read_ahead(
-    image: Stored, rows: np.ndarray, put: Callable[[np.ndarray], Any], workers: int = 0
+    image: ImagesOnDisk, rows: np.ndarray, put: Callable[[np.ndarray], Any], workers: int = 0
 ) -> Iterator[Any]:
     """``put(image[row])`` for each of the ``rows`` ``[steps, ...]``, in their order.
 

@@ -16,17 +16,17 @@ from .class_folders import (
     SPLITS,
     File,
     Listing,
-    counted,
+    join_names,
     list_images,
+    pluralize,
     printable,
     require_folder,
-    some,
 )
 from .image_files import Shape, in_threads, is_grey, read_image
-from .on_disk import Stored
-from .pixels import pixel_sums
+from .on_disk import ImagesOnDisk
 from .provenance import UNREADABLE, UNUSED, Changes, Record
-from .splits import held_out
+from .statistics import pixel_sums
+from .validation import held_out
 
 IMAGE_SIZE = 64
 
@@ -34,12 +34,12 @@ IMAGE_SIZE = 64
 class Images(NamedTuple):
     """uint8 ``[N, H, W, C]``, in memory or on disk, and int32 ``[N]``."""
 
-    image: np.ndarray | Stored
+    image: np.ndarray | ImagesOnDisk
     label: np.ndarray
 
 
 class ImageFiles:
-    """Reads image files as pixels of one size, for `Stored`."""
+    """Reads image files as pixels of one size, for `ImagesOnDisk`."""
 
     def __init__(self, paths: Sequence[Path], size: Shape, *, grey: bool = False):
         self.paths, self.size, self.grey = tuple(map(str, paths)), size, grey
@@ -51,7 +51,7 @@ class ImageFiles:
 
 
 @dataclass(frozen=True)
-class Folder:
+class ImageFolder:
     """The images of a folder, read. ``validation`` is None if none were held out."""
 
     path: Path
@@ -76,7 +76,7 @@ class Folder:
 
 def load_folder(
     config: Config, record: Record | None = None, trained: Shape | None = None
-) -> Folder:
+) -> ImageFolder:
     """The images in ``config.data``, scaled to ``config.image_size``.
 
     The training and test images are in an order in which any first or last part has all classes in
@@ -115,7 +115,8 @@ def load_folder(
             parts[split] = _read(path, files, shape, bar, stored=stored)
     unreadable = {f.name: reason for part in parts.values() for f, reason in part.unreadable}
     reasons = [f"{printable(name)} ({reason})" for name, reason in unreadable.items()]
-    skipped = f"skipped {counted(len(unreadable), 'file')} that cannot be read: {some(reasons)}"
+    skipped = f"skipped {pluralize(len(unreadable), 'file')} that cannot be read: "
+    skipped += join_names(reasons)
     if record is not None:
         changes = _changes(record, path, parts, gone)
         told = provenance.told(record, path, changes) if changes else None
@@ -147,7 +148,7 @@ def load_folder(
     }
     digests = {f.name: f.digest for part in parts.values() for f in part.files}
     digests |= {f.name: f.digest for part in parts.values() for f, _ in part.unreadable}
-    return Folder(
+    return ImageFolder(
         path=path,
         train=images["train"],
         validation=images.get("validation"),
@@ -168,7 +169,7 @@ def load_folder(
 class _Part(NamedTuple):
     """The part of a split that was read, as it is in the folder or in the record."""
 
-    image: np.ndarray | Stored
+    image: np.ndarray | ImagesOnDisk
     label: np.ndarray
     files: list[File]
     hashes: list[int]
@@ -213,7 +214,7 @@ def _read(path: Path, files: Sequence[File], size: Shape, bar: tqdm, *, stored: 
         return part._replace(image=images[: len(label)], label=label)
     reader = ImageFiles([path / file.name for file in part.files], size)
     places = np.arange(len(label))
-    kept = Stored(reader, places, size, images.dtype, np.asarray(sums).reshape(-1, 3))
+    kept = ImagesOnDisk(reader, places, size, images.dtype, np.asarray(sums).reshape(-1, 3))
     return part._replace(image=kept, label=label)
 
 
@@ -241,7 +242,9 @@ def _require_classes(path: Path, found: Listing, parts: dict[str, _Part], skippe
         listed = {file.label for file in found.files if file.split == split}
         lost = [found.names[i] for i in sorted(listed - set(part.label.tolist()))]
         if lost:
-            raise ValueError(f"no {split} image of {some(lost)} in {path} can be read; {skipped}")
+            raise ValueError(
+                f"no {split} image of {join_names(lost)} in {path} can be read; " + skipped
+            )
 
 
 def _divided(
@@ -282,13 +285,13 @@ def _cut(parts: dict[str, _Part], divided: dict[str, str], split: str) -> _Part 
     return None
 
 
-def _grey(image: np.ndarray | Stored) -> np.ndarray | Stored:
+def _grey(image: np.ndarray | ImagesOnDisk) -> np.ndarray | ImagesOnDisk:
     """One of three equal channels."""
-    if not isinstance(image, Stored):
+    if not isinstance(image, ImagesOnDisk):
         return image[..., :1].copy()
     files: ImageFiles = image.read  # pyright: ignore[reportAssignmentType]
     reader = ImageFiles(files.paths, files.size, grey=True)  # pyright: ignore[reportArgumentType]
-    return Stored(reader, image.places, (*image.item[:2], 1), image.dtype, image.sums / 3)
+    return ImagesOnDisk(reader, image.places, (*image.item[:2], 1), image.dtype, image.sums / 3)
 
 
 def _require_memory(count: int, size: int, channels: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..run_folder.folder import Run
-from .class_folders import SPLITS, File, Listing, counted, image_names, printable, some
+from .class_folders import SPLITS, File, Listing, image_names, join_names, pluralize, printable
 
 IMAGES = "images.jsonl"  # in a run folder
 USED = ("test", "validation", "train")
@@ -160,10 +160,10 @@ def told(record: Record, folder: Path, changes: Changes) -> str:
             names = [file.name for file in files if file.split == split]
             if names:
                 kind = "training" if split == "train" else split
-                total = counted(totals[split], f"{kind} image")
-                parts.append(f"{len(names):,} of {total} {what} ({some(names, _NAMED)})")
+                total = pluralize(totals[split], f"{kind} image")
+                parts.append(f"{len(names):,} of {total} {what} ({join_names(names, _NAMED)})")
     if changes.new:
-        shown = some(changes.new, _NAMED)
+        shown = join_names(changes.new, _NAMED)
         parts.append(f"{len(changes.new):,} new, not used ({shown})")
     return f"the images in {folder} are not those that {record.run} began with: " + "; ".join(parts)
 

@@ -1,17 +1,45 @@
-"""How many training images are held out for validation."""
+"""The images of a run: training, validation and test splits as arrays or on disk."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .image_folder import ImageFolder
+from .on_disk import ImagesOnDisk
+from .whitening import Whitening
 
 
-def held_out(available: int, validation: float) -> int:
-    """The number of validation images among ``available`` ones.
+class Split(NamedTuple):
+    """Images ``[N, H, W, C]`` (uint8, or float32 in [0, 1]), in memory or on disk, and labels int32
+    ``[N]``."""
 
-    Args:
-        available: the training images there are.
-        validation: a number of images, or below 1 their share; not 0.
+    image: np.ndarray | ImagesOnDisk
+    label: np.ndarray
 
-    Raises:
-        ValueError: none would be left to train on.
-    """
-    count = int(validation) if validation >= 1 else max(1, round(validation * available))
-    if count >= available:
-        raise ValueError(f"`validation` must leave images to train on: {validation} of {available}")
-    return count
+    def __getitem__(self, index) -> Any:  # of images, not of fields
+        if isinstance(index, slice):
+            return Split(self.image[index], self.label[index])
+        return tuple.__getitem__(self, index)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The splits of a data set. ``mean`` and ``std`` are single numbers over all training pixels
+    in [0, 1]: one for each pixel would break the equivariance. With ``whitening``, which is applied
+    to stored images, they are 0 and 1."""
+
+    train: Split
+    validation: Split | None
+    test: Split
+    classes: int
+    mean: float
+    std: float
+    whitening: Whitening | None = None
+    folder: ImageFolder | None = None
+    """Where the images come from, if they are the user's own."""
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Of the classes, if they are known."""
+        return None if self.folder is None else self.folder.names

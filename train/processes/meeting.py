@@ -29,14 +29,14 @@ MOST_STRANGERS = 64
 Say = Callable[[str], None]
 
 
-def meet(job: Job, about: dict[str, str], wait: float, say: Say) -> dict[int, Link]:
+def meet(job: Job, about: dict[str, str], wait: float, log: Say) -> dict[int, Link]:
     """Wait until all processes of the job are here.
 
     Args:
         job: which process this is, of how many.
         about: what has to be the same in all of them, by name.
         wait: seconds to wait for the others.
-        say: where lines go that count who is here.
+        log: where lines go that count who is here.
 
     Returns:
         The connections: of the first process to each of the others, of those to the first.
@@ -48,14 +48,14 @@ def meet(job: Job, about: dict[str, str], wait: float, say: Say) -> dict[int, Li
     """
     if job.processes == 1:
         return {}
-    return _Host(job, about, say).gather(wait) if job.process == 0 else _join(job, about, wait, say)
+    return _Host(job, about, log).gather(wait) if job.process == 0 else _join(job, about, wait, log)
 
 
 class _Host:
     """The first process while it waits for the others."""
 
-    def __init__(self, job: Job, about: dict[str, str], say: Say):
-        self.job, self.about, self.say = job, about, say
+    def __init__(self, job: Job, about: dict[str, str], log: Say):
+        self.job, self.about, self.log = job, about, log
         self.name = socket.gethostname()
         self.guests: dict[int, Link] = {}
         self.selector = selectors.DefaultSelector()
@@ -89,9 +89,9 @@ class _Host:
 
     def _tell(self, what: str) -> None:
         here = f"{len(self.guests) + 1} of {self.job.processes} processes are at {self.job.address}"
-        self.say(f"{here}; {what}")
+        self.log(f"{here}; {what}")
         for link in self.guests.values():
-            link.send(say=f"{here}; {what}")
+            link.send(log=f"{here}; {what}")
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -188,7 +188,7 @@ def _listen(job: Job) -> socket.socket:
     return listener
 
 
-def _join(job: Job, about: dict[str, str], wait: float, say: Say) -> dict[int, Link]:
+def _join(job: Job, about: dict[str, str], wait: float, log: Say) -> dict[int, Link]:
     """The connection of a later process to the first one, once all have met."""
     started, said, reason = time.monotonic(), -REPEAT_SECONDS, "no answer"
     while (left := started + wait - time.monotonic()) > 0:
@@ -200,14 +200,14 @@ def _join(job: Job, about: dict[str, str], wait: float, say: Say) -> dict[int, L
             hello = {"process": job.process, "processes": job.processes, "about": about}
             link.send(protocol=PROTOCOL, host=socket.gethostname(), **hello)
             try:
-                _until_all_are_here(job, link, say, left)
+                _until_all_are_here(job, link, log, left)
                 return {0: link}
             except LostError as error:
                 reason = str(error)
         if time.monotonic() - said >= REPEAT_SECONDS:
             said = time.monotonic()
             left = max(0.0, started + wait - said)
-            say(f"process 0 is not at {job.address} yet: {reason} ({left:.0f} s left)")
+            log(f"process 0 is not at {job.address} yet: {reason} ({left:.0f} s left)")
         time.sleep(RETRY_SECONDS)
     raise ConnectionError(
         f"process {job.process} cannot reach process 0 at {job.address} within {wait:g} s "
@@ -225,7 +225,7 @@ def _connect(job: Job, timeout: float) -> socket.socket:
     return connection
 
 
-def _until_all_are_here(job: Job, link: Link, say: Say, wait: float) -> None:
+def _until_all_are_here(job: Job, link: Link, log: Say, wait: float) -> None:
     """Listen to the first process; LostError if it closes before it has said anything."""
     greeted, limit = False, min(wait, SILENCE_SECONDS)
     try:
@@ -238,9 +238,9 @@ def _until_all_are_here(job: Job, link: Link, say: Say, wait: float) -> None:
                     if "refused" in message:
                         kind = ValueError if message.get("mistake") else ConnectionError
                         raise kind(printable(message["refused"]))
-                    if "say" in message:
+                    if "log" in message:
                         greeted, limit = True, SILENCE_SECONDS
-                        say(printable(message["say"]))
+                        log(printable(message["log"]))
                     if message.get("all_here"):
                         return
     except LostError as error:

@@ -10,9 +10,9 @@ import numpy as np
 
 from gconv_jax import SO2
 from gconv_jax.continuous.sampled import SampledFeatures
-from gconv_jax.layer_outputs import recording
+from gconv_jax.layer_outputs import capture_layer_outputs
 
-from .sprite_sheets import LARGEST_TILE, map_sheet, smaller
+from .sprite_sheets import LARGEST_TILE, downscale, map_sheet
 
 LAYERS, ROWS, CHANNELS = 2, 8, 4
 MAP_BYTES = 1_200_000
@@ -48,7 +48,7 @@ def first_layers(model: Callable, image: jax.Array) -> list[Layer]:
         found[path] = Layer(path, type(layer).__name__, names, values.shape[1:], is_conv)
 
     def run(image):
-        with recording(model, keep):
+        with capture_layer_outputs(model, keep):
             return model(image)
 
     jax.eval_shape(run, image)
@@ -67,7 +67,7 @@ def with_maps(model: Callable, image: jax.Array, layers: list[Layer]) -> tuple:
             values, elements = _maps_of(y)
             found[path] = values[..., :CHANNELS].astype(jnp.float32), elements
 
-    with recording(model, keep):
+    with capture_layer_outputs(model, keep):
         y = model(image)
     return y, [found[layer.path] for layer in layers]
 
@@ -117,7 +117,7 @@ def _sprites(layer: Layer, results: list[tuple], every: int, largest: int) -> di
         names, rows = sampled_names(elements.matrices), np.flatnonzero(elements.weights > 0.5)
     rows = rows[:: math.ceil(len(rows) / ROWS)]
     channels = max(2, min(CHANNELS, 12 // len(rows)))
-    values = [smaller(v[::every][..., rows, :channels], largest) for v, _ in results]
+    values = [downscale(v[::every][..., rows, :channels], largest) for v, _ in results]
     # Each channel has one scale for all frames, so that what turns keeps its colour; not that of
     # its largest values, which are often at the border.
     scale = np.quantile(np.abs(np.stack(values)), 0.99, (0, 1, 2, 3, 4))

@@ -41,7 +41,7 @@ def write_page(session: Session, state: TrainState, run: Run, parts: Parts | Non
         page(
             title(run.config, results),
             {name: run},
-            together({name: frames}),
+            merge_frames({name: frames}),
             figures(sections(results), run.path),
         ),
     )
@@ -53,7 +53,7 @@ def page(title: str, runs: dict[str, Run], frames: dict, pictures: str) -> str:
     Args:
         title: its heading.
         runs: what the tables are of.
-        frames: of `together`.
+        frames: of `merge_frames`.
         pictures: HTML of `figures`.
     """
     results = [run.results | {"model": name} for name, run in runs.items()]
@@ -84,7 +84,7 @@ def page(title: str, runs: dict[str, Run], frames: dict, pictures: str) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
 
 
-def together(frames: dict[str, dict]) -> dict:
+def merge_frames(frames: dict[str, dict]) -> dict:
     """The data of a page: what `turning` found for networks by name, side by side if they see the
     same images; else a ``note`` that says why not."""
     for name, of_network in frames.items():
@@ -120,12 +120,12 @@ def saved_frames(run: Run) -> dict | None:
 
 
 @contextlib.contextmanager
-def or_warn(say: Callable[[str], None], remedy: str) -> Iterator[None]:
+def or_warn(log: Callable[[str], None], remedy: str) -> Iterator[None]:
     """A page that cannot be written costs a line that says why, and not the run."""
     try:
         yield
     except Exception as error:
-        say(f"warning: no page was written: {type(error).__name__}: {error}; {remedy}")
+        log(f"warning: no page was written: {type(error).__name__}: {error}; {remedy}")
 
 
 def figures(every: Sequence[Section], folder: Path) -> str:

@@ -11,8 +11,8 @@ from gconv_jax.continuous.conv import continuous_bank
 from gconv_jax.nnx import ContinuousLiftConv, LiftConv
 
 from ..config import Config
-from ..data.load import Split
 from ..data.pixels import to_unit
+from ..data.splits import Split
 from ..run.invariance import SENTENCE, checked, is_exact, worst
 from ..run.report_parts import left_out_sentence
 from ..run.session import Session

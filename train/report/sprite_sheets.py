@@ -17,7 +17,7 @@ BETWEEN = 2 * LEVELS + 1
 NEGATIVE, POSITIVE = (222, 62, 74), (38, 120, 205)
 
 
-def smaller(images: np.ndarray, largest: int = LARGEST_TILE) -> np.ndarray:
+def downscale(images: np.ndarray, largest: int = LARGEST_TILE) -> np.ndarray:
     """``[N, h, w, ...]`` as it is, or resampled to ``largest`` pixels if it is larger."""
     shape = images.shape
     factor = largest / max(shape[1:3])
@@ -31,7 +31,7 @@ def image_sheet(frames: np.ndarray) -> dict:
     """Frames of an image ``[frames, n, n, C]`` in [0, 1], one after the other, line by line."""
     if frames.shape[-1] not in (1, 3):
         frames = frames.mean(-1, keepdims=True)
-    stored = np.rint(255 * np.clip(smaller(frames), 0, 1)).astype(np.uint8)
+    stored = np.rint(255 * np.clip(downscale(frames), 0, 1)).astype(np.uint8)
     return _sheet(stored[..., 0] if stored.shape[-1] == 1 else stored)
 
 

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from ..config import PLACES, Config
-from ..data.load import Data, Split
-from ..data.on_disk import Stored
+from ..data.on_disk import ImagesOnDisk
+from ..data.splits import Data, Split
 
 
 def require_agreement(config: Config, data: Data) -> None:
@@ -57,7 +57,7 @@ def _digest(split: Split | None) -> bytes:
     if split is not None:
         image = split.image
         # Images on the disk are not read again for this: their sums are known.
-        numbers = image.sums if isinstance(image, Stored) else image
+        numbers = image.sums if isinstance(image, ImagesOnDisk) else image
         digest.update(repr((image.shape, str(image.dtype))).encode())
         for array in (split.label, numbers):
             digest.update(np.ascontiguousarray(array).data)

@@ -32,16 +32,16 @@ class Parts:
         wanted: ``full``, ``quick``, ``table`` for the figures of a table alone, or ``none``.
         seconds: the time that all parts together may take; None for as long as they need. A part
             that is expected to take more than what is left is left out as a whole.
-        say: takes lines for the user, for each part one, where no progress bar can be shown.
+        log: takes lines for the user, for each part one, where no progress bar can be shown.
     """
 
     def __init__(
         self,
         wanted: Wanted = "full",
         seconds: float | None = None,
-        say: Callable[[str], None] = lambda line: None,
+        log: Callable[[str], None] = lambda line: None,
     ):
-        self.wanted, self.seconds, self._say = wanted, seconds, say
+        self.wanted, self.seconds, self._say = wanted, seconds, log
         self.left_out = {part: "not asked for" for part in TITLES if part not in WANTED[wanted]}
         self.seconds_per_image: float | None = None
         """The pace of the network, once it has been measured."""

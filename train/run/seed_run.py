@@ -1,7 +1,7 @@
 """One of the networks that a loop trains: its run folder, its checkpoints, and when it stops."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ from tensorboardX import SummaryWriter
 from ..run_folder.checkpoint import Checkpoints, Moment
 from ..run_folder.folder import CHECKPOINTS, Run
 from ..steps.step import TrainState
+from .early_stopping import best_epoch
 from .session import Session
 
 
@@ -38,7 +39,7 @@ class Progress(NamedTuple):
     """Of the epoch that the checkpoint is in the middle of, if it is."""
 
 
-class Network:
+class SeedRun:
     """One of the networks that are trained together: its run folder, and when it has to stop."""
 
     def __init__(self, session: Session, run: Run, which: int):
@@ -58,14 +59,14 @@ class Network:
         return best is not None and records[-1]["epoch"] - best >= self.config.patience
 
     def restore(
-        self, template: TrainState, say: Callable[[str], None], at_most: Moment | None = None
+        self, template: TrainState, log: Callable[[str], None], at_most: Moment | None = None
     ) -> tuple[Moment, Progress] | None:
         best = None if self.config.patience is None else (template.params, template.stats)
 
         def progress(moment: Moment) -> Progress:
             return Progress(template, best, Part.empty(moment.step) if moment.step else None)
 
-        return self.checkpoints.restore(progress, warn=say, at_most=at_most)
+        return self.checkpoints.restore(progress, warn=log, at_most=at_most)
 
     def save(self, moment: Moment, state: TrainState, part: Part | None = None) -> None:
         best = self.best
@@ -89,9 +90,3 @@ class Network:
         for name, value in record.items():
             writer.add_scalar(name, value, record["step"])
         return record
-
-
-def best_epoch(records: Sequence[dict]) -> int | None:
-    """The first epoch with the lowest validation error; None if none was evaluated."""
-    evaluated = [r for r in records if "validation_error" in r]
-    return min(evaluated, key=lambda r: r["validation_error"])["epoch"] if evaluated else None

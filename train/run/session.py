@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from ..config import Config
 from ..data.grain_loader import require_grain
-from ..data.load import Data, load_data
+from ..data.load import load_data
+from ..data.splits import Data
 from ..run_folder.folder import Run
 from ..steps.augment import Prepare
 from ..steps.build_model import build_model
@@ -13,7 +14,7 @@ from ..steps.optimizer import make_optimizer, temperature
 from ..steps.parallel import Parallel, choose_parallel
 from ..steps.step import Steps, TrainState
 from .agreement import require_agreement
-from .trainer import Feed
+from .trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Session:
     data: Data
     networks: tuple[Steps, ...]
     """One for each seed; they differ in their initial parameters alone."""
-    feed: Feed
+    feed: Trainer
 
     @property
     def steps(self) -> Steps:
@@ -69,7 +70,7 @@ def prepare_session(
     networks = tuple(
         _steps(dataclasses.replace(config, seed=seed), data, parallel) for seed in seeds
     )
-    feed = Feed(
+    feed = Trainer(
         networks[0],
         data.train,
         batch_size=config.batch_size,

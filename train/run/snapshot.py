@@ -6,10 +6,11 @@ from collections.abc import Callable
 from ..run_folder.checkpoint import Moment
 from ..run_folder.command_line import command
 from ..run_folder.folder import Run
+from .early_stopping import best_epoch
 from .metrics import more_figures, test_figures
 from .report_parts import Parts
 from .results import collect, network_to_use
-from .seed_run import Network, best_epoch
+from .seed_run import SeedRun
 from .session import Session
 
 
@@ -23,10 +24,10 @@ class Snapshot(Run):
         ValueError: there is no whole checkpoint yet; says how to go on.
     """
 
-    def __init__(self, run: Run, session: Session, say: Callable[[str], None] = print):
+    def __init__(self, run: Run, session: Session, log: Callable[[str], None] = print):
         super().__init__(run.path)
         self.session = session
-        found = Network(session, run, 0).restore(session.steps.init(), say)
+        found = SeedRun(session, run, 0).restore(session.steps.init(), log)
         if found is None:
             raise ValueError(
                 f"{run.path} is not finished and has no checkpoint yet; continue it with "
@@ -41,7 +42,7 @@ class Snapshot(Run):
         used = f"{self.title}, with batch statistics, if any, re-estimated on the training images"
         if self.selected is not None:
             used = f"epoch {self.selected}, that of the lowest validation error up to {self.title}"
-        say(f"{run.path} is not finished: using {used}")
+        log(f"{run.path} is not finished: using {used}")
 
     @property
     def title(self) -> str:

@@ -12,8 +12,8 @@ from jax import lax
 from tqdm import tqdm
 
 from ..data.grain_loader import read_ahead
-from ..data.load import Split
-from ..data.on_disk import Stored
+from ..data.on_disk import ImagesOnDisk
+from ..data.splits import Split
 from ..steps.parallel import Parallel
 from ..steps.step import Batch, Metrics, Steps, TrainState
 
@@ -21,7 +21,7 @@ RESIDENT_BYTES = 2**30
 LOGITS_BATCH = 128
 
 
-class Feed:
+class Trainer:
     """Runs the steps of a model over a training split and over evaluation splits.
 
     The order of an epoch depends on the seed and the epoch alone, so every way of feeding takes
@@ -36,8 +36,8 @@ class Feed:
         preprocess: what is done to stored images on the host, before they reach the steps.
         parallel: one device or several.
         loop: ``scan`` for one dispatch an epoch, ``step`` for one each step, or ``auto``.
-        memory: ``device``, ``host`` or ``auto``. Images that are on the disk (`Stored`) are read
-            ahead of the steps.
+        memory: ``device``, ``host`` or ``auto``. Images that are on the disk (`ImagesOnDisk`) are
+            read ahead of the steps.
         workers: processes that read them; 0 for threads of this one.
     """
 
@@ -66,7 +66,9 @@ class Feed:
             keys = keys[0]
         self._train_key, self._order_key = keys[..., 0], keys[..., 1]
         if memory == "auto":
-            small = train.image.nbytes <= RESIDENT_BYTES and not isinstance(train.image, Stored)
+            small = train.image.nbytes <= RESIDENT_BYTES and not isinstance(
+                train.image, ImagesOnDisk
+            )
             memory = "device" if small else "host"
         if loop == "auto":
             # XLA:CPU compiles convolutions inside loops to slow single-threaded code.
@@ -212,7 +214,7 @@ class Feed:
         """The images with the indices in each of the ``rows``, cut along ``axis`` for devices."""
         rows = np.stack([self.parallel.own(row, axis) for row in rows])
         labels = (self.parallel.put(split.label[row]) for row in rows)
-        if isinstance(split.image, Stored):
+        if isinstance(split.image, ImagesOnDisk):
             images = read_ahead(split.image, rows, self.parallel.put_early, self.workers)
         else:
             stored = split.image

@@ -14,9 +14,10 @@ from gconv_jax.export import image_files, read_image
 from tests.markdown import blocks_of
 from train.__main__ import main
 from train.commands import export as exporting
-from train.commands.predict import Predict, load_network, predict
+from train.commands.predict import Predict, predict
 from train.config import Config
 from train.data.whitening import WHITENING, Whitening
+from train.run.predictor import load_predictor
 from train.run_folder.checkpoint import save_tree
 from train.run_folder.folder import Run
 
@@ -50,7 +51,7 @@ def run(request, tmp_path_factory) -> Run:
     run.write_json("results.json", {"input": form | {"names": names}})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("train.commands.predict.load_tree", lambda path, template: template)
-        fresh = load_network(run)
+        fresh = load_predictor(run)
     save_tree(run.path / "model", (fresh.params, fresh.stats))
     return run
 
@@ -125,7 +126,7 @@ def test_another_program_gives_the_probabilities_of_predict(run, form, tmp_path,
         pytest.importorskip("onnx", reason="pip install 'gconv_jax[onnx]'")
     (tmp_path / "images").mkdir()
     files = odd_files(tmp_path / "images")
-    expected = predict(Predict(run.path, tuple(files)), say=lambda line: None)
+    expected = predict(Predict(run.path, tuple(files)), log=lambda line: None)
     out = tmp_path / "deployed" / f"network.{form}"
     out.parent.mkdir()
     assert main(["export", str(run.path), "--format", form, "--out", str(out)]) == 0
@@ -137,7 +138,7 @@ def test_another_program_gives_the_probabilities_of_predict(run, form, tmp_path,
     without = LIBRARY + (["jax", "jaxlib"] if form == "onnx" else ["onnxruntime"])
     found, answers = classify(program, files, without)
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    network = load_network(run)
+    network = load_predictor(run)
     assert answers == f"{[network.name(i) for i in expected.argmax(-1)]}\n"
     assert expected.std(0).max() > 1e-2, "images are told apart"
     kept = {out.name, "classify.py", "read_image.py", "probabilities.npy", "__pycache__"}
@@ -156,7 +157,7 @@ def test_the_guide_shows_that_program():
 
 
 def test_a_network_says_what_goes_with_it(run):
-    network = load_network(run)
+    network = load_predictor(run)
     about = exporting.description(run, network)
     assert about["classes"] == [network.name(i) for i in range(network.classes)]
     own = run.config.dataset == "folder"
@@ -179,7 +180,7 @@ def test_the_copy_is_the_reader_and_replaces_no_other_file(run, tmp_path, monkey
     text = (tmp_path / "read_image.py").read_text()
     assert text.split("\n", 1)[1] == Path(image_files.__file__).read_text()
     about = json.loads((tmp_path / "net.json").read_text())
-    assert about == exporting.description(run, load_network(run))
+    assert about == exporting.description(run, load_predictor(run))
     (tmp_path / "net").unlink()
     for name, content in (("read_image.py", "import mine\n"), ("net.json", '{"model": 1}')):
         before = (tmp_path / name).read_text()

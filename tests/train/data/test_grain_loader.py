@@ -18,12 +18,14 @@ from tests.train.steps.test_step import assert_same, three_steps
 from train.__main__ import main
 from train.config import Config
 from train.data.grain_loader import read_ahead
-from train.data.load import RecordImages, Split, load_data
-from train.data.on_disk import Stored, moments
-from train.data.pixels import pixel_sums
+from train.data.load import load_data
+from train.data.on_disk import ImagesOnDisk
+from train.data.splits import Split
+from train.data.statistics import moments, pixel_sums
+from train.data.tfds import RecordImages
 from train.loop import resume, train
 from train.run.session import prepare_session
-from train.run.trainer import Feed
+from train.run.trainer import Trainer
 from train.run_folder.folder import Run
 from train.seeds import train_seeds
 from train.steps.parallel import Parallel
@@ -42,9 +44,9 @@ class Memory:
         return self.image[places]
 
 
-def stored(image: np.ndarray) -> Stored:
+def stored(image: np.ndarray) -> ImagesOnDisk:
     places = np.arange(len(image))
-    return Stored(Memory(image), places, image.shape[1:], image.dtype, pixel_sums(image))
+    return ImagesOnDisk(Memory(image), places, image.shape[1:], image.dtype, pixel_sums(image))
 
 
 @pytest.fixture(scope="module", params=[np.uint8, np.float32], ids=["uint8", "float32"])
@@ -61,7 +63,7 @@ def test_stored_images_are_indexed_like_an_array(image):
     for index in (rows, [4, 1], 7, np.arange(0)):
         np.testing.assert_array_equal(kept[10:40][index], image[10:40][index])
     part = kept[5:][:9][2:]
-    assert isinstance(part, Stored) and part.shape == (7, 5, 6, 2)
+    assert isinstance(part, ImagesOnDisk) and part.shape == (7, 5, 6, 2)
     np.testing.assert_array_equal(np.asarray(part), image[7:14])
     with pytest.raises(IndexError):
         kept[10:20][np.array([10])]
@@ -94,13 +96,13 @@ def test_an_error_while_reading_reaches_the_loop(tmp_path, own_images, capsys, m
     folder = shutil.copytree(own_images, tmp_path / "shapes")
     options = ["--size", "28", "--model", "p4-lenet", "--epochs", "2", "--batch-size", "8"]
     options += ["--parallel", "jit", "--loader", "grain", "--run", str(tmp_path / "run")]
-    epoch = Feed.epoch
+    epoch = Trainer.epoch
 
     def removed(*args):
         shutil.rmtree(folder / "star")
         return epoch(*args)
 
-    monkeypatch.setattr(Feed, "epoch", removed)
+    monkeypatch.setattr(Trainer, "epoch", removed)
     assert main(["--data", str(folder), *options]) == 2
     assert "no such image file: " in capsys.readouterr().err
 
@@ -223,17 +225,17 @@ def test_a_run_goes_on_in_mid_epoch_with_the_same_bits(
         stopping(patch, 5)
         with pytest.raises(Stop):
             train(config, tmp_path / "run", lambda line: None)
-    said, steps, epoch = [], [], Feed.epoch
+    said, steps, epoch = [], [], Trainer.epoch
 
     def counted(self, state, number, first=0):
         for step in epoch(self, state, number, first):
             steps.append(number)
             yield step
 
-    monkeypatch.setattr(Feed, "epoch", counted)
+    monkeypatch.setattr(Trainer, "epoch", counted)
     names = sorted(p.name for p in (tmp_path / "run" / "checkpoints").glob("[0-9]*"))
     assert names[1:] == ["000001", "000001+00000002"], "the first is about to be removed"
-    run = resume(tmp_path / "run", say=said.append)
+    run = resume(tmp_path / "run", log=said.append)
     assert any(line.endswith("continuing after epoch 1 and 2 steps") for line in said)
     assert steps == [2, 2, 2], "the first two steps are not done again"
     assert_same_bits(run, from_memory)
@@ -251,9 +253,9 @@ def test_a_run_goes_on_before_the_validation(of_folder, from_memory, tmp_path, m
             train(config, tmp_path / "run", lambda line: None)
     said, trained = [], []
     with monkeypatch.context() as patch:
-        step = Feed.epoch
-        patch.setattr(Feed, "epoch", lambda *args: (trained.append(1) or s for s in step(*args)))
-        run = resume(tmp_path / "run", say=said.append)
+        step = Trainer.epoch
+        patch.setattr(Trainer, "epoch", lambda *args: (trained.append(1) or s for s in step(*args)))
+        run = resume(tmp_path / "run", log=said.append)
     assert any(line.endswith("continuing after epoch 1 and 5 steps") for line in said)
     assert not trained
     assert_same_bits(run, from_memory)
@@ -282,7 +284,7 @@ def test_more_steps_than_an_epoch_has_are_refused(of_folder):
 def test_a_worker_that_dies_is_named(image, monkeypatch):
     monkeypatch.setattr("train.data.grain_loader._AHEAD_BYTES", 1)
     places = np.arange(len(image))
-    kept = Stored(_Dying(), places, image.shape[1:], image.dtype, pixel_sums(image))
+    kept = ImagesOnDisk(_Dying(), places, image.shape[1:], image.dtype, pixel_sums(image))
     with pytest.raises(OSError, match=r"a process that reads images has ended .*fewer --workers"):
         list(read_ahead(kept, np.zeros((9, 4), int), lambda batch: batch, 2))
 

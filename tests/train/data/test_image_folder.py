@@ -13,7 +13,6 @@ from PIL import Image
 
 from tests.train.runs import draw_shapes
 from train.__main__ import _spelled_out, main
-from train.commands.predict import load_run
 from train.config import Config
 from train.data import image_folder as reading
 from train.data.available_memory import _of_container, available_memory
@@ -21,6 +20,7 @@ from train.data.class_folders import list_images
 from train.data.image_folder import load_folder
 from train.data.load import load_data
 from train.data.provenance import IMAGES
+from train.run.predictor import load_run
 from train.run_folder.folder import Run
 
 OF_FOLDER = Config(dataset="folder", image_size=16, batch_size=2)

@@ -6,7 +6,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from train.data.load import load_data, load_digits
+from train.data.digits import load_digits
+from train.data.load import load_data
 from train.data.pixels import to_unit
 
 

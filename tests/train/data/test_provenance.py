@@ -300,7 +300,7 @@ def test_seeds_that_are_added_have_the_split_of_the_first(images, tmp_path, monk
     """Files that came in between are not used."""
     seen = []
 
-    def record(session, runs, say):
+    def record(session, runs, log):
         seen.append(parts(session.data))
         for run in runs:
             write_record(run, session.data.folder.files)

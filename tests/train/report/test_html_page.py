@@ -11,12 +11,13 @@ import pytest
 from tests.train.pages import Parsed, decoded, made_run, parse
 from train import loop
 from train.commands import compare
-from train.commands.compare import Compare, write_comparison
-from train.data.load import Split
+from train.commands.compare import Compare
 from train.data.pixels import to_unit
+from train.data.splits import Split
 from train.loop import train
 from train.report import feature_maps, html_page
-from train.report.html_page import PAGE, or_warn, saved_frames, together, write_page
+from train.report.comparison import write_comparison
+from train.report.html_page import PAGE, merge_frames, or_warn, saved_frames, write_page
 from train.report.sprite_sheets import BETWEEN, LEVELS
 from train.report.turning_frames import turning
 from train.run.session import prepare_session
@@ -132,7 +133,7 @@ HOSTILE = "</script><img src=x onerror=alert(1)>&amp;\"'{{data}}"
 def test_names_are_text_and_nothing_else(run, tmp_path):
     frames = saved_frames(run)
     frames["inputs"]["classes"][0] = HOSTILE
-    text = html_page.page(HOSTILE, {HOSTILE: run}, together({HOSTILE: frames}), "")
+    text = html_page.page(HOSTILE, {HOSTILE: run}, merge_frames({HOSTILE: frames}), "")
     found = Parsed(text)
     assert found.title == found.heading == HOSTILE
     assert found.tags.isdisjoint({"img"}) and found.count["script"] == 2
@@ -145,7 +146,7 @@ def test_images_that_do_not_fit_have_a_sentence_instead(run, shape):
     test = Split(np.zeros(shape, np.uint8), np.zeros(1, np.int32))
     found = turning(types.SimpleNamespace(data=types.SimpleNamespace(test=test)), None)
     assert f"these are {shape[1]} x {shape[2]}" in found["note"]
-    parsed = Parsed(html_page.page("x", {"x": run}, together({"x": found}), ""))
+    parsed = Parsed(html_page.page("x", {"x": run}, merge_frames({"x": found}), ""))
     assert found["note"] in parsed.text and "angle" not in parsed.ids
 
 

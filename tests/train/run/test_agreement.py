@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from train.data.load import Data, Split
-from train.data.on_disk import Stored
-from train.data.pixels import pixel_sums
+from train.data.on_disk import ImagesOnDisk
+from train.data.splits import Data, Split
+from train.data.statistics import pixel_sums
 from train.run.agreement import digests, disagreement, require_agreement
 
 
@@ -47,7 +47,7 @@ def test_images_on_the_disk_are_compared_without_reading_them(tiny):
             raise AssertionError("read again")
 
         sums = pixel_sums(image)
-        on_disk = Stored(read, np.arange(6), image.shape[1:], image.dtype, sums)
+        on_disk = ImagesOnDisk(read, np.arange(6), image.shape[1:], image.dtype, sums)
         return Split(on_disk, np.zeros(6, np.int32))
 
     image = data_of().train.image

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from train.commands.predict import Evaluate, evaluate
+from train.commands.evaluate import Evaluate, evaluate
 from train.loop import resume, train
 from train.report.markdown import protocol
-from train.run.seed_run import best_epoch
+from train.run.early_stopping import best_epoch
 from train.run.session import prepare_session
-from train.run.trainer import Feed
+from train.run.trainer import Trainer
 from train.run_folder.checkpoint import load_tree
 from train.run_folder.folder import Run
 from train.seeds import train_seeds
@@ -32,7 +32,7 @@ def test_the_best_epoch_is_the_first_of_the_lowest_error():
 def stopping(smaller, monkeypatch):
     """The validation errors are made up, so that it is known where to stop."""
     errors = {1: 0.9, 2: 0.4, 3: 0.5, 4: 0.6, 5: 0.1}
-    real = Feed.evaluate
+    real = Trainer.evaluate
 
     def evaluate(feed, state, split, title=None):
         figures = real(feed, state, split, title)
@@ -40,7 +40,7 @@ def stopping(smaller, monkeypatch):
             figures["error"] = errors[int(state.step) // feed.steps_per_epoch]
         return figures
 
-    monkeypatch.setattr(Feed, "evaluate", evaluate)
+    monkeypatch.setattr(Trainer, "evaluate", evaluate)
     return dataclasses.replace(
         smaller, validation=40, patience=2, epochs=5, test_images=24, train_images=64
     )
@@ -78,7 +78,7 @@ def test_it_stops_and_keeps_the_best_epoch(stopping, tmp_path, capsys):
     for number in (4, 3):  # the best epoch is in none of them
         for folder in (cut.path / "checkpoints").glob(f"{number:06d}"):
             (folder / "manifest.json").write_text("")
-    resume(cut.path, say=lambda line: None)
+    resume(cut.path, log=lambda line: None)
     assert cut.results["selected_epoch"] == 2
     assert [r["epoch"] for r in cut.metrics()] == [1, 2, 3, 4]
     chex.assert_trees_all_equal(arrays(cut), arrays(run))
@@ -118,7 +118,7 @@ def test_seeds_that_stop_at_different_epochs(smaller, monkeypatch, tmp_path):
     """Each keeps its own best epoch, also when the run is interrupted between the two ends."""
     errors = {0: (0.4, 0.5, 0.6, 0.1, 0.1), 1: (0.9, 0.4, 0.6, 0.7, 0.1)}
     seen = []
-    real_calibrate, real = Feed.calibrate, Feed.evaluate
+    real_calibrate, real = Trainer.calibrate, Trainer.evaluate
 
     def calibrate(feed, state, which=0):
         seen.append(feed.seeds[which])
@@ -131,8 +131,8 @@ def test_seeds_that_stop_at_different_epochs(smaller, monkeypatch, tmp_path):
             figures["error"] = errors[seen[-1]][epoch - 1]
         return figures
 
-    monkeypatch.setattr(Feed, "calibrate", calibrate)
-    monkeypatch.setattr(Feed, "evaluate", evaluate)
+    monkeypatch.setattr(Trainer, "calibrate", calibrate)
+    monkeypatch.setattr(Trainer, "evaluate", evaluate)
     config = dataclasses.replace(
         smaller,
         # Plain gradient descent: Adam would divide rounding errors of tiny gradients by themselves.

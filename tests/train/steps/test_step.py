@@ -11,7 +11,7 @@ from flax import nnx
 
 from train.data.load import load_data
 from train.run.session import prepare_session
-from train.run.trainer import Feed
+from train.run.trainer import Trainer
 from train.steps.augment import Prepare
 from train.steps.build_model import build_model
 from train.steps.parallel import Parallel, choose_parallel
@@ -25,7 +25,7 @@ def make_feed(config, parallel=None, **options):
     prepare = Prepare(data.mean, data.std, config.augment)
     # Plain gradient descent: Adam would divide rounding errors of tiny gradients by themselves.
     steps = Steps(model, optax.sgd(0.01, momentum=0.9), prepare, parallel.axis_name)
-    feed = Feed(steps, data.train, batch_size=16, seeds=(3,), parallel=parallel, **options)
+    feed = Trainer(steps, data.train, batch_size=16, seeds=(3,), parallel=parallel, **options)
     return feed, steps.init(), data
 
 

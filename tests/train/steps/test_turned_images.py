@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from gconv_jax import P4M, cyclic, dihedral, rotate, transform
+from train.data.digits import load_digits
 from train.data.image_files import read_image
-from train.data.load import load_digits
 from train.steps.augment import Prepare
 from train.steps.turned_images import Turn, ground, in_batches, turned, turns_of
 

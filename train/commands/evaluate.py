@@ -1,0 +1,52 @@
+"""``python -m train evaluate RUN``: the figures of a finished network, measured again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from ..report.markdown import results_table
+from ..run.metrics import final_figures
+from ..run.predictor import as_it_stands, load_run
+from ..run.snapshot import Snapshot
+from ..run_folder.folder import Run
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Evaluate a run again and print its figures; if it is not finished, those of its newest
+    checkpoint."""
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    split: Literal["test", "validation"] = "test"
+    """validation: the images that were held out, with --validation."""
+    raw_dir: Path | None = None
+    """Where the original files of the data set are, if not where they were in training."""
+    data: Path | None = None
+    """The same of a folder of your own images."""
+
+
+def evaluate(options: Evaluate, log: Callable[[str], None] = print) -> dict:
+    """Print and return the figures of a run as it stands."""
+    run = as_it_stands(Run.open(options.run), log, raw_dir=options.raw_dir, data=options.data)
+    session, state = load_run(run, raw_dir=options.raw_dir, data=options.data)
+    if session.data.folder is not None:
+        for note in session.data.folder.notes:
+            log(note)
+    if options.split == "validation":
+        if session.data.validation is None:
+            if run.results["validation_images"]:
+                raise ValueError(f"the validation images of {run.path} are gone")
+            raise ValueError(f"{run.path} held out no validation images (validation=0)")
+        figures = session.feed.evaluate(state, session.data.validation)
+        log(f"validation error {100 * figures['error']:.2f} %, loss {figures['loss']:.4f}")
+        return figures
+    if isinstance(run, Snapshot):
+        log(results_table([run.results]))
+        return run.results
+    figures = final_figures(session, state)
+    log(results_table([run.results | figures]))
+    return figures

@@ -1,0 +1,104 @@
+"""The comparison of runs: one table, their curves, one page."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..run.predictor import load_run
+from ..run.report_parts import left_out_sentence
+from ..run.snapshot import Snapshot
+from ..run_folder.folder import Run
+from .curves import curves
+from .html_page import PAGE, figures, merge_frames, or_warn, page, saved_frames
+from .markdown import curve_sections, results_table
+from .protocol import protocol
+from .turning_frames import turning
+
+MAP_BYTES = 4_000_000
+"""The most bytes that the feature maps of all networks take in a page."""
+
+
+def write_comparison(
+    title: str,
+    runs: list[Run],
+    out: Path,
+    log: Callable[[str], None],
+    page_name: str = PAGE,
+    *,
+    again: bool = True,
+) -> str:
+    """Write ``report.md``, its pictures and the page into the folder ``out``; returns the table.
+    Frames that a run has no page with are computed, if they may be computed ``again``."""
+    names = [run.results["model"] for run in runs]
+    if len(set(names)) < len(names):  # the same network twice: tell them apart by folder
+        names = _folders([run.path for run in runs])
+    if len(set(names)) < len(names):
+        raise ValueError(f"`runs` must be different run folders, got {', '.join(names)}")
+    out.mkdir(parents=True, exist_ok=True)
+    records = {name: run.metrics() for name, run in zip(names, runs, strict=True)}
+    results = {name: run.results for name, run in zip(names, runs, strict=True)}
+    every = [of_run | {"model": name} for name, of_run in results.items()]
+    curves(records, results, out)
+    found = curve_sections(every)
+    table = results_table(every)
+    protocols = "\n\n".join(
+        f"{name}: {protocol(run.config, run.results, every)}"
+        for name, run in zip(names, runs, strict=True)
+    )
+    shown = "\n\n".join(f"![{section.alt}]({section.picture})" for section in found)
+    Run(out).write(
+        "report.md",
+        f"""# {title}
+
+{table}
+
+{shown}
+
+## Protocol
+
+{protocols}
+""",
+    )
+    with or_warn(log, f"write {out / page_name} again with the same command"):
+        named = dict(zip(names, runs, strict=True))
+        text = page(title, named, _frames(named, log, again), figures(found, out))
+        Run(out).write(page_name, text)
+    log(f"\n{table}\n\nReport with pictures: {out / 'report.md'} and, with a slider, {page_name}")
+    return table
+
+
+def _frames(runs: dict[str, Run], log: Callable[[str], None], again: bool) -> dict:
+    """The data of a page, those of each run from its own page or computed ``again``; without
+    feature maps where they would become too much."""
+    frames, size = {}, 0
+    for name, run in runs.items():
+        # The page of a run that is not finished may be of an earlier epoch.
+        found: Any = None if isinstance(run, Snapshot) else saved_frames(run)
+        if found is None and not again:
+            found = {"note": left_out_sentence({"page": f"{name} has none"})}
+        elif found is None:
+            try:
+                session, state = load_run(run)
+                log(f"turning an input for {name}, whose page has none")
+                found = turning(session, state)
+            except (ValueError, OSError) as error:  # e.g. its data set is not here any more
+                log(f"warning: {name} cannot turn an input: {error}")
+                found = {"note": f"There is no input to turn here: {name} cannot be run again."}
+        for layer in found.get("network", {}).get("maps", []):
+            size += sum(len(sheet["sprite"]) for sheet in layer["images"])
+        if size > MAP_BYTES:
+            found["network"] |= {"maps": [], "note": "No feature maps, for the size of the page."}
+        frames[name] = found
+    return merge_frames(frames)
+
+
+def _folders(paths: list[Path]) -> list[str]:
+    """The ends of the paths, as short as they can be told apart: a report does not say where on a
+    machine it was made."""
+    parts = [path.resolve().parts[1:] for path in paths]
+    longest = max(map(len, parts))
+    for count in range(1, longest + 1):
+        names = ["/".join(of_path[-count:]) for of_path in parts]
+        if len(set(names)) == len(names):
+            break
+    return names

@@ -1,0 +1,122 @@
+"""The network of a run folder, ready to classify images."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+
+from ..config import FOLDER
+from ..data.whitening import WHITENING, Whitening
+from ..run_folder.checkpoint import CorruptCheckpointError, load_tree
+from ..run_folder.command_line import command
+from ..run_folder.folder import Run
+from ..steps.augment import Prepare
+from ..steps.build_model import build_model
+from ..steps.step import Steps, TrainState
+from .results import input_form
+from .session import Session, prepare_session
+from .snapshot import Snapshot
+
+
+def as_it_stands(run: Run, log: Callable[[str], None] = print, **places: Path | None) -> Run:
+    """A finished run as it is; of another one a snapshot at its newest checkpoint, which has
+    results, too. ``places`` are where the files of its data set are now (`Run.config_at`).
+
+    ValueError if it is not finished and has no checkpoint.
+    """
+    if run.results is not None:
+        return run
+    session = prepare_session(run.config_at(**places), run=run)
+    return Snapshot(run, session, log)
+
+
+def load_run(
+    run: Run, raw_dir: Path | None = None, data: Path | None = None
+) -> tuple[Session, TrainState]:
+    """The session and the state of a run as it stands (`as_it_stands`)."""
+    run = as_it_stands(run, raw_dir=raw_dir, data=data)
+    if isinstance(run, Snapshot):
+        return run.session, run.state
+    session = prepare_session(run.config_at(raw_dir=raw_dir, data=data), run=run, finished=True)
+    state = session.steps.init()
+    params, stats = _load_model(run, state)
+    return session, dataclasses.replace(state, params=params, stats=stats, average=None)
+
+
+def _load_model(run: Run, state: TrainState) -> tuple:
+    """The parameters and the statistics of a finished run."""
+    try:
+        return load_tree(run.path / "model", (state.params, state.stats))
+    except CorruptCheckpointError as error:
+        raise ValueError(
+            f"{run.path / 'model'} is damaged ({error}); remove {run.path / 'results.json'}, and "
+            f"`{command('--resume', run.path)}` writes it again from the last checkpoint"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network by itself, without its data: stored pixels to logits."""
+
+    steps: Steps
+    params: nnx.State
+    stats: nnx.State
+    shape: tuple[int, int, int]
+    classes: int
+    whitening: Whitening | None = None
+    names: tuple[str, ...] | None = None
+    """Of the classes, if they have any."""
+    ink: str = "auto"
+    """How `train.data.image_files.read_image` reads files for it."""
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        if self.whitening is not None:
+            image = self.whitening(image)
+        return np.asarray(jax.jit(self.steps.logits)(self.params, self.stats, image))
+
+    def probabilities(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Of the classes, ``[N, classes]``, for any number of images ``[H, W, C]``."""
+        parts = [np.empty((0, self.classes), np.float32)]
+        size = min(len(images), BATCH)
+        for start in range(0, len(images), BATCH):
+            batch = np.stack(images[start : start + BATCH])
+            # The last one is filled up: a batch of another size would be compiled again.
+            full = np.concatenate([batch, np.zeros((size - len(batch), *self.shape), np.uint8)])
+            logits = self(full)[: len(batch)]
+            parts.append(np.asarray(jax.nn.softmax(logits.astype(np.float32))))
+        return np.concatenate(parts)
+
+    def name(self, label: int) -> str:
+        """The name of a class, or its number."""
+        return str(label) if self.names is None else self.names[label]
+
+
+def load_predictor(
+    run: Run, log: Callable[[str], None] = print, **places: Path | None
+) -> Predictor:
+    """The network of a run as it stands (`as_it_stands`)."""
+    run = as_it_stands(run, log, **places)
+    snapshot = run if isinstance(run, Snapshot) else None
+    form = input_form(snapshot.session) if snapshot else run.results["input"]
+    shape = tuple(form["shape"])
+    model = build_model(run.config, classes=form["classes"], in_features=shape[-1])
+    steps = Steps(model, optax.identity(), Prepare(form["mean"], form["std"]))
+    if snapshot is not None:
+        params, stats = snapshot.state.params, snapshot.state.stats
+        whitening = snapshot.session.data.whitening
+    else:
+        params, stats = _load_model(run, steps.init())
+        whitening = None
+        if run.config.preprocess == "whiten":
+            whitening = Whitening.load(run.path / WHITENING)
+    names = tuple(form["names"]) if form.get("names") else None
+    ink = "light" if run.config.dataset == FOLDER else "auto"  # as they were in training
+    return Predictor(steps, params, stats, shape, form["classes"], whitening, names, ink)
+
+
+BATCH = 64
