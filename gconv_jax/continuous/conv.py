@@ -17,13 +17,15 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from gconv_jax.continuous.sampled import Elements, SampledFeatures
-from gconv_jax.conv.group import lift_conv
-from gconv_jax.groups.finite import Z2
+from gconv_jax.conv.common import convolve
+from gconv_jax.conv.options import ConvOptions
 from gconv_jax.groups.lie import LieGroup, PlanarGroup, check_planar_group, determinant
-from gconv_jax.lattice.exactness import warn_if_inexact
-from gconv_jax.lattice.padding import PaddingLike, make_windows, per_axis
+from gconv_jax.lattice.hexagons import refuse_hexagons
+from gconv_jax.lattice.padding import PaddingLike
 from gconv_jax.lattice.sampling import tap_positions
-from gconv_jax.ops.channels import merge_channels, tile_channels
+from gconv_jax.ops.arguments import per_axis
+from gconv_jax.ops.channels import merge_channels
+from gconv_jax.planar.conv import planar_conv
 
 Kernel = Callable[[jax.Array], jax.Array]
 """From coordinates ``[..., d]`` to filter values ``[..., C_in, C_out]``; d is
@@ -166,7 +168,9 @@ def _convolve(
     dtype,
     precision,
 ) -> SampledFeatures:
-    check_planar_group(group)
+    caller = "continuous_lift_conv" if inputs is None else "continuous_group_conv"
+    acts = group.lattice if isinstance(check_planar_group(group), LieGroup) else group
+    refuse_hexagons(acts, caller)
     x = jnp.asarray(x)
     bank = continuous_bank(
         kernel, group=group, elements=elements, inputs=inputs, kernel_size=kernel_size
@@ -177,30 +181,19 @@ def _convolve(
             f"`x` must have the C_in={bank.shape[-2] // parts} channels that `kernel` takes, got "
             f"{x.shape[-1] // parts}"
         )
-    if dtype is None:
-        dtype = jnp.result_type(x, bank, *([] if bias is None else [bias]))
     count = len(elements.weights)
-    c_out = bank.shape[-1] // count
-    if bias is not None:
-        if jnp.shape(bias) != (c_out,):
-            raise ValueError(f"`bias` must have shape ({c_out},), got {jnp.shape(bias)}")
-        bias = tile_channels(jnp.asarray(bias, dtype), count)
-    acts = group.lattice if isinstance(group, LieGroup) else group
-    windows = make_windows(bank.shape[:2], strides, padding, 1)
-    caller = "continuous_lift_conv" if inputs is None else "continuous_group_conv"
-    warn_if_inexact(windows, x.shape[-3:-1], group=acts, caller=caller)
+    options = ConvOptions(caller, acts, bias, strides, padding, dtype=dtype, precision=precision)
+    bank = bank.astype(options.result_dtype(x, bank))
     # The elements are channels to the one planar convolution.
-    y = lift_conv(
-        x,
-        bank.astype(dtype),
-        group=Z2,
-        bias=bias,
-        strides=strides,
-        padding=padding,
-        dtype=dtype,
-        precision=precision,
+    y = convolve(
+        x.astype(bank.dtype),
+        lambda x, **settings: planar_conv(x, bank, **settings),
+        options,
+        kernel=bank.shape[:2],
+        channel_axes=1,
+        order=count,
     )
-    return SampledFeatures(y.reshape(*y.shape[:-2], count, c_out), elements)
+    return SampledFeatures(y, elements)
 
 
 def continuous_bank(

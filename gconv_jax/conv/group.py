@@ -10,10 +10,12 @@ from jax.typing import DTypeLike
 from gconv_jax.conv.algorithm import Algorithm, check_algorithm, fourier_platforms
 from gconv_jax.conv.common import convolve
 from gconv_jax.conv.fourier import fourier_conv
-from gconv_jax.filters.bank import check_filter, filter_bank
-from gconv_jax.filters.basis import Filters, find_basis
+from gconv_jax.conv.options import ConvOptions
+from gconv_jax.filters.bank import filter_bank
+from gconv_jax.filters.basis import Filters
 from gconv_jax.groups.finite import FiniteGroup, check_group
-from gconv_jax.lattice.padding import PaddingLike, make_windows
+from gconv_jax.lattice.padding import PaddingLike
+from gconv_jax.ops.arguments import spatial_axes
 from gconv_jax.ops.channels import merge_channels
 from gconv_jax.planar.conv import planar_conv
 
@@ -66,20 +68,30 @@ def lift_conv(
     >>> lift_conv(jnp.ones((2, 28, 28, 1)), jnp.ones((3, 3, 1, 10)), group=P4).shape
     (2, 28, 28, 4, 10)
     """
-    return _conv(
-        x,
-        w,
-        lifting=True,
-        group=group,
-        bias=bias,
-        strides=strides,
-        padding=padding,
-        dilation=dilation,
-        dtype=dtype,
-        precision=precision,
-        filters=filters,
-        kernel_size=kernel_size,
-        algorithm="dense",
+    options = ConvOptions(
+        "lift_conv",
+        check_group(group),
+        bias,
+        strides,
+        padding,
+        dilation,
+        dtype,
+        precision,
+        filters,
+        kernel_size,
+    )
+    x, w = jnp.asarray(x), jnp.asarray(w)
+    kernel = options.kernel(w, lifting=True)
+    _check_image(x, w, group)
+    dtype = options.result_dtype(x, w)
+    bank = filter_bank(w, lifting=True, **options.filter_options).astype(dtype)
+    return convolve(
+        x.astype(dtype),
+        lambda x, **settings: planar_conv(x, bank, **settings),
+        options,
+        kernel=kernel,
+        channel_axes=1,
+        order=group.order,
     )
 
 
@@ -125,100 +137,68 @@ def group_conv(
     >>> group_conv(jnp.ones((2, 9, 9, 4, 5)), jnp.ones((3, 3, 4, 5, 6)), group=P4).shape
     (2, 9, 9, 4, 6)
     """
-    return _conv(
-        x,
-        w,
-        lifting=False,
-        group=group,
-        bias=bias,
-        strides=strides,
-        padding=padding,
-        dilation=dilation,
-        dtype=dtype,
-        precision=precision,
-        filters=filters,
-        kernel_size=kernel_size,
-        algorithm=algorithm,
+    options = ConvOptions(
+        "group_conv",
+        check_group(group),
+        bias,
+        strides,
+        padding,
+        dilation,
+        dtype,
+        precision,
+        filters,
+        kernel_size,
     )
-
-
-def _conv(
-    x: jax.Array,
-    w: jax.Array,
-    *,
-    lifting,
-    group,
-    bias,
-    strides,
-    padding,
-    dilation,
-    dtype,
-    precision,
-    filters,
-    kernel_size,
-    algorithm,
-) -> jax.Array:
-    check_group(group)
     x, w = jnp.asarray(x), jnp.asarray(w)
-    filter_options = {"group": group, "filters": filters, "kernel_size": kernel_size}
-    kernel = check_filter(w, lifting=lifting, **filter_options)
-    _check_input(x, w, group=group, lifting=lifting)
-    basis = find_basis(filters, group)
+    kernel = options.kernel(w, lifting=False)
+    _check_feature_map(x, w, group)
+    basis = options.basis
     check_algorithm(algorithm, basis)
-    if dtype is None:
-        # The values of a basis are not integers.
-        numbers = [x, w, *([] if bias is None else [bias]), *([] if basis is None else [1.0])]
-        dtype = jnp.result_type(*numbers)
-    elif basis is not None and not jnp.issubdtype(dtype, jnp.inexact):
-        raise ValueError(f"`dtype` must be floating for filters={filters!r}, got {dtype}")
-    windows = make_windows(kernel, strides, padding, dilation)
-    c_out = w.shape[-1]
+    dtype = options.result_dtype(x, w)
+    # Sums of integers are exact. Filters other than pixels are not moved tap by tap.
+    dense = basis is not None or not jnp.issubdtype(dtype, jnp.inexact)
 
-    def run(x: jax.Array, **options) -> jax.Array:
-        # Sums of integers are exact. Other filters than pixels are not moved tap by tap.
-        if lifting or basis is not None or not jnp.issubdtype(dtype, jnp.inexact):
-            x = x if lifting else merge_channels(x)
-            bank = filter_bank(w, lifting=lifting, **filter_options).astype(dtype)
-            return planar_conv(x, bank, **options)
+    def run(x: jax.Array, **settings) -> jax.Array:
+        if dense:
+            bank = filter_bank(w, **options.filter_options).astype(dtype)
+            return planar_conv(merge_channels(x), bank, **settings)
         platforms = fourier_platforms(
             algorithm,
             group=group,
             kernel=kernel,
-            strides=windows.strides,
+            strides=settings["strides"],
             c_in=x.shape[-1],
-            c_out=c_out,
+            c_out=w.shape[-1],
             dtype=dtype,
         )
-        return fourier_conv(x, w.astype(dtype), group=group, platforms=platforms, **options)
+        return fourier_conv(x, w.astype(dtype), group=group, platforms=platforms, **settings)
 
-    return convolve(
-        x.astype(dtype),
-        run,
-        group=group,
-        windows=windows,
-        channel_axes=1 if lifting else 2,
-        order=group.order,
-        bias=bias,
-        dilation=dilation,
-        precision=precision,
-        caller="lift_conv" if lifting else "group_conv",
+    return convolve(x.astype(dtype), run, options, kernel=kernel, channel_axes=2, order=group.order)
+
+
+def _check_image(x: jax.Array, w: jax.Array, group: FiniteGroup) -> None:
+    c_in = w.shape[-2]
+    remedy = "for a feature map on the group use group_conv / GroupConv"
+    # Two batch axes would be read off a feature map that came here by mistake.
+    mistaken = x.ndim == group.dimension + 3 and x.shape[-2] == group.order > 1
+    if mistaken:
+        remedy += "; if these are two batch axes, reshape them to one"
+    elif x.ndim > group.dimension and x.shape[-1] == c_in:
+        return
+    elif x.ndim > group.dimension and x.shape[-1 - group.dimension] == c_in:
+        remedy = f"channels come last: move them with jnp.moveaxis(x, {-1 - group.dimension}, -1)"
+    spatial = ", ".join(spatial_axes(group.dimension))
+    raise ValueError(
+        f"`x` must be [*batch, {spatial}, C_in={c_in}] for {group!r}, got shape {x.shape}; {remedy}"
     )
 
 
-def _check_input(x: jax.Array, w: jax.Array, *, group: FiniteGroup, lifting: bool) -> None:
-    spatial = ", ".join("DHW"[-group.dimension :])
-    if lifting:
-        layout = f"[*batch, {spatial}, C_in={w.shape[-2]}]"
-        remedy = "for a feature map on the group use group_conv / GroupConv"
-        # Two batch axes would be read off a feature map that came here by mistake.
-        mistaken = x.ndim == group.dimension + 3 and x.shape[-2] == group.order > 1
-        if mistaken:
-            remedy += "; if these are two batch axes, reshape them to one"
-        good = x.ndim > group.dimension and x.shape[-1] == w.shape[-2] and not mistaken
-    else:
-        layout = f"[*batch, {spatial}, |G|={group.order}, C_in={w.shape[-2]}]"
-        remedy = "for an image use lift_conv / LiftConv"
-        expected = (group.order, w.shape[-2])
-        good = x.ndim > group.dimension + 1 and x.shape[-2:] == expected
-    if not good:
-        raise ValueError(f"`x` must be {layout} for {group!r}, got shape {x.shape}; {remedy}")
+def _check_feature_map(x: jax.Array, w: jax.Array, group: FiniteGroup) -> None:
+    expected = (group.order, w.shape[-2])
+    if x.ndim > group.dimension + 1 and x.shape[-2:] == expected:
+        return
+    spatial = ", ".join(spatial_axes(group.dimension))
+    raise ValueError(
+        f"`x` must be [*batch, {spatial}, |G|={group.order}, C_in={w.shape[-2]}] for {group!r}, "
+        f"got shape {x.shape}; for an image use lift_conv / LiftConv"
+    )

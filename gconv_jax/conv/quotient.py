@@ -10,12 +10,14 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
 from gconv_jax.conv.common import convolve
-from gconv_jax.filters.bank import basis_table, check_filter, filter_axes, filter_bank, gather_table
+from gconv_jax.conv.options import ConvOptions
+from gconv_jax.filters.bank import basis_table, filter_axes, filter_bank, gather_table
 from gconv_jax.filters.basis import Filters, find_basis
 from gconv_jax.filters.fast_initializers import changed
 from gconv_jax.groups.finite import FiniteGroup, check_group
-from gconv_jax.lattice.padding import PaddingLike, make_windows
+from gconv_jax.lattice.padding import PaddingLike
 from gconv_jax.ops.accumulation import accumulation_dtype
+from gconv_jax.ops.arguments import spatial_axes
 from gconv_jax.ops.channels import merge_channels
 from gconv_jax.planar.conv import planar_conv
 
@@ -74,44 +76,46 @@ def quotient_conv(
     >>> arrows.shape  # one orientation for each of the four directions
     (2, 9, 9, 4, 5)
     """
-    check_group(group)
+    options = ConvOptions(
+        "quotient_conv",
+        check_group(group),
+        bias,
+        strides,
+        padding,
+        dilation,
+        dtype,
+        precision,
+        filters,
+        kernel_size,
+    )
     x, w = jnp.asarray(x), jnp.asarray(w)
-    filter_options = {"group": group, "filters": filters, "kernel_size": kernel_size}
     in_cosets, out_cosets = (_cosets(group, h) for h in (in_subgroup, out_subgroup))
     if w.ndim < 3 or w.shape[-3] != len(in_cosets):
         raise ValueError(
             f"`w` must be [*kernel, |G/K|={len(in_cosets)}, C_in, C_out] for {group!r} and "
             f"in_subgroup={in_subgroup!r}, got shape {w.shape}"
         )
-    spread = w[..., _numbers(in_cosets), :, :]
-    kernel = check_filter(spread, lifting=False, **filter_options)
+    on_group = w[..., _numbers(in_cosets), :, :]
+    kernel = options.kernel(on_group, lifting=False)
     c_in, c_out = w.shape[-2:]
     if x.ndim < group.dimension + 2 or x.shape[-2:] != (len(in_cosets), c_in):
         raise ValueError(
-            f"`x` must be [*batch, {', '.join('DHW'[-group.dimension :])}, |G/K|={len(in_cosets)}, "
+            f"`x` must be [*batch, {', '.join(spatial_axes(group.dimension))}, |G/K|={len(in_cosets)}, "
             f"C_in={c_in}] for {group!r} and in_subgroup={in_subgroup!r}, got shape {x.shape}"
         )
-    if dtype is None:
-        dtype = jnp.result_type(x, w, *([] if bias is None else [bias]))
-    if not jnp.issubdtype(dtype, jnp.inexact):
-        raise ValueError(f"`dtype` must be floating, got {dtype}; pass dtype=jnp.float32")
-    bank = filter_bank(spread, **filter_options).reshape(
-        *kernel, group.order, c_in, group.order, c_out
-    )
+    dtype = options.result_dtype(x, w, floating=True)
+    bank = filter_bank(on_group, **options.filter_options)
+    bank = bank.reshape(*kernel, group.order, c_in, group.order, c_out)
     bank = bank[..., in_cosets[:, 0], :, :, :]  # the same for all elements of a coset sK
     bank = bank[..., out_cosets, :].mean(-2, dtype=accumulation_dtype(w.dtype))
     bank = bank.reshape(*kernel, len(in_cosets) * c_in, len(out_cosets) * c_out).astype(dtype)
     return convolve(
         x.astype(dtype),
         lambda x, **settings: planar_conv(merge_channels(x), bank, **settings),
-        group=group,
-        windows=make_windows(kernel, strides, padding, dilation),
+        options,
+        kernel=kernel,
         channel_axes=2,
         order=len(out_cosets),
-        bias=bias,
-        dilation=dilation,
-        precision=precision,
-        caller="quotient_conv",
     )
 
 

@@ -12,12 +12,13 @@ from jax.typing import DTypeLike
 from gconv_jax.conv.algorithm import Algorithm
 from gconv_jax.conv.common import convolve
 from gconv_jax.conv.group import group_conv
-from gconv_jax.filters.bank import check_filter, filter_axes, filter_bank
+from gconv_jax.conv.options import ConvOptions
+from gconv_jax.filters.bank import filter_axes, filter_bank
 from gconv_jax.filters.basis import Filters
 from gconv_jax.filters.fast_initializers import changed
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.hexagons import refuse_hexagons
-from gconv_jax.lattice.padding import PaddingLike, make_windows
+from gconv_jax.lattice.padding import PaddingLike
 from gconv_jax.ops.channels import merge_channels
 from gconv_jax.planar.depthwise import depthwise_conv
 
@@ -74,16 +75,24 @@ def separable_group_conv(
     >>> separable_group_conv(jnp.ones((2, 9, 9, 4, 5)), w_spatial, w_pointwise, group=P4).shape
     (2, 9, 9, 4, 6)
     """
-    refuse_hexagons(check_group(group), "separable_group_conv")
+    options = ConvOptions(
+        "separable_group_conv",
+        check_group(group),
+        bias,
+        strides,
+        padding,
+        dilation,
+        dtype,
+        precision,
+        filters,
+        kernel_size,
+    )
+    refuse_hexagons(group, options.caller)
     x, w_spatial, w_pointwise = (jnp.asarray(a) for a in (x, w_spatial, w_pointwise))
-    filter_options = {"group": group, "filters": filters, "kernel_size": kernel_size}
-    kernel = check_filter(w_spatial, lifting=True, name="w_spatial", **filter_options)
+    kernel = options.kernel(w_spatial, lifting=True, name="w_spatial")
     _check_pointwise(w_spatial, w_pointwise, group)
-    c_in = w_pointwise.shape[1]
-    if dtype is None:
-        numbers = [x, w_spatial, w_pointwise, *([] if bias is None else [bias])]
-        dtype = jnp.result_type(*numbers)
-    if w_spatial.shape[-2] == c_in:
+    dtype = options.result_dtype(x, w_spatial, w_pointwise)
+    if w_spatial.shape[-2] == w_pointwise.shape[1]:
         return group_conv(
             x,
             w_spatial[..., None, :, :] * w_pointwise,
@@ -94,7 +103,7 @@ def separable_group_conv(
             dtype=dtype,
             precision=precision,
             algorithm=algorithm,
-            **filter_options,
+            **options.filter_options,
         )
     mixed = group_conv(
         x,
@@ -104,18 +113,14 @@ def separable_group_conv(
         precision=precision,
         algorithm=algorithm,
     )
-    bank = filter_bank(w_spatial, lifting=True, **filter_options).astype(dtype)
+    bank = filter_bank(w_spatial, lifting=True, **options.filter_options).astype(dtype)
     return convolve(
         mixed,
         lambda y, **settings: depthwise_conv(merge_channels(y), bank, **settings),
-        group=group,
-        windows=make_windows(kernel, strides, padding, dilation),
+        options,
+        kernel=kernel,
         channel_axes=2,
         order=group.order,
-        bias=bias,
-        dilation=dilation,
-        precision=precision,
-        caller="separable_group_conv",
     )
 
 

@@ -8,12 +8,14 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from gconv_jax.conv.common import add_bias
-from gconv_jax.filters.bank import check_filter, filter_bank
+from gconv_jax.conv.options import ConvOptions
+from gconv_jax.filters.bank import filter_bank
 from gconv_jax.filters.basis import Filters
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.exactness import warn_if_inexact
 from gconv_jax.lattice.hexagons import refuse_hexagons
-from gconv_jax.lattice.padding import PaddingLike, Windows, make_windows, per_axis
+from gconv_jax.lattice.padding import PaddingLike, Windows
+from gconv_jax.ops.arguments import per_axis, spatial_axes
 from gconv_jax.ops.channels import merge_channels
 from gconv_jax.planar.implementation import make_static, planar_form
 from gconv_jax.planar.primitive import Form
@@ -68,32 +70,39 @@ def group_conv_transpose(
     >>> group_conv_transpose(x, w, group=P4, strides=2).shape
     (2, 14, 14, 4, 5)
     """
-    refuse_hexagons(check_group(group), "group_conv_transpose")
+    options = ConvOptions(
+        "group_conv_transpose",
+        check_group(group),
+        bias,
+        strides,
+        padding,
+        dilation,
+        dtype,
+        precision,
+        filters,
+        kernel_size,
+    )
+    refuse_hexagons(group, options.caller)
     x, w = jnp.asarray(x), jnp.asarray(w)
-    filter_options = {"group": group, "filters": filters, "kernel_size": kernel_size}
-    kernel = check_filter(w, lifting=False, **filter_options)
+    kernel = options.kernel(w, lifting=False)
     rank, (c_in, c_out) = group.dimension, w.shape[-2:]
     if x.ndim < rank + 2 or x.shape[-2:] != (group.order, c_in):
         raise ValueError(
-            f"`x` must be [*batch, {', '.join('DHW'[-rank:])}, |G|={group.order}, C_in={c_in}] for "
+            f"`x` must be [*batch, {', '.join(spatial_axes(rank))}, |G|={group.order}, C_in={c_in}] for "
             f"{group!r}, got shape {x.shape}"
         )
-    if dtype is None:
-        dtype = jnp.result_type(x, w, *([] if bias is None else [bias]))
-    if not jnp.issubdtype(dtype, jnp.inexact):
-        raise ValueError(f"`dtype` must be floating, got {dtype}; pass dtype=jnp.float32")
+    dtype = options.result_dtype(x, w, floating=True)
     batch, spatial = x.shape[: -2 - rank], x.shape[-2 - rank : -2]
-    windows, pads = windows_of_transpose(make_windows(kernel, strides, padding, dilation))
+    windows, pads = windows_of_transpose(options.windows(kernel))
     output = [
         (n - 1) * s + k - low - high
         for n, s, k, (low, high) in zip(spatial, windows.strides, windows.size, pads, strict=True)
     ]
     if min(output) < 1:
         raise ValueError(f"`padding` {padding!r} leaves nothing of {spatial} pixels")
-    warn_if_inexact(windows, output, group=group, caller="group_conv_transpose")
-    bank = filter_bank(w.swapaxes(-1, -2), **filter_options).astype(
-        dtype
-    )  # [*kernel, G C_out, G C_in]
+    warn_if_inexact(windows, output, group=group, caller=options.caller)
+    # [*kernel, G C_out, G C_in]
+    bank = filter_bank(w.swapaxes(-1, -2), **options.filter_options).astype(dtype)
     static = make_static(
         output,
         kernel,

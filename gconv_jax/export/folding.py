@@ -19,6 +19,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from gconv_jax.conv.fourier import fourier_form
 from gconv_jax.filters.bank import filter_bank
+from gconv_jax.ops.arguments import spatial_axes
 from gconv_jax.ops.channels import merge_channels
 from gconv_jax.planar.depthwise import depthwise_form, grouped_conv
 from gconv_jax.planar.implementation import PlanarConv, planar_form, xla_conv
@@ -346,7 +347,7 @@ def _xla_transposed(y: jax.Array, w: jax.Array, static: PlanarConv) -> jax.Array
     """The input gradient of `xla_conv`, as a convolution of y with zeros between its pixels."""
     geometry = static.geometry
     rank = len(geometry.kernel)
-    spatial = "DHW"[-rank:]
+    spatial = spatial_axes(rank)
     return jax.lax.conv_general_dilated(
         y,
         jnp.flip(w, range(rank)),

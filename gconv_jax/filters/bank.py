@@ -18,9 +18,9 @@ from gconv_jax.filters.basis import FilterBasis, Filters, evaluate, find_basis
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.action import move_axes
 from gconv_jax.lattice.hexagons import hexagon_size
-from gconv_jax.lattice.padding import per_axis
 from gconv_jax.lattice.sampling import tap_positions
 from gconv_jax.ops.accumulation import accumulation_dtype
+from gconv_jax.ops.arguments import per_axis
 
 
 def filter_bank(

@@ -23,6 +23,7 @@ from gconv_jax.groups.elements import (
     SignedPermutation,
     is_isometry,
 )
+from gconv_jax.ops.arguments import check_integer
 
 
 @dataclass(frozen=True, repr=False)
@@ -218,7 +219,7 @@ def cyclic(n: int) -> FiniteGroup:
     >>> cyclic(8).order
     8
     """
-    return _cyclic(_check_n(n))
+    return _cyclic(check_integer("n", n, least=1))
 
 
 def dihedral(n: int) -> FiniteGroup:
@@ -230,7 +231,7 @@ def dihedral(n: int) -> FiniteGroup:
     >>> dihedral(4).order
     8
     """
-    return _dihedral(_check_n(n), 2)
+    return _dihedral(check_integer("n", n, least=1), 2)
 
 
 def mirror(dimension: int = 2) -> FiniteGroup:
@@ -242,7 +243,7 @@ def mirror(dimension: int = 2) -> FiniteGroup:
     >>> mirror() == dihedral(1), mirror(dimension=1).matrices.tolist()
     (True, [[[1]], [[-1]]])
     """
-    if _check_dimension(dimension) == 3:
+    if check_integer("dimension", dimension, among=(1, 2, 3)) == 3:
         return _make(3, [CUBE_IDENTITY, SignedPermutation((0, 1, 2), (1, 1, -1))])
     return _dihedral(1, dimension)
 
@@ -253,7 +254,7 @@ def trivial(dimension: int = 2) -> FiniteGroup:
     >>> trivial(dimension=1).order
     1
     """
-    return _trivial(_check_dimension(dimension))
+    return _trivial(check_integer("dimension", dimension, among=(1, 2, 3)))
 
 
 def octahedral() -> FiniteGroup:
@@ -305,33 +306,13 @@ def rotations_about(axis: int) -> FiniteGroup:
     >>> rotations_about(0).order
     4
     """
-    if isinstance(axis, bool) or not isinstance(axis, int | np.integer):
-        raise TypeError(f"`axis` must be an integer, got {axis!r} of type {type(axis).__name__}")
-    if axis not in (0, 1, 2):
+    if check_integer("axis", axis) not in (0, 1, 2):
         raise ValueError(f"`axis` must be 0, 1 or 2 for depth, height or width, got {axis}")
     first, second = (a for a in range(3) if a != axis)
     axes, signs = [0, 1, 2], [1, 1, 1]
     axes[first], axes[second], signs[first] = second, first, -1
     turn = SignedPermutation(tuple(axes), tuple(signs))
     return _make(3, [CUBE_IDENTITY, turn, turn * turn, turn * turn * turn])
-
-
-def _check_n(n: int) -> int:
-    if isinstance(n, bool) or not isinstance(n, int | np.integer):
-        raise TypeError(f"`n` must be an integer, got {n!r} of type {type(n).__name__}")
-    if n < 1:
-        raise ValueError(f"`n` must be at least 1, got {n}")
-    return int(n)
-
-
-def _check_dimension(dimension: int) -> int:
-    if isinstance(dimension, bool) or not isinstance(dimension, int | np.integer):
-        raise TypeError(
-            f"`dimension` must be an integer, got {dimension!r} of type {type(dimension).__name__}"
-        )
-    if dimension not in (1, 2, 3):
-        raise ValueError(f"`dimension` must be 1, 2 or 3, got {dimension}")
-    return int(dimension)
 
 
 def _make(dimension: int, isometries: Iterable[Isometry]) -> FiniteGroup:

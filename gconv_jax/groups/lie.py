@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gconv_jax.groups.finite import P4, P4M, FiniteGroup, cyclic, dihedral
+from gconv_jax.ops.arguments import check_integer
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -91,8 +91,7 @@ class LieGroup:
     def finite(self, samples: int) -> FiniteGroup:
         """The subgroup with so many elements: ``cyclic(samples)`` or ``dihedral(samples / 2)``.
         ValueError unless there is one."""
-        if isinstance(samples, bool) or not isinstance(samples, int | np.integer):
-            raise TypeError(f"`samples` must be an integer, got {samples!r}")
+        check_integer("samples", samples)
         least = 2 if self.reflections else 1
         if samples < least or samples % least:
             what = "even, half of them mirrored," if self.reflections else "at least 1"

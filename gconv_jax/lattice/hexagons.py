@@ -9,6 +9,7 @@ import numpy as np
 
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.lattice.padding import Windows
+from gconv_jax.ops.arguments import check_integer
 
 
 def hexagon_mask(size: int) -> np.ndarray:
@@ -19,9 +20,7 @@ def hexagon_mask(size: int) -> np.ndarray:
            [1, 1, 1],
            [1, 1, 0]])
     """
-    if isinstance(size, bool) or not isinstance(size, int | np.integer):
-        raise TypeError(f"`size` must be an integer, got {size!r}")
-    if size < 1 or size % 2 == 0:
+    if check_integer("size", size) < 1 or size % 2 == 0:
         raise ValueError(f"`size` of a hexagon must be odd, so that it has a centre, got {size}")
     return _mask(int(size))
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gconv_jax.ops.arguments import per_axis
+
 PaddingLike = str | int | Sequence[int] | Sequence[tuple[int, int]]
 PADDING_MODES = ("SAME", "VALID", "CIRCULAR", "REFLECT")
 
@@ -79,21 +81,6 @@ def make_windows(
         strides=per_axis(strides, rank, "strides"),
         padding=_canonical_padding(padding, rank),
     )
-
-
-def per_axis(value: int | Sequence[int], rank: int, name: str, least: int = 1) -> tuple[int, ...]:
-    """One integer for each of ``rank`` axes, from one or from as many integers."""
-    values = (value,) * rank if isinstance(value, int | np.integer) else value
-    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
-        raise TypeError(f"`{name}` must be an integer or {rank} integers, got {value!r}")
-    if len(values) != rank:
-        raise ValueError(f"`{name}` must be an integer or {rank} integers, got {value!r}")
-    for v in values:
-        if isinstance(v, bool) or not isinstance(v, int | np.integer):
-            raise TypeError(f"`{name}` must be an integer or {rank} integers, got {value!r}")
-        if v < least:
-            raise ValueError(f"`{name}` must be at least {least} on every axis, got {value!r}")
-    return tuple(int(v) for v in values)
 
 
 def _canonical_padding(padding: PaddingLike, rank: int) -> str | tuple[tuple[int, int], ...]:

@@ -29,7 +29,8 @@ from gconv_jax.continuous.sampled import (
 from gconv_jax.continuous.support import sample_support, support_grid, support_parameters
 from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.groups.lie import PlanarGroup
-from gconv_jax.lattice.padding import PaddingLike, per_axis
+from gconv_jax.lattice.padding import PaddingLike
+from gconv_jax.ops.arguments import check_integer
 
 
 class _ContinuousConv(nn.Module):
@@ -59,7 +60,7 @@ class _ContinuousConv(nn.Module):
         ``deterministic``."""
         samples = check_samples(self.group, self.samples)
         network = check_kernel_network(self.kernel_network)
-        (features,) = per_axis(self.features, 1, "features")
+        features = check_integer("features", self.features, least=1)
         kernel_size = square_kernel(self.kernel_size)
         in_features = (x if self.lifting else x.values).shape[-1]
         inputs = coordinate_count(self.group, kernel_size, lifting=self.lifting)

@@ -17,7 +17,8 @@ from gconv_jax.filters.basis import Filters, find_basis
 from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.filters.kernel_transforms import KernelTransform, check_transform
 from gconv_jax.groups.finite import FiniteGroup, check_group
-from gconv_jax.lattice.padding import PaddingLike, per_axis
+from gconv_jax.lattice.padding import PaddingLike
+from gconv_jax.ops.arguments import check_integer, per_axis
 
 
 class ConvLayer(nn.Module):
@@ -46,7 +47,7 @@ class ConvLayer(nn.Module):
         """``[..., (|G|,) C_in]`` to ``[..., |G|, features]``."""
         check_group(self.group)
         check_algorithm(self.algorithm, find_basis(self.filters, self.group))
-        (features,) = per_axis(self.features, 1, "features")
+        features = check_integer("features", self.features, least=1)
         kernel_size = per_axis(self.kernel_size, self.group.dimension, "kernel_size")
         per_axis(self.kernel_dilation, self.group.dimension, "kernel_dilation")
         kernels = self._kernels(

@@ -10,10 +10,10 @@ from jax.typing import DTypeLike
 
 from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4, P4M, Z2, FiniteGroup
-from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._downsample import SMALLEST, Geometry, HalvingConv, check_geometry
 from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, scaled_width
 from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax.ops.arguments import per_axis
 
 # For p4m 96 / sqrt(8) would be 34.
 PUBLISHED_WIDTHS = {Z2: (96, 192), P4: (48, 96), P4M: (32, 64)}

@@ -17,7 +17,6 @@ from jax.typing import DTypeLike
 from gconv_jax.filters.basis import Filters
 from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4M, FiniteGroup
-from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._downsample import halve
 from gconv_jax.models._layers import (
     batch_norm,
@@ -27,6 +26,7 @@ from gconv_jax.models._layers import (
     scaled_width,
 )
 from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax.ops.arguments import check_integer, per_axis
 from gconv_jax.pooling.group_axis import group_pool
 
 _init = compile_unoptimized(variance_scaling(2.0, "fan_in", "normal"))
@@ -89,7 +89,9 @@ class DenseNet(nnx.Module):
         if not isinstance(blocks, Sequence) or not blocks:
             raise ValueError(f"`blocks` must be the layers of each block, got {blocks!r}")
         self.blocks = per_axis(blocks, len(blocks), "blocks")
-        (growth,) = per_axis(scaled_width(24, group) if growth is None else growth, 1, "growth")
+        growth = check_integer(
+            "growth", scaled_width(24, group) if growth is None else growth, least=1
+        )
         options: dict[str, Any] = {
             "group": group,
             "filters": filters or default_filters(group),

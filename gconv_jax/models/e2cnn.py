@@ -16,9 +16,9 @@ from jax.typing import DTypeLike
 
 from gconv_jax.filters.basis import Filters
 from gconv_jax.groups.finite import FiniteGroup, cyclic
-from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._layers import batch_norm, check_images, spread_groups, unit_variance
 from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax.ops.arguments import per_axis
 from gconv_jax.ops.maximum import max_over
 from gconv_jax.pooling.group_axis import group_pool, restrict
 from gconv_jax.pooling.spatial import avg_pool, max_pool

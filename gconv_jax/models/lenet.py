@@ -9,9 +9,9 @@ from jax.typing import DTypeLike
 
 from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4, FiniteGroup
-from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._layers import check_planar, scaled_width
 from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax.ops.arguments import per_axis
 from gconv_jax.pooling.spatial import max_pool
 
 SIZE = 28

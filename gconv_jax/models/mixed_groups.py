@@ -13,7 +13,6 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from gconv_jax.groups.finite import P4, P4M, Z2, FiniteGroup
-from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._layers import (
     ConvNormReLU,
     check_images,
@@ -23,6 +22,7 @@ from gconv_jax.models._layers import (
     unit_variance,
 )
 from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax.ops.arguments import per_axis
 from gconv_jax.ops.maximum import max_over
 from gconv_jax.pooling.group_axis import group_pool, restrict
 from gconv_jax.pooling.spatial import max_pool

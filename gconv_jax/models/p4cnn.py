@@ -13,10 +13,10 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from gconv_jax.groups.finite import P4, Z2, FiniteGroup
-from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, unit_variance
 from gconv_jax.models.mixed_groups import DEPTH, SMALLEST, MixedGroupCNN
 from gconv_jax.nnx import LiftConv
+from gconv_jax.ops.arguments import per_axis
 from gconv_jax.ops.maximum import max_over
 from gconv_jax.planar.conv import conv_general_dilated
 from gconv_jax.pooling.group_axis import group_pool

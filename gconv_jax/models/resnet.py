@@ -17,7 +17,6 @@ from jax.typing import DTypeLike
 from gconv_jax.conv.separable import Separable
 from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4M, FiniteGroup
-from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._downsample import (
     SMALLEST,
     Geometry,
@@ -27,6 +26,7 @@ from gconv_jax.models._downsample import (
 )
 from gconv_jax.models._layers import batch_norm, check_images, check_planar, scaled_width
 from gconv_jax.nnx import GroupConv, LiftConv, SeparableGroupConv
+from gconv_jax.ops.arguments import check_integer, per_axis
 from gconv_jax.pooling.group_axis import group_pool
 
 Head = Literal["invariant", "published"]
@@ -127,7 +127,7 @@ class ResNet(nnx.Module):
         if head not in HEADS:
             raise ValueError(f"`head` must be one of {', '.join(HEADS)}, got {head!r}")
         blocks = self.published_blocks if blocks is None else blocks
-        (self.blocks,) = per_axis(blocks, 1, "blocks")
+        self.blocks = check_integer("blocks", blocks, least=1)
         if widths is None:
             plain = self.separable_widths.get(separable or "", self.published_widths)
             widths = tuple(scaled_width(width, group) for width in plain)

@@ -11,10 +11,10 @@ from jax.typing import DTypeLike
 
 from gconv_jax.conv.separable import Separable
 from gconv_jax.groups.finite import P4, FiniteGroup
-from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, unit_variance
 from gconv_jax.models.mixed_groups import DEPTH, SMALLEST
 from gconv_jax.nnx import GroupConv, LiftConv, SeparableGroupConv
+from gconv_jax.ops.arguments import check_integer
 from gconv_jax.ops.maximum import max_over
 from gconv_jax.pooling.group_axis import group_pool
 from gconv_jax.pooling.spatial import max_pool
@@ -58,7 +58,7 @@ class SeparableCNN(nnx.Module):
             raise ValueError(f"`separable` must be 'gc', 'g' or None, got {separable!r}")
         if width is None:
             width = max(1, round(_WIDTHS[separable] * (4 / group.order) ** 0.5))
-        (width,) = per_axis(width, 1, "width")
+        width = check_integer("width", width, least=1)
         self.group, self.separable = group, separable
         options = {"group": group, "padding": "VALID", "dtype": dtype, "rngs": rngs}
 

@@ -12,9 +12,9 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from gconv_jax.groups.finite import P4M, FiniteGroup, check_group
-from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._layers import ConvNormReLU, scaled_width
 from gconv_jax.nnx import GroupConv, GroupConvTranspose, LiftConv
+from gconv_jax.ops.arguments import check_integer
 from gconv_jax.pooling.group_axis import group_pool
 from gconv_jax.pooling.spatial import avg_pool
 
@@ -53,8 +53,8 @@ class UNet(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.group = check_group(group)
-        (self.depth,) = per_axis(depth, 1, "depth")
-        (width,) = per_axis(scaled_width(32, group) if width is None else width, 1, "width")
+        self.depth = check_integer("depth", depth, least=1)
+        width = check_integer("width", scaled_width(32, group) if width is None else width, least=1)
         options = {"group": group, "dtype": dtype, "rngs": rngs}
         norm = {"dtype": dtype, "rngs": rngs}
 

@@ -9,9 +9,9 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from gconv_jax.groups.finite import FiniteGroup, check_group, octahedral
-from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._layers import ConvNormReLU, scaled_width
 from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax.ops.arguments import per_axis
 from gconv_jax.pooling.group_axis import group_pool
 from gconv_jax.pooling.spatial import avg_pool
 

@@ -18,7 +18,6 @@ from jax.typing import DTypeLike
 from gconv_jax.filters.basis import Filters
 from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4M, FiniteGroup
-from gconv_jax.lattice.padding import per_axis
 from gconv_jax.models._downsample import SMALLEST, Geometry, HalvingConv, check_geometry
 from gconv_jax.models._layers import (
     batch_norm,
@@ -28,6 +27,7 @@ from gconv_jax.models._layers import (
     spread_groups,
 )
 from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax.ops.arguments import check_integer
 from gconv_jax.pooling.group_axis import group_pool, restrict
 
 STAGES = 3
@@ -104,8 +104,8 @@ class WideResNet(nnx.Module):
     ):
         self.groups = spread_groups(groups, STAGES)
         check_geometry(geometry)
-        (depth,) = per_axis(depth, 1, "depth")
-        (widen,) = per_axis(widen, 1, "widen")
+        depth = check_integer("depth", depth, least=1)
+        widen = check_integer("widen", widen, least=1)
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"`depth` must be 6 n + 4, such as 16, 22 or 28, got {depth}")
         self.blocks = (depth - 4) // 6

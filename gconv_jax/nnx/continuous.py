@@ -36,7 +36,8 @@ from gconv_jax.continuous.support import (
 )
 from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.groups.lie import PlanarGroup
-from gconv_jax.lattice.padding import PaddingLike, make_windows, per_axis
+from gconv_jax.lattice.padding import PaddingLike, make_windows
+from gconv_jax.ops.arguments import check_integer
 
 
 class Temperature(nnx.Variable):
@@ -69,8 +70,8 @@ class _ContinuousConv(nnx.Module):
     ):
         self.samples = check_samples(group, samples)
         check_kernel_network(kernel_network)
-        (self.in_features,) = per_axis(in_features, 1, "in_features")
-        (self.out_features,) = per_axis(out_features, 1, "out_features")
+        self.in_features = check_integer("in_features", in_features, least=1)
+        self.out_features = check_integer("out_features", out_features, least=1)
         self.kernel_size = (square_kernel(kernel_size),) * 2
         windows = make_windows(self.kernel_size, strides, padding)
         self.strides = windows.strides

@@ -16,7 +16,8 @@ from gconv_jax.filters.basis import Filters, find_basis
 from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.filters.kernel_transforms import KernelTransform, check_transform
 from gconv_jax.groups.finite import FiniteGroup, check_group
-from gconv_jax.lattice.padding import PaddingLike, make_windows, per_axis
+from gconv_jax.lattice.padding import PaddingLike, make_windows
+from gconv_jax.ops.arguments import check_integer, per_axis
 
 
 class ConvLayer(nnx.Module):
@@ -48,8 +49,8 @@ class ConvLayer(nnx.Module):
     ):
         check_group(group)
         check_algorithm(algorithm, find_basis(filters, group))
-        (self.in_features,) = per_axis(in_features, 1, "in_features")
-        (self.out_features,) = per_axis(out_features, 1, "out_features")
+        self.in_features = check_integer("in_features", in_features, least=1)
+        self.out_features = check_integer("out_features", out_features, least=1)
         self.kernel_size = per_axis(kernel_size, group.dimension, "kernel_size")
         kernel_dilation = per_axis(kernel_dilation, group.dimension, "kernel_dilation")
         windows = make_windows(self.kernel_size, strides, padding)

@@ -1,6 +1,7 @@
 """The choice of how a planar convolution is computed, and its forms in XLA."""
 
 import contextlib
+import functools
 import math
 import operator
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from jax import lax
 
 from gconv_jax._native import onednn
 from gconv_jax.ops.accumulation import accumulation_dtype
+from gconv_jax.ops.arguments import spatial_axes
 from gconv_jax.planar import patches
 from gconv_jax.planar.geometry import Geometry
 from gconv_jax.planar.primitive import Convolution, Form, Shape, by_transposes, make_primitive
@@ -103,7 +105,7 @@ def _shape(form: Form, lhs: Shape, rhs: Shape, static: PlanarConv) -> Shape:
 
 def xla_conv(x, w, static: PlanarConv, feature_group_count: int = 1) -> jax.Array:
     geometry = static.geometry
-    spatial = "DHW"[-len(geometry.kernel) :]
+    spatial = spatial_axes(len(geometry.kernel))
     return lax.conv_general_dilated(
         x,
         w,
@@ -123,35 +125,55 @@ def _xla(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.
     return by_transposes(lambda x, w: xla_conv(x, w, static), form, lhs, rhs, shape)
 
 
+def choose_implementation(
+    form: Form, lhs: Shape, rhs: Shape, static: PlanarConv, dtype, *, best: str
+) -> str:
+    """Return how a form is computed on a CPU: a name of `_COMPUTE`.
+
+    Args:
+        lhs, rhs: the shapes of the operands.
+        dtype: of the computation.
+        best: the result of `cpu_implementation`, which ``auto`` stands for.
+    """
+    geometry, name = static.geometry, static.implementation
+    if 0 in (*lhs, *rhs, *_shape(form, lhs, rhs, static)):
+        return "transposes"
+    if name == "auto":
+        name = best
+        if name == "patches" and _xla_is_faster(form, geometry, rhs):
+            return "column"
+    if name == "onednn" and (dtype != jnp.float32 or geometry.crops):
+        return "patches"
+    return name
+
+
 def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
-    implementation = static.implementation
-    if implementation == "auto":
-        implementation = cpu_implementation()
-        if implementation == "patches" and _xla_is_faster(form, static.geometry, rhs.shape):
-            implementation = "xla"
-    dtype = lhs.dtype
     # Short types are summed in float32, as the matrix units of other devices do.
-    long = accumulation_dtype(dtype)
+    dtype, long = lhs.dtype, accumulation_dtype(lhs.dtype)
     lhs, rhs = lhs.astype(long), rhs.astype(long)
-    shape = _shape(form, lhs.shape, rhs.shape, static)
-    if 0 in lhs.shape or 0 in rhs.shape or 0 in shape:
-        return _xla(form, lhs, rhs, static).astype(dtype)
-    if implementation == "xla":
-        if form is Form.INPUT_GRADIENT and max(static.geometry.strides) == 1:
-            # Written as what it is: XLA's own is several times slower in a loop.
-            rhs = jnp.flip(rhs, range(rhs.ndim - 2)).swapaxes(-1, -2)
-            form, static = Form.OUTPUT, static._replace(geometry=static.geometry.adjoint)
-        if form is Form.OUTPUT and static.implementation == "auto":
-            return _xla_in_its_faster_way(lhs, rhs, static).astype(dtype)
-        return _xla(form, lhs, rhs, static).astype(dtype)
-    if implementation == "onednn" and long == jnp.float32 and not static.geometry.crops:
-        return _onednn(form, lhs, rhs, static.geometry).astype(dtype)
+    best = cpu_implementation()
+    name = choose_implementation(form, lhs.shape, rhs.shape, static, long, best=best)
+    return _COMPUTE[name](form, lhs, rhs, static).astype(dtype)
+
+
+def _xla_by_adjoint(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv, conv=None):
+    """Any form by XLA, an input gradient without strides as the convolution that it is: XLA's own
+    is several times slower in a loop."""
+    if form is Form.INPUT_GRADIENT and max(static.geometry.strides) == 1:
+        rhs = jnp.flip(rhs, range(rhs.ndim - 2)).swapaxes(-1, -2)
+        form, static = Form.OUTPUT, static._replace(geometry=static.geometry.adjoint)
+    if form is Form.OUTPUT and conv is not None:
+        return conv(lhs, rhs, static)
+    return _xla(form, lhs, rhs, static)
+
+
+def _patches(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
     compute = {
         Form.OUTPUT: patches.conv,
         Form.INPUT_GRADIENT: patches.input_gradient,
         Form.FILTER_GRADIENT: patches.filter_gradient,
     }[form]
-    return compute(lhs, rhs, static.geometry).astype(dtype)
+    return compute(lhs, rhs, static.geometry)
 
 
 def _xla_is_faster(form: Form, geometry: Geometry, filter_shape: Shape) -> bool:
@@ -190,8 +212,8 @@ def _xla_in_its_faster_way(x: jax.Array, w: jax.Array, static: PlanarConv) -> ja
     return xla_conv(x, w, static._replace(geometry=geometry._replace(padding=padding)))[..., 1:, :]
 
 
-def _onednn(form: Form, lhs: jax.Array, rhs: jax.Array, geometry: Geometry) -> jax.Array:
-    strides, padding, dilation, spatial, kernel = geometry
+def _onednn(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
+    strides, padding, dilation, spatial, kernel = static.geometry
     options = {"strides": strides, "padding": padding, "dilation": dilation}
     if form is Form.OUTPUT:
         return onednn.conv(lhs, rhs, **options)
@@ -199,6 +221,17 @@ def _onednn(form: Form, lhs: jax.Array, rhs: jax.Array, geometry: Geometry) -> j
         return onednn.input_gradient(lhs, rhs, spatial=spatial, **options)
     return onednn.filter_gradient(lhs, rhs, kernel=kernel, **options)
 
+
+# The ways to compute a form on a CPU, by name: XLA's convolution and its derivatives; the same with
+# input gradients as convolutions; that with one more column where it is faster; im2col products;
+# oneDNN.
+_COMPUTE = {
+    "transposes": _xla,
+    "xla": _xla_by_adjoint,
+    "column": functools.partial(_xla_by_adjoint, conv=_xla_in_its_faster_way),
+    "patches": _patches,
+    "onednn": _onednn,
+}
 
 planar_form = make_primitive(
     Convolution("gconv_jax_planar_conv", _shape, default=_xla, cpu=_cpu, channels_last=True)

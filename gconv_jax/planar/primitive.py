@@ -7,6 +7,7 @@ order, vmap, and code of its own for each platform; JAX's custom_vjp would lose 
 """
 
 import enum
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,11 +27,15 @@ class Form(enum.Enum):
     FILTER_GRADIENT = "w from (x, g)"
 
 
-# The operands and the result of each form; g has the role of y.
-_ROLES = {
-    Form.OUTPUT: ("x", "w", "y"),
-    Form.INPUT_GRADIENT: ("y", "w", "x"),
-    Form.FILTER_GRADIENT: ("x", "y", "w"),
+# The gradient of a form by its first or second operand is another form, of the cotangent and of the
+# other operand, in this order.
+_TRANSPOSES = {
+    (Form.OUTPUT, 0): (Form.INPUT_GRADIENT, ("cotangent", "other")),
+    (Form.OUTPUT, 1): (Form.FILTER_GRADIENT, ("other", "cotangent")),
+    (Form.INPUT_GRADIENT, 0): (Form.OUTPUT, ("cotangent", "other")),
+    (Form.INPUT_GRADIENT, 1): (Form.FILTER_GRADIENT, ("cotangent", "other")),
+    (Form.FILTER_GRADIENT, 0): (Form.INPUT_GRADIENT, ("other", "cotangent")),
+    (Form.FILTER_GRADIENT, 1): (Form.OUTPUT, ("other", "cotangent")),
 }
 
 Shape = tuple[int, ...]
@@ -61,84 +66,82 @@ Bind = Callable[[Form, jax.Array, jax.Array, Any], jax.Array]
 
 
 def make_primitive(conv: Convolution) -> Bind:
-    """The function ``bind(form, lhs, rhs, static)`` that calls the new primitive."""
-    prim = Primitive(conv.name)
-
-    def bind(form: Form, lhs: jax.Array, rhs: jax.Array, static: Any) -> jax.Array:
-        return prim.bind(*_equally_varying(lhs, rhs), form=form, static=static)
-
-    def abstract(lhs, rhs, *, form, static):
-        shape = conv.shape(form, lhs.shape, rhs.shape, static)
-        if form is Form.FILTER_GRADIENT and any(axis is not None for axis in lhs.sharding.spec):
-            replicated = lhs.sharding.update(spec=PartitionSpec(*[None] * lhs.ndim))
-            return lhs.update(shape=shape, sharding=replicated)
-        return lhs.update(shape=shape)
-
-    prim.def_abstract_eval(abstract)
-    prim.def_impl(jax.jit(prim.bind, static_argnames=("form", "static")))
-
-    def transposed(operand: int):
-        """The gradient by one operand, from the cotangent of the result and the other operand."""
-
-        def rule(ct, lhs, rhs, *, form, static):
-            *operands, result = _ROLES[form]
-            known = {result: ct, operands[1 - operand]: (lhs, rhs)[1 - operand]}
-            form = next(f for f, roles in _ROLES.items() if roles[2] == operands[operand])
-            return bind(form, *(known[role] for role in _ROLES[form][:2]), static)  # pyright: ignore[reportCallIssue]
-
-        return rule
-
-    ad.defbilinear(prim, transposed(0), transposed(1))
-
-    def batch(operands, dims, *, form, static):
-        for i in (0, 1):
-            merged = dims[1 - i] is None and _mergeable(form, i, conv.channels_last)
-            if merged:
-                axis, out_axis = merged
-                mapped, pair = operands[i], list(operands)
-                size = mapped.shape[dims[i]]
-                rest = mapped.shape[: dims[i]] + mapped.shape[dims[i] + 1 :]
-                pair[i] = _merge(mapped, dims[i], axis)
-                y = bind(form, *pair, static)  # pyright: ignore[reportCallIssue]
-                out_axis %= y.ndim
-                shape = (*y.shape[:out_axis], size, rest[axis], *y.shape[out_axis + 1 :])
-                return y.reshape(shape), out_axis
-        return _mapped(operands, dims, form, static), 0
-
-    def _mapped(operands, dims, form, static):
-        """Any mapped operands, e.g. those of several seeds at once: one by one on a CPU, elsewhere
-        as vmap of the default."""
-
-        def one_by_one(*mapped):
-            def one(mapped):
-                rest = iter(mapped)
-                pair = [a if d is None else next(rest) for a, d in zip(operands, dims, strict=True)]
-                return bind(form, *pair, static)  # pyright: ignore[reportCallIssue]
-
-            fronts = [
-                jnp.moveaxis(a, d, 0) for a, d in zip(operands, dims, strict=True) if d is not None
-            ]
-            size = fronts[0].shape[0]  # may be symbolic, under jax.export
-            if isinstance(size, int) and 0 < size <= WRITTEN_OUT:
-                return jnp.stack([one([a[i] for a in fronts]) for i in range(size)])
-            return lax.map(one, fronts)
-
-        def at_once(*pair):
-            return jax.vmap(lambda a, b: conv.default(form, a, b, static), dims)(*pair)
-
-        return lax.platform_dependent(*operands, cpu=one_by_one, default=at_once)
-
-    batching.primitive_batchers[prim] = batch
-
-    def lowering(function):
-        return mlir.lower_fun(
-            lambda lhs, rhs, *, form, static: function(form, lhs, rhs, static),
-            multiple_results=False,
-        )
-
-    mlir.register_lowering(prim, lowering(conv.default))
-    mlir.register_lowering(prim, lowering(conv.cpu), platform="cpu")
+    """Return the function ``bind(form, lhs, rhs, static)`` that calls a new primitive."""
+    primitive = Primitive(conv.name)
+    bind = functools.partial(_bind, primitive)
+    primitive.def_abstract_eval(functools.partial(_abstract, conv))
+    primitive.def_impl(jax.jit(primitive.bind, static_argnames=("form", "static")))
+    ad.defbilinear(primitive, *(functools.partial(_transposed, bind, i) for i in (0, 1)))
+    batching.primitive_batchers[primitive] = functools.partial(_batched, conv, bind)
+    mlir.register_lowering(primitive, _lowering(conv.default))
+    mlir.register_lowering(primitive, _lowering(conv.cpu), platform="cpu")
     return bind
+
+
+def _bind(primitive: Primitive, form: Form, lhs, rhs, static: Any) -> jax.Array:
+    return primitive.bind(*_equally_varying(lhs, rhs), form=form, static=static)
+
+
+def _abstract(conv: Convolution, lhs, rhs, *, form: Form, static: Any):
+    """The type of a result: the shape from the convolution, the rest from the first operand."""
+    shape = conv.shape(form, lhs.shape, rhs.shape, static)
+    if form is Form.FILTER_GRADIENT and any(axis is not None for axis in lhs.sharding.spec):
+        replicated = lhs.sharding.update(spec=PartitionSpec(*[None] * lhs.ndim))
+        return lhs.update(shape=shape, sharding=replicated)
+    return lhs.update(shape=shape)
+
+
+def _transposed(bind: Bind, operand: int, cotangent, lhs, rhs, *, form: Form, static: Any):
+    """The gradient by one operand; JAX calls it with that operand unknown."""
+    known = {"cotangent": cotangent, "other": (lhs, rhs)[1 - operand]}
+    gradient, (first, second) = _TRANSPOSES[form, operand]
+    return bind(gradient, known[first], known[second], static)
+
+
+def _batched(conv: Convolution, bind: Bind, operands, dims, *, form: Form, static: Any):
+    """The rule for vmap: a mapped axis is merged with another where only one operand has it."""
+    for i in (0, 1):
+        merged = dims[1 - i] is None and _mergeable(form, i, conv.channels_last)
+        if merged:
+            axis, out_axis = merged
+            mapped, pair = operands[i], list(operands)
+            size = mapped.shape[dims[i]]
+            rest = mapped.shape[: dims[i]] + mapped.shape[dims[i] + 1 :]
+            pair[i] = _merge(mapped, dims[i], axis)
+            y = bind(form, *pair, static)  # pyright: ignore[reportCallIssue]
+            out_axis %= y.ndim
+            shape = (*y.shape[:out_axis], size, rest[axis], *y.shape[out_axis + 1 :])
+            return y.reshape(shape), out_axis
+    # Any mapped operands, e.g. those of several seeds at once.
+    each = functools.partial(bind, form, static=static)
+    default = functools.partial(conv.default, form, static=static)
+    return lax.platform_dependent(
+        *operands,
+        cpu=functools.partial(_one_by_one, each, dims),
+        default=jax.vmap(default, dims),
+    ), 0
+
+
+def _one_by_one(function: Callable, dims, *operands) -> jax.Array:
+    """``vmap`` of a function of two operands by separate calls, or a loop over many."""
+    fronts = [jnp.moveaxis(a, d, 0) for a, d in zip(operands, dims, strict=True) if d is not None]
+
+    def one(mapped):
+        rest = iter(mapped)
+        pair = [a if d is None else next(rest) for a, d in zip(operands, dims, strict=True)]
+        return function(*pair)
+
+    size = fronts[0].shape[0]  # may be symbolic, under jax.export
+    if isinstance(size, int) and 0 < size <= WRITTEN_OUT:
+        return jnp.stack([one([a[i] for a in fronts]) for i in range(size)])
+    return lax.map(one, fronts)
+
+
+def _lowering(function: Callable):
+    return mlir.lower_fun(
+        lambda lhs, rhs, *, form, static: function(form, lhs, rhs, static),
+        multiple_results=False,
+    )
 
 
 def _mergeable(form: Form, operand: int, channels_last: bool) -> tuple[int, int] | None:

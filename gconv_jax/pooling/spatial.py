@@ -13,8 +13,9 @@ from jax import lax
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.exactness import warn_if_inexact
 from gconv_jax.lattice.hexagons import check_hexagons, hexagon_mask, mask_of, refuse_hexagons
-from gconv_jax.lattice.padding import PaddingLike, Windows, make_windows, per_axis
+from gconv_jax.lattice.padding import PaddingLike, Windows, make_windows
 from gconv_jax.ops.accumulation import accumulation_dtype
+from gconv_jax.ops.arguments import per_axis
 from gconv_jax.planar.depthwise import depthwise_conv
 
 # Windows up to this size are written out as slices.

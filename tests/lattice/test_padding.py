@@ -10,7 +10,8 @@ import pytest
 
 from gconv_jax import P4, P4M, Z2, InexactEquivarianceWarning, dihedral, lift_conv, max_pool
 from gconv_jax.lattice.exactness import warn_if_inexact
-from gconv_jax.lattice.padding import make_windows, per_axis
+from gconv_jax.lattice.padding import make_windows
+from gconv_jax.ops.arguments import per_axis
 from tests.helpers import BY_NAME, CASES, some_cases
 
 LINE = BY_NAME["line-mirror"].group
