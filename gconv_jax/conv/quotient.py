@@ -99,9 +99,10 @@ def quotient_conv(
     kernel = options.kernel(on_group, lifting=False)
     c_in, c_out = w.shape[-2:]
     if x.ndim < group.dimension + 2 or x.shape[-2:] != (len(in_cosets), c_in):
+        spatial = ", ".join(spatial_axes(group.dimension))
         raise ValueError(
-            f"`x` must be [*batch, {', '.join(spatial_axes(group.dimension))}, |G/K|={len(in_cosets)}, "
-            f"C_in={c_in}] for {group!r} and in_subgroup={in_subgroup!r}, got shape {x.shape}"
+            f"`x` must be [*batch, {spatial}, |G/K|={len(in_cosets)}, C_in={c_in}] for "
+            f"{group!r} and in_subgroup={in_subgroup!r}, got shape {x.shape}"
         )
     dtype = options.result_dtype(x, w, floating=True)
     bank = filter_bank(on_group, **options.filter_options)

@@ -87,8 +87,9 @@ def group_conv_transpose(
     kernel = options.kernel(w, lifting=False)
     rank, (c_in, c_out) = group.dimension, w.shape[-2:]
     if x.ndim < rank + 2 or x.shape[-2:] != (group.order, c_in):
+        axes = ", ".join(spatial_axes(rank))
         raise ValueError(
-            f"`x` must be [*batch, {', '.join(spatial_axes(rank))}, |G|={group.order}, C_in={c_in}] for "
+            f"`x` must be [*batch, {axes}, |G|={group.order}, C_in={c_in}] for "
             f"{group!r}, got shape {x.shape}"
         )
     dtype = options.result_dtype(x, w, floating=True)

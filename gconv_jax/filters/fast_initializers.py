@@ -44,8 +44,8 @@ def compile_unoptimized(initializer: Initializer) -> Initializer:
     function must not depend on anything but its arguments. All others are returned as they are.
 
     >>> import jax
-    >>> from gconv_jax.filters.fast_initializers import quick
-    >>> quick(jax.nn.initializers.lecun_normal())(jax.random.key(0), (3, 3, 1, 8)).shape
+    >>> from gconv_jax.filters.fast_initializers import compile_unoptimized
+    >>> compile_unoptimized(jax.nn.initializers.lecun_normal())(jax.random.key(0), (3, 3, 1, 8)).shape
     (3, 3, 1, 8)
     """
 

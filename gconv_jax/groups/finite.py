@@ -49,7 +49,7 @@ class FiniteGroup:
     isometries: tuple[Isometry, ...]
 
     def __post_init__(self):
-        _check_dimension(self.dimension)
+        check_integer("dimension", self.dimension, among=(1, 2, 3))
         if not isinstance(self.isometries, tuple) or not all(
             is_isometry(g, self.dimension) for g in self.isometries
         ):

@@ -6,6 +6,7 @@ import numpy as np
 
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.hexagons import mask_of, move_table
+from gconv_jax.ops.arguments import spatial_axes
 
 
 def transform(
@@ -51,7 +52,7 @@ def transform(
     if first < 0 or (lifted and x.shape[-2] != len(cosets)):
         group_axis = f"{len(cosets)}, " if lifted else ""
         raise ValueError(
-            f"`x` must be [*batch, {', '.join('DHW'[-group.dimension :])}, {group_axis}C] for "
+            f"`x` must be [*batch, {', '.join(spatial_axes(group.dimension))}, {group_axis}C] for "
             f"{group!r} and lifted={lifted}, got shape {x.shape}"
         )
     batch, channels = range(first), range(first + group.dimension, x.ndim)

@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 from gconv_jax.groups.finite import P4M, FiniteGroup, check_group
 from gconv_jax.models._layers import ConvNormReLU, scaled_width
 from gconv_jax.nnx import GroupConv, GroupConvTranspose, LiftConv
-from gconv_jax.ops.arguments import check_integer
+from gconv_jax.ops.arguments import check_integer, spatial_axes
 from gconv_jax.pooling.group_axis import group_pool
 from gconv_jax.pooling.spatial import avg_pool
 
@@ -76,8 +76,9 @@ class UNet(nnx.Module):
         """Images ``[N, *spatial, in_features]`` to logits ``[N, *spatial, classes]``."""
         divisor, rank = 2**self.depth, self.group.dimension
         if x.ndim != rank + 2 or any(n < 1 or n % divisor for n in x.shape[1:-1]):
+            axes = ", ".join(spatial_axes(rank))
             raise ValueError(
-                f"`x` must be [N, {', '.join('DHW'[-rank:])}, C] with sides divisible by {divisor} "
+                f"`x` must be [N, {axes}, C] with sides divisible by {divisor} "
                 f"(2**depth), got shape {x.shape}"
             )
         scales = []

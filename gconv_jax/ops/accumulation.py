@@ -11,8 +11,8 @@ def accumulation_dtype(dtype: DTypeLike) -> jnp.dtype:
     Also where a program forbids JAX to promote types by itself.
 
     >>> import jax.numpy as jnp
-    >>> from gconv_jax.ops.accumulation import long_dtype
-    >>> long_dtype(jnp.bfloat16), long_dtype(jnp.float64)
+    >>> from gconv_jax.ops.accumulation import accumulation_dtype
+    >>> accumulation_dtype(jnp.bfloat16), accumulation_dtype(jnp.float64)
     (dtype('float32'), dtype('float64'))
     """
     with jax.numpy_dtype_promotion("standard"):

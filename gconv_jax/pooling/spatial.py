@@ -15,7 +15,7 @@ from gconv_jax.lattice.exactness import warn_if_inexact
 from gconv_jax.lattice.hexagons import check_hexagons, hexagon_mask, mask_of, refuse_hexagons
 from gconv_jax.lattice.padding import PaddingLike, Windows, make_windows
 from gconv_jax.ops.accumulation import accumulation_dtype
-from gconv_jax.ops.arguments import per_axis
+from gconv_jax.ops.arguments import per_axis, spatial_axes
 from gconv_jax.planar.depthwise import depthwise_conv
 
 # Windows up to this size are written out as slices.
@@ -224,7 +224,7 @@ def _spatial_axes(x: jax.Array, group: FiniteGroup, lifted: bool) -> tuple[int, 
     rank = group.dimension
     first = x.ndim - rank - (2 if lifted else 1)
     if first < 0 or (lifted and group.order % x.shape[-2]):
-        layout = f"[*batch, {', '.join('DHW'[-rank:])}, {'|G|, ' if lifted else ''}C]"
+        layout = f"[*batch, {', '.join(spatial_axes(rank))}, {'|G|, ' if lifted else ''}C]"
         raise ValueError(
             f"`x` must be {layout} for {group!r} and lifted={lifted}, got shape {x.shape}; pass "
             "lifted=False for an image, lifted=True for a feature map on the group"

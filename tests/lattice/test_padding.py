@@ -28,7 +28,7 @@ def starts(windows, n: int) -> list[int]:
 def warning_of(windows, spatial, group) -> str | None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warn_if_inexact(windows, spatial, group=group, what="layer")
+        warn_if_inexact(windows, spatial, group=group, caller="layer")
     assert all(w.category is InexactEquivarianceWarning for w in caught)
     assert len(caught) <= 1
     return str(caught[0].message) if caught else None

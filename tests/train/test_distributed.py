@@ -42,13 +42,13 @@ def in_compilation():
     Parallel.compile = traced
 
 def in_an_epoch():
-    from train.run.trainer import Feed
-    epoch = Feed.epoch
+    from train.run.trainer import Trainer
+    epoch = Trainer.epoch
     def cut(*args):
         for i, step in enumerate(epoch(*args)):
             i < 3 or kill()
             yield step
-    Feed.epoch = cut
+    Trainer.epoch = cut
 
 def in_a_checkpoint():  # the first one writes it
     from train.run_folder import checkpoint

@@ -33,7 +33,7 @@ class Session:
         return self.networks[0]
 
     def init(self) -> TrainState:
-        """The state before the first step, of all seeds (`Feed.join`)."""
+        """The state before the first step, of all seeds (`Trainer.join`)."""
         return self.feed.join([steps.init() for steps in self.networks])
 
 
