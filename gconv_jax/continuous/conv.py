@@ -73,19 +73,17 @@ def continuous_lift_conv(
     >>> y.values.shape
     (2, 28, 28, 8, 1)
     """
-    return _convolve(
-        x,
-        None,
-        kernel,
-        group=group,
-        elements=elements,
-        kernel_size=kernel_size,
+    options = continuous_options(
+        "continuous_lift_conv",
+        group,
         bias=bias,
         strides=strides,
         padding=padding,
         dtype=dtype,
         precision=precision,
+        kernel_size=kernel_size,
     )
+    return continuous_lift_conv_with(options, x, kernel, group=group, elements=elements)
 
 
 def continuous_group_conv(
@@ -128,6 +126,42 @@ def continuous_group_conv(
     >>> y.values.shape
     (2, 28, 28, 16, 1)
     """
+    options = continuous_options(
+        "continuous_group_conv",
+        group,
+        bias=bias,
+        strides=strides,
+        padding=padding,
+        dtype=dtype,
+        precision=precision,
+        kernel_size=kernel_size,
+    )
+    return continuous_group_conv_with(options, x, kernel, group=group, elements=elements)
+
+
+def continuous_options(caller: str, group: PlanarGroup, **given) -> ConvOptions:
+    """Return the options of a convolution over a group of the plane, of which the part that maps
+    the lattice onto itself decides whether the windows break equivariance."""
+    acts = group.lattice if isinstance(check_planar_group(group), LieGroup) else group
+    return ConvOptions(caller, refuse_hexagons(acts, caller), **given)
+
+
+def continuous_lift_conv_with(
+    options: ConvOptions, x: jax.Array, kernel: Kernel, *, group: PlanarGroup, elements: Elements
+) -> SampledFeatures:
+    """Return `continuous_lift_conv` with its options in one value."""
+    return _convolve(options, jnp.asarray(x), None, kernel, group, elements)
+
+
+def continuous_group_conv_with(
+    options: ConvOptions,
+    x: SampledFeatures,
+    kernel: Kernel,
+    *,
+    group: PlanarGroup,
+    elements: Elements,
+) -> SampledFeatures:
+    """Return `continuous_group_conv` with its options in one value."""
     if not isinstance(x, SampledFeatures):
         raise TypeError(
             "`x` must be SampledFeatures, from continuous_lift_conv / ContinuousLiftConv, got "
@@ -139,41 +173,19 @@ def continuous_group_conv(
             f"`x` must have values [*batch, H, W, S={count}, C_in] at its {count} elements, got "
             f"shape {x.values.shape}"
         )
-    return _convolve(
-        merge_channels(x.values),
-        x.elements,
-        kernel,
-        group=group,
-        elements=elements,
-        kernel_size=kernel_size,
-        bias=bias,
-        strides=strides,
-        padding=padding,
-        dtype=dtype,
-        precision=precision,
-    )
+    return _convolve(options, merge_channels(x.values), x.elements, kernel, group, elements)
 
 
 def _convolve(
+    options: ConvOptions,
     x: jax.Array,
     inputs: Elements | None,
     kernel: Kernel,
-    *,
-    group,
-    elements,
-    kernel_size,
-    bias,
-    strides,
-    padding,
-    dtype,
-    precision,
+    group: PlanarGroup,
+    elements: Elements,
 ) -> SampledFeatures:
-    caller = "continuous_lift_conv" if inputs is None else "continuous_group_conv"
-    acts = group.lattice if isinstance(check_planar_group(group), LieGroup) else group
-    refuse_hexagons(acts, caller)
-    x = jnp.asarray(x)
     bank = continuous_bank(
-        kernel, group=group, elements=elements, inputs=inputs, kernel_size=kernel_size
+        kernel, group=group, elements=elements, inputs=inputs, kernel_size=options.kernel_size
     )
     if x.ndim < 3 or x.shape[-1] != bank.shape[-2]:
         parts = 1 if inputs is None else len(inputs.weights)
@@ -181,8 +193,6 @@ def _convolve(
             f"`x` must have the C_in={bank.shape[-2] // parts} channels that `kernel` takes, got "
             f"{x.shape[-1] // parts}"
         )
-    count = len(elements.weights)
-    options = ConvOptions(caller, acts, bias, strides, padding, dtype=dtype, precision=precision)
     bank = bank.astype(options.result_dtype(x, bank))
     # The elements are channels to the one planar convolution.
     y = convolve(
@@ -191,7 +201,7 @@ def _convolve(
         options,
         kernel=bank.shape[:2],
         channel_axes=1,
-        order=count,
+        order=len(elements.weights),
     )
     return SampledFeatures(y, elements)
 

@@ -80,7 +80,12 @@ def lift_conv(
         filters,
         kernel_size,
     )
-    x, w = jnp.asarray(x), jnp.asarray(w)
+    return lift_conv_with(options, x, w)
+
+
+def lift_conv_with(options: ConvOptions, x: jax.Array, w: jax.Array) -> jax.Array:
+    """Return `lift_conv` with its options in one value."""
+    group, x, w = options.group, jnp.asarray(x), jnp.asarray(w)
     kernel = options.kernel(w, lifting=True)
     _check_image(x, w, group)
     dtype = options.result_dtype(x, w)
@@ -149,7 +154,14 @@ def group_conv(
         filters,
         kernel_size,
     )
-    x, w = jnp.asarray(x), jnp.asarray(w)
+    return group_conv_with(options, x, w, algorithm=algorithm)
+
+
+def group_conv_with(
+    options: ConvOptions, x: jax.Array, w: jax.Array, *, algorithm: Algorithm = "auto"
+) -> jax.Array:
+    """Return `group_conv` with its options in one value."""
+    group, x, w = options.group, jnp.asarray(x), jnp.asarray(w)
     kernel = options.kernel(w, lifting=False)
     _check_feature_map(x, w, group)
     basis = options.basis

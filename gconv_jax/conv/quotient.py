@@ -88,7 +88,19 @@ def quotient_conv(
         filters,
         kernel_size,
     )
-    x, w = jnp.asarray(x), jnp.asarray(w)
+    return quotient_conv_with(options, x, w, in_subgroup=in_subgroup, out_subgroup=out_subgroup)
+
+
+def quotient_conv_with(
+    options: ConvOptions,
+    x: jax.Array,
+    w: jax.Array,
+    *,
+    in_subgroup: FiniteGroup | None,
+    out_subgroup: FiniteGroup | None,
+) -> jax.Array:
+    """Return `quotient_conv` with its options in one value."""
+    group, x, w = options.group, jnp.asarray(x), jnp.asarray(w)
     in_cosets, out_cosets = (_cosets(group, h) for h in (in_subgroup, out_subgroup))
     if w.ndim < 3 or w.shape[-3] != len(in_cosets):
         raise ValueError(

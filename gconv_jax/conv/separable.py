@@ -1,6 +1,7 @@
 """Separable group convolutions: a filter that is a product of one of space and one of the group."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import jax
@@ -11,7 +12,7 @@ from jax.typing import DTypeLike
 
 from gconv_jax.conv.algorithm import Algorithm
 from gconv_jax.conv.common import convolve
-from gconv_jax.conv.group import group_conv
+from gconv_jax.conv.group import group_conv_with
 from gconv_jax.conv.options import ConvOptions
 from gconv_jax.filters.bank import filter_axes, filter_bank
 from gconv_jax.filters.basis import Filters
@@ -87,33 +88,30 @@ def separable_group_conv(
         filters,
         kernel_size,
     )
-    refuse_hexagons(group, options.caller)
+    return separable_group_conv_with(options, x, w_spatial, w_pointwise, algorithm=algorithm)
+
+
+def separable_group_conv_with(
+    options: ConvOptions,
+    x: jax.Array,
+    w_spatial: jax.Array,
+    w_pointwise: jax.Array,
+    *,
+    algorithm: Algorithm = "auto",
+) -> jax.Array:
+    """Return `separable_group_conv` with its options in one value."""
+    group = refuse_hexagons(options.group, options.caller)
     x, w_spatial, w_pointwise = (jnp.asarray(a) for a in (x, w_spatial, w_pointwise))
     kernel = options.kernel(w_spatial, lifting=True, name="w_spatial")
     _check_pointwise(w_spatial, w_pointwise, group)
-    dtype = options.result_dtype(x, w_spatial, w_pointwise)
+    options = replace(options, dtype=options.result_dtype(x, w_spatial, w_pointwise))
     if w_spatial.shape[-2] == w_pointwise.shape[1]:
-        return group_conv(
-            x,
-            w_spatial[..., None, :, :] * w_pointwise,
-            bias=bias,
-            strides=strides,
-            padding=padding,
-            dilation=dilation,
-            dtype=dtype,
-            precision=precision,
-            algorithm=algorithm,
-            **options.filter_options,
-        )
-    mixed = group_conv(
-        x,
-        w_pointwise[(None,) * group.dimension],
-        group=group,
-        dtype=dtype,
-        precision=precision,
-        algorithm=algorithm,
-    )
-    bank = filter_bank(w_spatial, lifting=True, **options.filter_options).astype(dtype)
+        product = w_spatial[..., None, :, :] * w_pointwise
+        return group_conv_with(options, x, product, algorithm=algorithm)
+    pointwise = ConvOptions(options.caller, group, dtype=options.dtype, precision=options.precision)
+    w_pointwise = w_pointwise[(None,) * group.dimension]
+    mixed = group_conv_with(pointwise, x, w_pointwise, algorithm=algorithm)
+    bank = filter_bank(w_spatial, lifting=True, **options.filter_options).astype(options.dtype)
     return convolve(
         mixed,
         lambda y, **settings: depthwise_conv(merge_channels(y), bank, **settings),

@@ -82,7 +82,12 @@ def group_conv_transpose(
         filters,
         kernel_size,
     )
-    refuse_hexagons(group, options.caller)
+    return group_conv_transpose_with(options, x, w)
+
+
+def group_conv_transpose_with(options: ConvOptions, x: jax.Array, w: jax.Array) -> jax.Array:
+    """Return `group_conv_transpose` with its options in one value."""
+    group = refuse_hexagons(options.group, options.caller)
     x, w = jnp.asarray(x), jnp.asarray(w)
     kernel = options.kernel(w, lifting=False)
     rank, (c_in, c_out) = group.dimension, w.shape[-2:]
@@ -100,7 +105,7 @@ def group_conv_transpose(
         for n, s, k, (low, high) in zip(spatial, windows.strides, windows.size, pads, strict=True)
     ]
     if min(output) < 1:
-        raise ValueError(f"`padding` {padding!r} leaves nothing of {spatial} pixels")
+        raise ValueError(f"`padding` {options.padding!r} leaves nothing of {spatial} pixels")
     warn_if_inexact(windows, output, group=group, caller=options.caller)
     # [*kernel, G C_out, G C_in]
     bank = filter_bank(w.swapaxes(-1, -2), **options.filter_options).astype(dtype)
@@ -109,11 +114,11 @@ def group_conv_transpose(
         kernel,
         strides=windows.strides,
         padding=pads,
-        dilation=per_axis(dilation, rank, "dilation"),
-        precision=precision,
+        dilation=per_axis(options.dilation, rank, "dilation"),
+        precision=options.precision,
     )
     x = merge_channels(x.astype(dtype)).reshape(-1, *spatial, group.order * c_in)
-    y = add_bias(planar_form(Form.INPUT_GRADIENT, x, bank, static), bias, group.order)
+    y = add_bias(planar_form(Form.INPUT_GRADIENT, x, bank, static), options.bias, group.order)
     return y.reshape(*batch, *output, group.order, c_out)
 
 

@@ -13,7 +13,7 @@ def transform(
     x: jax.Array,
     *,
     group: FiniteGroup,
-    element: int,
+    element: int | str,
     lifted: bool,
     subgroup: FiniteGroup | None = None,
 ) -> jax.Array:
@@ -28,7 +28,8 @@ def transform(
         x: images ``[*batch, *spatial, C]``, or feature maps ``[*batch, *spatial, |G|, C]`` if
             ``lifted``, or ``[*batch, *spatial, |G| / |H|, C]`` with a ``subgroup``.
         group: any group.
-        element: the index of g, which must map the lattice onto itself. For other angles use
+        element: the index of g, or its name as the checks print it (``"r90"``,
+            `FiniteGroup.element_name`). g must map the lattice onto itself; for other angles use
             `rotate`.
         lifted: whether ``x`` has a group axis.
         subgroup: H, for functions on the left cosets G/H, such as `coset_pool` returns.
@@ -55,9 +56,10 @@ def transform(
             f"`x` must be [*batch, {', '.join(spatial_axes(group.dimension))}, {group_axis}C] for "
             f"{group!r} and lifted={lifted}, got shape {x.shape}"
         )
+    element = group.check_element(element)
     batch, channels = range(first), range(first + group.dimension, x.ndim)
     if group.is_hexagonal:
-        x = _move_hexagons(x, group.matrices[group.check_element(element)], len(channels))
+        x = _move_hexagons(x, group.matrices[element], len(channels))
     else:
         permutation, flipped = move_axes(group, element)
         x = jnp.transpose(x, (*batch, *(first + p for p in permutation), *channels))

@@ -66,10 +66,11 @@ def check_hexagons(windows: Windows, output: Sequence[int]) -> None:
         )
 
 
-def refuse_hexagons(group: FiniteGroup, caller: str) -> None:
-    """ValueError if the lattice of the group is hexagonal."""
+def refuse_hexagons(group: FiniteGroup, caller: str) -> FiniteGroup:
+    """Return the group; ValueError if its lattice is hexagonal."""
     if group.is_hexagonal:
         raise ValueError(f"`group` must act on square pixels or voxels for {caller}, got {group!r}")
+    return group
 
 
 def move_table(matrix: np.ndarray, size: int) -> np.ndarray:

@@ -12,8 +12,9 @@ from jax import lax
 from jax.nn.initializers import Initializer, zeros
 
 from gconv_jax.continuous.conv import (
-    continuous_group_conv,
-    continuous_lift_conv,
+    continuous_group_conv_with,
+    continuous_lift_conv_with,
+    continuous_options,
     coordinate_count,
     scaled_kernel,
     square_kernel,
@@ -75,25 +76,26 @@ class _ContinuousConv(nn.Module):
             bias = self.param("bias", self.bias_init, (features,), self.param_dtype)
         deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
         found = self._elements(samples, deterministic)
-        convolve = continuous_lift_conv if self.lifting else continuous_group_conv
-        return convolve(
-            x,
-            scaled_kernel(
-                partial(network, parameters),
-                in_features=in_features,
-                out_features=features,
-                kernel_size=kernel_size,
-                samples=1 if self.lifting else samples,
-            ),
-            group=self.group,
-            elements=found if elements is None else elements,
+        kernel = scaled_kernel(
+            partial(network, parameters),
+            in_features=in_features,
+            out_features=features,
             kernel_size=kernel_size,
+            samples=1 if self.lifting else samples,
+        )
+        options = continuous_options(
+            type(self).__name__,
+            self.group,
             bias=bias,
             strides=self.strides,
             padding=self.padding,
             dtype=self.dtype,
             precision=self.precision,
+            kernel_size=kernel_size,
         )
+        convolve = continuous_lift_conv_with if self.lifting else continuous_group_conv_with
+        elements = found if elements is None else elements
+        return convolve(options, x, kernel, group=self.group, elements=elements)
 
     def _elements(self, samples: int, deterministic: bool) -> Elements:
         if deterministic:

@@ -11,7 +11,8 @@ from jax import lax
 from jax.nn.initializers import Initializer, lecun_normal, zeros
 
 from gconv_jax.conv.algorithm import Algorithm, check_algorithm
-from gconv_jax.conv.group import group_conv, lift_conv
+from gconv_jax.conv.group import group_conv_with, lift_conv_with
+from gconv_jax.conv.options import ConvOptions
 from gconv_jax.filters.bank import filter_axes
 from gconv_jax.filters.basis import Filters, find_basis
 from gconv_jax.filters.fast_initializers import compile_unoptimized
@@ -57,19 +58,19 @@ class ConvLayer(nn.Module):
         bias = None
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (features,), self.param_dtype)
-        return self._convolve(
-            x,
-            *kernels,
-            group=self.group,
-            bias=bias,
-            strides=self.strides,
-            padding=self.padding,
-            dilation=self.kernel_dilation,
-            dtype=self.dtype,
-            precision=self.precision,
-            filters=self.filters,
-            kernel_size=kernel_size,
+        options = ConvOptions(
+            type(self).__name__,
+            self.group,
+            bias,
+            self.strides,
+            self.padding,
+            self.kernel_dilation,
+            self.dtype,
+            self.precision,
+            self.filters,
+            kernel_size,
         )
+        return self._convolve(x, *kernels, options=options)
 
     def _kernels(
         self, init: Initializer, kernel_size: tuple[int, ...], c_in: int, c_out: int
@@ -79,15 +80,16 @@ class ConvLayer(nn.Module):
         shape = (*taps, *group_axis, c_in, c_out)
         return (self.param("kernel", init, shape, self.param_dtype),)
 
-    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, options: ConvOptions) -> jax.Array:
         raise NotImplementedError
 
 
 class LiftConv(ConvLayer):
     """The first layer of a G-CNN: convolves an image with its filters in every pose of a group.
 
-    The arguments are those of ``nn.Conv``, and ``group``; their meaning, and the names and shapes
-    of the parameters, are those of `gconv_jax.nnx.LiftConv`.
+    It takes the arguments of ``nn.Conv`` and ``group``, but for those that
+    `gconv_jax.nnx.LiftConv` lacks; their meaning, and the names and shapes of the parameters, are
+    the same.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -102,8 +104,8 @@ class LiftConv(ConvLayer):
 
     lifting: ClassVar[bool] = True
 
-    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
-        return lift_conv(x, *kernels, **options)
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, options: ConvOptions) -> jax.Array:
+        return lift_conv_with(options, x, *kernels)
 
 
 class GroupConv(ConvLayer):
@@ -119,5 +121,5 @@ class GroupConv(ConvLayer):
     (2, 17, 17, 4, 32)
     """
 
-    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
-        return group_conv(x, *kernels, algorithm=self.algorithm, **options)
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, options: ConvOptions) -> jax.Array:
+        return group_conv_with(options, x, *kernels, algorithm=self.algorithm)

@@ -6,7 +6,8 @@ import functools
 import jax
 from jax.nn.initializers import Initializer
 
-from gconv_jax.conv.quotient import quotient_conv, quotient_kernel
+from gconv_jax.conv.options import ConvOptions
+from gconv_jax.conv.quotient import quotient_conv_with, quotient_kernel
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.linen.conv import ConvLayer
 
@@ -45,6 +46,6 @@ class QuotientConv(ConvLayer):
         )
         return (self.param("kernel", kernel),)
 
-    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, options: ConvOptions) -> jax.Array:
         subgroups = {"in_subgroup": self.in_subgroup, "out_subgroup": self.out_subgroup}
-        return quotient_conv(x, *kernels, **subgroups, **options)
+        return quotient_conv_with(options, x, *kernels, **subgroups)

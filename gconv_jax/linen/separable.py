@@ -6,7 +6,8 @@ import functools
 import jax
 from jax.nn.initializers import Initializer
 
-from gconv_jax.conv.separable import Separable, separable_group_conv, spatial_kernel
+from gconv_jax.conv.options import ConvOptions
+from gconv_jax.conv.separable import Separable, separable_group_conv_with, spatial_kernel
 from gconv_jax.linen.conv import ConvLayer
 
 
@@ -47,5 +48,5 @@ class SeparableGroupConv(ConvLayer):
             self.param("pointwise_kernel", init, shape, self.param_dtype),
         )
 
-    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
-        return separable_group_conv(x, *kernels, algorithm=self.algorithm, **options)
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, options: ConvOptions) -> jax.Array:
+        return separable_group_conv_with(options, x, *kernels, algorithm=self.algorithm)

@@ -2,7 +2,8 @@
 
 import jax
 
-from gconv_jax.conv.transposed import group_conv_transpose
+from gconv_jax.conv.options import ConvOptions
+from gconv_jax.conv.transposed import group_conv_transpose_with
 from gconv_jax.linen.conv import ConvLayer
 
 
@@ -19,5 +20,5 @@ class GroupConvTranspose(ConvLayer):
     (2, 14, 14, 4, 8)
     """
 
-    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
-        return group_conv_transpose(x, *kernels, **options)
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, options: ConvOptions) -> jax.Array:
+        return group_conv_transpose_with(options, x, *kernels)

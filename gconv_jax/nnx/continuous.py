@@ -13,8 +13,9 @@ from jax.typing import DTypeLike
 
 from gconv_jax.continuous.conv import (
     Kernel,
-    continuous_group_conv,
-    continuous_lift_conv,
+    continuous_group_conv_with,
+    continuous_lift_conv_with,
+    continuous_options,
     coordinate_count,
     scaled_kernel,
     square_kernel,
@@ -118,19 +119,19 @@ class _ContinuousConv(nnx.Module):
 
     def __call__(self, x, elements: Elements | None = None) -> SampledFeatures:
         """Features at ``elements``, by default those of `elements`."""
-        convolve = continuous_lift_conv if self.lifting else continuous_group_conv
-        return convolve(
-            x,
-            self.kernel(),
-            group=self.group,
-            elements=self.elements() if elements is None else elements,
-            kernel_size=self.kernel_size,
+        options = continuous_options(
+            type(self).__name__,
+            self.group,
             bias=None if self.bias is None else self.bias[...],
             strides=self.strides,
             padding=self.padding,
             dtype=self.dtype,
             precision=self.precision,
+            kernel_size=self.kernel_size,
         )
+        convolve = continuous_lift_conv_with if self.lifting else continuous_group_conv_with
+        elements = self.elements() if elements is None else elements
+        return convolve(options, x, self.kernel(), group=self.group, elements=elements)
 
 
 class ContinuousLiftConv(_ContinuousConv):

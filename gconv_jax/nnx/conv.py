@@ -1,6 +1,8 @@
 """Group convolutions as Flax NNX modules: the parameters, and a call of `gconv_jax.conv.group`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,8 @@ from jax.nn.initializers import Initializer, lecun_normal, zeros
 from jax.typing import DTypeLike
 
 from gconv_jax.conv.algorithm import Algorithm, check_algorithm
-from gconv_jax.conv.group import group_conv, lift_conv
+from gconv_jax.conv.group import group_conv_with, lift_conv_with
+from gconv_jax.conv.options import ConvOptions
 from gconv_jax.filters.bank import filter_axes
 from gconv_jax.filters.basis import Filters, find_basis
 from gconv_jax.filters.fast_initializers import compile_unoptimized
@@ -45,6 +48,8 @@ class ConvLayer(nnx.Module):
         filters: Filters = "pixel",
         algorithm: Algorithm = "auto",
         kernel_transform: KernelTransform | None = None,
+        kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
+        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
         rngs: nnx.Rngs,
     ):
         check_group(group)
@@ -66,44 +71,50 @@ class ConvLayer(nnx.Module):
         self.filters: Filters = filters
         self.algorithm: Algorithm = algorithm
         self.kernel_transform = check_transform(kernel_transform)
-        self._make_kernels(compile_unoptimized(kernel_init), rngs)
+        made = self._make_kernels(compile_unoptimized(kernel_init), rngs)
+        for name, kernel in zip(self._kernel_names, made, strict=True):
+            setattr(self, name, nnx.Param(kernel, **kernel_metadata))
         if use_bias:
-            self.bias = nnx.Param(bias_init(rngs.params(), (self.out_features,), param_dtype))
+            bias = bias_init(rngs.params(), (self.out_features,), param_dtype)
+            self.bias = nnx.Param(bias, **bias_metadata)
         else:
             self.bias = nnx.data(None)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[..., (|G|,) in_features]`` to ``[..., |G|, out_features]``."""
         kernels = [getattr(self, name)[...] for name in self._kernel_names]
-        return self._convolve(
-            x,
-            *map(self.kernel_transform, kernels),
-            group=self.group,
-            bias=None if self.bias is None else self.bias[...],
-            strides=self.strides,
-            padding=self.padding,
-            dilation=self.kernel_dilation,
-            dtype=self.dtype,
-            precision=self.precision,
-            filters=self.filters,
-            kernel_size=self.kernel_size,
+        options = ConvOptions(
+            type(self).__name__,
+            self.group,
+            None if self.bias is None else self.bias[...],
+            self.strides,
+            self.padding,
+            self.kernel_dilation,
+            self.dtype,
+            self.precision,
+            self.filters,
+            self.kernel_size,
         )
+        return self._convolve(x, *map(self.kernel_transform, kernels), options=options)
 
-    def _make_kernels(self, init: Initializer, rngs: nnx.Rngs) -> None:
+    def _make_kernels(self, init: Initializer, rngs: nnx.Rngs) -> tuple[Any, ...]:
+        """Return the initial values of the parameters named in ``_kernel_names``."""
         group_axis = () if self.lifting else (self.group.order,)
         taps = filter_axes(self.filters, self.group, self.kernel_size)
         shape = (*taps, *group_axis, self.in_features, self.out_features)
-        self.kernel = nnx.Param(init(rngs.params(), shape, self.param_dtype))
+        return (init(rngs.params(), shape, self.param_dtype),)
 
-    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, options: ConvOptions) -> jax.Array:
         raise NotImplementedError
 
 
 class LiftConv(ConvLayer):
     """The first layer of a G-CNN: convolves an image with its filters in every pose of a group.
 
-    The arguments are those of ``nnx.Conv``, and ``group``. One integer stands for every spatial
-    axis. See `gconv_jax.lift_conv` for the equation and the law.
+    It takes the arguments of ``nnx.Conv`` and ``group``, but for five that it lacks:
+    ``feature_group_count``, ``input_dilation`` (`GroupConvTranspose` enlarges), ``mask`` (use
+    ``kernel_transform``), ``promote_dtype`` and ``preferred_element_type``. One integer stands for
+    every spatial axis. See `gconv_jax.lift_conv` for the equation and the law.
 
     Args:
         in_features, out_features: channels of the image, and channels for each group element.
@@ -123,6 +134,7 @@ class LiftConv(ConvLayer):
         kernel_transform: a function of the base filters that is applied before they are used, such
             as `gconv_jax.standardize_weights`, a spectral normalisation or a mask; every one keeps
             the law.
+        kernel_metadata, bias_metadata: of the parameters, as in ``nnx.Conv``.
         rngs: random key.
 
     Attributes:
@@ -141,8 +153,8 @@ class LiftConv(ConvLayer):
 
     lifting = True
 
-    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
-        return lift_conv(x, *kernels, **options)
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, options: ConvOptions) -> jax.Array:
+        return lift_conv_with(options, x, *kernels)
 
 
 class GroupConv(ConvLayer):
@@ -162,5 +174,5 @@ class GroupConv(ConvLayer):
     (2, 17, 17, 4, 32)
     """
 
-    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
-        return group_conv(x, *kernels, algorithm=self.algorithm, **options)
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, options: ConvOptions) -> jax.Array:
+        return group_conv_with(options, x, *kernels, algorithm=self.algorithm)

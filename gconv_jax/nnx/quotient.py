@@ -1,10 +1,13 @@
 """Convolutions between functions on cosets as Flax NNX modules."""
 
+from typing import Any
+
 import jax
 from flax import nnx
 from jax.nn.initializers import Initializer
 
-from gconv_jax.conv.quotient import quotient_conv, quotient_kernel
+from gconv_jax.conv.options import ConvOptions
+from gconv_jax.conv.quotient import quotient_conv_with, quotient_kernel
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.nnx.conv import ConvLayer
 
@@ -48,7 +51,7 @@ class QuotientConv(ConvLayer):
         self.out_subgroup = out_subgroup
         super().__init__(*args, **options)
 
-    def _make_kernels(self, init: Initializer, rngs: nnx.Rngs) -> None:
+    def _make_kernels(self, init: Initializer, rngs: nnx.Rngs) -> tuple[Any, ...]:
         kernel = quotient_kernel(
             rngs.params(),
             init,
@@ -61,8 +64,8 @@ class QuotientConv(ConvLayer):
             filters=self.filters,
             dtype=self.param_dtype,
         )
-        self.kernel = nnx.Param(kernel)
+        return (kernel,)
 
-    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, options: ConvOptions) -> jax.Array:
         subgroups = {"in_subgroup": self.in_subgroup, "out_subgroup": self.out_subgroup}
-        return quotient_conv(x, *kernels, **subgroups, **options)
+        return quotient_conv_with(options, x, *kernels, **subgroups)

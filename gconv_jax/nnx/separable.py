@@ -1,10 +1,13 @@
 """Separable group convolutions as Flax NNX modules."""
 
+from typing import Any
+
 import jax
 from flax import nnx
 from jax.nn.initializers import Initializer
 
-from gconv_jax.conv.separable import Separable, separable_group_conv, spatial_kernel
+from gconv_jax.conv.options import ConvOptions
+from gconv_jax.conv.separable import Separable, separable_group_conv_with, spatial_kernel
 from gconv_jax.nnx.conv import ConvLayer
 
 
@@ -48,7 +51,7 @@ class SeparableGroupConv(ConvLayer):
         self.separable: Separable = separable
         super().__init__(*args, **options)
 
-    def _make_kernels(self, init: Initializer, rngs: nnx.Rngs) -> None:
+    def _make_kernels(self, init: Initializer, rngs: nnx.Rngs) -> tuple[Any, ...]:
         spatial = spatial_kernel(
             rngs.params(),
             init,
@@ -61,8 +64,7 @@ class SeparableGroupConv(ConvLayer):
             dtype=self.param_dtype,
         )
         shape = (self.group.order, self.in_features, self.out_features)
-        self.spatial_kernel = nnx.Param(spatial)
-        self.pointwise_kernel = nnx.Param(init(rngs.params(), shape, self.param_dtype))
+        return spatial, init(rngs.params(), shape, self.param_dtype)
 
-    def _convolve(self, x: jax.Array, *kernels: jax.Array, **options) -> jax.Array:
-        return separable_group_conv(x, *kernels, algorithm=self.algorithm, **options)
+    def _convolve(self, x: jax.Array, *kernels: jax.Array, options: ConvOptions) -> jax.Array:
+        return separable_group_conv_with(options, x, *kernels, algorithm=self.algorithm)

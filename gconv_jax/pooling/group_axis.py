@@ -12,7 +12,9 @@ from gconv_jax.ops.maximum import max_over
 _REDUCERS = {"max": max_over, "mean": jnp.mean}
 
 
-def group_pool(x: jax.Array, *, reduce: Literal["max", "mean"] = "max") -> jax.Array:
+def group_pool(
+    x: jax.Array, *, reduce: Literal["max", "mean"] = "max", group: FiniteGroup | None = None
+) -> jax.Array:
     """Pool over all group elements: a feature map on the group becomes an image.
 
     ``y(p) = max_g x(p, g)`` (or the mean). The result turns with the input, and once space is
@@ -21,16 +23,28 @@ def group_pool(x: jax.Array, *, reduce: Literal["max", "mean"] = "max") -> jax.A
     Args:
         x: ``[..., |G|, C]``.
         reduce: ``"max"`` or ``"mean"``.
+        group: G. The group axis is compared with it. An array of four axes needs it, since it may
+            be a batch of images, whose width would be pooled.
 
     Returns:
         ``[..., C]``.
+
+    Raises:
+        ValueError: ``x`` is not, or may not be, a feature map on the group.
 
     >>> import jax.numpy as jnp
     >>> group_pool(jnp.ones((2, 9, 9, 4, 5))).shape
     (2, 9, 9, 5)
     """
-    if x.ndim < 2:
+    if group is not None:
+        _check_group_axis(x, check_group(group))
+    elif x.ndim < 2:
         raise ValueError(f"`x` must be [..., |G|, C], got shape {x.shape}")
+    elif x.ndim == 4:
+        raise ValueError(
+            f"`x` of shape {x.shape} may be images [N, H, W, C], whose width would be pooled: for a "
+            "feature map on the group, pass group="
+        )
     return _reducer(reduce)(x, -2)
 
 

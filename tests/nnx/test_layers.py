@@ -198,3 +198,40 @@ def test_strict_rank_promotion():
     layer = gnnx.LiftConv(1, 2, 3, group=P4, rngs=nnx.Rngs(0))
     with jax.numpy_rank_promotion("raise"):
         assert layer(jnp.ones((1, 5, 5, 1))).shape == (1, 5, 5, 4, 2)
+
+
+def test_metadata_of_parameters():
+    options = {"group": P4, "rngs": nnx.Rngs(0), "kernel_metadata": {"decay": True}}
+    layers = [
+        gnnx.LiftConv(1, 2, 3, bias_metadata={"decay": False}, **options),
+        gnnx.GroupConv(1, 2, 3, bias_metadata={"decay": False}, **options),
+        gnnx.SeparableGroupConv(1, 2, 3, bias_metadata={"decay": False}, **options),
+        gnnx.QuotientConv(1, 2, 3, bias_metadata={"decay": False}, **options),
+    ]
+    for layer in layers:
+        for name, parameter in nnx.iter_children(layer):
+            assert parameter.get_metadata()["decay"] == (name != "bias"), (layer, name)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (gnnx.LiftConv(1, 2, 3, 2, group=P4, rngs=nnx.Rngs(0)), (1, 8, 8, 1)),
+        (gnnx.GroupConv(1, 2, 3, 2, padding=0, group=P4, rngs=nnx.Rngs(0)), (1, 8, 8, 4, 1)),
+        (gnnx.SeparableGroupConv(1, 2, 3, 2, padding=0, group=P4, rngs=nnx.Rngs(0)), (8, 8, 4, 1)),
+        (gnnx.QuotientConv(1, 2, 3, 2, padding=0, group=P4, rngs=nnx.Rngs(0)), (8, 8, 4, 1)),
+        (gnnx.GroupConvTranspose(1, 2, 3, 2, group=P4, rngs=nnx.Rngs(0)), (8, 8, 4, 1)),
+        (gnnx.ContinuousLiftConv(1, 2, 3, 2, padding=0, group=P4, rngs=nnx.Rngs(0)), (8, 8, 1)),
+    ],
+)
+def test_warnings_name_the_class(layer, shape):
+    with pytest.warns(InexactEquivarianceWarning, match=f"^{type(layer).__name__} over"):
+        layer(jnp.ones(shape))
+
+
+def test_images_with_channels_first_get_a_hint():
+    layer = gnnx.LiftConv(3, 8, 5, group=P4, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"channels come last.*jnp.moveaxis\(x, -3, -1\)") as error:
+        layer(jnp.ones((2, 3, 32, 32)))
+    x = jnp.ones((2, 3, 32, 32))
+    assert "moveaxis" in str(error.value) and layer(jnp.moveaxis(x, -3, -1)).shape[-2:] == (4, 8)
