@@ -45,7 +45,8 @@ def compile_unoptimized(initializer: Initializer) -> Initializer:
 
     >>> import jax
     >>> from gconv_jax.filters.fast_initializers import compile_unoptimized
-    >>> compile_unoptimized(jax.nn.initializers.lecun_normal())(jax.random.key(0), (3, 3, 1, 8)).shape
+    >>> initializer = compile_unoptimized(jax.nn.initializers.lecun_normal())
+    >>> initializer(jax.random.key(0), (3, 3, 1, 8)).shape
     (3, 3, 1, 8)
     """
 

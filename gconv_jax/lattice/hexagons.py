@@ -10,6 +10,7 @@ import numpy as np
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.lattice.padding import Windows
 from gconv_jax.ops.arguments import check_integer
+from gconv_jax.ops.frozen import freeze_array
 
 
 def hexagon_mask(size: int) -> np.ndarray:
@@ -84,6 +85,4 @@ def move_table(matrix: np.ndarray, size: int) -> np.ndarray:
 @functools.cache
 def _mask(size: int) -> np.ndarray:
     row, column = np.indices((size, size)) - (size - 1) // 2
-    mask = np.abs(row + column) <= (size - 1) // 2
-    mask.setflags(write=False)
-    return mask
+    return freeze_array(np.abs(row + column) <= (size - 1) // 2)

@@ -355,14 +355,14 @@ def test_what_is_no_FiniteGroup_is_refused():
 
 def test_what_is_no_homomorphism_is_refused(monkeypatch):
     """Negative control: one wrong sign in one matrix and nothing is returned."""
-    snap = irreps_module._snap
+    snap = irreps_module.snap
 
     def corrupted(matrices, structure):
         matrices = snap(matrices, structure)
         matrices[-1, 0] *= -1
         return matrices
 
-    monkeypatch.setattr(irreps_module, "_snap", corrupted)
+    monkeypatch.setattr(irreps_module, "snap", corrupted)
     with pytest.raises(RuntimeError, match=r"order 8 .* do not multiply as the elements do"):
         irreps_of_table(P4M.cayley)
 
