@@ -128,9 +128,9 @@ MISTAKES = [
         "filters/test_basis.py",
     ),
     Mistake(
-        "even filters turn about a tap beside their centre",
+        "even filters turn about a tap beside their center",
         "gconv_jax/filters/basis.py",
-        "return centred(kernel_size, kernel_size)",
+        "return centered(kernel_size, kernel_size)",
         "return np.stack(np.indices((kernel_size, kernel_size)), -1) - float(kernel_size // 2)",
         "filters/test_basis.py conv/test_fine_rotations.py",
     ),
@@ -200,7 +200,7 @@ MISTAKES = [
         "train/steps/test_augment.py",
     ),
     Mistake(
-        "corners are filled after scaling with 0, which is grey",
+        "corners are filled after scaling with 0, which is gray",
         "train/steps/augment.py",
         "largest, fill = jnp.pi, ground(image)",
         "largest, fill = jnp.pi, jnp.zeros((len(image), 1, 1, 1))",

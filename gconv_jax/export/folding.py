@@ -1,7 +1,7 @@
 """Programs with constants computed ahead, and affine maps folded into the convolutions before them.
 
 A network in evaluation is a program of x alone: filter banks, their Fourier transforms, the factors
-of batch normalisation and biases depend on parameters only. `fold` traces the program, computes all
+of batch normalization and biases depend on parameters only. `fold` traces the program, computes all
 of that once, and writes the program of what is left. A convolution whose result is then scaled and
 shifted for each output channel becomes one with scaled filters and one bias.
 """

@@ -36,7 +36,7 @@ def filter_bank(
 
     ``psi_r(x) = psi(r^-1 x)`` for a lifting filter and ``psi_r(x, s) = psi(r^-1 x, r^-1 s)`` for
     a filter on the group: the output element r sees the filter moved by r (Cohen & Welling 2016,
-    arXiv:1602.07576, section 7). The rotation is about the centre of the filter, which for an
+    arXiv:1602.07576, section 7). The rotation is about the center of the filter, which for an
     even size lies between pixels.
 
     Args:

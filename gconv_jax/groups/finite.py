@@ -91,7 +91,7 @@ class FiniteGroup:
 
     @property
     def matrices(self) -> np.ndarray:
-        """The elements as matrices on array indices counted from the centre, ``(row, column)``
+        """The elements as matrices on array indices counted from the center, ``(row, column)``
         in the plane, ``(position,)`` on the line, ``(depth, row, column)`` in space:
         ``[order, dimension, dimension]``.
 
