@@ -59,14 +59,14 @@ MISTAKES = [
     ),
     Mistake(
         "cosets of the wrong side are pooled",
-        "gconv_jax/pooling/spatial.py",
+        "gconv_jax/pooling/group_axis.py",
         "    cosets = group.cosets(subgroup)\n    if onto",
         '    cosets = group.cosets(subgroup, side="right")\n    if onto',
         "pooling/test_pooling.py",
     ),
     Mistake(
         "cosets of the wrong side become channels",
-        "gconv_jax/pooling/spatial.py",
+        "gconv_jax/pooling/group_axis.py",
         'group.cosets(subgroup, side="right")  # [i, h] -> h g_i',
         "group.cosets(subgroup)",
         "pooling/test_pooling.py",
@@ -108,14 +108,14 @@ MISTAKES = [
     ),
     Mistake(
         "images turn clockwise",
-        "gconv_jax/lattice/action.py",
+        "gconv_jax/lattice/rotate.py",
         "cos, sin = jnp.cos(angle), jnp.sin(angle)",
         "cos, sin = jnp.cos(angle), -jnp.sin(angle)",
         "lattice/test_action.py test_transformations.py",
     ),
     Mistake(
         "images turn about a corner of the central pixels",
-        "gconv_jax/lattice/action.py",
+        "gconv_jax/lattice/rotate.py",
         "rows = jnp.arange(height, dtype=angle.dtype)[:, None] - (height - 1) / 2",
         "rows = jnp.arange(height, dtype=angle.dtype)[:, None] - height // 2",
         "lattice/test_action.py test_transformations.py",
@@ -129,7 +129,7 @@ MISTAKES = [
     ),
     Mistake(
         "even filters turn about a tap beside their center",
-        "gconv_jax/filters/basis.py",
+        "gconv_jax/lattice/sampling.py",
         "return centered(kernel_size, kernel_size)",
         "return np.stack(np.indices((kernel_size, kernel_size)), -1) - float(kernel_size // 2)",
         "filters/test_basis.py conv/test_fine_rotations.py",
@@ -159,7 +159,7 @@ MISTAKES = [
     ),
     Mistake(
         "hexagons without their border in the bias",
-        "gconv_jax/conv/group.py",
+        "gconv_jax/conv/common.py",
         "y = y * mask_of(y, 1)",
         "pass",
         "lattice/test_hexagons.py",
