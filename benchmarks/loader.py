@@ -2,7 +2,7 @@
 
     python benchmarks/loader.py [--quick] [--rounds N] [--images N] [--workers N] [--json PATH]
 
-A folder of JPEG files is made (noise, 96 x 96 in colour, 10 classes), and read at the network's
+A folder of JPEG files is made (noise, 96 x 96 in color, 10 classes), and read at the network's
 size. ``reading`` is what Grain's threads deliver while nothing else runs. Then whole epochs are
 trained, one batch at a time, alternating: from memory (``--loader memory --memory host``) and from
 the disk (``--loader grain``). ``waiting`` is the share of an epoch for which the device was idle

@@ -2,9 +2,9 @@
 
 A hexagonal image is an array ``[..., n, n, C]`` with odd n (Hoogeboom et al. 2018,
 arXiv:1803.02108). A step along its columns leads one pixel to the right, a step along its rows one
-pixel to the lower right, at 60 degrees; the six neighbours of a pixel are at ``(0, 1), (0, -1),
+pixel to the lower right, at 60 degrees; the six neighbors of a pixel are at ``(0, 1), (0, -1),
 (1, 0), (-1, 0), (1, -1), (-1, 1)``. `hexagon_mask` marks the pixels of the hexagon around the
-centre; the two other corners of the array are not there: layers read zeros from them and write
+center; the two other corners of the array are not there: layers read zeros from them and write
 zeros into them, so that a bias does not break the law. Filters are hexagons as well, with
 ``3 r (r + 1) + 1`` taps for a size of ``k = 2 r + 1``: 7 for 3, 19 for 5.
 """
@@ -36,7 +36,7 @@ def to_hexagonal(image: jax.Array, size: int, *, spacing: float | None = None) -
     Args:
         image: ``[*batch, H, W, C]``, zero outside.
         size: n, odd.
-        spacing: between the centres of neighbouring hexagons, in pixels; by default the corners
+        spacing: between the centers of neighboring hexagons, in pixels; by default the corners
             of the hexagon lie on the border of the largest square in the image.
 
     Returns:

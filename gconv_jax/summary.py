@@ -41,7 +41,7 @@ class Summary:
             others.
         output: the shape of the model's result.
         parameters: of the whole model, each shared one counted once.
-        statistics: the other numbers that the model holds, such as those of batch normalisation.
+        statistics: the other numbers that the model holds, such as those of batch normalization.
     """
 
     rows: tuple[Row, ...]

@@ -81,7 +81,7 @@ def some_cases(*names: str):
 def sources(case: Case, g: int, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     """For each pixel p of the moved array, the pixel g^-1 p of an array of ``shape``.
 
-    Coordinates count from the centre and are doubled, which keeps them integers on even sizes.
+    Coordinates count from the center and are doubled, which keeps them integers on even sizes.
     """
     matrix, size = case.matrices[g], np.array(shape)
     moved_size = np.abs(matrix) @ size
@@ -156,8 +156,8 @@ def feature_map(
 def random_float64(build: Callable[[], nnx.Module], rng) -> nnx.Module:
     """What ``build`` makes, with random float64 parameters and statistics.
 
-    None is at its gentle default, so that batch normalisation really shifts and scales. The
-    model is built abstractly, without compiling the initialiser of each parameter.
+    None is at its gentle default, so that batch normalization really shifts and scales. The
+    model is built abstractly, without compiling the initializer of each parameter.
     """
     graphdef, state = nnx.split(nnx.eval_shape(build))
 
@@ -176,7 +176,7 @@ def random_float64(build: Callable[[], nnx.Module], rng) -> nnx.Module:
 
 
 def quick_jit(fn: Callable) -> Callable:
-    """``jax.jit`` without most of XLA's optimisations, for deep networks of a few channels, which
+    """``jax.jit`` without most of XLA's optimizations, for deep networks of a few channels, which
     take longer to compile than to run."""
     return jax.jit(fn, compiler_options={"xla_backend_optimization_level": 0})
 

@@ -55,7 +55,7 @@ def pool(x, *, first: int, window, strides, low, output, reduce) -> np.ndarray:
 
 
 def rotate(x: np.ndarray, angle: float, fill: float = 0.0) -> np.ndarray:
-    """Bilinear rotation of ``[H, W]`` about the centre, counter-clockwise as displayed."""
+    """Bilinear rotation of ``[H, W]`` about the center, counter-clockwise as displayed."""
     height, width = x.shape
     y = np.empty_like(x)
     for i, j in np.ndindex(height, width):

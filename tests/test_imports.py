@@ -71,7 +71,7 @@ def test_public_names_have_docstrings(module):
             continue
         for method_name, method in vars(value).items():
             if method_name in getattr(value, "__dataclass_fields__", ()):
-                continue  # the default of a field, such as an initialiser of JAX
+                continue  # the default of a field, such as an initializer of JAX
             documented = inspect.isfunction(method) or isinstance(method, property)
             if documented and not method_name.startswith("_"):
                 assert method.__doc__, f"{module}.{name}.{method_name}"

@@ -70,7 +70,7 @@ def groupy_conv(f: np.ndarray, psi: np.ndarray, order: int) -> np.ndarray:
     """``[C_in, S, H, W]`` and ``[C_out, C_in, S, k, k]`` to ``[C_out, order, H', W']``: p4 or p4m
     convolution without padding, by its definition.
 
-    ``sum over i, s, x of f(i, s, p + x) psi(o, i, g^-1 s, g^-1 x)``, x counted from the centre.
+    ``sum over i, s, x of f(i, s, p + x) psi(o, i, g^-1 s, g^-1 x)``, x counted from the center.
     """
     c_out, c_in, s_in, k, _ = psi.shape
     elements = GROUPY[:order]
@@ -78,7 +78,7 @@ def groupy_conv(f: np.ndarray, psi: np.ndarray, order: int) -> np.ndarray:
     y = np.zeros((c_out, order, *size))
     for (g, a), s, u, v in itertools.product(enumerate(elements), range(s_in), range(k), range(k)):
         inverse = a.T
-        # Doubled, so that the centre of an even filter has integer coordinates.
+        # Doubled, so that the center of an even filter has integer coordinates.
         row, column = (inverse @ [2 * u - (k - 1), 2 * v - (k - 1)] + k - 1) // 2
         source = 0
         if s_in > 1:

@@ -51,7 +51,7 @@ class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
         homepage: str,
         citation: str,
     ) -> tfds.core.DatasetInfo:
-        """What describes labelled images: `image` of one shape, `label`, and more by name."""
+        """What describes labeled images: `image` of one shape, `label`, and more by name."""
         features = {
             # Bytes: otherwise every value is written as a 64-bit integer.
             "image": tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes"),

@@ -58,7 +58,7 @@ def read_larochelle(
     well): when this was written, no copy of the archive could be had to look at.
 
     Raises:
-      ValueError: the file is damaged, has another number of rows, values that are no grey values,
+      ValueError: the file is damaged, has another number of rows, values that are no gray values,
         or labels that are no digits. The message names the file.
     """
     name, size, pixels = source.members[split], source.sizes[split], SIDE * SIDE
@@ -70,7 +70,7 @@ def read_larochelle(
             values, labels = block[:, :pixels], block[:, pixels]
             # A wide margin: to tell [0, 1] from [0, 255], not to judge how it was interpolated.
             if not (np.abs(values - 0.5) <= 1).all():
-                raise ValueError(f"{where}: grey values must be in [0, 1]. Is it the right file?")
+                raise ValueError(f"{where}: gray values must be in [0, 1]. Is it the right file?")
             if not np.isin(labels, np.arange(CLASSES)).all():
                 raise ValueError(
                     f"{where}: labels must be digits, the last column of a row. "

@@ -3,23 +3,23 @@
 import numpy as np
 
 # Cosine and sine are rounded to multiples of 2**-20. For a 28x28 image this moves a sample point by
-# at most 2e-5 pixel, which changes a grey value by less than 0.01 before it is rounded.
+# at most 2e-5 pixel, which changes a gray value by less than 0.01 before it is rounded.
 _TRIG_BITS = 20
-# Sample points are counted in half pixels (the centre of an image of even size lies between two
+# Sample points are counted in half pixels (the center of an image of even size lies between two
 # pixels), so a pixel has one bit more.
 _PIXEL_BITS = _TRIG_BITS + 1
 _PIXEL = 1 << _PIXEL_BITS
 # Zeros around the image: a sample point outside is moved to the nearest place where all four
-# neighbours are zero, hence two pixels.
+# neighbors are zero, hence two pixels.
 _PAD = 2
 # About a megabyte of int64 per intermediate array: faster than the whole set at once.
 _CHUNK = 128
 
 
 def rotate_images(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    r"""Rotate each image about its centre, with bilinear interpolation and zeros from outside.
+    r"""Rotate each image about its center, with bilinear interpolation and zeros from outside.
 
-    With rows counted downwards from the centre as $v$ and columns to the right as $u$, the value at
+    With rows counted downwards from the center as $v$ and columns to the right as $u$, the value at
     $(u, v)$ of the result is the input interpolated at
 
     $$(u \cos\theta - v \sin\theta,\; u \sin\theta + v \cos\theta),$$
@@ -72,7 +72,7 @@ def _rotate_chunk(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
     n, height, width, channels = images.shape
     cos = np.rint(np.cos(angles) * (1 << _TRIG_BITS)).astype(np.int64)[:, None, None]
     sin = np.rint(np.sin(angles) * (1 << _TRIG_BITS)).astype(np.int64)[:, None, None]
-    # Twice the distance from the centre: an integer for even and odd sizes.
+    # Twice the distance from the center: an integer for even and odd sizes.
     u = 2 * np.arange(width, dtype=np.int64) - (width - 1)
     v = (2 * np.arange(height, dtype=np.int64) - (height - 1))[:, None]
     column = u * cos - v * sin + ((width - 1) << _TRIG_BITS)

@@ -18,7 +18,7 @@ from gconv_jax.datasets._raw import RawFile, obtain
 
 # Not registered by name, as `Mnist`: TFDS has a `cifar10` and a `cifar100` of its own.
 class Cifar10(ArrayRecordBuilder, skip_registration=True):
-    """CIFAR-10: 60,000 photographs, 32x32, in colour. TFDS name `cifar10`.
+    """CIFAR-10: 60,000 photographs, 32x32, in color. TFDS name `cifar10`.
 
     Splits `train` (50,000) and `test` (10,000), in the order of the published files, so that
     "the last 5,000 for validation" are those of the literature. An example has
@@ -48,7 +48,7 @@ class Cifar10(ArrayRecordBuilder, skip_registration=True):
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"{CIFAR10_FILES.archive.url} or the .bin files in it."
 
     _cifar = CIFAR10_FILES
-    _description = "CIFAR-10: 32x32 colour photographs of ten kinds of things."
+    _description = "CIFAR-10: 32x32 color photographs of ten kinds of things."
 
     @property
     def raw_files(self) -> dict[str, RawFile]:
@@ -73,7 +73,7 @@ class Cifar10(ArrayRecordBuilder, skip_registration=True):
 
 
 class Cifar100(Cifar10, skip_registration=True):
-    """CIFAR-100: 60,000 photographs, 32x32, in colour. TFDS name `cifar100`.
+    """CIFAR-100: 60,000 photographs, 32x32, in color. TFDS name `cifar100`.
 
     Splits `train` (50,000) and `test` (10,000), in the order of the published files. An example has
 
@@ -100,4 +100,4 @@ class Cifar100(Cifar10, skip_registration=True):
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"{CIFAR100_FILES.archive.url} or the .bin files in it."
 
     _cifar = CIFAR100_FILES
-    _description = "CIFAR-100: 32x32 colour photographs of a hundred kinds of things."
+    _description = "CIFAR-100: 32x32 color photographs of a hundred kinds of things."

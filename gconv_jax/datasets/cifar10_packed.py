@@ -48,7 +48,7 @@ class Cifar10Packed(ArrayRecordBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self._image_info(
-            "CIFAR-10: 32x32 colour photographs of ten kinds of things. Not in the order of the "
+            "CIFAR-10: 32x32 color photographs of ten kinds of things. Not in the order of the "
             "published files.",
             shape=(SIDE, SIDE, 3),
             classes=CIFAR10_CLASSES,

@@ -14,7 +14,7 @@ BALANCED = "balanced"
 
 # Not registered by name, as `Mnist`: TFDS has an `emnist` of its own.
 class Emnist(ArrayRecordBuilder, skip_registration=True):
-    """EMNIST, balanced: 131,600 handwritten digits and letters, 28x28, grey. TFDS name `emnist`.
+    """EMNIST, balanced: 131,600 handwritten digits and letters, 28x28, gray. TFDS name `emnist`.
 
     One config, `balanced`, as many examples of each class. Splits `train` (112,800) and `test`
     (18,800), in the order of the published files. An example has
@@ -59,7 +59,7 @@ class Emnist(ArrayRecordBuilder, skip_registration=True):
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self._image_info(
-            "EMNIST: 28x28 grey images of handwritten digits and letters, upright.",
+            "EMNIST: 28x28 gray images of handwritten digits and letters, upright.",
             shape=(SIDE, SIDE, 1),
             classes=self._emnist.classes,
             homepage="https://www.nist.gov/itl/products-and-services/emnist-dataset",

@@ -12,7 +12,7 @@ from gconv_jax.datasets._raw import RawFile, obtain
 # Not registered by name: TFDS has a `mnist` of its own (which needs TensorFlow to prepare), and two
 # of one name would break the import of TFDS's builders.
 class Mnist(ArrayRecordBuilder, skip_registration=True):
-    """MNIST: 70,000 handwritten digits, 28x28, grey. TFDS name `mnist`.
+    """MNIST: 70,000 handwritten digits, 28x28, gray. TFDS name `mnist`.
 
     Splits `train` (60,000) and `test` (10,000), in the order of the published files. An example has
 
@@ -49,7 +49,7 @@ class Mnist(ArrayRecordBuilder, skip_registration=True):
         return self._mnist.files
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return self._mnist_info("MNIST: 28x28 grey images of handwritten digits.")
+        return self._mnist_info("MNIST: 28x28 gray images of handwritten digits.")
 
     def _mnist_info(
         self, description: str, more: dict[str, tfds.features.FeatureConnector] | None = None

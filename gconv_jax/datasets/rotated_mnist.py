@@ -16,7 +16,7 @@ GENERATED = "generated"
 
 
 class RotatedMnist(ArrayRecordBuilder):
-    """Rotated MNIST: 28x28 grey digits, each turned by an angle uniform in [0, 2 pi).
+    """Rotated MNIST: 28x28 gray digits, each turned by an angle uniform in [0, 2 pi).
 
     TFDS name `rotated_mnist`. Splits `train` (12,000; by custom the first 10,000 are for training
     and the last 2,000 for validation) and `test` (50,000). There are two configs.
@@ -33,7 +33,7 @@ class RotatedMnist(ArrayRecordBuilder):
 
     `generated`, "rotated MNIST, generated": a stand-in for when the original cannot be had. It
     follows the published protocol (digits drawn from MNIST's 70,000 without replacement, rotated
-    about the image centre with bilinear interpolation and zeros from outside) with a fixed seed and
+    about the image center with bilinear interpolation and zeros from outside) with a fixed seed and
     in integer arithmetic, so it has the same bytes on every machine; but the digits, the angles and
     the interpolation are not those of the original. Results on it are not results on MNIST-rot-12k
     and must not be called so. An example has

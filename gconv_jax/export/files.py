@@ -138,10 +138,10 @@ def read_image(path: str | os.PathLike, size: tuple[int, int, int], ink: str = "
 
     Args:
         path: an image of any format of Pillow's, but for PostScript; of several frames, the first.
-        size: ``(H, W, C)``. The image is scaled to fit, without distortion, and centred on the
-            median of its border; with one channel it becomes grey.
+        size: ``(H, W, C)``. The image is scaled to fit, without distortion, and centered on the
+            median of its border; with one channel it becomes gray.
         ink: ``"light"`` leaves the brightness as it is, ``"dark"`` inverts it, and ``"auto"``
-            inverts grey images with a light border.
+            inverts gray images with a light border.
 
     Returns:
         uint8 ``[H, W, C]``.

@@ -1,128 +1,28 @@
 """Programs with constants computed ahead, and affine maps folded into the convolutions before them.
 
 A network in evaluation is a program of x alone: filter banks, their Fourier transforms, the factors
-of batch normalisation and biases depend on parameters only. `fold` traces the program, computes all
+of batch normalization and biases depend on parameters only. `fold` traces the program, computes all
 of that once, and writes the program of what is left. A convolution whose result is then scaled and
 shifted for each output channel becomes one with scaled filters and one bias.
 """
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from gconv_jax.conv.fourier import fourier_form
+from gconv_jax.export.program import Equation, Node, Program, bind, compute_ahead
 from gconv_jax.filters.bank import filter_bank
 from gconv_jax.ops.arguments import spatial_axes
 from gconv_jax.ops.channels import merge_channels
 from gconv_jax.planar.depthwise import depthwise_form, grouped_conv
 from gconv_jax.planar.implementation import PlanarConv, planar_form, xla_conv
 from gconv_jax.planar.primitive import Form
-
-# Calls of functions, which are written out.
-_CALLS = {
-    "jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call",
-    "custom_vjp_call", "custom_vjp_call_jaxpr",
-}  # fmt: skip
-# Repetitions that make something so many times larger stay in the program.
-_GROWTH = 16
-
-Node = int
-
-
-@dataclass(frozen=True)
-class _Equation:
-    """One operation on numbered values."""
-
-    equation: Any
-    inputs: tuple[Node, ...]
-    outputs: tuple[Node, ...]
-
-    @property
-    def name(self) -> str:
-        return self.equation.primitive.name
-
-    @property
-    def is_repetition(self) -> bool:
-        """Whether its result is larger than what it is made of, and says no more."""
-        if self.name not in ("broadcast_in_dim", "iota"):
-            return False
-        size = sum(v.aval.size for v in self.equation.invars)
-        return self.equation.outvars[0].aval.size > _GROWTH * max(1, size)
-
-    @property
-    def is_number(self) -> bool:
-        """Whether it may be computed ahead, as far as its own result goes: of a symbolic batch,
-        nothing is known."""
-        shapes = (v.aval.shape for v in self.equation.outvars)
-        known = all(isinstance(n, int) for shape in shapes for n in shape)
-        return known and not self.equation.effects and self.name != "dim_as_value"
-
-
-@dataclass
-class _Program:
-    """A program without calls: its constants, inputs and outputs are numbered values."""
-
-    equations: list[_Equation] = field(default_factory=list)
-    constants: dict[Node, Any] = field(default_factory=dict)
-    count: int = 0
-
-    def new(self) -> Node:
-        self.count += 1
-        return self.count - 1
-
-    def constant(self, value) -> Node:
-        node = self.new()
-        self.constants[node] = value
-        return node
-
-    def write(self, jaxpr: Jaxpr, constants: list[Node], inputs: list[Node]) -> list[Node]:
-        nodes = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *inputs], strict=True))
-
-        def read(atom) -> Node:
-            if isinstance(atom, Literal):
-                return self.constant(np.asarray(atom.val, atom.aval.dtype))  # pyright: ignore[reportAttributeAccessIssue]
-            return nodes[atom]
-
-        for equation in jaxpr.eqns:
-            arguments = [read(atom) for atom in equation.invars]
-            inner = called(equation)
-            if inner is None:
-                results = [self.new() for _ in equation.outvars]
-                self.equations.append(_Equation(equation, tuple(arguments), tuple(results)))
-            else:
-                constants = [self.constant(value) for value in inner[1]]
-                results = self.write(inner[0], constants, arguments)
-            nodes |= dict(zip(equation.outvars, results, strict=True))
-        return [read(atom) for atom in jaxpr.outvars]
-
-
-def bind(equation, *values) -> list:
-    """The results of an equation for these values."""
-    primitive = equation.primitive
-    params = primitive.get_bind_params(equation.params)
-    functions, params = params if isinstance(params, tuple) else ((), params)  # until JAX 0.8
-    results = primitive.bind(*functions, *values, **params)
-    return results if primitive.multiple_results else [results]
-
-
-def called(equation) -> tuple[Jaxpr, list] | None:
-    """The program and constants of the function that an equation calls, if it does."""
-    if equation.primitive.name not in _CALLS:
-        return None
-    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
-        inner = equation.params.get(name)
-        if isinstance(inner, ClosedJaxpr):
-            return inner.jaxpr, inner.consts
-        if isinstance(inner, Jaxpr):
-            return inner, []
-    return None
 
 
 def fold(
@@ -139,7 +39,7 @@ def fold(
         A function of an array of that shape, to be traced.
     """
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(x)
-    program = _Program()
+    program = Program()
     given = program.new()
     constants = [program.constant(value) for value in closed.consts]
     outputs = program.write(closed.jaxpr, constants, [given])
@@ -157,7 +57,9 @@ def fold(
             left.insert(0, ahead[node])
             known.discard(node)
             used += ahead[node].inputs
-    values = _compute(program.constants, list(dict.fromkeys(ahead.values())), known & set(used))
+    values = compute_ahead(
+        program.constants, list(dict.fromkeys(ahead.values())), known & set(used)
+    )
     tree = jax.tree.structure(shapes)
 
     def folded(x: jax.Array):
@@ -165,28 +67,6 @@ def fold(
         return jax.tree.unflatten(tree, results)
 
     return folded
-
-
-def _compute(constants: dict, equations: list[_Equation], wanted: set[Node]) -> dict:
-    """The values of the ``wanted`` nodes, by one compiled program."""
-
-    def run(constants):
-        values = dict(constants)
-        for equation in equations:
-            results = bind(equation.equation, *(values[node] for node in equation.inputs))
-            values |= dict(zip(equation.outputs, results, strict=True))
-        return {node: values[node] for node in sorted(wanted)}
-
-    # Tracers, of a model that is traced together with x, cannot be looked into.
-    if any(isinstance(value, Tracer) for value in constants.values()):
-        raise ValueError("the model's parameters must be numbers: do not freeze inside jit or grad")
-    with jax.ensure_compile_time_eval():
-        found = jax.jit(run)(constants)
-    keys = jax.dtypes.prng_key  # which NumPy does not know
-    return {
-        node: value if jnp.issubdtype(value.dtype, keys) else np.asarray(value)
-        for node, value in found.items()
-    }
 
 
 @dataclass(frozen=True)
@@ -259,7 +139,7 @@ class _Folding:
         self.uses = uses
         self.portable = portable
 
-    def run(self, equations: list[_Equation], outputs: list[Node]) -> list[jax.Array]:
+    def run(self, equations: list[Equation], outputs: list[Node]) -> list[jax.Array]:
         for equation in equations:
             result = self._convolution(equation)
             if result is None:
@@ -280,7 +160,7 @@ class _Folding:
     def _is_number(self, node: Node) -> bool:
         return isinstance(self.values[node], np.ndarray)
 
-    def _convolution(self, equation: _Equation) -> "_Affine | jax.Array | None":
+    def _convolution(self, equation: Equation) -> "_Affine | jax.Array | None":
         if equation.name not in _CONVOLUTIONS:
             return None
         x, w = map(self._array, equation.inputs)
@@ -296,7 +176,7 @@ class _Folding:
         ones, zeros = np.ones(channels), np.zeros(channels)
         return _Affine(conv, w, axis, repeats, ones, zeros, aval.shape, aval.dtype)
 
-    def _affine(self, equation: _Equation) -> _Affine | None:
+    def _affine(self, equation: Equation) -> _Affine | None:
         waiting = [n for n in equation.inputs if isinstance(self.values[n], _Affine)]
         # Another user of the convolution would make it be computed twice.
         if len(waiting) != 1 or self.uses[waiting[0]] > 1:

@@ -19,13 +19,13 @@ INKS = ("auto", "light", "dark")
 def read_image(path: str | os.PathLike, size: Shape, ink: str = "auto") -> np.ndarray:
     """The pixels of an image file for a network: uint8 ``[H, W, C]``, upright, the first frame.
 
-    The image is scaled to fit, without distortion, and centred on the ground, which is the median
+    The image is scaled to fit, without distortion, and centered on the ground, which is the median
     of its border.
 
     Args:
         path: a file of any format of Pillow's, but for PostScript.
-        size: ``(H, W, C)``; with one channel the image becomes grey, with three RGB.
-        ink: ``"light"`` leaves an image as it is, ``"dark"`` inverts it; ``"auto"`` inverts grey
+        size: ``(H, W, C)``; with one channel the image becomes gray, with three RGB.
+        ink: ``"light"`` leaves an image as it is, ``"dark"`` inverts it; ``"auto"`` inverts gray
             ones with a light border, so that strokes are light on dark ground.
 
     Raises:
@@ -131,8 +131,8 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
         return Image.fromarray(np.clip(255 * values / full, 0, 255).astype(np.uint8)).convert(mode)
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        grey, alpha = (np.asarray(image.convert("LA"), np.float64)[..., i] for i in (0, 1))
-        light = (grey * alpha).sum() > 127 * alpha.sum()
+        gray, alpha = (np.asarray(image.convert("LA"), np.float64)[..., i] for i in (0, 1))
+        light = (gray * alpha).sum() > 127 * alpha.sum()
         ground = Image.new("RGBA", image.size, "black" if light else "white")
         image = Image.alpha_composite(ground, image)
     return image.convert(mode)

@@ -21,6 +21,7 @@ from gconv_jax.lattice.hexagons import hexagon_size
 from gconv_jax.lattice.sampling import tap_positions
 from gconv_jax.ops.accumulation import accumulation_dtype
 from gconv_jax.ops.arguments import per_axis
+from gconv_jax.ops.frozen import freeze_array
 
 
 def filter_bank(
@@ -35,7 +36,7 @@ def filter_bank(
 
     ``psi_r(x) = psi(r^-1 x)`` for a lifting filter and ``psi_r(x, s) = psi(r^-1 x, r^-1 s)`` for
     a filter on the group: the output element r sees the filter moved by r (Cohen & Welling 2016,
-    arXiv:1602.07576, section 7). The rotation is about the centre of the filter, which for an
+    arXiv:1602.07576, section 7). The rotation is about the center of the filter, which for an
     even size lies between pixels.
 
     Args:
@@ -167,7 +168,7 @@ def gather_table(group: FiniteGroup, kernel: tuple[int, ...], lifting: bool) -> 
     if not lifting:
         source = group.cayley[group.inverse]  # source[r, s] = r^-1 s
         table = table[:, None, :] * group.order + source.T[None]
-    return table.astype(np.int32)  # the same with and without jax_enable_x64
+    return freeze_array(table.astype(np.int32))  # the same with and without jax_enable_x64
 
 
 @functools.cache
@@ -191,6 +192,4 @@ def basis_table(basis: FilterBasis, group: FiniteGroup, kernel: tuple[int, ...])
             f"`filters` must return as many functions at all points, got {basis!r} with "
             f"{sorted({values.shape[-1] for values in turned})}"
         )
-    table = np.stack(turned)
-    table.setflags(write=False)
-    return table
+    return freeze_array(np.stack(turned))

@@ -49,7 +49,7 @@ class FilterBasis(Protocol):
         """The functions at some points of the plane.
 
         Args:
-            points: ``[..., 2]``, row and column counted from the centre of the filter, in pixels,
+            points: ``[..., 2]``, row and column counted from the center of the filter, in pixels,
                 float64.
             kernel_size: of the filter, in pixels; odd or even.
 
@@ -107,11 +107,11 @@ class Harmonic:
     ``tau_j(r) = exp(-(r - mu_j)^2 / 2 sigma_j^2)``, m = 0 ... M_j. A turned harmonic is a
     combination of the two of its m, so turning loses nothing but what sampling on pixels does, and
     cutting off the outermost ring by the square. Each function has unit norm on the taps, so that
-    variance-preserving initialisers preserve the variance.
+    variance-preserving initializers preserve the variance.
 
     Attributes:
         rings: radii mu_j in pixels, up to half the size of the filter. By default there is one for
-            each pixel from the centre to the last tap on the axis, 0, 1 ... for odd sizes and 1/2,
+            each pixel from the center to the last tap on the axis, 0, 1 ... for odd sizes and 1/2,
             3/2 ... for even ones, the outermost `OUTER_INSET` further inside, since it would
             otherwise be cut off on the axes.
         sigma: width of the rings in pixels, one or one for each; by default `SIGMA`, and
@@ -155,7 +155,7 @@ class Harmonic:
         for mu, sigma, last in self._layout(kernel_size):
             tau = np.exp(-((radius - mu) ** 2) / (2 * sigma**2))
             functions.append(tau)
-            for m in range(1, last + 1):  # 0 in the centre, which has no direction
+            for m in range(1, last + 1):  # 0 in the center, which has no direction
                 turned = direction**m
                 functions += [tau * np.real(turned), tau * np.imag(turned)]
         return np.stack(functions, -1)

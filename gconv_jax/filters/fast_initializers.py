@@ -1,4 +1,4 @@
-"""Initialisers that are compiled quickly, and changes to what initialisers return."""
+"""Initializers that are compiled quickly, and changes to what initializers return."""
 
 import contextlib
 import dataclasses
@@ -11,7 +11,7 @@ from jax.core import Tracer
 from jax.nn.initializers import Initializer, lecun_normal, normal, truncated_normal, uniform
 from jax.typing import DTypeLike
 
-# Random normal numbers take XLA:CPU seconds to optimise, for every new shape of a kernel, and they
+# Random normal numbers take XLA:CPU seconds to optimize, for every new shape of a kernel, and they
 # are drawn once.
 # JAX's own are known by their code: a wrapper around one copies its name and module, but has code
 # of its own, and may have a state, or return more than numbers.
@@ -19,7 +19,7 @@ _JAX = {
     getattr(made, "__code__", None)
     for made in (lecun_normal(), normal(), truncated_normal(), uniform())
 }
-_UNOPTIMISED = {"xla_backend_optimization_level": 0}
+_UNOPTIMIZED = {"xla_backend_optimization_level": 0}
 # As soon again, where XLA has them: the older way to write loops, and all of them in one module.
 _SHORT = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 
@@ -28,8 +28,8 @@ _SHORT = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_
 def _options() -> dict[str, bool | int]:
     with contextlib.suppress(jax.errors.JaxRuntimeError):
         jax.jit(lambda: 0, compiler_options=_SHORT).lower().compile()
-        return _UNOPTIMISED | _SHORT
-    return _UNOPTIMISED
+        return _UNOPTIMIZED | _SHORT
+    return _UNOPTIMIZED
 
 
 @functools.lru_cache(maxsize=256)
@@ -38,9 +38,9 @@ def _compiled(initializer: Initializer):
 
 
 def compile_unoptimized(initializer: Initializer) -> Initializer:
-    """The same initialiser, compiled without optimisation: ten times sooner on a CPU, or more.
+    """The same initializer, compiled without optimization: ten times sooner on a CPU, or more.
 
-    Values are the same to rounding. Only JAX's own random initialisers are compiled: a compiled
+    Values are the same to rounding. Only JAX's own random initializers are compiled: a compiled
     function must not depend on anything but its arguments. All others are returned as they are.
 
     >>> import jax
@@ -67,7 +67,7 @@ def compile_unoptimized(initializer: Initializer) -> Initializer:
 
 
 def changed(made: Any, function: Callable[[jax.Array], jax.Array]) -> Any:
-    """Return what an initialiser made with other values, and with Flax's metadata as they were.
+    """Return what an initializer made with other values, and with Flax's metadata as they were.
 
     Args:
         made: an array, or an array with the metadata of ``nnx.with_partitioning``,

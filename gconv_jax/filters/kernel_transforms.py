@@ -10,12 +10,12 @@ from gconv_jax.ops.accumulation import accumulation_dtype
 
 
 def standardize_weights(w: jax.Array, *, epsilon: float = 1e-5) -> jax.Array:
-    """Scaled weight standardisation (Qiao et al. 2019, arXiv:1903.10520; the scale: Brock et al.
+    """Scaled weight standardization (Qiao et al. 2019, arXiv:1903.10520; the scale: Brock et al.
     2021, arXiv:2101.08692): each output channel's filter with mean 0 and, over its n weights,
     variance 1 / n.
 
     ``(w - mean) / sqrt(n var + epsilon)``, over all axes but the last. All orientations come from
-    one base filter, so the law holds as before; batch normalisation may be left out, or be of
+    one base filter, so the law holds as before; batch normalization may be left out, or be of
     batches of one image.
 
     Args:
@@ -40,9 +40,9 @@ def standardize_weights(w: jax.Array, *, epsilon: float = 1e-5) -> jax.Array:
         )
     axes = tuple(range(w.ndim - 1))
     long = w.astype(accumulation_dtype(w.dtype))
-    centred = long - long.mean(axes)
+    centered = long - long.mean(axes)
     n = math.prod(w.shape[:-1])
-    return (centred * jax.lax.rsqrt(n * (centred**2).mean(axes) + epsilon)).astype(w.dtype)
+    return (centered * jax.lax.rsqrt(n * (centered**2).mean(axes) + epsilon)).astype(w.dtype)
 
 
 KernelTransform = Callable[[jax.Array], jax.Array]

@@ -39,7 +39,7 @@ class PlanarIsometry(NamedTuple):
         return ((6 if self.lattice == "hexagonal" else 4) * self.turn).denominator == 1
 
     def matrix(self, dimension: int) -> np.ndarray:
-        """On (row, column) counted from the centre, or on the last of these alone; on a hexagonal
+        """On (row, column) counted from the center, or on the last of these alone; on a hexagonal
         lattice these are axial coordinates (`gconv_jax.hexagonal`)."""
         flip = -1 if self.mirrored else 1
         if dimension == 1:
@@ -60,7 +60,7 @@ class PlanarIsometry(NamedTuple):
 
 class SignedPermutation(NamedTuple):
     """A symmetry of the cube, ``y[i] = signs[i] x[axes[i]]`` on (depth, row, column) counted from
-    the centre."""
+    the center."""
 
     axes: tuple[int, ...]
     signs: tuple[int, ...]
@@ -99,7 +99,7 @@ class SignedPermutation(NamedTuple):
         return True
 
     def matrix(self, dimension: int) -> np.ndarray:
-        """On (depth, row, column) counted from the centre."""
+        """On (depth, row, column) counted from the center."""
         return np.array(self.signs)[:, None] * np.eye(dimension, dtype=np.int64)[list(self.axes)]
 
     def __str__(self) -> str:

@@ -9,21 +9,15 @@ subgroups, cosets) follows from the products. In the public API an element is it
 import functools
 import itertools
 import operator
-from collections.abc import Iterable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Literal
 
 import numpy as np
 
-from gconv_jax.groups.elements import (
-    CUBE_IDENTITY,
-    Isometry,
-    PlanarIsometry,
-    SignedPermutation,
-    is_isometry,
-)
+from gconv_jax.groups import point_groups
+from gconv_jax.groups.elements import Isometry, is_isometry
 from gconv_jax.ops.arguments import check_integer
+from gconv_jax.ops.frozen import freeze_array
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,7 +91,7 @@ class FiniteGroup:
 
     @property
     def matrices(self) -> np.ndarray:
-        """The elements as matrices on array indices counted from the centre, ``(row, column)``
+        """The elements as matrices on array indices counted from the center, ``(row, column)``
         in the plane, ``(position,)`` on the line, ``(depth, row, column)`` in space:
         ``[order, dimension, dimension]``.
 
@@ -154,7 +148,8 @@ class FiniteGroup:
         while frontier - found:
             found |= frontier
             frontier = {int(self.cayley[g, h]) for g, h in itertools.product(found, found)}
-        return _make(self.dimension, (self.isometries[g] for g in found))
+        isometries = (self.isometries[g] for g in found)
+        return FiniteGroup(self.dimension, point_groups.sort_isometries(isometries))
 
     def indices(self, subgroup: "FiniteGroup") -> np.ndarray:
         """Where the elements of ``subgroup`` stand in this group: int64 ``[subgroup.order]``.
@@ -197,8 +192,8 @@ class FiniteGroup:
         return table[representatives]
 
     def __repr__(self) -> str:
-        members = ", ".join(map(str, self.isometries))
-        return _names(self.dimension, self.order).get(self) or f"FiniteGroup({members})"
+        known = point_groups.constructor_calls(self.dimension, self.order)
+        return known.get(self.isometries) or f"FiniteGroup({', '.join(map(str, self.isometries))})"
 
 
 def check_group(group: FiniteGroup, *, name: str = "group") -> FiniteGroup:
@@ -231,7 +226,7 @@ def dihedral(n: int) -> FiniteGroup:
     >>> dihedral(4).order
     8
     """
-    return _dihedral(check_integer("n", n, least=1), 2)
+    return _dihedral(check_integer("n", n, least=1))
 
 
 def mirror(dimension: int = 2) -> FiniteGroup:
@@ -243,9 +238,7 @@ def mirror(dimension: int = 2) -> FiniteGroup:
     >>> mirror() == dihedral(1), mirror(dimension=1).matrices.tolist()
     (True, [[[1]], [[-1]]])
     """
-    if check_integer("dimension", dimension, among=(1, 2, 3)) == 3:
-        return _make(3, [CUBE_IDENTITY, SignedPermutation((0, 1, 2), (1, 1, -1))])
-    return _dihedral(1, dimension)
+    return _mirror(check_integer("dimension", dimension, among=(1, 2, 3)))
 
 
 def trivial(dimension: int = 2) -> FiniteGroup:
@@ -292,8 +285,7 @@ def klein_four() -> FiniteGroup:
     >>> [klein_four().element_name(g) for g in range(4)]
     ['e', '(-d,-h,w)', '(-d,h,-w)', '(d,-h,-w)']
     """
-    signs = [(-1, -1, 1), (-1, 1, -1), (1, -1, -1)]
-    return _make(3, [CUBE_IDENTITY, *(SignedPermutation((0, 1, 2), s) for s in signs)])
+    return FiniteGroup(3, point_groups.half_turns())
 
 
 def rotations_about(axis: int) -> FiniteGroup:
@@ -308,80 +300,42 @@ def rotations_about(axis: int) -> FiniteGroup:
     """
     if check_integer("axis", axis) not in (0, 1, 2):
         raise ValueError(f"`axis` must be 0, 1 or 2 for depth, height or width, got {axis}")
-    first, second = (a for a in range(3) if a != axis)
-    axes, signs = [0, 1, 2], [1, 1, 1]
-    axes[first], axes[second], signs[first] = second, first, -1
-    turn = SignedPermutation(tuple(axes), tuple(signs))
-    return _make(3, [CUBE_IDENTITY, turn, turn * turn, turn * turn * turn])
+    return FiniteGroup(3, point_groups.quarter_turns(int(axis)))
 
 
-def _make(dimension: int, isometries: Iterable[Isometry]) -> FiniteGroup:
-    return FiniteGroup(dimension, tuple(sorted(isometries, key=lambda g: g.rank)))
-
-
-@functools.cache
-def _trivial(dimension: int) -> FiniteGroup:
-    if dimension == 3:
-        return _make(3, [CUBE_IDENTITY])
-    return _make(dimension, [PlanarIsometry(Fraction(0), False)])
+# The same objects at every call: comparing groups is then a comparison of identities.
 
 
 @functools.cache
 def _cyclic(n: int) -> FiniteGroup:
-    return _make(2, [PlanarIsometry(Fraction(r, n), False) for r in range(n)])
+    return FiniteGroup(2, point_groups.turns(n))
 
 
 @functools.cache
-def _dihedral(n: int, dimension: int) -> FiniteGroup:
-    turns = [Fraction(r, n) for r in range(n)]
-    return _make(dimension, [PlanarIsometry(t, m) for m in (False, True) for t in turns])
+def _dihedral(n: int) -> FiniteGroup:
+    return FiniteGroup(2, point_groups.turns(n, mirrored=True))
+
+
+@functools.cache
+def _trivial(dimension: int) -> FiniteGroup:
+    return FiniteGroup(dimension, point_groups.identity_alone(dimension))
+
+
+@functools.cache
+def _mirror(dimension: int) -> FiniteGroup:
+    return FiniteGroup(dimension, point_groups.last_axis_mirrored(dimension))
 
 
 @functools.cache
 def _cube(*, mirrored: bool, odd: bool) -> FiniteGroup:
-    """The symmetries of the cube, with or without mirrorings and odd permutations of axes."""
-    every = [
-        SignedPermutation(axes, signs)
-        for axes in itertools.permutations(range(3))
-        for signs in itertools.product((1, -1), repeat=3)
-    ]
-    return _make(3, [g for g in every if (mirrored or not g.mirrored) and (odd or g.is_even)])
-
-
-@functools.cache
-def _names(dimension: int, order: int) -> dict[FiniteGroup, str]:
-    """What prints as its constructor, of the groups of this size."""
-    named = {f"trivial(dimension={dimension})": trivial(dimension)}
-    if dimension == 2:
-        parts = {f"P6.subgroup({g})": P6.subgroup(g) for g in (0, 3, 2)}
-        named = {f"cyclic({order})": cyclic(order), "P6": P6, "P6M": P6M, **parts}
-        if order % 2 == 0:
-            named[f"dihedral({order // 2})"] = dihedral(order // 2)
-    else:
-        named[f"mirror(dimension={dimension})"] = mirror(dimension)
-    if dimension == 3:
-        cubic = (octahedral, full_octahedral, tetrahedral, klein_four)
-        named |= {f"{group.__name__}()": group() for group in cubic}
-        named |= {f"rotations_about({axis})": rotations_about(axis) for axis in range(3)}
-    return {group: name for name, group in named.items()}
-
-
-@functools.cache
-def _hexagonal(mirrorings: tuple[bool, ...]) -> FiniteGroup:
-    turns = [Fraction(r, 6) for r in range(6)]
-    return _make(2, [PlanarIsometry(t, m, "hexagonal") for m in mirrorings for t in turns])
-
-
-def _frozen(table: np.ndarray) -> np.ndarray:
-    table.setflags(write=False)
-    return table
+    return FiniteGroup(3, point_groups.cube(mirrored=mirrored, odd=odd))
 
 
 @functools.cache
 def _cayley(group: FiniteGroup) -> np.ndarray:
     position = {g: i for i, g in enumerate(group.isometries)}
     try:
-        return _frozen(np.array([[position[g * h] for h in position] for g in position]))  # pyright: ignore[reportOperatorIssue]
+        return freeze_array(np.array([[position[g * h] for h in position] for g in position]))  # pyright: ignore[reportOperatorIssue]
     except KeyError as product:
         raise ValueError(
             f"`isometries` must be a group, got ({', '.join(map(str, position))}): "
@@ -392,12 +346,12 @@ def _cayley(group: FiniteGroup) -> np.ndarray:
 @functools.cache
 def _inverse(group: FiniteGroup) -> np.ndarray:
     position = {g: i for i, g in enumerate(group.isometries)}
-    return _frozen(np.array([position[g.inverse] for g in position]))
+    return freeze_array(np.array([position[g.inverse] for g in position]))
 
 
 @functools.cache
 def _matrices(group: FiniteGroup) -> np.ndarray:
-    return _frozen(np.stack([g.matrix(group.dimension) for g in group.isometries]))
+    return freeze_array(np.stack([g.matrix(group.dimension) for g in group.isometries]))
 
 
 Z2 = cyclic(1)
@@ -406,8 +360,8 @@ P4 = cyclic(4)
 """Translations and rotations by 90 degrees."""
 P4M = dihedral(4)
 """Translations, rotations by 90 degrees and reflections."""
-P6 = _hexagonal((False,))
+P6 = FiniteGroup(2, point_groups.turns(6, lattice="hexagonal"))
 """Translations and rotations by 60 degrees of a hexagonal lattice: arrays in axial coordinates,
 see `gconv_jax.hexagonal`."""
-P6M = _hexagonal((False, True))
+P6M = FiniteGroup(2, point_groups.turns(6, mirrored=True, lattice="hexagonal"))
 """The same and reflections."""

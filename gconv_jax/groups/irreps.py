@@ -20,19 +20,25 @@ multiplications, 12 for `P4M`, in place of |G|^2, which is 64.
 """
 
 import functools
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from gconv_jax.groups.cayley_table import ZERO, CayleyTable
 from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.groups.irrep_bases import (
+    GAP,
+    DegenerateError,
+    commutant,
+    snap,
+    sparse_basis,
+    split_spaces,
+)
+from gconv_jax.ops.frozen import freeze_array
 
 _SEEDS = 8  # attempts with other random numbers
-_LEAVES = 16  # bases tried for each class of first elements
-_ZERO = 1e-9  # what counts as zero among entries that rounding disturbs by 1e-14
-_GAP = 1e-6  # eigenvalues further apart than this are distinct
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +118,7 @@ def fourier_matrix(group: FiniteGroup) -> np.ndarray:
            [ 0.707,  0.   , -0.707,  0.   ],
            [ 0.   , -0.707,  0.   ,  0.707]])
     """
-    return _frozen(_fourier(real_irreps(group)))
+    return freeze_array(_fourier(real_irreps(group)))
 
 
 def irreps_of_table(cayley: np.ndarray) -> tuple[Irrep, ...]:
@@ -130,84 +136,27 @@ def irreps_of_table(cayley: np.ndarray) -> tuple[Irrep, ...]:
     >>> [(irrep.dimension, irrep.endomorphisms) for irrep in irreps_of_table(addition_mod_3)]
     [(1, 1), (2, 2)]
     """
-    structure = _Structure.of(cayley)
+    group_table = CayleyTable.checked(cayley)
     fault = None
     for seed in range(_SEEDS):
         try:
-            irreps = _attempt(structure, np.random.default_rng(seed))
-            _check(structure, irreps)
+            irreps = _attempt(group_table, np.random.default_rng(seed))
+            _check(group_table, irreps)
             return irreps
-        except _DegenerateError as error:
+        except DegenerateError as error:
             fault = error
     raise RuntimeError(
-        f"no representations of the group of order {structure.order} were found with {_SEEDS} "
+        f"no representations of the group of order {group_table.order} were found with {_SEEDS} "
         f"sets of random numbers; at last, {fault}"
     )
 
 
-class _DegenerateError(ArithmeticError):
-    """The random numbers of an attempt made eigenvalues coincide."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Structure:
-    """What follows from a multiplication table."""
-
-    table: np.ndarray
-    inverse: np.ndarray
-    orders: np.ndarray
-    """The order of each element."""
-    leaders: np.ndarray
-    """The smallest index of each class of conjugate elements."""
-
-    @classmethod
-    def of(cls, cayley: np.ndarray) -> "_Structure":
-        table = np.asarray(cayley)
-        if table.ndim != 2 or not 0 < len(table) == table.shape[1] or table.dtype.kind not in "iu":
-            raise ValueError(
-                "`cayley` must be a square table of integers, cayley[g, h] the index of the "
-                f"product gh; got shape {table.shape} of {table.dtype}"
-            )
-        table = table.astype(np.int64)
-        every = np.arange(len(table))
-        neutral = (table == every).all(1) & (table == every[:, None]).all(0)
-        refuse = "`cayley` must be the multiplication table of a group, got one "
-        if not (np.sort(table, 0) == every[:, None]).all() or not (np.sort(table) == every).all():
-            raise ValueError(
-                refuse + f"with a row or column that is not 0 ... {every[-1]} permuted"
-            )
-        if not neutral.any():
-            raise ValueError(refuse + "without an identity e, for which eg = ge = g")
-        for g, row in enumerate(table):
-            if (table[row] != row[table]).any():
-                h, k = np.argwhere(table[row] != row[table])[0]
-                why = f"that is not associative: (gh)k != g(hk) for {g}, {h} and {k}"
-                raise ValueError(refuse + why)
-        identity = np.argmax(neutral)
-        inverse = np.argmax(table == identity, axis=1)
-        powers, orders = every, np.ones_like(every)
-        while (unfinished := powers != identity).any():
-            orders = orders + unfinished
-            powers = np.where(unfinished, table[powers, every], powers)
-        conjugates = table[table, inverse[:, None]]  # [g, h]: g h g^-1
-        return cls(table, inverse, orders, np.flatnonzero(conjugates.min(0) == every))
-
-    @property
-    def order(self) -> int:
-        return len(self.table)
-
-    def is_homomorphism(self, matrices: np.ndarray) -> bool:
-        """Whether rho(g) rho(h) = rho(gh) for all g and h, up to rounding."""
-        products = np.tensordot(matrices, matrices, (2, 1))  # [g, i, h, j]
-        return bool(np.abs(products - matrices[self.table].transpose(0, 2, 1, 3)).max() < _ZERO)
-
-
-def _attempt(structure: _Structure, rng: np.random.Generator) -> tuple[Irrep, ...]:
+def _attempt(group_table: CayleyTable, rng: np.random.Generator) -> tuple[Irrep, ...]:
     found = []
-    for matrices, endomorphisms in _constituents(structure, rng):
-        commuting = _commutant(matrices, endomorphisms, rng)
-        basis = _sparse_basis(structure, matrices, commuting)
-        matrices = _frozen(_snap(basis.T @ matrices @ basis, structure))
+    for matrices, endomorphisms in _constituents(group_table, rng):
+        commuting = commutant(matrices, endomorphisms, rng)
+        basis = sparse_basis(group_table, matrices, commuting)
+        matrices = freeze_array(snap(basis.T @ matrices @ basis, group_table))
         rows = tuple(range(0, matrices.shape[-1], endomorphisms))
         found.append(Irrep(matrices, endomorphisms, rows))
 
@@ -219,187 +168,28 @@ def _attempt(structure: _Structure, rng: np.random.Generator) -> tuple[Irrep, ..
 
 
 def _constituents(
-    structure: _Structure, rng: np.random.Generator
+    group_table: CayleyTable, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, int]]:
     """The irreps, each once and in some basis, with their endomorphisms.
 
     (L_g f)(h) = f(g^-1 h) acts on the functions on the group. A matrix whose entry at (g, h)
     depends on g^-1 h alone commutes with it; a random symmetric one has irreducible eigenspaces.
     """
-    table, order = structure.table, structure.order
+    table, order = group_table.table, group_table.order
     weights = rng.normal(size=order)
-    weights = weights + weights[structure.inverse]
+    weights = weights + weights[group_table.inverse]
     known = []
-    for space in _split([np.eye(order)], weights[table[structure.inverse]], 1):
+    for space in split_spaces([np.eye(order)], weights[table[group_table.inverse]], 1):
         character = (space @ space.T)[np.arange(order), table].sum(1)
         if any(abs(character @ other) > order / 2 for other in known):
             continue
         known.append(character)
         norm = character @ character / order
         endomorphisms = round(norm)
-        if endomorphisms not in (1, 2, 4) or abs(norm - endomorphisms) > _GAP:
-            raise _DegenerateError(f"a character has the norm {norm:g}")
+        if endomorphisms not in (1, 2, 4) or abs(norm - endomorphisms) > GAP:
+            raise DegenerateError(f"a character has the norm {norm:g}")
         # <e_i, L_g e_j> = sum_h e_i(gh) e_j(h): an error in the subspace enters squared.
         yield space[table].transpose(0, 2, 1) @ space, endomorphisms
-
-
-def _commutant(
-    matrices: np.ndarray, endomorphisms: int, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """Orthonormal imaginary units of what commutes with an irrep: none, [J], or [I, J, I J]."""
-    if endomorphisms == 1:
-        return []
-
-    def unit(*others: np.ndarray) -> np.ndarray:
-        d = matrices.shape[-1]
-        a = rng.normal(size=(d, d))
-        mean = (matrices @ (a - a.T) @ matrices.transpose(0, 2, 1)).mean(0)
-        for other in others:
-            mean = mean - np.vdot(mean, other) / d * other
-        size = np.linalg.norm(mean) / math.sqrt(d)
-        if size > 1e-3:
-            mean = mean / size
-        if not np.allclose(mean @ mean, -np.eye(d), rtol=0, atol=_ZERO):
-            raise _DegenerateError("an eigenspace is not irreducible")
-        return mean
-
-    i = unit()
-    if endomorphisms == 2:
-        # Which of J and -J: the first element to tell them apart turns towards J.
-        turning = np.tensordot(matrices, i, 2)
-        return [i if turning[np.argmax(np.abs(turning) > _GAP)] > 0 else -i]
-    j = unit(i)
-    return [i, j, i @ j]
-
-
-def _sparse_basis(
-    structure: _Structure, matrices: np.ndarray, commuting: list[np.ndarray]
-) -> np.ndarray:
-    """The basis, of those tried, in which the matrices have the fewest nonzeros."""
-    order, d, _ = matrices.shape
-    fewest, best = math.inf, np.eye(len(matrices[0]))
-    for lines in _decompositions(structure, matrices, commuting):
-        basis = _basis(matrices, commuting, lines)
-        nonzeros = np.count_nonzero(np.abs(basis.T @ matrices @ basis) > _ZERO)
-        if nonzeros < fewest:
-            fewest, best = nonzeros, basis
-        if nonzeros == order * d:  # one in each row, the least there can be
-            break
-    return best
-
-
-def _decompositions(
-    structure: _Structure, matrices: np.ndarray, commuting: list[np.ndarray]
-) -> Iterator[list[np.ndarray]]:
-    """Ways to split the space into lines over the commutant, each line real ``[d, e]``.
-
-    The space is split into eigenspaces of one element after the other, preferably of elements
-    that commute with those before, of small order first. Conjugate beginnings are equivalent.
-    """
-    least = len(commuting) + 1
-    whole = [np.eye(matrices.shape[-1])]
-    by_order = sorted(range(structure.order), key=lambda g: (structure.orders[g], g))
-    commute = structure.table == structure.table.T
-
-    def finer(spaces: list[np.ndarray], g: int) -> list[np.ndarray]:
-        forth, back = matrices[g], matrices[g].T
-        spaces = _split(spaces, (forth + back) / 2, least)
-        if len(commuting) == 1:  # tells the eigenvalue exp(it) from exp(-it)
-            spaces = _split(spaces, commuting[0] @ (back - forth) / 2, least)
-        return spaces
-
-    def continued(spaces: list[np.ndarray], allowed: list[int]) -> Iterator[list[np.ndarray]]:
-        if all(space.shape[1] == least for space in spaces):
-            yield spaces
-            return
-        stuck = True
-        for g in allowed:
-            if len(split := finer(spaces, g)) > len(spaces):
-                stuck = False
-                yield from continued(split, [h for h in allowed if commute[g, h]])
-        if stuck and allowed is by_order:
-            raise _DegenerateError("a representation is not irreducible")
-        if stuck:  # together, all elements split every space that is not a line
-            yield from continued(spaces, by_order)
-
-    if whole[0].shape[1] == least:
-        yield whole
-        return
-    for first in by_order:
-        if first in structure.leaders and len(split := finer(whole, first)) > 1:
-            allowed = [g for g in by_order if commute[first, g]]
-            yield from itertools.islice(continued(split, allowed), _LEAVES)
-
-
-def _basis(
-    matrices: np.ndarray, commuting: list[np.ndarray], lines: list[np.ndarray]
-) -> np.ndarray:
-    """The basis v_1, J v_1, v_2, J v_2 ... with v_i in ``lines[i]``: orthogonal ``[d, d]``.
-
-    v_i is where an element takes v_1, as far as that is in its line, so that phases and signs do
-    not depend on the random numbers.
-    """
-    # The sign of v_i is all there is to choose over the real numbers, and the first image gives
-    # it; otherwise an image that is in the line altogether leaves the most zeros.
-    close = 1 - _ZERO if commuting else _GAP
-    images = matrices @ lines[0][:, 0]
-    vectors = [lines[0][:, 0]] + [line @ _first(images @ line, close) for line in lines[1:]]
-    if len(commuting) == 3:
-        # Any two perpendicular imaginary units serve as I and J: those the group itself moves by.
-        units = np.array(commuting)
-        moved = np.einsum("gij,aj->gai", matrices, vectors)
-        parts = np.einsum("gai,ubi->gabu", moved, np.einsum("uij,bj->ubi", units, vectors))
-        parts = parts.reshape(-1, 3)
-        i = _first(parts, close)
-        j = _first(parts - np.outer(parts @ i, i), close)
-        i, j = np.tensordot(i, units, 1), np.tensordot(j, units, 1)
-        commuting = [i, j, i @ j]
-    columns = [u @ v for v in vectors for u in [np.eye(len(images[0])), *commuting]]
-    left, _, right = np.linalg.svd(np.stack(columns, 1))
-    return left @ right
-
-
-def _first(vectors: np.ndarray, close: float) -> np.ndarray:
-    """The first vector at least ``close`` times as long as the longest, at unit length."""
-    lengths = np.linalg.norm(vectors, axis=1)
-    first = np.argmax(lengths >= close * lengths.max())
-    if not lengths[first] > _GAP:
-        raise _DegenerateError("a representation is not irreducible")
-    return vectors[first] / lengths[first]
-
-
-def _split(spaces: list[np.ndarray], operator: np.ndarray, least: int) -> list[np.ndarray]:
-    """The eigenspaces of a symmetric ``operator`` restricted to each of ``spaces``.
-
-    Spaces are orthonormal columns. Those of dimension ``least`` are left alone. Eigenvalues
-    descend.
-    """
-    parts = []
-    for space in spaces:
-        if space.shape[1] == least:
-            parts.append(space)
-            continue
-        values, vectors = np.linalg.eigh(space.T @ operator @ space)
-        cuts = np.flatnonzero(-np.diff(values[::-1]) > _GAP) + 1
-        parts += np.split(space @ vectors[:, ::-1], cuts, axis=1) if len(cuts) else [space]
-    return parts
-
-
-def _snap(matrices: np.ndarray, structure: _Structure) -> np.ndarray:
-    """Entries within 1e-12 of 0, 1/2, 1, a root of 1/2 or 3/4, or the cosine or sine of an angle
-    by which an element may turn, replaced by that value."""
-    quarter = math.lcm(*structure.orders.tolist())
-    exact = np.array([0, 0.5, math.sqrt(2) / 2, math.sqrt(3) / 2, 1])
-    cosines = np.cos(np.pi / 2 * np.arange(quarter + 1) / quarter)
-    new = np.abs(cosines[:, None] - exact).min(1) > _ZERO
-    values = np.sort(np.concatenate([exact, cosines[new]]))
-    size = np.abs(matrices)
-    above = np.searchsorted(values, size).clip(1, len(values) - 1)
-    nearest = np.where(
-        size - values[above - 1] < values[above] - size, values[above - 1], values[above]
-    )
-    snapped = np.where(np.abs(size - nearest) < 1e-12, np.copysign(nearest, matrices), matrices)
-    return snapped + 0.0  # no negative zeros
 
 
 def _fourier(irreps: tuple[Irrep, ...]) -> np.ndarray:
@@ -412,17 +202,12 @@ def _fourier(irreps: tuple[Irrep, ...]) -> np.ndarray:
     )
 
 
-def _check(structure: _Structure, irreps: tuple[Irrep, ...]) -> None:
-    """_DegenerateError unless these are homomorphisms and their functions an orthogonal basis."""
-    if not all(structure.is_homomorphism(irrep.matrices) for irrep in irreps):
-        raise _DegenerateError("the matrices do not multiply as the elements do")
+def _check(group_table: CayleyTable, irreps: tuple[Irrep, ...]) -> None:
+    """DegenerateError unless these are homomorphisms and their functions an orthogonal basis."""
+    if not all(group_table.is_homomorphism(irrep.matrices) for irrep in irreps):
+        raise DegenerateError("the matrices do not multiply as the elements do")
     rows = _fourier(irreps)
-    if len(rows) != structure.order:
-        raise _DegenerateError(f"the representations have {len(rows)} functions")
-    if np.abs(rows @ rows.T - np.eye(structure.order)).max() > _ZERO:
-        raise _DegenerateError("the functions are not orthogonal")
-
-
-def _frozen(table: np.ndarray) -> np.ndarray:
-    table.setflags(write=False)
-    return table
+    if len(rows) != group_table.order:
+        raise DegenerateError(f"the representations have {len(rows)} functions")
+    if np.abs(rows @ rows.T - np.eye(group_table.order)).max() > ZERO:
+        raise DegenerateError("the functions are not orthogonal")

@@ -1,7 +1,7 @@
 """The continuous groups of the plane, SO(2) and O(2): exp, log, product, inverse, sampling.
 
 An element is its matrix, as in `FiniteGroup.matrices`: rotations of array indices counted from the
-centre, counter-clockwise as displayed. A matrix has no place where an angle of 2 pi becomes one
+center, counter-clockwise as displayed. A matrix has no place where an angle of 2 pi becomes one
 of 0, so functions of it are periodic as they stand.
 """
 

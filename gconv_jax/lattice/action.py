@@ -21,7 +21,7 @@ def transform(
 
     ``[L_g f](p) = f(g^-1 p)`` on images and ``[L_g f](p, h) = f(g^-1 p, g^-1 h)`` on feature maps:
     space turns, and the orientations are permuted as well (Cohen & Welling 2016,
-    arXiv:1602.07576, section 4). Pixels move about the centre of the image; a quarter turn of an
+    arXiv:1602.07576, section 4). Pixels move about the center of the image; a quarter turn of an
     H x W image is W x H. On hexagonal lattices, what is outside the hexagon becomes zero.
 
     Args:
@@ -86,7 +86,7 @@ def move_axes(group: FiniteGroup, element: int) -> tuple[list[int], list[int]]:
     """The element as a move of array axes: ``(permutation, flipped)``.
 
     ``flip(transpose(a, permutation), flipped)`` is the array ``a`` moved by the element about its
-    centre, exactly, for every size. ValueError if it does not move pixels onto pixels.
+    center, exactly, for every size. ValueError if it does not move pixels onto pixels.
     """
     element = group.check_element(element)
     if not group.isometries[element].is_lattice:

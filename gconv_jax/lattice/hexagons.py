@@ -10,6 +10,7 @@ import numpy as np
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.lattice.padding import Windows
 from gconv_jax.ops.arguments import check_integer
+from gconv_jax.ops.frozen import freeze_array
 
 
 def hexagon_mask(size: int) -> np.ndarray:
@@ -21,7 +22,7 @@ def hexagon_mask(size: int) -> np.ndarray:
            [1, 1, 0]])
     """
     if check_integer("size", size) < 1 or size % 2 == 0:
-        raise ValueError(f"`size` of a hexagon must be odd, so that it has a centre, got {size}")
+        raise ValueError(f"`size` of a hexagon must be odd, so that it has a center, got {size}")
     return _mask(int(size))
 
 
@@ -75,9 +76,9 @@ def refuse_hexagons(group: FiniteGroup, caller: str) -> FiniteGroup:
 
 def move_table(matrix: np.ndarray, size: int) -> np.ndarray:
     """The flat index of ``matrix^-1 p`` for each pixel p of the hexagon, -1 elsewhere."""
-    centre = (size - 1) // 2
+    center = (size - 1) // 2
     inverse = np.rint(np.linalg.inv(matrix)).astype(np.int64)
-    source = (np.moveaxis(np.indices((size, size)), 0, -1) - centre) @ inverse.T + centre
+    source = (np.moveaxis(np.indices((size, size)), 0, -1) - center) @ inverse.T + center
     flat = source[..., 0] * size + source[..., 1]
     return np.where(_mask(size), flat, -1)
 
@@ -85,6 +86,4 @@ def move_table(matrix: np.ndarray, size: int) -> np.ndarray:
 @functools.cache
 def _mask(size: int) -> np.ndarray:
     row, column = np.indices((size, size)) - (size - 1) // 2
-    mask = np.abs(row + column) <= (size - 1) // 2
-    mask.setflags(write=False)
-    return mask
+    return freeze_array(np.abs(row + column) <= (size - 1) // 2)

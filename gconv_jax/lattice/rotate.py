@@ -8,7 +8,7 @@ from gconv_jax.ops.accumulation import accumulation_dtype
 
 
 def rotate(x: jax.Array, angle: jax.Array | float, *, fill: jax.Array | float = 0.0) -> jax.Array:
-    """Turn images by any angle about their centre, with bilinear interpolation.
+    """Turn images by any angle about their center, with bilinear interpolation.
 
     ``y(p) = x(R(-angle) p)``, and ``fill`` where that lies outside the image. A quarter turn is
     ``jnp.rot90`` up to rounding. The angle may be traced; for one angle for each image use

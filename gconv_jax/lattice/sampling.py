@@ -17,10 +17,10 @@ def cubic_kernel(x: np.ndarray) -> np.ndarray:
 
 
 def tap_positions(kernel_size: int) -> np.ndarray:
-    """``[k, k, 2]``: rows and columns of the taps, counted from the centre."""
+    """``[k, k, 2]``: rows and columns of the taps, counted from the center."""
     return centered(kernel_size, kernel_size)
 
 
 def centered(height: int, width: int) -> np.ndarray:
-    """``[H, W, 2]``: rows and columns of pixels, counted from the centre of the image."""
+    """``[H, W, 2]``: rows and columns of pixels, counted from the center of the image."""
     return np.moveaxis(np.indices((height, width)), 0, -1) - (np.array([height, width]) - 1) / 2

@@ -18,7 +18,7 @@ unit_variance = compile_unoptimized(variance_scaling(1.0, "fan_in", "normal"))
 
 
 class ConvNormReLU(nnx.Module):
-    """Convolution, batch normalisation, ReLU."""
+    """Convolution, batch normalization, ReLU."""
 
     def __init__(self, conv: Any, *, dtype: DTypeLike | None, rngs: nnx.Rngs):
         self.conv = conv

@@ -25,7 +25,7 @@ _plain_init, _group_init = compile_unoptimized(normal(0.05)), compile_unoptimize
 
 class AllCNNC(nnx.Module):
     """Nine convolutions and nothing but: three of width w and three of 2 w, the third of each to
-    half the pixels; one more 3x3; 1x1 to 2 w; 1x1 to the classes. Batch normalisation and ReLU
+    half the pixels; one more 3x3; 1x1 to 2 w; 1x1 to the classes. Batch normalization and ReLU
     follow each, the last too; the logits are means over space and group.
 
     The mean makes the published head invariant already, so there is no ``head`` to choose as in

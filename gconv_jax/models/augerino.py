@@ -14,7 +14,7 @@ class Augerino(nnx.Module):
 
     ``y(x) = mean_s f(R(theta pi t_s) x)``, with t uniform in [-1, 1] for each image and copy in
     training, and in the middle of equal parts of it in evaluation. Copies are turned about the
-    centre with bilinear interpolation.
+    center with bilinear interpolation.
 
     Args:
         model: any module from images ``[N, H, W, C]`` to logits.

@@ -24,7 +24,7 @@ class CKResNet(nnx.Module):
     for small images: rotated MNIST, MNIST6, CIFAR.
 
     A lifting convolution; two residual blocks, each of two group convolutions with instance
-    normalisation, and a pointwise one beside them; halving twice; a group convolution without
+    normalization, and a pointwise one beside them; halving twice; a group convolution without
     padding; the maximum over group and space; a linear layer. 468,079 parameters over SO(2).
 
     With ``partial``, all group convolutions but the pointwise ones, which share the elements of the
@@ -131,9 +131,9 @@ class _Block(nnx.Module):
 class PartialGCNN13(nnx.Module):
     """The 13-layer network of Romero & Lohit 2021 (arXiv:2110.10211), after Laine & Aila 2016
     (arXiv:1610.02242): a lifting and eight group convolutions 3x3, of 128 and 256 channels, each
-    with batch normalisation and ReLU; halving and dropout after the third and the sixth, dropout
+    with batch normalization and ReLU; halving and dropout after the third and the sixth, dropout
     after the last; the mean over group and space; a linear layer. 3,994,474 parameters over SO(2)
-    for colour images.
+    for color images.
 
     Args:
         group, samples, partial, classes, in_features, dtype, rngs: as in `CKResNet`.

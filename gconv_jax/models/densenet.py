@@ -33,7 +33,7 @@ _init = compile_unoptimized(variance_scaling(2.0, "fan_in", "normal"))
 
 
 class _NormReLUConv(nnx.Module):
-    """Batch normalisation, ReLU, convolution."""
+    """Batch normalization, ReLU, convolution."""
 
     def __init__(self, c_in: int, c_out: int, kernel_size: int, **options):
         self.norm = batch_norm(c_in, dtype=options["dtype"], rngs=options["rngs"])
@@ -95,7 +95,7 @@ class DenseNet(nnx.Module):
         options: dict[str, Any] = {
             "group": group,
             "filters": filters or default_filters(group),
-            "use_bias": False,  # batch normalisation follows
+            "use_bias": False,  # batch normalization follows
             "kernel_init": _init,
             "dtype": dtype,
             "rngs": rngs,

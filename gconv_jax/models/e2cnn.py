@@ -1,6 +1,6 @@
 """The steerable networks for rotated MNIST of Weiler & Cesa 2019 (arXiv:1911.08251).
 
-Six convolutions with circular harmonics as filters, each followed by batch normalisation and ELU;
+Six convolutions with circular harmonics as filters, each followed by batch normalization and ELU;
 2x2 max pooling after the second and the fourth; the maximum over the group and over what is left of
 space; a classifier that sees invariant numbers only. 28 - 20 - 10 - 5 - 1 pixels in the published
 one.

@@ -26,11 +26,11 @@ _init = compile_unoptimized(
 
 
 class GroupEquivariantCNN(nnx.Module):
-    """Five 5x5 convolutions without padding, each followed by layer normalisation and ReLU; the
+    """Five 5x5 convolutions without padding, each followed by layer normalization and ReLU; the
     mean over group and space; a linear layer. The logits are invariant.
 
     From the course Deep Learning 2 of the University of Amsterdam, 2022, and S. Keydana's package
-    gcnn for R. The normalisation is over group, space and channels of an image together, without
+    gcnn for R. The normalization is over group, space and channels of an image together, without
     parameters (Ba et al. 2016, arXiv:1607.06450). 102,970 parameters for P4; 103,690 for Z2, the
     plain network beside it, which has biases in its convolutions, as published.
 
@@ -98,7 +98,7 @@ def _layer_norm(x: jax.Array, epsilon: float = 1e-5) -> jax.Array:
     return ((flat - mean) * lax.rsqrt(var + epsilon)).astype(x.dtype).reshape(x.shape)
 
 
-@once  # two networks are equal to Flax if their initialisers are the same object
+@once  # two networks are equal to Flax if their initializers are the same object
 def _uniform(fan_in: int) -> Initializer:
     """Biases drawn like the weights beside them, from U(-b, b) with b = 1 / sqrt(fan_in)."""
     bound = fan_in**-0.5

@@ -1,7 +1,7 @@
 """The three rotated-MNIST networks of Cohen & Welling 2016 (arXiv:1602.07576, section 8.1).
 
 Six 3x3 convolutions and a 4x4 one, without padding, with one 2x2 max pooling after the second:
-28 - 26 - 24 - 12 - 10 - 8 - 6 - 4 - 1 pixels. Batch normalisation and ReLU follow every
+28 - 26 - 24 - 12 - 10 - 8 - 6 - 4 - 1 pixels. Batch normalization and ReLU follow every
 convolution but the last, whose channels are the classes. Images may be larger than 28 pixels: the
 remaining positions are pooled at the end.
 """

@@ -1,9 +1,9 @@
 """Residual networks with group convolutions for CIFAR-10 (Cohen & Welling 2016, arXiv:1602.07576,
-section 8.2), with the normalisation before each convolution (He et al. 2016, arXiv:1603.05027).
+section 8.2), with the normalization before each convolution (He et al. 2016, arXiv:1603.05027).
 
 A 3x3 convolution, three stages of blocks ``x + conv(relu(bn(conv(relu(bn(x))))))`` on all, a half
-and a quarter of the pixels, batch normalisation, ReLU, the mean over space and a linear classifier.
-Where a stage halves the pixels, a pointwise convolution without normalisation takes the place of x.
+and a quarter of the pixels, batch normalization, ReLU, the mean over space and a linear classifier.
+Where a stage halves the pixels, a pointwise convolution without normalization takes the place of x.
 """
 
 from collections.abc import Sequence

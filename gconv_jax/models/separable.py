@@ -2,7 +2,7 @@
 arXiv:2110.13059).
 
 The layers of `P4CNN` up to the last convolution, which gives features in place of logits; then
-batch normalisation, ReLU, the maximum over the group and a linear classifier.
+batch normalization, ReLU, the maximum over the group and a linear classifier.
 """
 
 import jax

@@ -19,7 +19,7 @@ STAGES = 3
 
 
 class VoxelCNN(nnx.Module):
-    """3x3x3 convolutions on all, a half and a quarter of the voxels, batch normalisation and ReLU;
+    """3x3x3 convolutions on all, a half and a quarter of the voxels, batch normalization and ReLU;
     the mean over group and space, and a linear classifier. With the maximum over the group, as the
     networks for images have it, it learned several times more slowly (examples/voxels.py).
 

@@ -2,7 +2,7 @@
 their stages as in E(2)-CNN (Weiler & Cesa 2019, arXiv:1911.08251).
 
 A 3x3 convolution, three stages of blocks ``x + conv(dropout(relu(bn(conv(relu(bn(x)))))))`` on all,
-a half and a quarter of the pixels, batch normalisation, ReLU, the mean over space and a linear
+a half and a quarter of the pixels, batch normalization, ReLU, the mean over space and a linear
 classifier. Where a stage changes the channels, a pointwise convolution of ``relu(bn(x))`` takes the
 place of x.
 """
@@ -114,7 +114,7 @@ class WideResNet(nnx.Module):
             return {
                 "group": group,
                 "filters": filters or default_filters(group),
-                "use_bias": False,  # batch normalisation follows
+                "use_bias": False,  # batch normalization follows
                 "kernel_init": _init,
                 "dtype": dtype,
                 "rngs": rngs,

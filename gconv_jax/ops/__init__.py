@@ -1,1 +1,6 @@
-"""Small operations on arrays that know nothing of groups."""
+"""Small operations on arrays that know nothing of groups.
+
+``accumulation`` has the dtype of sums, ``channels`` merges group and channel axes, ``chunks`` maps
+a function over a few images at a time, ``frozen`` makes NumPy tables read-only, ``maximum`` has a
+maximum with a finite gradient, and ``once`` makes each value of a function once in a process.
+"""

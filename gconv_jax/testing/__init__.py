@@ -3,7 +3,7 @@
 The law is ``fn(L_g x) == L_g fn(x)`` for every element g of a finite group. Nothing is sampled:
 all elements are tried, and a report says which one failed, in which layer, by how much.
 
-**Perturbation.** A fresh network may keep the law by accident: batch normalisation over the wrong
+**Perturbation.** A fresh network may keep the law by accident: batch normalization over the wrong
 axis does nothing wrong while its statistics are 0 and 1 and its scales 1. So a Flax module is
 checked twice, as it is, and as a copy with parameters and batch statistics perturbed: each
 ``nnx.Param`` and ``nnx.BatchStat``, or all of Linen's collections ``params`` and ``batch_stats``.

@@ -33,7 +33,7 @@ def place_of_first_fault(events: Sequence[Event], broken: Sequence[bool | None])
     last = right[-1] if right else -1
     before, here = (events[last] if right else None), events[found]
     if last == found - 1:
-        return _between_neighbours(before, here)
+        return _between_neighbors(before, here)
     # In between are results of which it is not known.
     since = ""
     if before:
@@ -44,7 +44,7 @@ def place_of_first_fault(events: Sequence[Event], broken: Sequence[bool | None])
     return f"{layer}, or what comes before it{since}"
 
 
-def _between_neighbours(before: Event | None, here: Event) -> str:
+def _between_neighbors(before: Event | None, here: Event) -> str:
     """The same for an event right after the last one that keeps the law."""
     if before is None:
         return f"what comes before {here.layer!r} breaks the law" if here.layer else ""

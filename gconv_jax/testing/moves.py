@@ -113,7 +113,7 @@ def input_transforms(
 
 
 def resample(x: jax.Array, matrix: np.ndarray, *, channel_axes: int) -> jax.Array:
-    """``y(p) = x(matrix^-1 p)`` about the centre by a spline, and 0 from outside the image; space
+    """``y(p) = x(matrix^-1 p)`` about the center by a spline, and 0 from outside the image; space
     is the two axes before the last ``channel_axes``."""
     from scipy import ndimage  # takes a third of a second
 
@@ -149,7 +149,7 @@ def smooth_images(shape: Sequence[int], *, seed: int = 0, length: float = 3.0) -
             ``2 / length`` radians per pixel are absent.
 
     Returns:
-        float64, with values of about unit variance in the centre.
+        float64, with values of about unit variance in the center.
 
     >>> from gconv_jax.testing import smooth_images
     >>> smooth_images((2, 33, 33, 1)).shape

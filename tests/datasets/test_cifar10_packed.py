@@ -85,7 +85,7 @@ def test_without_pillow(tiny, tmp_path, monkeypatch):
     assert not list((tmp_path / "data" / TFDS_NAME).glob("*"))
 
 
-def _grey(images):
+def _gray(images):
     stream = io.BytesIO()
     Image.fromarray(images[..., 0].reshape(-1, 32)).save(stream, "PNG")
     return stream.getvalue()
@@ -99,8 +99,8 @@ WRONG_FILES = {
         {"001.webp": more_raw_files.webp_bytes(_TRAIN["image"][:2])},
         "cifar10_train.zip: 001.webp: array of shape (64, 32, 3) found, (96, 32, 3) expected",
     ),
-    "a grey picture": (
-        {"001.webp": _grey(_TRAIN["image"][:3])},
+    "a gray picture": (
+        {"001.webp": _gray(_TRAIN["image"][:3])},
         "001.webp: array of shape (96, 32) found, (96, 32, 3) expected",
     ),
     "no picture": ({"001.webp": b"<html>404"}, "001.webp: no picture that Pillow can read ("),

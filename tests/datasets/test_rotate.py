@@ -19,10 +19,10 @@ def _angles(n=6, seed=1):
     return np.random.RandomState(seed).random_sample(n) * 2 * np.pi
 
 
-def _oracle(image, angle, order=1, centre=None):
+def _oracle(image, angle, order=1, center=None):
     """Unrounded values by SciPy's interpolation at points turned as complex numbers, y upwards."""
     height, width = image.shape
-    middle_row, middle_column = centre or ((height - 1) / 2, (width - 1) / 2)
+    middle_row, middle_column = center or ((height - 1) / 2, (width - 1) / 2)
     row, column = np.mgrid[:height, :width].astype(np.float64)
     point = (column - middle_column) - 1j * (row - middle_row)
     source = point * np.exp(-1j * angle)
@@ -56,7 +56,7 @@ def test_quarter_turns_in_float32_are_rot90():
 
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (9, 6), (5, 12)])
 def test_agrees_with_the_oracle_to_rounding(height, width):
-    # Half a grey value is the rounding; the rest is the 2**-20 grid of cosine and sine.
+    # Half a gray value is the rounding; the rest is the 2**-20 grid of cosine and sine.
     images = _images(30, height, width)
     assert _largest_difference(images, _angles(30)) < 0.51
 
@@ -71,7 +71,7 @@ def test_negative_controls():
     rotated = rotate_images(images, angles)
     assert np.abs(rotated.astype(int) - rotate_images(images, -angles)).max() > 100
     assert _largest_difference(images, angles, order=0) > 50
-    assert _largest_difference(images, angles, centre=(14, 14)) > 50
+    assert _largest_difference(images, angles, center=(14, 14)) > 50
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])

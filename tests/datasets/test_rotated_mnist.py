@@ -136,13 +136,13 @@ WRONG_TEXTS = {
     "a row ends early": (lambda text: text[:-2000], "rows 1 to 7: "),
     "a word": (lambda text: text.replace("0.", "zero.", 1), "rows 1 to 7: could not convert"),
     "no text": (lambda text: "\xff\xfe" * 50, "rows 1 to 1: could not convert"),
-    "256 greys": (
+    "256 grays": (
         lambda text: "254 " + text.split(" ", 1)[1],
-        "grey values must be in [0, 1]. Is it the right file?",
+        "gray values must be in [0, 1]. Is it the right file?",
     ),
     "not a number": (
         lambda text: "nan " + text.split(" ", 1)[1],
-        "grey values must be in [0, 1].",
+        "gray values must be in [0, 1].",
     ),
     "no digit": (
         lambda text: text.rstrip().rsplit(" ", 1)[0] + " 3.5\n",

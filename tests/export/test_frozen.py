@@ -84,7 +84,7 @@ def test_a_frozen_network_is_the_network(name, rng, x64):
     assert set(operations(frozen, x)) <= PLAIN
 
 
-def test_normalisation_and_bias_become_one_bias(rng, x64):
+def test_normalization_and_bias_become_one_bias(rng, x64):
     model = random_float64(lambda: models.P4CNN(rngs=nnx.Rngs(0)), rng)
     found = operations(freeze(model), jnp.ones((1, 28, 28, 1)))
     assert found["gconv_jax_planar_conv"] == found["add"] == 7

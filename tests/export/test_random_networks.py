@@ -60,7 +60,7 @@ OF_FEATURES = {
     "rolled": lambda x: jnp.roll(x, (1, -1), (1, 2)),
     "edges": lambda x: jnp.pad(x, [(0, 0), (1, 0), (0, 1), *[(0, 0)] * (x.ndim - 3)], mode="edge"),
     "softmax": nnx.softmax,
-    "standardised": lambda x: nnx.standardize(x, epsilon=1.0),
+    "standardized": lambda x: nnx.standardize(x, epsilon=1.0),
     "norm": lambda x: x / (1 + jnp.linalg.norm(x, axis=-1, keepdims=True)),
     "three cases": lambda x: jnp.select([x > 1, x > 0], [2 * x - 1, x], x / 2),
     "of the batch": lambda x: (x - x.mean(0)) / jnp.sqrt(x.var(0) + 1),

@@ -1,4 +1,4 @@
-"""Kernels are drawn as before, only sooner, and users' own initialisers are called as Flax calls
+"""Kernels are drawn as before, only sooner, and users' own initializers are called as Flax calls
 them."""
 
 import functools
@@ -70,13 +70,13 @@ def test_changed_keeps_what_is_said_about_an_array():
 
 
 # --------------------------------------------------------------------------------------------
-# All layers, with all kinds of initialisers.
+# All layers, with all kinds of initializers.
 # --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A kernel network of one linear map, with the initialiser of the test."""
+    """A kernel network of one linear map, with the initializer of the test."""
 
     init: Any
 
@@ -172,7 +172,7 @@ def test_metadata_of_linen_layers(name):
 
 @every_layer
 @pytest.mark.parametrize("make", [init_linen, build], ids=["linen", "nnx"])
-def test_initialisers_with_a_state(make, name):
+def test_initializers_with_a_state(make, name):
     """They look like JAX's own, but each call gives other values."""
     calls = []
 

@@ -1,4 +1,4 @@
-"""Functions of base filters: weight standardisation, and the law with any of them."""
+"""Functions of base filters: weight standardization, and the law with any of them."""
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,7 @@ def test_the_law_and_both_adapters(name, transform, rng, x64):
 
 
 def test_it_is_part_of_the_gradient(rng, x64):
-    """A layer whose filters are standardised does not change when they are scaled, so its gradient
+    """A layer whose filters are standardized does not change when they are scaled, so its gradient
     is orthogonal to them."""
     layer = gnnx.GroupConv(
         2, 3, 3, group=P4, kernel_transform=standardize_weights, use_bias=False,

@@ -1,4 +1,4 @@
-"""Finite groups: the axioms, the geometry of the elements, and their behaviour as values."""
+"""Finite groups: the axioms, the geometry of the elements, and their behavior as values."""
 
 import copy
 import itertools

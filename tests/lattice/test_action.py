@@ -125,7 +125,7 @@ def test_rotate_in_single_precision(rng):
 
 def test_rotate_turns_counter_clockwise(x64):
     x = np.zeros((9, 9, 1))
-    x[4, 7] = 1  # to the right of the centre
+    x[4, 7] = 1  # to the right of the center
     y = np.asarray(rotate(x, np.pi / 4))[..., 0]
     row, column = np.unravel_index(y.argmax(), y.shape)
     assert (row, column) == (2, 6)  # up and right

@@ -93,12 +93,12 @@ def law_error(fn, group, x, *, lifted) -> float:
 def test_the_hexagon_is_that_of_its_distances():
     for size in (1, 3, 5, 9):
         p, radius = positions(size), (size - 1) / 2
-        # The six sides, at the distance sqrt(3) / 2 R from the centre.
+        # The six sides, at the distance sqrt(3) / 2 R from the center.
         normals = [np.array([np.cos(a), np.sin(a)]) for a in np.pi / 6 + np.pi / 3 * np.arange(6)]
         inside = np.all([p @ n <= np.sqrt(3) / 2 * radius + 1e-9 for n in normals], axis=0)
         np.testing.assert_array_equal(hexagon_mask(size), inside)
         assert inside.sum() == 3 * radius * (radius + 1) + 1
-    # The neighbours are at distance one.
+    # The neighbors are at distance one.
     assert np.allclose(
         np.linalg.norm(positions(3)[hexagon_mask(3)], axis=-1), [1, 1, 1, 0, 1, 1, 1]
     )
@@ -122,8 +122,8 @@ def conv_by_loops(group, x, w, *, lifting, kernel, low, stride, output):
     pixels = np.argwhere(hexagon_mask(size))
     y = np.zeros((len(x), output, output, group.order, w.shape[-1]))
     for p in np.argwhere(hexagon_mask(output)):
-        centre = stride * p + (kernel - 1) // 2 - low  # of its window, in the input
-        steps = pixels - centre
+        center = stride * p + (kernel - 1) // 2 - low  # of its window, in the input
+        steps = pixels - center
         apart = np.stack([steps[:, 1] + steps[:, 0] / 2, -np.sqrt(3) / 2 * steps[:, 0]], -1)
         for r in group.elements:
             tap = find(apart @ matrices[r], taps)  # r^-1 (q - p)
@@ -173,7 +173,7 @@ def test_pools_keep_the_law(group, rng, x64):
         of = jax.jit(functools.partial(pool, **options))
         assert of(x).shape[1:3] == (5, 5)
         assert law_error(of, group, x, lifted=(True, True)) < 1e-14
-    # The window is the pixel and its six neighbours.
+    # The window is the pixel and its six neighbors.
     taps = np.argwhere(hexagon_mask(3)) - 1
     values = [x[0, 4 + i, 4 + j] for i, j in taps]
     assert_close(max_pool(x, **options)[0, 2, 2], np.max(values, 0), atol=0)

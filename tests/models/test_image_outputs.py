@@ -31,7 +31,7 @@ def test_unet_in_training_mode(rng, x64):
     model.train()
     graphdef, state = nnx.split(model)
     fn = quick_jit(lambda x: nnx.merge(graphdef, state, copy=True)(x))
-    # One by one: what is turned together is normalised together.
+    # One by one: what is turned together is normalized together.
     x = image(rng, case, 8, batch=3)
     turned = np.rot90(x, axes=(1, 2))
     error = np.abs(fn(turned) - np.rot90(fn(x), axes=(1, 2))).max()

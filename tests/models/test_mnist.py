@@ -220,7 +220,7 @@ def test_upright_network_on_other_images(rng, x64):
         assert_equivariant(fn, x, group=P4M)
 
 
-def test_upright_network_normalises_each_image_by_itself(rng, x64):
+def test_upright_network_normalizes_each_image_by_itself(rng, x64):
     """Over group, space and channels, as Flax does over the same axes."""
     fn = evaluated(GroupEquivariantCNN, rng, width=2)
     x = image(rng, BY_NAME["p4"], 21, 1, batch=2)

@@ -114,7 +114,7 @@ def test_training_reaches_every_parameter(rng):
         loss = lambda params: (nnx.merge(graph, params, rest, copy=True)(x) ** 2).sum()  # noqa: E731
         return jax.grad(loss)(params)
 
-    # Biases before a normalisation have none.
+    # Biases before a normalization have none.
     silent = {
         ".".join(map(str, path))
         for path, value in nnx.to_flat_state(slopes(params))

@@ -215,7 +215,7 @@ def test_upsample_is_the_definition(x64):
     line = mirror(1)
     y = upsample(x, group=line, scale=2, lifted=False)
     assert_close(y.ravel(), np.array([1.0, 1, 3, 3, 2, 2]), atol=0)
-    # Centres of the new pixels lie a quarter of an old pixel from those of the old.
+    # Centers of the new pixels lie a quarter of an old pixel from those of the old.
     y = upsample(x, group=line, scale=2, method="bilinear", lifted=False)
     assert_close(y.ravel(), np.array([1, 1.5, 2.5, 2.75, 2.25, 2]), atol=1e-12)
     assert_close(upsample(x, group=line, scale=1, lifted=False), x, atol=0)
