@@ -137,10 +137,8 @@ MISTAKES = [
     Mistake(
         "fan-in without the group",
         "gconv_jax/nnx/conv.py",
-        "self.kernel = nnx.Param(init(rngs.params(), shape, self.param_dtype))",
-        "self.kernel = nnx.Param(\n"
-        "            init(rngs.params(), shape, self.param_dtype) * (shape[-3] ** 0.5)\n"
-        "        )",
+        "return (init(rngs.params(), shape, self.param_dtype),)",
+        "return (init(rngs.params(), shape, self.param_dtype) * (shape[-3] ** 0.5),)",
         "nnx/test_layers.py",
     ),
     Mistake(

@@ -100,6 +100,24 @@ BAD = [
         r"`x` must be \[\.\.\., \|G\|",
     ),
     Bad(
+        "images in place of feature maps",
+        lambda: g.group_pool(X),
+        ValueError,
+        r"`x` of shape \(2, 9, 9, 3\) may be images .* whose width would be pooled: .* pass group=",
+    ),
+    Bad(
+        "images in place of feature maps of a group",
+        lambda: g.group_pool(X, group=P4),
+        ValueError,
+        r"`x` must be \[\.\.\., \|G\|=4, C\] for .* got shape \(2, 9, 9, 3\)",
+    ),
+    Bad(
+        "name of an element",
+        lambda: g.transform(X, group=P4, element="r45", lifted=False),
+        ValueError,
+        "`element` must be an index or one of e, r90, r180, r270 for .* got 'r45'",
+    ),
+    Bad(
         "group axis of cosets",
         lambda: g.coset_pool(X, group=P4, subgroup=cyclic(2)),
         ValueError,

@@ -52,7 +52,7 @@ OTHERS = {
 }
 COMMANDS = {
     "digits": ("train.commands.digits", "Digits", "digits"),
-    "evaluate": ("train.commands.predict", "Evaluate", "evaluate"),
+    "evaluate": ("train.commands.evaluate", "Evaluate", "evaluate"),
     "predict": ("train.commands.predict", "Predict", "predict"),
     "export": ("train.commands.export", "Export", "export"),
     "report": ("train.commands.report", "Report", "report"),

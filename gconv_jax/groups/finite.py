@@ -117,15 +117,33 @@ class FiniteGroup:
         (d, h, w) goes, e.g. ``(d,-w,h)``."""
         return str(self.isometries[self.check_element(element)])
 
-    def check_element(self, element: int) -> int:
-        """``element`` as an ``int``; ValueError unless it is the index of an element."""
+    def check_element(self, element: int | str) -> int:
+        """Return the index of an element that is given by its index or its name.
+
+        >>> from gconv_jax import P4M
+        >>> P4M.check_element("r90"), P4M.check_element("r90·m"), P4M.check_element("r90m")
+        (1, 5, 5)
+
+        Raises:
+            ValueError, TypeError: the group has no such element.
+        """
+        if isinstance(element, str):
+            names = [self.element_name(g) for g in self.elements]
+            found = {name.replace("·", ""): g for g, name in enumerate(names)}
+            try:
+                return found[element.replace("·", "")]
+            except KeyError:
+                raise ValueError(
+                    f"`element` must be an index or one of {', '.join(names)} for {self!r}, got "
+                    f"{element!r}"
+                ) from None
         try:
             if isinstance(element, bool):
                 raise TypeError
             index = operator.index(element)
         except TypeError:
             raise TypeError(
-                f"`element` must be an integer index of {self!r}, got {element!r} of type "
+                f"`element` must be an index or a name in {self!r}, got {element!r} of type "
                 f"{type(element).__name__}"
             ) from None
         if not 0 <= index < self.order:

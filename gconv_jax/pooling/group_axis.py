@@ -42,8 +42,8 @@ def group_pool(
         raise ValueError(f"`x` must be [..., |G|, C], got shape {x.shape}")
     elif x.ndim == 4:
         raise ValueError(
-            f"`x` of shape {x.shape} may be images [N, H, W, C], whose width would be pooled: for a "
-            "feature map on the group, pass group="
+            f"`x` of shape {x.shape} may be images [N, H, W, C], whose width would be pooled: "
+            "for a feature map on the group, pass group="
         )
     return _reducer(reduce)(x, -2)
 

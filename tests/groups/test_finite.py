@@ -206,6 +206,13 @@ def test_element_names():
     assert cyclic(16).element_name(1) == "r22.5"
 
 
+@pytest.mark.parametrize("group", [P4M, cyclic(16), mirror(), octahedral()], ids=repr)
+def test_elements_have_the_names_that_are_printed(group):
+    for g in group.elements:
+        name = group.element_name(g)
+        assert group.check_element(name) == group.check_element(name.replace("·", "")) == g
+
+
 @every_group
 def test_element_names_are_distinct(group):
     assert len({group.element_name(g) for g in group.elements}) == group.order

@@ -23,7 +23,7 @@ import multiprocessing, threading, time, warnings
 import jax, jax.numpy as jnp, numpy as np
 from gconv_jax import P4, P4M, group_conv
 from gconv_jax._native import llvm, onednn
-from gconv_jax.planar.conv import planar_implementation
+from gconv_jax.planar.implementation import planar_implementation
 
 def case(group, algorithm, **options):
     rng = np.random.default_rng(0)

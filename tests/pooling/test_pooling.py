@@ -47,7 +47,7 @@ every_reduce = pytest.mark.parametrize("reduce", ["max", "mean"])
 @every_reduce
 def test_group_pool(case, reduce, rng, x64):
     x = feature_map(rng, case, 4)
-    pool = functools.partial(group_pool, reduce=reduce)
+    pool = functools.partial(group_pool, reduce=reduce, group=case.group)
     assert_close(pool(x), getattr(np, reduce)(x, axis=-2), atol=1e-15)
     assert law_error(pool, case, x, lifted=(True, False)) < 1e-14
 

@@ -50,7 +50,7 @@ def run(request, tmp_path_factory) -> Run:
         form |= {"mean": 0.4, "std": 0.3}
     run.write_json("results.json", {"input": form | {"names": names}})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("train.commands.predict.load_tree", lambda path, template: template)
+        patch.setattr("train.run.predictor.load_tree", lambda path, template: template)
         fresh = load_predictor(run)
     save_tree(run.path / "model", (fresh.params, fresh.stats))
     return run

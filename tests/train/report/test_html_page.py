@@ -15,7 +15,7 @@ from train.commands.compare import Compare
 from train.data.pixels import to_unit
 from train.data.splits import Split
 from train.loop import train
-from train.report import feature_maps, html_page
+from train.report import comparison, feature_maps, html_page
 from train.report.comparison import write_comparison
 from train.report.html_page import PAGE, merge_frames, or_warn, saved_frames, write_page
 from train.report.sprite_sheets import BETWEEN, LEVELS
@@ -192,7 +192,7 @@ def test_a_page_that_fails_is_a_warning_and_not_the_end_of_a_run(
 
 @pytest.fixture
 def no_pictures(monkeypatch):
-    monkeypatch.setattr(compare, "curves", lambda *args: None)
+    monkeypatch.setattr(comparison, "curves", lambda *args: None)
 
 
 def copy_of(run: Run, path) -> Run:
@@ -228,7 +228,7 @@ def test_runs_on_other_images_have_tables_and_no_slider(run, tmp_path, no_pictur
 def test_a_page_of_many_runs_has_the_maps_of_the_first(run, tmp_path, no_pictures, monkeypatch):
     other = copy_of(run, tmp_path / "other")
     size = len((run.path / PAGE).read_text())
-    monkeypatch.setattr(compare, "MAP_BYTES", size)
+    monkeypatch.setattr(comparison, "MAP_BYTES", size)
     write_comparison("Both", [run, other], tmp_path, lambda line: None)
     first, second = Parsed((tmp_path / PAGE).read_text()).data["networks"]
     assert first["maps"] and not second["maps"] and second["note"].startswith("No feature maps")
@@ -237,15 +237,15 @@ def test_a_page_of_many_runs_has_the_maps_of_the_first(run, tmp_path, no_picture
 def test_frames_are_computed_where_a_run_has_no_page(run, tmp_path, no_pictures, monkeypatch):
     """Or the page says that they cannot be."""
     other = made_run(run.config, tmp_path / "other")
-    monkeypatch.setattr(compare, "load_run", lambda run: (run, None))
-    monkeypatch.setattr(compare, "turning", lambda *args: saved_frames(run))
+    monkeypatch.setattr(comparison, "load_run", lambda run: (run, None))
+    monkeypatch.setattr(comparison, "turning", lambda *args: saved_frames(run))
     write_comparison("Both", [run, other], tmp_path, lambda line: None)
     assert len(Parsed((tmp_path / PAGE).read_text()).data["networks"]) == 2
 
     def absent(*args):
         raise FileNotFoundError("the data set is gone")
 
-    monkeypatch.setattr(compare, "load_run", absent)
+    monkeypatch.setattr(comparison, "load_run", absent)
     said = []
     write_comparison("Both", [run, other], tmp_path, said.append)
     assert "the data set is gone" in said[0] and said[0].startswith("warning")
