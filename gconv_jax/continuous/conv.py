@@ -1,9 +1,8 @@
-"""Convolutions on continuous groups of the plane, by Monte Carlo: over sampled elements, with
-filters that are functions of position and group coordinate.
+"""Monte-Carlo convolutions on continuous groups of the plane.
 
-On a group with translations and a planar group H, the convolution is an integral over H. It is
-estimated by a mean over sampled elements, which go with the features (Finzi et al. 2020,
-arXiv:2002.12880; Romero & Lohit 2021, arXiv:2110.10211).
+Filters are functions of position and group coordinate. The convolution is an integral over a planar
+group H. It is estimated by a mean over sampled elements of H, which are kept beside the features
+(Finzi et al. 2020, arXiv:2002.12880; Romero & Lohit 2021, arXiv:2110.10211).
 """
 
 import functools
@@ -28,8 +27,8 @@ from gconv_jax.ops.channels import merge_channels
 from gconv_jax.planar.conv import planar_conv
 
 Kernel = Callable[[jax.Array], jax.Array]
-"""From coordinates ``[..., d]`` to filter values ``[..., C_in, C_out]``; d is
-`kernel_coordinates`."""
+"""A function from coordinates ``[..., d]``, those of `kernel_coordinates`, to filter values
+``[..., C_in, C_out]``."""
 
 
 def continuous_lift_conv(
@@ -214,7 +213,7 @@ def continuous_bank(
     inputs: Elements | None,
     kernel_size: int | Sequence[int],
 ) -> jax.Array:
-    """The filters as they enter the planar convolution.
+    """Return the filters as they enter the planar convolution.
 
     ``bank[x, (v, i), (u, o)] = psi_io(u^-1 x, u^-1 v) w_v / sum_v w_v``, and 0 outside the disc of
     radius k/2; for lifting, with ``inputs`` None, ``bank[x, i, (u, o)] = psi_io(u^-1 x)``.
@@ -250,8 +249,10 @@ def kernel_coordinates(
     inputs: Elements | None,
     kernel_size: int,
 ) -> tuple[np.ndarray, jax.Array]:
-    """Where a filter is evaluated: the taps inside the disc, ``[T]`` into the flattened square, and
-    the coordinates ``[S', T, d]``, or ``[S', T, S, d]`` between group elements.
+    """Return the taps inside the disc, as ``[T]`` indices of the flattened square, and the
+    coordinates at which the filter is evaluated there.
+
+    The coordinates are ``[S', T, d]``, or ``[S', T, S, d]`` between group elements.
 
     The coordinates are the position ``u^-1 x`` as (row, column), 1 at the outermost taps (left out
     for one tap), and then those of ``u^-1 v`` as a matrix: cosine and sine of its angle if the
@@ -281,7 +282,7 @@ def kernel_coordinates(
 
 
 def coordinate_count(group: PlanarGroup, kernel_size: int, *, lifting: bool) -> int:
-    """The number d of `kernel_coordinates`."""
+    """Return the number d of coordinates that `kernel_coordinates` gives."""
     turns, flips = (False, False) if lifting else _parts(group)
     return (2 if kernel_size > 1 else 0) + 2 * turns + flips
 
@@ -327,7 +328,7 @@ def _group_coordinates(group: PlanarGroup, matrices: jax.Array) -> jax.Array:
 
 
 def _parts(group: PlanarGroup) -> tuple[bool, bool]:
-    """Whether the group has rotations, and whether it has reflections."""
+    """Return whether the group has rotations, and whether it has reflections."""
     if isinstance(group, LieGroup):
         return True, group.reflections
     return (

@@ -22,16 +22,16 @@ Parameters = Mapping[str, jax.Array]
 
 @runtime_checkable
 class KernelNetwork(Protocol):
-    """What a kernel network is: hashable, with two methods. Users may write their own."""
+    """The interface of kernel networks: hashable, with two methods. Users may write their own."""
 
     def parameters(
         self, inputs: int, outputs: int
     ) -> dict[str, tuple[Initializer, tuple[int, ...]]]:
-        """An initialiser and a shape for each parameter, by name."""
+        """Return an initializer and a shape for each parameter, by name."""
         ...
 
     def __call__(self, parameters: Parameters, coordinates: jax.Array) -> jax.Array:
-        """``[..., inputs]`` to ``[..., outputs]``; unit variance at initialisation."""
+        """Return ``[..., outputs]`` for ``[..., inputs]``, of unit variance at initialization."""
         ...
 
 
@@ -148,7 +148,8 @@ def _uniform(bound: float) -> Initializer:
 
 
 def _linear(i: int, inputs: int, outputs: int):
-    """From numbers of variance 1/2 to such of variance 1: a uniform distribution again."""
+    """Return the parameters of a layer that turns inputs of variance 1/2 into outputs of variance 1;
+    they are uniform again."""
     return {
         f"kernel_{i}": (_uniform((6 / inputs) ** 0.5), (inputs, outputs)),
         f"bias_{i}": (zeros, (outputs,)),

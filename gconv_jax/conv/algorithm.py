@@ -1,4 +1,4 @@
-"""Which algorithm computes a group convolution: a filter bank, or a Fourier transform."""
+"""The choice of algorithm for a group convolution: a filter bank, or a Fourier transform."""
 
 import contextlib
 import math
@@ -18,16 +18,17 @@ from gconv_jax.planar import implementation as planar
 Algorithm = Literal["auto", "dense", "fourier"]
 ALGORITHMS = ("auto", "dense", "fourier")
 
-# What a number costs to transform, in multiplications of the dense form: (for each tap, once, and
-# for each tap and element of the group). Fitted to benchmarks/group_conv.py on a CPU with AVX-512,
-# for the ways to convolve there; `native` is the transform in machine code of its own, where what
-# is counted last are the terms of its sums. Large filters cost less: what is transformed once, the
-# output, counts for less.
+# The cost of transforming one number, in multiplications of the dense form: for each tap, once, and
+# for each tap and element of the group. The figures are fitted to benchmarks/group_conv.py on a CPU
+# with AVX-512, for each way to convolve there. `native` is the transform in machine code, where the
+# last figure counts the terms of its sums. Large filters cost less, since the output is transformed
+# once for all taps.
 COST_OF_TRANSFORM = {"patches": (41, 169, 0), "onednn": (90, 120, 0), "native": (9, 34, 1.75)}
-# Of patches that are gathered by XLA; measured in three dimensions.
+# The cost where XLA gathers the patches; measured in three dimensions.
 COST_OF_GATHER = 300
-# Elsewhere only pointwise convolutions are transformed, for which no patches are made, and only
-# those of so many channels on both sides that multiplications count. By the count, not measured.
+# On other platforms only pointwise convolutions are transformed, which need no patches, and only
+# those with so many channels on both sides that multiplications matter. This is counted, not
+# measured.
 POINTWISE_CHANNELS = 512
 
 _auto: Algorithm = "auto"
@@ -43,25 +44,32 @@ def fourier_platforms(
     c_out: int,
     dtype: DTypeLike = jnp.float32,
 ) -> tuple[Platform, ...]:
-    """The platforms on which a group convolution uses the Fourier transform.
+    """Return the platforms on which a group convolution uses the Fourier transform.
 
-    For each tap and pixel the filter bank takes ``|G|^2 C_in C_out`` multiplications and the
-    transform ``sum_rho (d^3 / e) C_in C_out`` (`gconv_jax.groups.irreps`). In turn ``|G| (C_in +
-    C_out)`` numbers are transformed. On a CPU ``auto`` is ``fourier`` if
+    For each tap and pixel the filter bank takes ``|G|^2 C_in C_out`` multiplications, and the
+    transform takes ``sum_rho (d^3 / e) C_in C_out`` (`gconv_jax.groups.irreps`) and transforms
+    ``|G| (C_in + C_out)`` numbers in addition. On a CPU ``auto`` is ``fourier`` if
 
         (|G|^2 - sum_rho d^3 / e) C_in C_out > tau |G| (C_in + C_out),
         tau = a + b / taps + c |G|
 
-    with a, b and c of `COST_OF_TRANSFORM`. In machine code (`gconv_jax._native.fourier_call`) that
-    is, with 3x3 filters, from 9 channels on for P4M and from 16 for P4, and with 3x3x3 filters from
-    5 for the rotations of the cube. By XLA it is from 19 and 48, or where oneDNN convolves from 32
-    and 83; where XLA gathers patches tau is `COST_OF_GATHER`, so for the cube from 29. With strides
-    it is ``dense``, since the transform's input gradient gains nothing there. On other platforms it
-    is ``fourier`` only for pointwise convolutions with `POINTWISE_CHANNELS`: without a fused
-    kernel, memory traffic would eat up what is saved.
+    with a, b and c of `COST_OF_TRANSFORM`, or tau = `COST_OF_GATHER` where XLA gathers patches. The
+    smallest numbers of channels are therefore
+
+    ================  ============  ========================  =======================
+    filters, group    machine code  XLA, patches otherwise    XLA, oneDNN otherwise
+    ================  ============  ========================  =======================
+    3x3, P4M          9             19                        32
+    3x3, P4           16            48                        83
+    3x3x3, octahedral 5             29                        29
+    ================  ============  ========================  =======================
+
+    With strides ``auto`` is ``dense``, since the transform's input gradient gains nothing there. On
+    other platforms it is ``fourier`` only for pointwise convolutions with `POINTWISE_CHANNELS`:
+    without a fused kernel, memory traffic costs more than the multiplications that are saved.
 
     Args:
-        algorithm: ``dense`` and ``fourier`` are nowhere and everywhere.
+        algorithm: ``dense`` gives no platform, ``fourier`` both.
         group, kernel, strides, c_in, c_out, dtype: the convolution, channels for each element.
 
     Returns:
@@ -84,8 +92,8 @@ def fourier_platforms(
         return saved * c_in * c_out > tau * group.order * (c_in + c_out)
 
     platforms: tuple[Platform, ...] = ()
-    # Machine code is always the cheapest way. LLVM takes 50 MB of memory, so it is asked for only
-    # where that is of use.
+    # Machine code is always the cheapest way. LLVM takes 50 MB of memory, so it is loaded only
+    # where it pays.
     if pays("native") and (is_native(group, dtype) or pays(planar.cpu_implementation())):
         platforms = (*platforms, "cpu")
     if taps == 1 and group.order * min(c_in, c_out) >= POINTWISE_CHANNELS:
@@ -94,7 +102,7 @@ def fourier_platforms(
 
 
 def check_algorithm(algorithm: Algorithm, basis: FilterBasis | None = None) -> None:
-    """ValueError unless it is one of `ALGORITHMS`, and one for filters of this basis."""
+    """Raise ValueError unless ``algorithm`` is one of `ALGORITHMS` and suits this basis."""
     if algorithm not in ALGORITHMS:
         raise ValueError(f"`algorithm` must be one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
     if algorithm == "fourier" and basis is not None:

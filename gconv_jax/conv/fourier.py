@@ -39,22 +39,22 @@ from gconv_jax.planar.primitive import Convolution, Form, Shape, make_primitive,
 Platform = Literal["cpu", "other"]
 
 
-# Of the feature maps that a CPU takes at a time: patches stay in the cache.
+# The size of the feature maps that a CPU takes at a time, so that patches stay in its cache.
 CHUNK_BYTES = 2**20
 # Sums over the group are written out, with the zeros of sparse irreps left out, up to this order.
 WRITTEN_OUT = 16
-# Of more elements patches are gathered: 324 slices, for 3x3x3 taps and 12 elements, took 20 s to
-# compile. Slices are the faster ones when they run, twice for 7x7 taps of the 8 elements of P4M.
+# Patches of more elements than this are gathered: 324 slices, for 3x3x3 taps and 12 elements, took
+# 20 s to compile. Slices run faster, by a factor of two for 7x7 taps and the 8 elements of P4M.
 SLICED = 8
 
 
 def is_gathered(group: FiniteGroup, kernel: Sequence[int]) -> bool:
-    """Whether the patches are gathered from one copy, since there are too many slices."""
+    """Return whether patches are gathered from one copy, since there would be too many slices."""
     return group.order > SLICED and math.prod(kernel) > 1
 
 
 def is_native(group: FiniteGroup, dtype: DTypeLike) -> bool:
-    """Whether a CPU does it all in machine code made for the group
+    """Return whether a CPU computes the transform in machine code that is made for the group
     (`gconv_jax._native.fourier_call`)."""
     return (
         accumulation_dtype(dtype) == jnp.float32
@@ -74,13 +74,13 @@ def fourier_conv(
     precision: lax.PrecisionLike = None,
     platforms: tuple[Platform, ...] = ("cpu", "other"),
 ) -> jax.Array:
-    """The group convolution of `gconv_jax.group_conv`, with zero padding in pixels.
+    """Return the group convolution of `gconv_jax.group_conv`, with zero padding in pixels.
 
     Args:
         x: ``[N, *spatial, |G|, C_in]``.
         w: base filter ``[*kernel, |G|, C_in, C_out]`` of the same dtype.
         group, strides, padding, dilation, precision: as in `gconv_jax.planar_conv`.
-        platforms: where to use the transform; elsewhere the dense filter bank is convolved.
+        platforms: those that use the transform; others convolve with the dense filter bank.
 
     Returns:
         ``[N, *spatial', |G|, C_out]``.
@@ -137,7 +137,7 @@ def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: _Static) -> jax.Arr
 
 
 def _dense(form: Form, lhs: jax.Array, rhs: jax.Array, static: _Static) -> jax.Array:
-    """Any form by the filter bank."""
+    """Return any form, computed by the filter bank."""
     group, planar, _ = static
     shape = _shape(form, lhs.shape, rhs.shape, static)
 
@@ -200,7 +200,7 @@ class _Transform:
 
     @property
     def native(self) -> dict:
-        """What `gconv_jax._native.fourier_call` has to know."""
+        """The arguments of `gconv_jax._native.fourier_call` that describe this transform."""
         patches = fourier_call.Patches(self.starts, self.geometry.strides, self.geometry.padding)
         return {"irreps": self.irreps, "patches": patches}
 
@@ -263,8 +263,8 @@ class _Transform:
         ]
 
     def _gathered_orbits(self, x: jax.Array, starts, limits) -> list[jax.Array]:
-        """The same from one copy of the patches, for groups of which the slices would be too many
-        to compile: 648 for 3x3x3 taps and the rotations of the cube."""
+        """Return the same, gathered from one copy of the patches. Slices would be too many to
+        compile: 648 for 3x3x3 taps and the rotations of the cube."""
         order, channels = x.shape[-2:]
         taps = [
             lax.slice(

@@ -42,7 +42,8 @@ from gconv_jax.ops.arguments import check_integer
 
 
 class Temperature(nnx.Variable):
-    """Of the sampling of discrete elements; not a parameter. See `PartialGroupConv`."""
+    """The temperature at which discrete elements are sampled; not a parameter. See
+    `PartialGroupConv`."""
 
 
 class _ContinuousConv(nnx.Module):
@@ -170,7 +171,7 @@ class ContinuousLiftConv(_ContinuousConv):
 
 
 class ContinuousGroupConv(_ContinuousConv):
-    """From features on sampled elements of a group to features on others, drawn anew. See
+    """A convolution from features on sampled elements of a group to features on new ones. See
     `gconv_jax.continuous_group_conv` for the equation.
 
     Arguments and attributes are those of `ContinuousLiftConv`. ``kernel_size=1`` gives the
@@ -222,7 +223,7 @@ class PartialGroupConv(_ContinuousConv):
 
     @property
     def support(self) -> Support:
-        """What part of the group this layer keeps, as it stands."""
+        """Return the part of the group that this layer keeps, as it stands."""
         return learned_support(self._support_parameters())
 
     def elements(self) -> Elements:

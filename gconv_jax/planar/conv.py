@@ -1,10 +1,9 @@
 """The ordinary convolution that every layer goes through, with its two gradients.
 
-GPU and TPU get XLA's own convolution. A CPU gets oneDNN's where that is installed; else XLA's
-where it is the faster one, one matrix product for pointwise filters, and matrix products of patches
-(`gconv_jax.planar.patches`) for the rest: the gradient by the filter, in which XLA is several times
-slower, the input gradient with strides, and all of volumes and of tiny images
-(benchmarks/planar_conv.py). Both gradients, and theirs, run the same code
+GPU and TPU get XLA's own convolution. A CPU gets oneDNN's where that is installed. Otherwise it
+gets XLA's where XLA is faster, and im2col products (`gconv_jax.planar.patches`) for the rest: the
+filter gradient, in which XLA is several times slower, the input gradient with strides, volumes and
+tiny images (benchmarks/planar_conv.py). Gradients of every order run the same code
 (`gconv_jax.planar.primitive`).
 """
 
@@ -29,7 +28,7 @@ def planar_conv(
     feature_group_count: int = 1,
     precision: lax.PrecisionLike = None,
 ) -> jax.Array:
-    """The ordinary convolution (correlation) that all layers go through.
+    """Return the ordinary convolution (correlation) that all layers go through.
 
     ``y[n, p, o] = sum_t sum_i x[n, s p + d t - low, i] w[t, i, o]``, zero outside the image.
 
@@ -87,13 +86,13 @@ def conv_general_dilated(
     preferred_element_type: jax.typing.DTypeLike | None = None,
     **options,
 ) -> jax.Array:
-    """`planar_conv` with the arguments of ``jax.lax.conv_general_dilated``, for ordinary layers.
+    """Return `planar_conv` with the arguments of ``jax.lax.conv_general_dilated``.
 
     Flax's own ``nnx.Conv`` and ``nn.Conv`` take a ``conv_general_dilated``: given this one they
-    compute the same, and on a CPU as fast as the layers of this library. What `planar_conv` has
-    not (a dilated input, groups of the batch, another type of sums, channels that are not last,
-    more than three dimensions) goes to ``jax.lax``. Where oneDNN is installed, ``jax.export``
-    refuses a program with it, as with all layers; `gconv_jax.export.stablehlo` does not.
+    compute the same, and on a CPU as fast as the layers of this library. Cases that `planar_conv`
+    lacks (a dilated input, groups of the batch, another type of sums, channels that are not last,
+    more than three dimensions) go to ``jax.lax``. Where oneDNN is installed, ``jax.export`` refuses
+    programs that call it, those of all layers included; `gconv_jax.export.stablehlo` does not.
 
     The arguments, the result and the errors are those of ``jax.lax.conv_general_dilated``.
 

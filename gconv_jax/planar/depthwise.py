@@ -21,7 +21,7 @@ from gconv_jax.planar.geometry import Geometry, spread
 from gconv_jax.planar.implementation import PlanarConv, make_static
 from gconv_jax.planar.primitive import Convolution, Form, Shape, by_transposes, make_primitive
 
-# Of the images whose products with the gradient are summed at a time: they stay in the cache.
+# The size of the images whose products with the gradient are summed at a time, in the cache.
 CHUNK_BYTES = 2**19
 
 
@@ -34,7 +34,7 @@ def depthwise_conv(
     dilation: Sequence[int],
     precision: lax.PrecisionLike = None,
 ) -> jax.Array:
-    """``y[n, p, c] = sum_t x[n, s p + d t - low, c] w[t, c]``, zero outside the image.
+    """Return ``y[n, p, c] = sum_t x[n, s p + d t - low, c] w[t, c]``, zero outside the image.
 
     Args:
         x: ``[N, *spatial, C]``.
@@ -99,7 +99,7 @@ def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.
 
 
 def _shifted(x: jax.Array, geometry: Geometry) -> list[jax.Array]:
-    """``x[n, s p + d t]`` for each tap t."""
+    """Return ``x[n, s p + d t]`` for each tap t."""
     shifted = []
     for tap in itertools.product(*map(range, geometry.kernel)):
         start = [t * d for t, d in zip(tap, geometry.dilation, strict=True)]

@@ -8,7 +8,7 @@ from jax import lax
 
 
 class Geometry(NamedTuple):
-    """Where the windows of a convolution lie; ``spatial`` and ``kernel`` are sizes of x and w."""
+    """The windows of a convolution; ``spatial`` and ``kernel`` are the sizes of x and w."""
 
     strides: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
@@ -28,14 +28,14 @@ class Geometry(NamedTuple):
 
     @property
     def crops(self) -> bool:
-        """Negative padding, which only the second derivative of a strided convolution, or the
-        first one of a convolution with much padding, might have."""
+        """True if some padding is negative. Only the second derivative of a strided convolution
+        and the first one of a convolution with much padding have that."""
         return min(min(pair) for pair in self.padding) < 0
 
     @property
     def adjoint(self) -> "Geometry":
-        """Of the convolution with the reversed filter that gives the input gradient, from the
-        cotangent with zeros between its pixels (`spread`)."""
+        """The geometry of the convolution with the reversed filter that gives the input gradient
+        from the cotangent with zeros between its pixels (`spread`)."""
         spread_ = tuple((m - 1) * s + 1 for m, s in zip(self.output, self.strides, strict=True))
         padding = tuple(
             ((k - 1) * d - low, n - m + low)
@@ -48,7 +48,7 @@ class Geometry(NamedTuple):
 
 
 def spread(g: jax.Array, geometry: Geometry) -> jax.Array:
-    """``[N, *spatial, ...]`` with ``strides - 1`` zeros between its pixels."""
+    """Return ``[N, *spatial, ...]`` with ``strides - 1`` zeros between its pixels."""
     interior = [(0, 0, s - 1) for s in geometry.strides]
     rest = [(0, 0, 0)] * (g.ndim - 1 - len(interior))
     return lax.pad(g, jnp.zeros((), g.dtype), [(0, 0, 0), *interior, *rest])

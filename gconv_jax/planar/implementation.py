@@ -1,4 +1,4 @@
-"""The choice of how a planar convolution is computed, and its forms in XLA."""
+"""The ways to compute a planar convolution on each platform, and the choice between them."""
 
 import contextlib
 import functools
@@ -19,8 +19,7 @@ from gconv_jax.planar.geometry import Geometry
 from gconv_jax.planar.primitive import Convolution, Form, Shape, by_transposes, make_primitive
 
 IMPLEMENTATIONS = ("auto", "xla", "patches", "onednn")
-# With at most so many pixels in the result, of all images, XLA's way for symmetric padding is the
-# faster one.
+# Up to so many pixels in all results together, XLA's way for symmetric padding is the faster one.
 FEW_PIXELS = 4096
 _implementation = "auto"
 
@@ -52,7 +51,7 @@ def planar_implementation(name: str) -> Iterator[None]:
 
 
 def cpu_implementation() -> str:
-    """What ``auto`` stands for on a CPU; ``patches`` where XLA is not the faster one."""
+    """Return the way that ``auto`` prefers on a CPU: oneDNN, or patches where XLA is not faster."""
     return "onednn" if onednn.available() else "patches"
 
 
@@ -73,7 +72,7 @@ def make_static(
     dilation: Sequence[int],
     precision: lax.PrecisionLike,
 ) -> PlanarConv:
-    """The static part of a convolution, as it is computed now (`planar_implementation`)."""
+    """Return the static part of a convolution, as it is computed now (`planar_implementation`)."""
     geometry = Geometry(
         strides=tuple(strides),
         padding=tuple((operator.index(low), operator.index(high)) for low, high in padding),
@@ -85,7 +84,7 @@ def make_static(
 
 
 def _canonical(precision: lax.PrecisionLike) -> lax.PrecisionLike:
-    """Hashable, and known to JAX, or it raises what JAX raises."""
+    """Return the precision in a hashable form, or raise what JAX raises for an unknown one."""
     if precision is None:
         return None
     precision = tuple(precision) if isinstance(precision, list) else precision  # pyright: ignore[reportAssignmentType]
@@ -119,8 +118,7 @@ def xla_conv(x, w, static: PlanarConv, feature_group_count: int = 1) -> jax.Arra
 
 
 def _xla(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
-    """Any form by XLA's convolution and its derivatives."""
-
+    """Return any form, computed by XLA's convolution and its derivatives."""
     shape = _shape(form, lhs.shape, rhs.shape, static)
     return by_transposes(lambda x, w: xla_conv(x, w, static), form, lhs, rhs, shape)
 
@@ -157,8 +155,8 @@ def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.
 
 
 def _xla_by_adjoint(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv, conv=None):
-    """Any form by XLA, an input gradient without strides as the convolution that it is: XLA's own
-    is several times slower in a loop."""
+    """Return any form, computed by XLA. An input gradient without strides is written as the
+    convolution that it is, since XLA's own gradient is several times slower in a loop."""
     if form is Form.INPUT_GRADIENT and max(static.geometry.strides) == 1:
         rhs = jnp.flip(rhs, range(rhs.ndim - 2)).swapaxes(-1, -2)
         form, static = Form.OUTPUT, static._replace(geometry=static.geometry.adjoint)
@@ -177,7 +175,8 @@ def _patches(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> 
 
 
 def _xla_is_faster(form: Form, geometry: Geometry, filter_shape: Shape) -> bool:
-    """Than patches: measured with jaxlib 0.10 and 0.12 (benchmarks/xla_conv.py)."""
+    """Return whether XLA is faster than patches, measured with jaxlib 0.10 and 0.12
+    (benchmarks/xla_conv.py)."""
     if form is Form.FILTER_GRADIENT:
         return False
     if form is Form.OUTPUT and patches.is_short(geometry, filter_shape[-2]):
@@ -192,10 +191,12 @@ def _xla_is_faster(form: Form, geometry: Geometry, filter_shape: Shape) -> bool:
 
 
 def _xla_in_its_faster_way(x: jax.Array, w: jax.Array, static: PlanarConv) -> jax.Array:
-    """On a CPU XLA has two ways to convolve planes, and with symmetric padding, or none, takes the
-    one that is mostly the slower. So one column of zeros is added, and its results are cut off. As
-    it is, XLA is faster if the image grows, or has few pixels, or few channels
-    (benchmarks/xla_conv.py)."""
+    """Return XLA's convolution, computed in the faster of its two ways on a CPU.
+
+    For symmetric padding, or none, XLA takes the way that is mostly the slower. One more column of
+    zeros makes it take the other; the results of that column are cut off. Without the column XLA is
+    faster if the image grows, or has few pixels, or few channels (benchmarks/xla_conv.py).
+    """
     geometry = static.geometry
     if (
         len(geometry.kernel) != 2

@@ -1,4 +1,4 @@
-"""Convolutions as matrix products of patches, for CPUs.
+"""Convolutions as matrix products of patches (im2col), for CPUs.
 
 A patch row holds the taps along the last spatial axis; the taps along the others are separate
 products that are summed. A few images are taken at a time, so that patches stay in the cache.
@@ -14,14 +14,14 @@ from jax import lax
 
 from gconv_jax.ops.chunks import map_in_chunks
 
-# Of the patches that are made at a time: about what the second-level cache of a core holds.
+# The size of the patches that are made at a time: about the second-level cache of a core.
 CHUNK_BYTES = 2**20
 # Rows of fewer values than this make poor matrix products: all taps go into one patch instead.
 SHORT_ROW = 32
 
 
 def conv(x: jax.Array, w: jax.Array, geometry) -> jax.Array:
-    """``[N, *spatial, C_in]`` and ``[*kernel, C_in, C_out]`` to ``[N, *spatial', C_out]``."""
+    """Return the convolution of ``[N, *spatial, C_in]`` with ``[*kernel, C_in, C_out]``."""
 
     def products(x):
         pairs = zip(_patches(x, geometry), _parts(w, geometry), strict=True)
@@ -31,21 +31,21 @@ def conv(x: jax.Array, w: jax.Array, geometry) -> jax.Array:
 
 
 def filter_gradient(x: jax.Array, g: jax.Array, geometry) -> jax.Array:
-    """The gradient by the filter, ``[*kernel, C_in, C_out]``, for the cotangent g."""
+    """Return the filter gradient ``[*kernel, C_in, C_out]`` for the cotangent g."""
     pixels = list(range(g.ndim - 1))
 
     def products(x, g):
         # XLA transposes the first operand: g is smaller than the patches, and the same for all.
         return [lax.dot_general(g, p, ((pixels, pixels), ((), ()))) for p in _patches(x, geometry)]
 
-    # More than fits in that cache, on purpose: these products are long sums, and gain by it.
+    # Larger chunks than the cache holds are faster here, since these products are long sums.
     sums = map_in_chunks(products, (x, g), _chunk(x, geometry, 2 * CHUNK_BYTES), add=True)
     sums = jnp.stack(sums).swapaxes(-1, -2)
     return sums.reshape(*geometry.kernel, x.shape[-1], g.shape[-1])
 
 
 def input_gradient(g: jax.Array, w: jax.Array, geometry) -> jax.Array:
-    """The gradient by the input, ``[N, *spatial, C_in]``, for the cotangent g.
+    """Return the input gradient ``[N, *spatial, C_in]`` for the cotangent g.
 
     With q the input pixel plus padding, ``dx[q] = sum_m g[a - m] w[b + s m]`` for ``q = s a + b``:
     each of the phases b is an ordinary convolution of g with every s-th tap of the filter.
@@ -133,12 +133,12 @@ def _parts(w: jax.Array, geometry) -> jax.Array:
 
 
 def is_short(geometry, c_in: int) -> bool:
-    """Whether all taps of a filter go into one patch."""
+    """Return whether all taps of a filter go into one patch."""
     return geometry.kernel[-1] * c_in < SHORT_ROW
 
 
 def _chunk(x: jax.Array, geometry, size: int) -> int | None:
-    """How many images have patches of ``size`` bytes; None, for all, if the images are patches."""
+    """Return how many images have patches of ``size`` bytes; None if the images are the patches."""
     if math.prod(geometry.kernel) == 1:
         return None
     short = is_short(geometry, x.shape[-1])

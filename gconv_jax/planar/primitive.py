@@ -20,7 +20,7 @@ from jax.sharding import PartitionSpec
 
 
 class Form(enum.Enum):
-    """What is computed of ``y = x * w``, with g the cotangent of y."""
+    """The three forms of ``y = x * w``, with g the cotangent of y."""
 
     OUTPUT = "y from (x, w)"
     INPUT_GRADIENT = "x from (g, w)"
@@ -40,8 +40,8 @@ _TRANSPOSES = {
 
 Shape = tuple[int, ...]
 
-# Up to so many convolutions of one vmap stand side by side in a CPU's program: in a loop, XLA:CPU
-# computes what is around them on one thread.
+# Up to so many convolutions of one vmap stand side by side in a CPU's program, since XLA:CPU runs
+# the operations in a loop on one thread.
 WRITTEN_OUT = 8
 
 
@@ -58,7 +58,7 @@ class Convolution(NamedTuple):
     default: Callable[[Form, jax.Array, jax.Array, Any], jax.Array]
     cpu: Callable[[Form, jax.Array, jax.Array, Any], jax.Array]
     channels_last: bool
-    """Whether the last two axes of w are C_in and C_out, and the last axis of x and y these, so
+    """True if the last two axes of w are C_in and C_out, and the last axes of x and y are these, so
     that vmap may merge an axis with them."""
 
 
@@ -83,7 +83,7 @@ def _bind(primitive: Primitive, form: Form, lhs, rhs, static: Any) -> jax.Array:
 
 
 def _abstract(conv: Convolution, lhs, rhs, *, form: Form, static: Any):
-    """The type of a result: the shape from the convolution, the rest from the first operand."""
+    """Return the type of a result: its shape, and the rest as the first operand has it."""
     shape = conv.shape(form, lhs.shape, rhs.shape, static)
     if form is Form.FILTER_GRADIENT and any(axis is not None for axis in lhs.sharding.spec):
         replicated = lhs.sharding.update(spec=PartitionSpec(*[None] * lhs.ndim))
@@ -92,14 +92,15 @@ def _abstract(conv: Convolution, lhs, rhs, *, form: Form, static: Any):
 
 
 def _transposed(bind: Bind, operand: int, cotangent, lhs, rhs, *, form: Form, static: Any):
-    """The gradient by one operand; JAX calls it with that operand unknown."""
+    """Return the gradient by one operand, which JAX leaves unknown."""
     known = {"cotangent": cotangent, "other": (lhs, rhs)[1 - operand]}
     gradient, (first, second) = _TRANSPOSES[form, operand]
     return bind(gradient, known[first], known[second], static)
 
 
 def _batched(conv: Convolution, bind: Bind, operands, dims, *, form: Form, static: Any):
-    """The rule for vmap: a mapped axis is merged with another where only one operand has it."""
+    """Return the result under vmap, and its mapped axis. A mapped axis is merged with another one
+    where only one operand has it."""
     for i in (0, 1):
         merged = dims[1 - i] is None and _mergeable(form, i, conv.channels_last)
         if merged:
@@ -123,7 +124,8 @@ def _batched(conv: Convolution, bind: Bind, operands, dims, *, form: Form, stati
 
 
 def _one_by_one(function: Callable, dims, *operands) -> jax.Array:
-    """``vmap`` of a function of two operands by separate calls, or a loop over many."""
+    """Return ``vmap`` of a function of two operands, computed call by call or, for many, in a
+    loop."""
     fronts = [jnp.moveaxis(a, d, 0) for a, d in zip(operands, dims, strict=True) if d is not None]
 
     def one(mapped):
@@ -145,7 +147,7 @@ def _lowering(function: Callable):
 
 
 def _mergeable(form: Form, operand: int, channels_last: bool) -> tuple[int, int] | None:
-    """The axis of the operand, and that of the result, with which a mapped axis can be merged."""
+    """Return the axes of the operand and of the result with which a mapped axis can be merged."""
     if operand == 0 and form is not Form.FILTER_GRADIENT:
         return 0, 0  # more images
     if not channels_last:
@@ -163,15 +165,15 @@ def _merge(a: jax.Array, dim: int, axis: int) -> jax.Array:
 
 
 def transpose(function: Callable, shape: Shape, cotangent) -> jax.Array:
-    """The transpose of a linear function of an array of ``shape``. Unlike jax.linear_transpose it
-    keeps track under shard_map; what the function itself would compute is never run."""
+    """Return the transpose of a linear function of an array of ``shape``. Unlike
+    jax.linear_transpose it works under shard_map. The function itself is never computed."""
     like = jax.tree.leaves(cotangent)[0]
     zero = jnp.zeros(shape, like.dtype) + like.ravel()[:0].sum()
     return jax.vjp(function, zero)[1](cotangent)[0]
 
 
 def by_transposes(conv: Callable, form: Form, lhs, rhs, shape: Shape) -> jax.Array:
-    """Any form, with a result of ``shape``, by a function ``conv(x, w)`` and its transposes."""
+    """Return any form, of ``shape``, computed by a function ``conv(x, w)`` or its transposes."""
     if form is Form.OUTPUT:
         return conv(lhs, rhs)
     if form is Form.INPUT_GRADIENT:
@@ -180,8 +182,9 @@ def by_transposes(conv: Callable, form: Form, lhs, rhs, shape: Shape) -> jax.Arr
 
 
 def _equally_varying(lhs: jax.Array, rhs: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Under shard_map, operands that vary over the same mesh axes, as JAX's own operations do for
-    themselves. An empty sum is zero and carries the other operand's axes in every JAX version."""
+    """Return the operands as varying over the same mesh axes under shard_map, as JAX's own
+    operations make them. An empty sum is zero and carries the axes of the other operand in every
+    version of JAX."""
     if _variance(lhs) == _variance(rhs):
         return lhs, rhs
     return lhs + rhs.ravel()[:0].sum(), rhs + lhs.ravel()[:0].sum()
