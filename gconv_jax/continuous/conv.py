@@ -250,9 +250,7 @@ def kernel_coordinates(
     kernel_size: int,
 ) -> tuple[np.ndarray, jax.Array]:
     """Return the taps inside the disc, as ``[T]`` indices of the flattened square, and the
-    coordinates at which the filter is evaluated there.
-
-    The coordinates are ``[S', T, d]``, or ``[S', T, S, d]`` between group elements.
+    coordinates ``[S', T, d]``, or ``[S', T, S, d]`` between group elements, of the filter there.
 
     The coordinates are the position ``u^-1 x`` as (row, column), 1 at the outermost taps (left out
     for one tap), and then those of ``u^-1 v`` as a matrix: cosine and sine of its angle if the

@@ -41,7 +41,7 @@ class SampledFeatures(NamedTuple):
 
     @property
     def mask(self) -> jax.Array:
-        """True for the elements that are kept, ``[S, 1]``: the ``mask`` of Flax's normalizations."""
+        """True for elements that are kept, ``[S, 1]``: the ``mask`` of Flax's normalizations."""
         return (self.elements.weights > 0.5)[:, None]
 
 
