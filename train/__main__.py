@@ -277,8 +277,13 @@ def _leave_at_once() -> None:
     os._exit(STOPPED)
 
 
-if __name__ == "__main__":
+def console() -> None:
+    """Run the command line and end the process: the program ``gconv-train``."""
     status = main()
     if status == STOPPED:
         _leave_at_once()
     sys.exit(status)
+
+
+if __name__ == "__main__":
+    console()

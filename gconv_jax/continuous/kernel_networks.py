@@ -148,8 +148,8 @@ def _uniform(bound: float) -> Initializer:
 
 
 def _linear(i: int, inputs: int, outputs: int):
-    """Return the parameters of a layer from inputs of variance 1/2 to outputs of variance 1; they are
-    uniform again."""
+    """Return the parameters of a layer from inputs of variance 1/2 to outputs of variance 1, which
+    are uniform again."""
     return {
         f"kernel_{i}": (_uniform((6 / inputs) ** 0.5), (inputs, outputs)),
         f"bias_{i}": (zeros, (outputs,)),
