@@ -296,7 +296,7 @@ def test_bad_input():
         transform(x[:, :6], group=P6, element=1, lifted=False)
     with pytest.raises(ValueError, match="must have as many rows as columns"):
         lift_conv(x[:, :5], w, group=P6, padding=1)
-    with pytest.raises(ValueError, match="`x` of another size is needed: "):
+    with pytest.raises(ValueError, match="`x` must leave an odd number of pixels"):
         lift_conv(x, w, group=P6, strides=2, padding=1)
     with pytest.raises(ValueError, match="`padding` must be zeros on a hexagonal lattice"):
         lift_conv(x, w, group=P6, padding="CIRCULAR")
@@ -324,7 +324,7 @@ def test_bad_input():
     with pytest.raises(TypeError, match="`size` must be an integer"):
         to_hexagonal(x, 7.0)
     trivial = P6.subgroup(0)  # asks for no symmetry that would warn
-    with pytest.raises(ValueError, match="windows must have equal sides on a hexagonal lattice"):
+    with pytest.raises(ValueError, match="`strides` and window sizes must be equal on both axes"):
         max_pool(x, group=trivial, window_shape=(3, 5), strides=1, lifted=False)
     with pytest.warns(InexactEquivarianceWarning):
         lift_conv(x, w, group=P6, padding=((0, 2), (1, 1)))
