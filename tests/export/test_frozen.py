@@ -319,7 +319,9 @@ def test_bad_input(tmp_path):
     model = models.P4CNN(width=2, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="`x` must be images"):
         freeze(model)(jnp.ones((1, 8, 8, 1)))
-    with pytest.raises(ValueError, match="do not freeze inside jit or grad"):
+    with pytest.raises(
+        ValueError, match=r"`model` must have .* do not freeze it inside jit or grad"
+    ):
         nnx.jit(lambda model, x: freeze(model)(x))(model, jnp.ones((1, 28, 28, 1)))
     for shape in ((28, None, 1), (0, 28, 28, 1), (None,), (None, 28, 28, 0)):
         with pytest.raises(ValueError, match="`shape` must be"):
