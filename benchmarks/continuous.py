@@ -1,10 +1,10 @@
-"""What continuity costs: Monte-Carlo convolutions beside discrete ones of the same order.
+"""The cost of continuity: Monte-Carlo convolutions beside discrete ones of the same order.
 
     python benchmarks/continuous.py [--quick] [--rounds N] [--json PATH]
 
-A layer with S sampled elements of SO(2), its filters computed by a SIREN at every call, beside
-`group_conv` over C_S with harmonic filters (dense), and, where the lattice has such a group, with
-pixel filters (``auto``). Ratios are to the harmonic ones: above 1 is slower than they are.
+The layer has S sampled elements of SO(2), and a SIREN computes its filters at every call. It is
+compared with `group_conv` over C_S with harmonic filters (dense) and, where the lattice has such a
+group, with pixel filters (``auto``). Ratios are "A / harmonic": above 1 is slower.
 """
 
 import harness
@@ -21,7 +21,7 @@ SHAPES = (
 
 
 def step(kind: str, shape: tuple, backward: bool):
-    """A factory: one convolution, with gradients to features and parameters if ``backward``."""
+    """Make a contender: one convolution, with all gradients if ``backward``."""
     import jax
     from flax import nnx
 

@@ -1,11 +1,11 @@
-"""A network in evaluation, and the same frozen (`gconv_jax.export.freeze`).
+"""A network in evaluation beside the same network frozen (`gconv_jax.export.freeze`).
 
     python benchmarks/freeze.py [--networks P4CNN,ResNet] [--quick] [--rounds N] [--json PATH]
 
-Both compiled by ``jax.jit``, the network with its parameters as arguments as Flax users have it.
-Ratios are to the network: below 1 is faster. ``again`` is the network a second time: as far from 1
-as that is, a ratio says nothing. Biases and batch statistics are random, as in a network that is
-trained: those of a new one are nothing, and folding leaves nothing of them.
+Both are compiled by ``jax.jit``, the network with its parameters as arguments, as Flax users have
+it. Ratios are "A / network": below 1 is faster. ``again`` is the network a second time, whose
+distance from 1 is the noise of the measurement. Biases and batch statistics are random, as in a
+trained network; those of a new one are 0 and 1, and would vanish in folding.
 """
 
 import harness
@@ -26,7 +26,7 @@ QUICK = (("P4CNN", {"width": 2}, (28, 28, 1), 4),)
 
 
 def network(kind: str, name: str, options: dict, image: tuple, batch: int):
-    """A factory: the logits of one batch."""
+    """Make a contender: the logits of one batch."""
     import jax
     import jax.numpy as jnp
     from flax import nnx

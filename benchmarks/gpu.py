@@ -1,18 +1,19 @@
-"""Everything that is measured on a GPU, in one call.
+"""All measurements on a GPU, in one call.
 
     python benchmarks/gpu.py [--budget-seconds 480] [--quick] [--json PATH]
 
-Needs jax, flax, optax and numpy, from a checkout without installation; PyTorch is a contender where
-it sees the GPU. What no longer fits into the budget is left out and named. Several runs are
-dispatched before they are waited for. float32 is what both libraries do by default on that GPU,
-TF32 convolutions included. On a CPU, ``--quick`` shows that it runs.
+The script runs in a checkout without installation. It needs jax, flax, optax and numpy; PyTorch is
+a contender where it sees the GPU. Measurements that no longer fit into the budget are left out and
+named. Several runs are dispatched before they are waited for. float32 means the default of both
+libraries on that GPU, TF32 convolutions included. On a CPU, ``--quick`` shows that it runs.
 """
 
 import os
 import re
 import time
 
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch and workers want some
+# PyTorch and workers need some of the memory.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import harness
 import jax
@@ -34,14 +35,14 @@ EPOCH, BATCH = 12_000, 128
 
 
 class Budget:
-    """What is left of the time, and the figures so far."""
+    """The time that is left, and the figures so far."""
 
     def __init__(self, args):
         self.args, self.start = args, time.monotonic()
         self.figures = {"device": jax.devices()[0].device_kind, "skipped": []}
 
     def fits(self, what: str, seconds: float) -> bool:
-        """Whether this much is left; says so if not."""
+        """Return whether so much time is left, and print a line if it is not."""
         left = self.args.budget_seconds - (time.monotonic() - self.start)
         if left < seconds:
             print(f"skipped, {left:.0f} s are left and it may take {seconds:.0f}: {what}")
@@ -58,7 +59,7 @@ class Budget:
 
 
 def here(factory, **spec):
-    """A builder of a contender in this process."""
+    """Return a builder of a contender in this process."""
 
     def build() -> harness.Contender:
         try:
@@ -82,7 +83,7 @@ def measure(builders: dict, args) -> dict[str, float]:
 
 
 def peak(budget: Budget, args) -> dict[str, float]:
-    """Operations a second of the best matrix product, for each type."""
+    """Measure the operations a second of the best matrix product, for each dtype."""
     sizes = (256,) if args.quick else MATMULS
     peaks, rows = {}, []
     for dtype in DTYPES:
@@ -147,7 +148,7 @@ def groups(budget: Budget, args) -> None:
 
 
 def steps(budget: Budget, args, network: str, batch: int, need: float, **size) -> None:
-    """Training steps of the G-CNN and of the plain CNN of equal dense width."""
+    """Measure training steps of the G-CNN and of the plain CNN of equal dense width."""
     rows = []
     for dtype in DTYPES:
         if not budget.fits(f"{network} training step {dtype}", need):
@@ -168,7 +169,7 @@ def steps(budget: Budget, args, network: str, batch: int, need: float, **size) -
 
 
 def epochs(budget: Budget, args) -> None:
-    """An epoch of P4CNN in one dispatch, the data on the device."""
+    """Measure an epoch of P4CNN in one dispatch, with the data on the device."""
     count, batch = (64, 8) if args.quick else (EPOCH, BATCH)
     images, labels = data("p4cnn", count)
     rows = []
@@ -202,7 +203,7 @@ def epochs(budget: Budget, args) -> None:
 
 
 def program(budget: Budget, args) -> None:
-    """What the compiled training step holds: operations that only move data, and memory."""
+    """Count the operations of the compiled training step that only move data, and its memory."""
     batch, rows = (4 if args.quick else BATCH), []
     image, labels = data("p4cnn", batch)
     for dtype in DTYPES:
@@ -228,7 +229,7 @@ def program(budget: Budget, args) -> None:
 
 
 def peak_memory(twin: str, dtype: str, batch: int) -> float | None:
-    """Of the device, by the training step alone in a process, compilation included."""
+    """Measure the device's peak memory in a process with the training step and its compilation."""
     with harness.Worker("networks", JAX_IMPORTS) as worker:
         try:
             worker.build(
@@ -258,7 +259,7 @@ def main() -> None:
         steps(budget, args, "p4m_resnet", 1, 60, blocks=1)
     else:
         steps(budget, args, "p4m_resnet", BATCH, 120)
-    # Of everything that ran in this process; on a CPU there are no such statistics.
+    # The peak is that of the whole process; on a CPU there are no such statistics.
     stats = jax.local_devices()[0].memory_stats() or {}
     budget.report("memory", [{"peak MB of all": stats.get("peak_bytes_in_use", 0) / 1e6 or None}])
 

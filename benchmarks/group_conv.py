@@ -28,14 +28,14 @@ MATMULS = (512, 1024, 2048)
 
 
 def group(name: str):
-    """The group of that name, an expression over the functions of `gconv_jax`."""
+    """Return the group of that name, an expression over the functions of `gconv_jax`."""
     import gconv_jax
 
     return eval(GROUPS[name], vars(gconv_jax).copy())
 
 
 def jax_group_conv(shape, name: str, algorithm: str, backward: bool, dtype: str = "float32"):
-    """A factory; the channels of ``shape`` are for each group element."""
+    """Make a contender; the channels of ``shape`` are for each group element."""
     import jax
     import jax.numpy as jnp
 
@@ -54,7 +54,7 @@ def jax_group_conv(shape, name: str, algorithm: str, backward: bool, dtype: str 
 
 
 def matmul(n: int, dtype: str = "float32"):
-    """A factory: a product of two square matrices, ``2 n**3`` operations."""
+    """Make a contender: a product of two square matrices, ``2 n**3`` operations."""
     import jax
     import jax.numpy as jnp
 
@@ -64,8 +64,10 @@ def matmul(n: int, dtype: str = "float32"):
 
 
 def multiplications(name: str) -> dict[str, int]:
-    """For each tap and pair of channels: |G|^2 in the dense form, ``sum (d/e) d^2`` over the real
-    irreducible representations in the Fourier form.
+    """Return the multiplications of a form, for each tap and pair of channels.
+
+    They are |G|^2 in the dense form, and ``sum (d/e) d^2`` over the real irreducible
+    representations in the Fourier form.
 
     Correlation with a random symmetric function commutes with the group, so its eigenvalues are
     as many-fold as the representations are large, and each of those occurs d/e times.
@@ -81,7 +83,7 @@ def multiplications(name: str) -> dict[str, int]:
 
 
 def best_matmul(build, rounds: int, sizes=MATMULS) -> int:
-    """The size whose product has the most operations a second; ``build`` makes contenders."""
+    """Return the size whose product has the most operations a second; ``build`` contenders."""
     seconds, _ = harness.measure({n: lambda n=n: build(n) for n in sizes}, rounds)
     return max(seconds, key=lambda n: n**3 / seconds[n])
 
@@ -133,7 +135,7 @@ def main() -> None:
 
 
 def compare(ours, torch, name: str, shape, backward: bool, peak: int, rounds: int):
-    """One row of figures; and why contenders could not run."""
+    """Return one row of figures, and notes on why contenders could not run."""
     n, pixels, channels, _, kernel, padding = shape
     order = group(name).order
     dense_shape = (n, pixels, order * channels, order * channels, kernel, padding)
@@ -177,7 +179,7 @@ def compare(ours, torch, name: str, shape, backward: bool, peak: int, rounds: in
         products = counts[best] * output * (3 if backward else 1)
         row |= {"best": best, "share_of_peak": 2 * products / forms[best] / peak_flops}
     if forms and "auto" in seconds:
-        # The same program is the same time: what is left is noise.
+        # Equal programs take equal times, so their difference would be noise.
         same = [which for which in forms if programs[which] == programs["auto"]]
         row["auto"] = same[0] if same else "other"
         row["auto_over_best"] = (forms[same[0]] if same else seconds["auto"]) / forms[best]

@@ -1,10 +1,10 @@
-"""What the benchmarks share: interleaved timing, workers, the description of the machine, tables.
+"""The parts that benchmarks share: interleaved timing, workers, the machine's description, tables.
 
 A contender is a function from a count k to the seconds of k runs. `interleave` runs contenders in
-turn, so that a slow minute of the machine is a slow minute for all of them, and medians are taken
-over the turns. A `Worker` has its contenders in a process of their own, with its own interpreter,
-thread pool and peak memory. This file imports nothing but the standard library, since workers may
-run where JAX is not installed.
+turn, so that a slow minute of the machine is a slow minute for all of them. Medians are taken over
+the turns. A `Worker` has its contenders in a process of its own, with its own interpreter, thread
+pool and peak memory. This file imports nothing but the standard library, since workers may run
+where JAX is not installed.
 """
 
 import argparse
@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(1, str(HERE.parent))  # gconv_jax of this checkout, installed or not
 
 Contender = Callable[[int], list[float]]
-LOAD = round(os.getloadavg()[0], 2)  # of other people, before any work here
+LOAD = round(os.getloadavg()[0], 2)  # the load of other people, before any work here
 PACKAGES = (
     *("gconv_jax", "jax", "jaxlib", "flax", "optax", "numpy", "llvmlite", "onednn-cpu-tbb"),
     *("onednn-cpu-gomp", "onednn", "torch", "escnn"),
@@ -36,20 +36,20 @@ PACKAGES = (
 
 
 class Unavailable(Exception):
-    """A contender that cannot run here, and why."""
+    """The error that a contender cannot run here, and why."""
 
 
 def options(doc: str, *, rounds: int) -> argparse.ArgumentParser:
-    """The options of every benchmark."""
+    """Return a parser of the options that every benchmark has."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
-    parser.add_argument("--rounds", type=int, default=rounds, help="turns of each contender")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures there")
+    parser.add_argument("--quick", action="store_true", help="take tiny sizes, to see that it runs")
+    parser.add_argument("--rounds", type=int, default=rounds, help="the turns of each contender")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="a file for all figures")
     return parser
 
 
 def comma(kind: Callable[[str], Any] = str) -> Callable[[str], list]:
-    """An option of several values: ``4,8,16``."""
+    """Return the values of an option of several: ``4,8,16``."""
     return lambda text: [kind(part) for part in text.split(",")]
 
 
@@ -62,12 +62,12 @@ def brief(error: Exception) -> str:
 
 
 def local(step: Callable[[], Any], *, together: bool = False) -> Contender:
-    """A contender in this process.
+    """Return a contender in this process.
 
     Args:
-        step: does the work and returns what has to be waited for.
-        together: wait once for all k runs and count their mean, so that the time in which the
-            host hands work to an accelerator is hidden as it is in a training loop.
+        step: a function that does the work and returns the arrays to wait for.
+        together: whether to wait once for all k runs and count their mean. This hides the time in
+            which the host hands work to an accelerator, as a training loop does.
     """
 
     def run(k: int) -> list[float]:
@@ -86,7 +86,7 @@ def local(step: Callable[[], Any], *, together: bool = False) -> Contender:
 
 
 def wait(result: Any) -> None:
-    """Until JAX has computed ``result`` and PyTorch's device is idle."""
+    """Wait until JAX has computed ``result`` and PyTorch's device is idle."""
     if "jax" in sys.modules:
         sys.modules["jax"].block_until_ready(result)
     if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
@@ -101,7 +101,7 @@ def interleave(
     turn: float = 0.05,
     most: int = 20,
 ) -> dict[str, list[float]]:
-    """Seconds of every run of every contender.
+    """Return the seconds of every run of every contender.
 
     Each round gives all contenders a turn, a different one first each time. A turn is as many runs
     as fill ``turn`` seconds, at least one and at most ``most``.
@@ -126,8 +126,11 @@ def medians(times: dict[str, list[float]]) -> dict[str, float]:
 def measure(
     builders: dict[str, Callable[[], Contender]], rounds: int, **how
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Build the contenders, then medians of interleaved runs; and notes: why some cannot run, and
-    whose median is far above its fastest run, as when others use the machine."""
+    """Build the contenders and return medians of their interleaved runs, and notes.
+
+    The notes say why some cannot run, and whose median is far above its fastest run, which happens
+    when others use the machine.
+    """
     contenders, notes = {}, {}
     for name, build in builders.items():
         try:
@@ -145,7 +148,7 @@ def measure(
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """The slope of log(seconds) against log(size), by least squares."""
+    """Return the slope of log(seconds) against log(size), by least squares."""
     x, y = [[math.log(v) for v in values] for values in (sizes, seconds)]
     return statistics.linear_regression(x, y).slope
 
@@ -161,7 +164,7 @@ class Worker:
 
     Args:
         module: the benchmark whose functions make contenders.
-        imports: what they need, loaded at the start; the memory counts from there.
+        imports: the modules that they need, loaded at the start; the memory counts from there.
         python: its interpreter.
         env: environment variables besides those here.
     """
@@ -189,7 +192,7 @@ class Worker:
             self.versions, self.missing = {}, reason
 
     def build(self, factory: Callable[..., Callable], **spec) -> Contender:
-        """The contender ``factory(**spec)``, built, compiled and run twice in the worker.
+        """Return the contender ``factory(**spec)``, compiled and run twice in the worker.
 
         Its attribute ``program`` identifies the compiled program where the factory knows it.
         """
@@ -211,8 +214,11 @@ class Worker:
             self._ask(do="drop")
 
     def memory(self) -> float:
-        """Megabytes at the peak since the last contender was built and warm, above the level
-        after imports: of the accelerator's memory if JAX runs on one, else of the process."""
+        """Return the megabytes at the peak since the last contender was built and warm.
+
+        They count from the level after imports. The memory is the accelerator's if JAX runs on one,
+        else that of the process.
+        """
         if self.missing:
             raise self.missing
         return self._ask(do="memory")
@@ -246,9 +252,9 @@ class Worker:
 
 
 def _serve(module: str, imports: Sequence[str]) -> None:
-    """A worker's side of the conversation."""
+    """Answer the questions of a `Worker`, as its process."""
     lines = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is not an answer
+    os.dup2(2, 1)  # libraries may print, which is no answer
 
     def say(**answer) -> None:
         lines.write(json.dumps(answer) + "\n")
@@ -280,14 +286,14 @@ def _serve(module: str, imports: Sequence[str]) -> None:
                 gc.collect()
             else:
                 answer = (_peak() - level) / 1e6 if _device_peak() is None else _device_peak() / 1e6
-        except Exception as error:  # whatever it is, the other contenders go on
+        except Exception as error:  # the other contenders go on after any error
             say(error=brief(error))
         else:
             say(answer=answer)
 
 
 def _status(field: str) -> int:
-    """Bytes in a field of this process's status, as Linux has it."""
+    """Return the bytes in a field of this process's status, as Linux has it."""
     text = Path("/proc/self/status").read_text()
     return next(int(s.split()[1]) for s in text.splitlines() if s.startswith(field)) * 1024
 
@@ -318,7 +324,7 @@ def _device_peak() -> int | None:
 
 
 def machine() -> dict[str, Any]:
-    """What figures depend on, other users' load included, and nothing that says whose it is."""
+    """Describe what figures depend on, the load included, and nothing that names a machine."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
@@ -328,7 +334,7 @@ def machine() -> dict[str, Any]:
 
 
 def cores() -> int:
-    """The CPU cores that this process may use."""
+    """Return the CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
@@ -343,7 +349,7 @@ def versions() -> dict[str, str]:
 
 
 def table(rows: Sequence[dict[str, Any]], columns: Sequence[str] | None = None) -> str:
-    """Rows as a Markdown table; a value that a row lacks is a dash."""
+    """Return rows as a Markdown table; a value that a row lacks is a dash."""
     columns = columns or list(dict.fromkeys(key for row in rows for key in row))
     cells = [columns, ["---"] * len(columns)]
     cells += [[_cell(row.get(column)) for column in columns] for row in rows]
@@ -359,7 +365,7 @@ def _cell(value: Any) -> str:
 
 
 def over(seconds: dict[str, float], base: str | None) -> dict[str, float]:
-    """Every time relative to that of ``base``, as columns of a table."""
+    """Return every time relative to that of ``base``, as columns of a table."""
     if base not in seconds:
         return {}
     return {f"{name} /{base}": s / seconds[base] for name, s in seconds.items() if name != base}
@@ -371,8 +377,10 @@ def describe(notes: dict[str, str]) -> None:
 
 
 def write_json(settings: argparse.Namespace, benchmark: str, **figures) -> None:
-    """All figures, with machine, versions and settings, to where ``--json`` says if it does:
-    written beside, then renamed."""
+    """Write all figures, with machine, versions and settings, to the file of ``--json``, if any.
+
+    The file gets its name only when it is whole.
+    """
     path = settings.json
     if path is None:
         return

@@ -3,10 +3,10 @@
     python benchmarks/loader.py [--quick] [--rounds N] [--images N] [--workers N] [--json PATH]
 
 A folder of JPEG files is made (noise, 96 x 96 in color, 10 classes), and read at the network's
-size. ``reading`` is what Grain's threads deliver while nothing else runs. Then whole epochs are
-trained, one batch at a time, alternating: from memory (``--loader memory --memory host``) and from
-the disk (``--loader grain``). ``waiting`` is the share of an epoch for which the device was idle
-until a batch came; ``grain / memory`` is the ratio of the medians of the epochs.
+size. ``reading`` is the rate of Grain's threads while nothing else runs. Then whole epochs are
+trained, one batch at a time, alternating between images from memory (``--loader memory --memory
+host``) and from the disk (``--loader grain``). ``waiting`` is the share of an epoch for which the
+device was idle until a batch came; ``grain / memory`` is the ratio of the medians of the epochs.
 """
 
 import dataclasses
@@ -18,12 +18,12 @@ from pathlib import Path
 import harness
 
 CLASSES = 10
-# model, pixels, channels for each element (or what `--width` is of that network), steps an epoch
+# model, pixels, channels for each element (or the `--width` of that network), steps an epoch
 NETWORKS = (("p4cnn", 28, 10, 25), ("p4m-resnet", 32, 4, 5))
 
 
 def make_images(folder: Path, count: int, size: int = 96) -> None:
-    """So many JPEG files, in a folder for each class."""
+    """Write so many JPEG files, in a folder for each class."""
     import numpy as np
     from PIL import Image
 
@@ -36,7 +36,7 @@ def make_images(folder: Path, count: int, size: int = 96) -> None:
 
 
 def sessions(args, folder: Path, model: str, pixels: int, width: int, steps: int) -> dict:
-    """A session for each loader, of the same network on the same images."""
+    """Return a session for each loader, of the same network on the same images."""
     from train.config import Config
     from train.run.session import prepare_session
 
@@ -51,7 +51,7 @@ def sessions(args, folder: Path, model: str, pixels: int, width: int, steps: int
 
 
 class Waiting:
-    """Measures how long the loop waits in `train.data.grain_loader.read_ahead`."""
+    """A meter of how long the loop waits in `train.data.grain_loader.read_ahead`."""
 
     def __init__(self):
         from train.run import trainer
@@ -71,8 +71,10 @@ class Waiting:
 
 
 def epoch(session, state, number: int):
-    """Train for one epoch, waiting for each step before the next batch is asked for: what is
-    waited for then is time in which the device is idle."""
+    """Train for one epoch, waiting for each step before the next batch is asked for.
+
+    So the time that it takes to get a batch is time in which the device is idle.
+    """
     import jax
 
     started = time.perf_counter()
@@ -90,7 +92,7 @@ def measure(args, folder: Path, model: str, pixels: int, width: int, steps: int)
     row["reading images/s"] = images / reading(found["grain"].feed)
     states = {name: session.init() for name, session in found.items()}
     seconds, waited = {name: [] for name in found}, []
-    for turn in range(args.rounds + 1):  # the first compiles
+    for turn in range(args.rounds + 1):  # the first one compiles
         for name in sorted(found, reverse=bool(turn % 2)):
             waiting.seconds = 0.0
             states[name], taken = epoch(found[name], states[name], turn + 1)
@@ -105,7 +107,7 @@ def measure(args, folder: Path, model: str, pixels: int, width: int, steps: int)
 
 
 def reading(feed) -> float:
-    """Seconds in which an epoch's images are read, and nothing else is done."""
+    """Return the seconds in which an epoch's images are read, and nothing else is done."""
     import numpy as np
 
     from train.data.grain_loader import read_ahead
@@ -119,9 +121,14 @@ def reading(feed) -> float:
 
 def main() -> None:
     parser = harness.options(__doc__, rounds=3)
-    parser.add_argument("--images", type=int, default=4000, help="files; four fifths to train on")
-    parser.add_argument("--batch", type=int, default=128, help="images in a step")
-    parser.add_argument("--workers", type=int, default=0, help="processes that read; 0: threads")
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=4000,
+        help="files, four fifths for training",
+    )
+    parser.add_argument("--batch", type=int, default=128, help="the number of images in a step")
+    parser.add_argument("--workers", type=int, default=0, help="reading processes; 0: threads")
     args = parser.parse_args()
     networks = NETWORKS
     if args.quick:

@@ -1,8 +1,8 @@
 """Networks and their training steps for the benchmarks: ours, and those of PyTorch and escnn.
 
-Every factory imports what it needs by itself, since no interpreter need have all of it. ``mode`` is
-``train`` (one step of Adam on the mean cross-entropy, batch norm in training mode) or ``evaluate``
-(logits).
+Every factory imports its libraries by itself, since no interpreter need have all of them. ``mode``
+is ``train`` (one step of Adam on the mean cross-entropy, batch norm in training mode) or
+``evaluate`` (logits).
 """
 
 import harness
@@ -17,7 +17,7 @@ JAX_IMPORTS = ("jax", "flax.nnx", "optax", "gconv_jax.models", "gconv_jax.nnx")
 
 
 def jax_network(network: str, twin: str, mode: str, batch: int, dtype: str | None = None, **size):
-    """A factory: see `jax_model` and `Training`. The state is donated to the step."""
+    """Make a contender of `jax_model` and `Training`; the state is donated to the step."""
     import jax
 
     training = Training(jax_model(network, twin, dtype, **size))
@@ -35,9 +35,12 @@ def jax_network(network: str, twin: str, mode: str, batch: int, dtype: str | Non
 
 
 def jax_model(network: str, twin: str = "group", dtype: str | None = None, blocks: int = 7):
-    """``twin`` is ``group`` for the G-CNN; ``plain`` for the CNN of equal dense width, through the
-    same layers over the trivial group; ``flax`` for that of Flax's own layers, ``flax, ours`` for
-    them with our convolution."""
+    """Return a network of this library, or a twin of it.
+
+    ``twin`` is ``group`` for the G-CNN, and ``plain`` for the CNN of equal dense width, through the
+    same layers over the trivial group. ``flax`` is the CNN of Flax's own layers, and ``flax, ours``
+    that of Flax's layers with our convolution.
+    """
     from flax import nnx
     from jax import lax
 
@@ -59,8 +62,11 @@ def jax_model(network: str, twin: str = "group", dtype: str | None = None, block
 
 
 def resnet(group, widths, blocks: int, *, dtype, rngs):
-    """A residual network over ``group``: a stem, one stage of ``blocks`` blocks of two 3x3
-    convolutions for each width, the later ones at half the pixels; 44 layers for 3 stages of 7."""
+    """Return a residual network over ``group``.
+
+    It has a stem and one stage for each width, of ``blocks`` blocks of two 3x3 convolutions. The
+    later stages have half the pixels. 3 stages of 7 blocks make 44 layers.
+    """
     import jax.numpy as jnp
     from flax import nnx
 
@@ -110,7 +116,7 @@ def resnet(group, widths, blocks: int, *, dtype, rngs):
 
 
 def data(network: str, count: int):
-    """Noise of the network's size, and labels."""
+    """Return noise of the network's size, and labels."""
     import jax
 
     pixels, keys = PIXELS[network], jax.random.split(jax.random.key(0))
@@ -160,14 +166,14 @@ class Training:
 
 
 def torch_p4cnn(mode: str, batch: int, channels_last: bool):
-    """A factory: P4CNN in PyTorch, the filter bank by one index gather."""
+    """Make a contender: P4CNN in PyTorch, the filter bank by one index gather."""
     import numpy as np
     import torch
     from torch import nn
     from torch.nn import functional as F
 
     def bank_table(k, lifting):
-        """The base tap that stands at each tap of the bank: ``[r, (s,) taps]``."""
+        """Return the base tap that stands at each tap of the bank: ``[r, (s,) taps]``."""
         taps = np.arange(k * k).reshape(k, k)
         turned = [np.rot90(taps, r).ravel() for r in range(4)]
         if lifting:
@@ -211,7 +217,7 @@ def torch_p4cnn(mode: str, batch: int, channels_last: bool):
 
 
 def escnn_p4cnn(mode: str, batch: int):
-    """A factory: P4CNN of escnn's own layers."""
+    """Make a contender: P4CNN of escnn's own layers."""
     import torch
     from escnn import gspaces, nn
 
@@ -239,7 +245,7 @@ def escnn_p4cnn(mode: str, batch: int):
 
 
 def torch_step(model, mode: str, batch: int, layout):
-    """A step of a PyTorch model on single-channel images of 28 x 28 pixels."""
+    """Return a step of a PyTorch model on single-channel images of 28 x 28 pixels."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -2,8 +2,8 @@
 
     python benchmarks/planar_conv.py [--quick] [--rounds N] [--json PATH]
 
-Forward, and forward with both gradients for a fixed cotangent; float32. Ratios are to `auto`, what
-`planar_conv` chooses by itself: above 1 is slower than it.
+It measures the forward pass, and the forward pass with both gradients for a fixed cotangent, in
+float32. Ratios are "A / auto", where `auto` is the choice of `planar_conv`: above 1 is slower.
 """
 
 import harness
@@ -27,7 +27,7 @@ JAX_IMPORTS = ("jax", "flax.nnx", "gconv_jax")
 
 
 def jax_conv(shape, implementation: str, backward: bool, dtype: str = "float32"):
-    """A factory: ``lax`` is `jax.lax.conv_general_dilated`, the others are of `planar_conv`."""
+    """Make a contender: `jax.lax.conv_general_dilated` for ``lax``, else one of `planar_conv`."""
     import jax
     import jax.numpy as jnp
 
@@ -54,7 +54,7 @@ def jax_conv(shape, implementation: str, backward: bool, dtype: str = "float32")
 
 
 def jax_step(conv, x, w, backward: bool):
-    """``conv(x, w)`` compiled, with both gradients if ``backward``; and its program's name."""
+    """Return ``conv(x, w)`` compiled, with gradients if ``backward``, and the program's name."""
     import hashlib
 
     import jax
@@ -78,7 +78,7 @@ def jax_step(conv, x, w, backward: bool):
 
 
 def torch_conv(shape, backward: bool, dtype: str = "float32"):
-    """A factory: PyTorch's convolution of channels-last arrays."""
+    """Make a contender: PyTorch's convolution of channels-last arrays."""
     import torch
 
     if not torch.cuda.is_available():
@@ -107,7 +107,7 @@ def input_shape(shape) -> tuple[int, int, int, int]:
 
 
 def flops(shape, backward: bool) -> float:
-    """Two for each multiplication; each gradient counts as much as the forward pass."""
+    """Return two operations for each multiplication; a gradient counts like the forward pass."""
     n, pixels, c_in, c_out, k, padding = shape
     return (
         2.0 * (3 if backward else 1) * n * (pixels + 2 * padding - k + 1) ** 2 * k**2 * c_in * c_out

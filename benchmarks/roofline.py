@@ -1,4 +1,4 @@
-"""What accelerators could do at best, on paper, and what a group costs in memory.
+"""The best that accelerators could do, on paper, and the memory that a group costs.
 
     python benchmarks/roofline.py [--quick] [--json PATH]
 
@@ -25,7 +25,7 @@ import harness
 
 @dataclass(frozen=True)
 class Device:
-    """Peak bfloat16 operations a second; bytes of memory; bytes a second from it, over a link."""
+    """A device: bfloat16 operations a second, bytes of memory, bytes a second of it and a link."""
 
     name: str
     peak: float
@@ -33,7 +33,7 @@ class Device:
     bandwidth: float
     link: float
     together: int
-    """How many devices have such links: a pod, a node."""
+    """The number of devices with such links: a pod or a node."""
 
 
 DEVICES = (
@@ -45,7 +45,7 @@ TILE = 128
 
 @dataclass(frozen=True)
 class Convolution:
-    """One convolution of one image: multiplications, bytes of image and filter, sizes of tiles."""
+    """A convolution of one image: multiplications, bytes of image and filter, sizes of tiles."""
 
     multiplications: int
     image_bytes: int
@@ -59,7 +59,7 @@ class Convolution:
 
 
 def build(network: str):
-    """The network, in evaluation mode, and the shape of its input."""
+    """Return the network, in evaluation mode, and the shape of its input."""
     from flax import nnx
     from networks import CHANNELS, PIXELS, jax_model
 
@@ -76,7 +76,7 @@ def build(network: str):
 
 
 def convolutions(model, shape) -> list[Convolution]:
-    """Of the forward pass for one image, as dense ones, in the frozen program."""
+    """Return the convolutions of the forward pass for one image, as dense ones."""
     import jax
     from jax.extend.core import jaxprs_in_params
 
@@ -114,7 +114,7 @@ def convolutions(model, shape) -> list[Convolution]:
 
 
 def roofline(network: str, device: Device) -> dict:
-    """What a training step could be at best on one device and on all that are linked."""
+    """Return the best times of a training step on one device and on all that are linked."""
     import jax
     from flax import nnx
 
@@ -162,7 +162,7 @@ def roofline(network: str, device: Device) -> dict:
 
 
 def memory(groups: list[str], batch: int) -> list[dict]:
-    """Temporary memory of a training step for groups of growing order."""
+    """Return the temporary memory of a training step for groups of growing order."""
     import jax
     from flax import nnx
     from group_conv import group

@@ -1,12 +1,13 @@
-"""How far finer rotations are from the law, for every kind of filter and for a plain CNN.
+"""Equivariance errors of finer rotations, for every kind of filter and for a plain CNN.
 
     python benchmarks/rotation_error.py [--quick] [--kernels 5,7] [--json PATH]
 
-Relative errors in percent, the largest over the elements that resample the image, mean over
-networks with random weights: `gconv_jax.testing.equivariance_errors` on smooth random images of
-33 x 33 pixels, float64. The network is LiftConv ("lifting"), ReLU, GroupConv ("convolved"), ReLU,
-maximum over the group ("pooled", an image), mean over space ("invariant"). The plain CNN has as
-many channels, and the errors of images where the others have those of feature maps.
+The errors are relative, in percent: the largest over the elements that resample the image, and the
+mean over networks with random weights. `gconv_jax.testing.equivariance_errors` measures them on
+smooth random images of 33 x 33 pixels in float64. The network is LiftConv ("lifting"), ReLU,
+GroupConv ("convolved"), ReLU, maximum over the group ("pooled", an image), mean over space
+("invariant"). The plain CNN has as many channels. Its errors are those of images where the others
+have those of feature maps.
 """
 
 import harness
@@ -22,7 +23,7 @@ COLUMNS = {
 
 
 def errors(n: int, filters: str, kernel: int, seeds: int) -> dict[str, float]:
-    """The relative errors after each stage."""
+    """Return the relative errors after each stage."""
     import jax
     import numpy as np
     from flax import nnx

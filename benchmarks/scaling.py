@@ -1,11 +1,11 @@
-"""How time grows with batch, pixels, group order, seeds at once and simulated devices.
+"""The growth of time with batch, pixels, group order, seeds at once and simulated devices.
 
     python benchmarks/scaling.py [--quick] [--rounds N] [--json PATH]
 
-Forward passes of one p4 layer (3x3, 16 channels for each group element) and of P4CNN, and training
-steps of several P4CNNs in one program, float32. The exponent is the slope of log(time) against
-log(size): 1 is linear. Simulated devices share the same cores and one batch, so their times show
-what the division costs: 0 is nothing.
+It measures forward passes of one p4 layer (3x3, 16 channels for each group element) and of P4CNN,
+and training steps of several P4CNNs in one program, in float32. The exponent is the slope of
+log(time) against log(size): 1 is linear. Simulated devices share the same cores and one batch, so
+an exponent above 0 is the cost of the division.
 """
 
 import harness
@@ -20,7 +20,7 @@ DEVICES = (1, 2, 4)
 
 
 def layer(name: str = "cyclic4", batch: int = 16, pixels: int = 16, channels: int = 16):
-    """A factory: one group convolution, forward."""
+    """Make a contender: one group convolution, forward."""
     import jax
 
     from gconv_jax import group_conv
@@ -33,7 +33,7 @@ def layer(name: str = "cyclic4", batch: int = 16, pixels: int = 16, channels: in
 
 
 def p4cnn_on_devices(batch: int):
-    """A factory: the logits of P4CNN, each device with its part of the batch."""
+    """Make a contender: the logits of P4CNN, each device with its part of the batch."""
     import jax
     from networks import Training
 
@@ -41,7 +41,7 @@ def p4cnn_on_devices(batch: int):
     devices = jax.local_device_count()
     image, _ = data("p4cnn", batch)
     image = image.reshape(devices, batch // devices, *image.shape[1:])
-    # Everything is where it is needed before the clock starts.
+    # Arrays are moved to their devices before the clock starts.
     image = jax.pmap(lambda x: x)(image)
     state = jax.pmap(lambda _, state: state, in_axes=(0, None))(image, training.state)
     logits = jax.pmap(training.logits)
@@ -49,7 +49,7 @@ def p4cnn_on_devices(batch: int):
 
 
 def p4cnn_seeds(seeds: int, batch: int):
-    """A factory: a training step of so many P4CNNs in one program."""
+    """Make a contender: a training step of so many P4CNNs in one program."""
     import jax
     import jax.numpy as jnp
     from networks import Training
@@ -65,7 +65,7 @@ WHAT = {layer: "p4 layer", jax_network: "P4CNN", p4cnn_seeds: "P4CNN, training"}
 
 
 def series(worker: harness.Worker, factory, key: str, values, rounds: int, sizes=None, **spec):
-    """The times for each value of one argument, as a row."""
+    """Return the times for each value of one argument, as a row."""
     builders = {
         value: lambda value=value: worker.build(factory, **{key: value}, **spec) for value in values
     }
@@ -83,7 +83,7 @@ def row(what: str, against: str, seconds: dict, notes: dict, sizes: dict) -> dic
 
 
 def devices(counts, batch: int, rounds: int) -> dict:
-    """P4CNN's logits for the same batch on 1, 2, ... simulated devices."""
+    """Measure P4CNN's logits for the same batch on 1, 2, ... simulated devices."""
     flag = "--xla_force_host_platform_device_count"
     workers = {
         n: harness.Worker("scaling", JAX_IMPORTS, env={"XLA_FLAGS": f"{flag}={n}"}) for n in counts

@@ -1,10 +1,10 @@
-"""What separable group convolutions cost, and the depthwise convolution that they stand on.
+"""The cost of separable group convolutions, and of the depthwise convolution in them.
 
     python benchmarks/separable.py [--quick] [--rounds N] [--json PATH]
 
-Layers over P4 of as many channels: `group_conv`, the gc-separable form in its two steps, and the
-same filters multiplied out to a `group_conv`. Ratios are to the first: above 1 is slower. Then
-`depthwise_conv` beside XLA's grouped convolution; ratios are to the former.
+Layers over P4 have as many channels: `group_conv`, the gc-separable form in its two steps, and the
+same filters multiplied out to a `group_conv`. Ratios are "A / group_conv": above 1 is slower. Then
+`depthwise_conv` is compared with XLA's grouped convolution, with ratios to the former.
 """
 
 import harness
@@ -16,7 +16,7 @@ SHAPES = ((128, 26, 30, 3), (128, 10, 30, 3), (128, 32, 28, 3), (128, 8, 112, 3)
 
 
 def layer(kind: str, shape: tuple, backward: bool):
-    """A factory: a convolution over P4, with both gradients if ``backward``."""
+    """Make a contender: a convolution over P4, with both gradients if ``backward``."""
     import jax
 
     from gconv_jax import P4, group_conv, separable_group_conv
@@ -39,7 +39,7 @@ def layer(kind: str, shape: tuple, backward: bool):
 
 
 def depthwise(kind: str, shape: tuple, backward: bool):
-    """A factory: ``|G| C`` channels, each with a filter of its own."""
+    """Make a contender: ``|G| C`` channels, each with a filter of its own."""
     import jax
 
     from gconv_jax.planar.conv import planar_conv

@@ -47,7 +47,7 @@ def build(contender: str, worker: harness.Worker, model: str, mode: str, batch: 
 
 
 def compare(model: str, batch: int, rounds: int, escnn_python: str, size: dict):
-    """Figures of the contenders, one row for each mode; and why some could not run."""
+    """Return figures of the contenders, one row for each mode, and why some could not run."""
     rows, notes = [], {}
     with contextlib.ExitStack() as stack:
         workers = {c: stack.enter_context(worker(c, escnn_python)) for c in CONTENDERS[model]}
@@ -71,7 +71,7 @@ def compare(model: str, batch: int, rounds: int, escnn_python: str, size: dict):
 
 
 def columns(row: dict) -> list[dict]:
-    """A line of the table for each contender."""
+    """Return a line of the table for each contender."""
     seconds, memory = row["seconds"], row.get("peak_megabytes", {})
     ours, peers = seconds.get("gconv_jax"), [seconds[name] for name in PEERS if name in seconds]
     lines = [

@@ -1,11 +1,11 @@
-"""XLA's ways to convolve on a CPU, beside patches: what `auto` chooses from without oneDNN.
+"""XLA's ways to convolve on a CPU beside patches, from which `auto` chooses without oneDNN.
 
     python benchmarks/xla_conv.py [--quick] [--rounds N] [--json PATH]
 
 `patches` are products of patches, `xla` is XLA's convolution as it is, and `column` the same with
-one column of zeros more on the left, whose results are cut off. `auto` is what
-`gconv_jax.planar.conv` makes of them. Forward. Ratios are to `auto`: below 1 is faster than what it
-chose.
+one column of zeros more on the left, whose results are cut off. `auto` is the choice of
+`gconv_jax.planar.conv`. Only forward passes are measured. Ratios are "A / auto": below 1 is faster
+than its choice.
 """
 
 import harness
@@ -42,7 +42,7 @@ CONTENDERS = ("auto", "patches", "xla", "column")
 
 
 def step(contender: str, case: tuple):
-    """A factory: one convolution."""
+    """Make a contender: one convolution."""
     import jax
 
     from gconv_jax.planar.conv import planar_conv

@@ -1,8 +1,9 @@
 """Digits on hexagonal pixels: seen upright in training, turned by any angle afterwards.
 
-Squares come to lie on squares after a quarter turn, hexagons after a sixth of one. The same small
-network is trained on the upright digits of scikit-learn three times: plain and over p4 on square
-pixels, over p6 on hexagonal ones, with about as many parameters. Then the test digits are turned.
+A quarter turn maps square pixels onto square pixels, and a sixth of a turn maps hexagons onto
+hexagons. The same small network is trained on the upright digits of scikit-learn three times: plain
+and over p4 on square pixels, over p6 on hexagonal ones, with about as many parameters. Then the
+test digits are turned.
 
     python examples/hexagons.py                  # five minutes on two CPU cores
     python examples/hexagons.py --steps 2
@@ -26,7 +27,7 @@ ANGLES = np.arange(0, 361, 15)
 
 
 def digits() -> tuple[jax.Array, np.ndarray]:
-    """The 1,797 digits on 25 x 25 pixels, in a mixed order, and their labels."""
+    """Return the 1,797 digits on 25 x 25 pixels, in a mixed order, and their labels."""
     data = load_digits()
     order = np.random.default_rng(0).permutation(len(data.target))
     images = jnp.asarray(data.images[order, ..., None] / 16, jnp.float32)
@@ -37,7 +38,10 @@ def digits() -> tuple[jax.Array, np.ndarray]:
 
 
 class Network(nnx.Module):
-    """Four convolutions, the maximum over the group, the mean over space, a linear classifier."""
+    """A network of four convolutions, two poolings over group and space, a linear classifier.
+
+    The pooling over the group is by the maximum, that over space by the mean.
+    """
 
     def __init__(self, group: FiniteGroup, width: int, rngs: nnx.Rngs):
         self.group = group
@@ -87,7 +91,7 @@ def train(group: FiniteGroup, width: int, x: jax.Array, y: np.ndarray, steps: in
 
 
 def main(steps: int = 500, images: int = 600) -> dict[str, np.ndarray]:
-    """For each network the accuracy at each of `ANGLES`, in degrees."""
+    """Return the accuracy of each network at each of `ANGLES`, in degrees."""
     x, y = digits()
     train_x, train_y, test_x, test_y = x[600:], y[600:], x[:images], y[:images]
     turned = jax.jit(lambda angle: rotate(test_x, angle))

@@ -1,8 +1,8 @@
 """Segmentation: a U-Net over p4m finds shapes whose masks turn with the image.
 
-Every image has an L, a triangle and an ellipse among noise; the mask says for each pixel which of
-them it belongs to, or none. In training all of them stand upright. At the end they are turned by
-90, 180 and 270 degrees: the plain U-Net of as many parameters has never seen that.
+Every image has an L, a triangle and an ellipse among noise. The mask says for each pixel which of
+them it belongs to, if any. In training all shapes stand upright. At the end they are turned by 90,
+180 and 270 degrees, which the plain U-Net of as many parameters has never seen.
 
     python examples/segmentation.py                 # about five minutes on two CPU cores
     python examples/segmentation.py --steps 20 --images 32
@@ -24,7 +24,7 @@ CLASSES = ("ground", "L", "triangle", "ellipse")
 
 
 def scenes(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images ``[count, 32, 32, 1]`` and masks ``[count, 32, 32]`` of the numbers of `CLASSES`."""
+    """Return images ``[count, 32, 32, 1]`` and their masks ``[count, 32, 32]`` of class indices."""
     rows, columns = np.indices((SIZE, SIZE))
     masks = np.zeros((count, SIZE, SIZE), np.int32)
     for mask in masks:
@@ -44,7 +44,7 @@ def scenes(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray
 
 
 def train(group: FiniteGroup, width: int, steps: int, images: int) -> nnx.Module:
-    """A U-Net trained on upright shapes."""
+    """Return a U-Net trained on upright shapes."""
     model = UNet(
         group=group, depth=2, width=width, classes=len(CLASSES), in_features=1, rngs=nnx.Rngs(0)
     )
@@ -73,7 +73,7 @@ def train(group: FiniteGroup, width: int, steps: int, images: int) -> nnx.Module
 
 
 def overlap(model: nnx.Module, x: np.ndarray, y: np.ndarray) -> float:
-    """The mean over the shapes of intersection over union."""
+    """Return intersection over union, as a mean over the shapes."""
     predict = nnx.jit(lambda model, x: model(x).argmax(-1))
     predicted = np.concatenate([predict(model, part) for part in np.split(x, len(x) // 16)])
     scores = []
@@ -84,7 +84,7 @@ def overlap(model: nnx.Module, x: np.ndarray, y: np.ndarray) -> float:
 
 
 def main(steps: int = 300, images: int = 512) -> dict[str, list[float]]:
-    """Intersection over union at 0, 90, 180 and 270 degrees for each network."""
+    """Return intersection over union at 0, 90, 180 and 270 degrees for each network."""
     x, y = scenes(np.random.default_rng(3), 128)
     found = {}
     for name, group, width in (("plain", Z2, 17), ("p4m", P4M, 6)):

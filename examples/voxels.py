@@ -2,9 +2,9 @@
 
 Eight pieces can be made of four cubes in space; two of them are mirror images of each other. Each
 is drawn in a noisy volume at a random place, always in the same orientation. A network over the 24
-rotations of the cube then knows them however they are turned, and tells the two apart. Over all 48
-symmetries it knows them mirrored too, so there the two are one class. A plain network of as many
-parameters has learned the orientation.
+rotations of the cube then recognizes them however they are turned, and tells the mirror images
+apart. A network over all 48 symmetries recognizes them mirrored too, so the two are one class for
+it. A plain network of as many parameters has learned the orientation.
 
     python examples/voxels.py                    # about ten minutes on two CPU cores
     python examples/voxels.py --steps 2
@@ -35,7 +35,7 @@ PIECES = {
 
 
 def volumes(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """``[count, 12, 12, 12, 1]``, and the number of the piece in each."""
+    """Return volumes ``[count, 12, 12, 12, 1]``, and the number of the piece in each."""
     labels = np.arange(count) % len(PIECES)
     x = rng.normal(0, 0.1, (count, SIZE, SIZE, SIZE))
     for volume, label in zip(x, labels, strict=True):
@@ -47,7 +47,7 @@ def volumes(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarra
 
 
 def train(group: FiniteGroup, widths: tuple[int, ...], steps: int, merged: bool) -> nnx.Module:
-    """On upright pieces; ``merged`` makes one class of the two mirror images."""
+    """Return a network trained on upright pieces; ``merged`` makes the mirror images one class."""
     model = VoxelCNN(group=group, widths=widths, classes=len(PIECES), rngs=nnx.Rngs(0))
     schedule = optax.cosine_decay_schedule(1e-2, steps)
     optimizer = nnx.Optimizer(model, optax.adam(schedule), wrt=nnx.Param)
@@ -71,7 +71,7 @@ def train(group: FiniteGroup, widths: tuple[int, ...], steps: int, merged: bool)
 
 
 def main(steps: int = 300) -> dict[str, np.ndarray]:
-    """For each network the accuracy in every orientation."""
+    """Return the accuracy of each network in every orientation."""
     x, y = volumes(np.random.default_rng(2), 64)
     found = {}
     for name, group, widths, every in (

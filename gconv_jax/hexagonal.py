@@ -1,10 +1,10 @@
-"""Hexagonal lattices, which turns by 60 degrees map onto themselves: axial coordinates.
+"""Hexagonal lattices in axial coordinates, which turns by 60 degrees map onto themselves.
 
 A hexagonal image is an array ``[..., n, n, C]`` with odd n (Hoogeboom et al. 2018,
 arXiv:1803.02108). A step along its columns leads one pixel to the right, a step along its rows one
-pixel to the lower right, at 60 degrees; the six neighbors of a pixel are at ``(0, 1), (0, -1),
+pixel to the lower right, at 60 degrees. So the six neighbors of a pixel are at ``(0, 1), (0, -1),
 (1, 0), (-1, 0), (1, -1), (-1, 1)``. `hexagon_mask` marks the pixels of the hexagon around the
-center; the two other corners of the array are not there: layers read zeros from them and write
+center. Two corners of the array lie outside the hexagon: layers read zeros from them and write
 zeros into them, so that a bias does not break the law. Filters are hexagons as well, with
 ``3 r (r + 1) + 1`` taps for a size of ``k = 2 r + 1``: 7 for 3, 19 for 5.
 """
@@ -19,7 +19,7 @@ from gconv_jax.lattice.sampling import cubic_kernel
 
 
 def hexagon_mean(x: jax.Array, *, lifted: bool) -> jax.Array:
-    """The mean over the pixels of the hexagon: ``[*batch, n, n, (|G|,) C]`` without space.
+    """Return the mean over the pixels of the hexagon: ``[*batch, (|G|,) C]``.
 
     >>> import jax.numpy as jnp
     >>> hexagon_mean(jnp.ones((2, 9, 9, 6, 4)), lifted=True).shape
@@ -34,15 +34,15 @@ def to_hexagonal(image: jax.Array, size: int, *, spacing: float | None = None) -
     """Resample square pixels to a hexagon, by cubic convolution (Keys 1981).
 
     Args:
-        image: ``[*batch, H, W, C]``, zero outside.
+        image: ``[*batch, H, W, C]``; outside it counts as zero.
         size: n, odd.
-        spacing: between the centers of neighboring hexagons, in pixels; by default the corners
-            of the hexagon lie on the border of the largest square in the image.
+        spacing: the distance between the centers of neighboring hexagons, in pixels. By default the
+            corners of the hexagon lie on the border of the largest square in the image.
 
     Returns:
-        ``[*batch, n, n, C]``, zero outside the hexagon. There and back with `to_square`, with a
-        spacing of one pixel, smooth images (`gconv_jax.testing.smooth_images`) of 33 x 33 pixels
-        lose less than 1 % of their norm inside the hexagon.
+        ``[*batch, n, n, C]``, zero outside the hexagon. On the way there and back (`to_square`),
+        with a spacing of one pixel, smooth images (`gconv_jax.testing.smooth_images`) of 33 x 33
+        pixels lose less than 1 % of their norm inside the hexagon.
 
     >>> import jax.numpy as jnp
     >>> to_hexagonal(jnp.ones((2, 28, 28, 1)), 27).shape
@@ -63,8 +63,8 @@ def to_square(
     """Resample a hexagon to square pixels, by cubic convolution along the axes of its lattice.
 
     Args:
-        x: ``[*batch, n, n, C]``.
-        height, width: of the image; a square by default.
+        x: a hexagonal image ``[*batch, n, n, C]``.
+        height, width: the size of the image; a square by default.
         spacing: as in `to_hexagonal`.
 
     Returns:
@@ -100,7 +100,7 @@ def _spacing(spacing: float | None, pixels: int, size: int) -> float:
 
 
 def _interpolate(x: jax.Array, points: np.ndarray) -> jax.Array:
-    """``x`` at points (row, column) of its array, ``[*shape, 2]``: ``[*batch, *shape, C]``."""
+    """Return ``[*batch, *shape, C]``: ``x`` at ``points`` (row, column) of its array."""
     height, width, channels = x.shape[-3:]
     flat = x.reshape(*x.shape[:-3], height * width, channels)
     base = np.floor(points).astype(np.int64)

@@ -1,16 +1,16 @@
 """Weights and feature maps of other libraries: GrouPy's and escnn's layouts, to ours and back.
 
-All functions take NumPy arrays, or what `np.asarray` makes them of (a tensor of PyTorch after
+All functions take NumPy arrays, or what `np.asarray` accepts (a tensor of PyTorch after
 ``.detach().cpu()``), and return NumPy arrays of the same dtype. In all three libraries a
-convolution is the correlation ``[f * psi](g) = sum_h f(h) psi(g^-1 h)`` and the quarter turn is
-counter-clockwise as displayed; what differs is the order of axes and of elements. To load a layer::
+convolution is the correlation ``[f * psi](g) = sum_h f(h) psi(g^-1 h)``, and the quarter turn is
+counter-clockwise as displayed. The orders of axes and of elements differ. To load a layer::
 
     layer.kernel[...] = from_groupy(weight, group=P4)  # NNX: GroupConv or LiftConv
-    layer.bias[...] = bias  # [C_out], of GrouPy as it is
+    layer.bias[...] = bias  # [C_out], the same in GrouPy
     params["conv"]["kernel"] = from_groupy(weight, group=P4)  # Linen
 
-Paddings are theirs: pass the integer as ``padding``. GrouPy's BatchNorm3d has the parameters of
-ours, one of each for a channel.
+Paddings mean the same: pass the integer as ``padding``. GrouPy's BatchNorm3d has the parameters of
+our `BatchNorm`, one of each for a channel.
 """
 
 import math
@@ -21,18 +21,18 @@ from numpy.typing import ArrayLike
 from gconv_jax.filters.bank import gather_table
 from gconv_jax.groups.finite import P4, P4M, FiniteGroup, check_group, cyclic, dihedral
 
-# Where GrouPy's elements stand in ours. It mirrors up-down after the turn, we left-right before it:
-# M R^r = R^(2 - r) F.
+# The index in our groups of each element of GrouPy's. GrouPy mirrors up-down after the turn, we
+# left-right before it: M R^r = R^(2 - r) F.
 _GROUPY = {P4: (0, 1, 2, 3), P4M: (0, 1, 2, 3, 6, 5, 4, 7)}
 _ESCNN = {f(n): n for n in (1, 2, 4) for f in (cyclic, dihedral)}
 
 
 def from_groupy(w: ArrayLike, *, group: FiniteGroup) -> np.ndarray:
-    """Filters of GrouPy's layers (``P4ConvZ2``, ``P4ConvP4``, ``P4MConvZ2``, ``P4MConvP4M``; the
-    original for Chainer and the port to PyTorch) as base filters of `lift_conv` and `group_conv`.
+    """Return a filter of GrouPy's layers as a base filter of `lift_conv` or `group_conv`.
 
-    Element 4 m + r of GrouPy turns by r quarters and then, if m = 1, mirrors up-down; element
-    4 m + r of `P4M` mirrors left-right and then turns.
+    The layers are ``P4ConvZ2``, ``P4ConvP4``, ``P4MConvZ2`` and ``P4MConvP4M``, of the original for
+    Chainer and of the port to PyTorch. Element 4 m + r of GrouPy turns by r quarters and then, if
+    m = 1, mirrors up-down; element 4 m + r of `P4M` mirrors left-right and then turns.
 
     Args:
         w: ``[C_out, C_in, S, k, k]``, where S is 1 in the first layer and |G| in the others.
@@ -42,7 +42,7 @@ def from_groupy(w: ArrayLike, *, group: FiniteGroup) -> np.ndarray:
         ``[k, k, C_in, C_out]`` if S is 1, else ``[k, k, |G|, C_in, C_out]``.
 
     Raises:
-        ValueError: another group, or a shape that does not fit.
+        ValueError: the group is another one, or the shape does not fit.
 
     >>> import numpy as np
     >>> from gconv_jax import P4M
@@ -63,7 +63,7 @@ def from_groupy(w: ArrayLike, *, group: FiniteGroup) -> np.ndarray:
 
 
 def to_groupy(w: ArrayLike, *, group: FiniteGroup) -> np.ndarray:
-    """The inverse of `from_groupy`: ``[k, k, (|G|,) C_in, C_out]`` to ``[C_out, C_in, S, k, k]``.
+    """Return the inverse of `from_groupy`: a filter ``[C_out, C_in, S, k, k]`` of GrouPy.
 
     >>> import numpy as np
     >>> from gconv_jax import P4
@@ -78,7 +78,7 @@ def to_groupy(w: ArrayLike, *, group: FiniteGroup) -> np.ndarray:
 
 
 def features_from_groupy(x: ArrayLike, *, group: FiniteGroup) -> np.ndarray:
-    """Feature maps ``[N, C, |G|, H, W]`` of GrouPy as ``[N, H, W, |G|, C]``, in our order.
+    """Return feature maps ``[N, C, |G|, H, W]`` of GrouPy as ours, ``[N, H, W, |G|, C]``.
 
     >>> import numpy as np
     >>> from gconv_jax import P4
@@ -93,7 +93,7 @@ def features_from_groupy(x: ArrayLike, *, group: FiniteGroup) -> np.ndarray:
 
 
 def features_to_groupy(x: ArrayLike, *, group: FiniteGroup) -> np.ndarray:
-    """The inverse of `features_from_groupy`.
+    """Return the inverse of `features_from_groupy`.
 
     >>> import numpy as np
     >>> from gconv_jax import P4
@@ -115,31 +115,31 @@ def from_escnn(
     axis: float = math.pi / 2,
     tolerance: float = 1e-4,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The base filter and bias of a convolution that escnn has exported, ``R2Conv.export()``, to
-    fields of the regular representation.
+    """Return the base filter and bias of a convolution that escnn has exported.
 
-    The exported filter holds all orientations; one of them says it all, and the others are checked
-    against it. Channels go field by field, each with one channel for each group element: first the
-    turns, then the mirroring followed by each turn, as in our groups.
+    The convolution is the result of ``R2Conv.export()``, to fields of the regular representation.
+    The exported filter holds all orientations. One of them determines the rest, and the others are
+    checked against it. Channels go field by field, each with one channel for each group element:
+    first the turns, then the mirroring followed by each turn, as in our groups.
 
     Args:
         weight: ``[|G| C_out, |G| C_in, k, k]``, or ``[|G| C_out, C_in, k, k]`` if ``lifting``.
         bias: ``[|G| C_out]`` or None.
-        group: ``cyclic(N)`` for ``rot2dOnR2(N)``, ``dihedral(N)`` for ``flipRot2dOnR2(N)``; N = 1,
-            2, 4. escnn does not move the filters of finer rotations pixel by pixel: keep those
-            layers as the plain convolutions that they are.
-        lifting: whether the input are fields of the trivial representation, such as images.
-        axis: of the mirroring, as in ``flipRot2dOnR2``; by default the vertical one, which mirrors
-            left-right.
-        tolerance: how far the other orientations may be off, relative to the largest weight.
+        group: ``cyclic(N)`` for ``rot2dOnR2(N)``, ``dihedral(N)`` for ``flipRot2dOnR2(N)``, with N
+            = 1, 2 or 4. escnn does not move the filters of finer rotations pixel by pixel: keep
+            those layers as the plain convolutions that they are.
+        lifting: whether the input fields are of the trivial representation, such as images.
+        axis: the axis of the mirroring, as in ``flipRot2dOnR2``; by default the vertical one, which
+            mirrors left-right.
+        tolerance: the largest error of the other orientations, relative to the largest weight.
 
     Returns:
         ``w`` and ``bias`` for `group_conv`, ``[k, k, |G|, C_in, C_out]`` and ``[C_out]``, or for
-        `lift_conv`, ``[k, k, C_in, C_out]``.
+        `lift_conv`, ``[k, k, C_in, C_out]`` and ``[C_out]``.
 
     Raises:
-        ValueError: shapes that do not fit; a finer group; a filter or bias that is not of this
-            form, e.g. of other representations or another group.
+        ValueError: shapes do not fit, the group is finer, or the filter or bias is not of this
+            form, e.g. that of other representations or of another group.
 
     >>> import numpy as np
     >>> from gconv_jax import P4
@@ -187,8 +187,10 @@ def to_escnn(
     group: FiniteGroup,
     axis: float = math.pi / 2,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The inverse of `from_escnn`: weight and bias of an ordinary convolution, ``Conv2d`` of
-    PyTorch, on fields of the regular representation; of any size of the filter.
+    """Return the inverse of `from_escnn`: weight and bias of an ordinary convolution.
+
+    It is a ``Conv2d`` of PyTorch on fields of the regular representation; the filter may have any
+    size.
 
     >>> import numpy as np
     >>> from gconv_jax import P4
@@ -216,7 +218,7 @@ def to_escnn(
 def features_from_escnn(
     x: ArrayLike, *, group: FiniteGroup, axis: float = math.pi / 2
 ) -> np.ndarray:
-    """The tensor ``[N, C |G|, H, W]`` of escnn's regular fields as ``[N, H, W, |G|, C]``.
+    """Return a tensor ``[N, C |G|, H, W]`` of escnn's regular fields as ``[N, H, W, |G|, C]``.
 
     >>> import numpy as np
     >>> from gconv_jax import P4M
@@ -232,7 +234,7 @@ def features_from_escnn(
 
 
 def features_to_escnn(x: ArrayLike, *, group: FiniteGroup, axis: float = math.pi / 2) -> np.ndarray:
-    """The inverse of `features_from_escnn`.
+    """Return the inverse of `features_from_escnn`.
 
     >>> import numpy as np
     >>> from gconv_jax import P4M
@@ -248,24 +250,24 @@ def features_to_escnn(x: ArrayLike, *, group: FiniteGroup, axis: float = math.pi
 
 
 def _groupy_order(group: FiniteGroup) -> tuple[int, ...]:
-    """Our index of each element of GrouPy's."""
+    """Return the index in our group of each element of GrouPy's."""
     if check_group(group) not in _GROUPY:
         raise ValueError(f"`group` must be P4 or P4M, which GrouPy has, got {group!r}")
     return _GROUPY[group]
 
 
 def _escnn_order(group: FiniteGroup, axis: float) -> tuple[int, ...]:
-    """Our index of each element of escnn's."""
+    """Return the index in our group of each element of escnn's."""
     if check_group(group) not in _ESCNN:
         raise ValueError(
             f"`group` must be cyclic(n) or dihedral(n) with n = 1, 2 or 4, got {group!r}: escnn "
-            "does not move the filters of other groups pixel by pixel. Such a layer can stay the "
+            "does not move the filters of other groups pixel by pixel; such a layer can stay the "
             "plain convolution that escnn exports, on channels |G| C"
         )
     n = _ESCNN[group]
     if group.order == n:
         return tuple(group.elements)
-    shift = n * (axis / math.pi - 1 / 2)  # mirroring about the axis: this many turns after ours
+    shift = n * (axis / math.pi - 1 / 2)  # escnn's mirroring is ours followed by so many turns
     if not math.isclose(shift, round(shift), abs_tol=1e-6):
         raise ValueError(f"`axis` must be that of a mirroring in {group!r}, got {axis}")
     return (*range(n), *(n + (r + round(shift)) % n for r in range(n)))
@@ -286,12 +288,12 @@ def _check_features(x: np.ndarray, group: FiniteGroup) -> None:
 
 
 def _check_same(name: str, actual, expected, tolerance: float, what: str) -> None:
-    """ValueError unless the arrays are equal to the tolerance, relative to the largest value."""
+    """Raise ValueError unless the arrays are equal to a tolerance relative to the largest value."""
     scale = float(np.abs(actual).max(initial=0))
     error = float(np.abs(actual - expected).max(initial=0))
-    if not error <= tolerance * scale:  # nor if there are values that are no numbers
+    if not error <= tolerance * scale:  # which NaN does not fulfil either
         raise ValueError(
             f"`{name}` must be {what}, but it is off by {error / scale if scale else error:.2g} of "
-            f"its largest value (tolerance {tolerance}). Check `group`, `axis`, `lifting` and the "
-            "representations; a layer of any other kind can stay a plain convolution"
+            f"its largest value (tolerance {tolerance}); check `group`, `axis`, `lifting` and the "
+            "representations, or keep a layer of another kind as a plain convolution"
         )

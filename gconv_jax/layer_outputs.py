@@ -16,15 +16,21 @@ Keep = Callable[[str, Any, Any], None]
 def capture_layer_outputs(
     model: Callable, keep: Keep, *, enter: Keep | None = None
 ) -> Iterator[None]:
-    """Calls ``keep(path, layer, result)`` whenever a layer inside an NNX or bound Linen module
-    returns, in the order in which they do. Nothing for other functions, and for the model itself.
+    """Call ``keep(path, layer, result)`` whenever a layer of a Flax model returns.
 
-    With ``enter``, ``enter(path, layer, arguments)`` is called before the layer runs: a tuple of
-    the positional arguments, then those by keyword.
+    Layers are the modules inside an NNX or a bound Linen module. They are reported in the order in
+    which they return. The model itself is not reported, and other functions report nothing.
 
     Other threads may use or record models of the same classes meanwhile; their calls are not kept.
 
-    ValueError for a Linen module that is not bound.
+    Args:
+        model: an NNX module, a bound Linen module, or any other function.
+        keep: the function that is called.
+        enter: a function that is called with ``(path, layer, arguments)`` before the layer runs.
+            The arguments are a tuple of the positional ones, followed by those given by keyword.
+
+    Raises:
+        ValueError: a Linen module is not bound.
     """
     enter = enter or _ignore
     if isinstance(model, nnx.Module):
@@ -33,7 +39,7 @@ def capture_layer_outputs(
     elif isinstance(model, linen.Module):
         if model.scope is None:
             raise ValueError("a Linen `model` must be bound: pass module.bind(variables)")
-        with linen.intercept_methods(_interceptor(keep, enter)):  # a stack for each thread
+        with linen.intercept_methods(_interceptor(keep, enter)):  # Flax has one for each thread
             yield
     else:
         yield
@@ -57,8 +63,8 @@ def _interceptor(keep: Keep, enter: Keep):
     return interceptor
 
 
-# NNX has no interceptors (`nnx.capture`, in later versions, replaces methods of classes as well,
-# for all threads). While something is recorded, ``__call__`` of the classes in the model is a
+# NNX has no interceptors: `nnx.capture`, in later versions, replaces methods of classes for all
+# threads as well. So while something is recorded, ``__call__`` of the classes in the model is a
 # function that asks which models its own thread records.
 
 
@@ -67,11 +73,12 @@ class _Recorder:
     """One recording: the layers of one model, in one thread."""
 
     layers: dict[int, tuple[str, nnx.Module]]
-    """By ``id``; the modules are here so that no other object gets their ``id``."""
+    """Path and module of each layer by ``id``; the modules are kept so that no other object gets
+    their ``id``."""
     keep: Keep
     enter: Keep
     active: set[int] = field(default_factory=set)
-    """The layers that run; super().__call__ is part of the same call."""
+    """The layers that are running, since ``super().__call__`` is part of the same call."""
 
 
 class _Thread(threading.local):

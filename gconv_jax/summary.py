@@ -16,10 +16,10 @@ class Row:
     """One call of a layer.
 
     Attributes:
-        path: where the layer is in the model.
-        layer: its class.
+        path: the place of the layer in the model.
+        layer: the name of its class.
         group: its group, or an empty string.
-        shape: of its result.
+        shape: the shape of its result.
         parameters: the numbers that it holds itself, and that no row above has counted.
         shared: whether a row above has counted them.
     """
@@ -34,13 +34,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """What `summary` returns; print it for a table.
+    """The layers of a model, as `summary` returns them; print it for a table.
 
     Attributes:
         rows: the calls of layers in the order in which they finish, without those that only call
             others.
         output: the shape of the model's result.
-        parameters: of the whole model, each shared one counted once.
+        parameters: the number of parameters of the whole model, each shared one counted once.
         statistics: the other numbers that the model holds, such as those of batch normalization.
     """
 
@@ -68,8 +68,10 @@ class Summary:
 
 
 def summary(model: Callable, x: jax.Array | jax.ShapeDtypeStruct | Sequence[int]) -> Summary:
-    """The layers of a model as it runs on ``x``: the group at each depth, the shape of each result,
-    and the parameters, shared ones counted once. Nothing is computed, and the model stays as it is.
+    """Return the layers of a model as it runs on ``x``.
+
+    The summary has the group at each depth, the shape of each result, and the parameters, shared
+    ones counted once. Nothing is computed, and the model stays as it is.
 
     Args:
         model: an NNX module, also an abstract one (``nnx.eval_shape``), or a bound Linen module
@@ -80,7 +82,7 @@ def summary(model: Callable, x: jax.Array | jax.ShapeDtypeStruct | Sequence[int]
         A `Summary`.
 
     Raises:
-        TypeError: neither an NNX nor a Linen module.
+        TypeError: ``model`` is neither an NNX nor a Linen module.
 
     >>> from flax import nnx
     >>> from gconv_jax import P4
@@ -143,7 +145,7 @@ def summary(model: Callable, x: jax.Array | jax.ShapeDtypeStruct | Sequence[int]
 
 
 def _own_parameters(layer) -> dict:
-    """The size of each parameter that the layer holds itself, by what identifies it."""
+    """Return the size of each parameter that the layer holds itself, by an identifier."""
     if isinstance(layer, nnx.Module):
         own = [value for value in vars(layer).values() if isinstance(value, nnx.Param)]
         return {id(p): _size(p) for p in own}
@@ -158,7 +160,7 @@ def _has_layers(layer) -> bool:
 
 
 def _size(tree) -> int:
-    """Of floating numbers: no keys, no counters."""
+    """Return the number of floating-point values; random keys and counters do not count."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     return sum(leaf.size for leaf in leaves)
 

@@ -1,4 +1,4 @@
-"""What everything is run over, and the law itself, written without the library.
+"""Groups that tests run over, and the equivariance law, written without the library.
 
 The groups are spelt out as matrices by hand, and the action on arrays is computed from those, so
 that no table of the library is used to check another.
@@ -24,7 +24,7 @@ M, RM, RRM, RRRM = ((1, 0), (0, -1)), ((0, 1), (1, 0)), ((-1, 0), (0, 1)), ((0, 
 
 @dataclass(frozen=True)
 class Case:
-    """A group of the library and, by hand, the matrix that each of its elements ought to be."""
+    """A group of the library, and the matrix by hand that each of its elements ought to be."""
 
     name: str
     group: FiniteGroup
@@ -79,7 +79,7 @@ def some_cases(*names: str):
 
 
 def sources(case: Case, g: int, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    """For each pixel p of the moved array, the pixel g^-1 p of an array of ``shape``.
+    """Return the pixel g^-1 p of an array of ``shape`` for each pixel p of the moved array.
 
     Coordinates count from the center and are doubled, which keeps them integers on even sizes.
     """
@@ -154,9 +154,9 @@ def feature_map(
 
 
 def random_float64(build: Callable[[], nnx.Module], rng) -> nnx.Module:
-    """What ``build`` makes, with random float64 parameters and statistics.
+    """Return the network that ``build`` makes, with random float64 parameters and statistics.
 
-    None is at its gentle default, so that batch normalization really shifts and scales. The
+    None keeps its default, so that batch normalization really shifts and scales. The
     model is built abstractly, without compiling the initializer of each parameter.
     """
     graphdef, state = nnx.split(nnx.eval_shape(build))

@@ -1,5 +1,6 @@
-"""Kill a run at random moments, resume it each time, and compare it with one that never was. It
-writes a checkpoint at every step, so it goes on in the middle of epochs.
+"""Kill a run at random moments, resume it each time, and compare it with one that was not killed.
+
+The run writes a checkpoint at every step, so it goes on in the middle of epochs.
 
 python -m tests.kills 50
 """
@@ -42,7 +43,7 @@ def main(kills: int) -> int:
         longest = time.monotonic() - started  # starting, an epoch, and the report
         for number in range(1, kills + 1):
             begun = (killed / "config.json").is_file()
-            if not begun:  # before anything was written; what there is of it is nothing
+            if not begun:  # the kill came before anything was written
                 shutil.rmtree(killed, ignore_errors=True)
             options = ["--resume", killed] if begun else [*OPTIONS, "--epochs", 9999]
             process = train(*options, *([] if begun else ["--run", killed]))

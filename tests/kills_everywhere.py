@@ -1,5 +1,6 @@
-"""Kill a short run before each change that it makes to its folder, resume it, and compare: the same
-parameters, the same files, nothing left over.
+"""Kill a short run before each change that it makes to its folder, resume it, and compare.
+
+The parameters and the files must be the same, with nothing left over.
 
 python -m tests.kills_everywhere 1      # every place, a quarter of an hour; 10 takes each tenth
 """
@@ -20,7 +21,7 @@ OPTIONS = [
 ]  # fmt: skip
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "open")
 PLACES = "KILL_BEFORE", "KILL_FOLDER"
-"""Variables of the environment: the number of a change, and the folder in which it counts."""
+"""The environment variables for the number of a change, and for the folder in which it counts."""
 
 
 def count_changes() -> None:

@@ -1,4 +1,4 @@
-"""The code in Markdown files, run as it stands there."""
+"""The code blocks in Markdown files: read them and run them as they stand there."""
 
 import contextlib
 import io
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Block(NamedTuple):
-    """A fenced block: ``language`` is what follows its first fence, maybe nothing."""
+    """A fenced block; ``language`` is the text after its first fence, which may be empty."""
 
     language: str
     body: str
@@ -19,7 +19,7 @@ def blocks_of(text: str) -> list[Block]:
 
 
 def run(source: str, name: str, namespace: dict) -> str:
-    """What ``source`` prints; ``namespace`` is that of the blocks before it."""
+    """Return the text that ``source`` prints; ``namespace`` is that of the blocks before it."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(source, name, "exec"), namespace)

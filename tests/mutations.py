@@ -25,7 +25,7 @@ class Mistake:
     right: str
     wrong: str
     tests: str
-    """The test files that ought to notice, in tests/."""
+    """The test files in tests/ that ought to notice."""
 
 
 MISTAKES = [
@@ -222,7 +222,10 @@ MISTAKES = [
 
 
 def notices(mistake: Mistake) -> bool:
-    """Whether the tests fail with this mistake in the code; RuntimeError if that cannot be said."""
+    """Return whether the tests fail with this mistake in the code.
+
+    RuntimeError if the tests cannot be run.
+    """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         for name in ("gconv_jax", "train", "tests"):
@@ -235,7 +238,7 @@ def notices(mistake: Mistake) -> bool:
             raise RuntimeError(f"{mistake.file} must have once: {mistake.right!r}")
         file.write_text(text.replace(mistake.right, mistake.wrong))
         tests = [f"tests/{name}" for name in mistake.tests.split()]
-        # What was compiled is kept from one to the next.
+        # The cache of compiled programs is kept from one mistake to the next.
         options = ["-x", "-q", "-m", "not slow", "-o", f"cache_dir={ROOT / '.pytest_cache'}"]
         result = subprocess.run(
             [sys.executable, "-m", "pytest", *options, *tests],

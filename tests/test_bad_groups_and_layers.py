@@ -1,5 +1,4 @@
-"""What users get wrong with groups, layers, checks and models: type and message, as in
-test_bad_input."""
+"""Errors about wrong groups, layers, checks and models: type and message, as in test_bad_input."""
 
 import jax
 import jax.numpy as jnp
@@ -130,7 +129,7 @@ BAD = [
         TypeError,
         r"`element` must be an index or a name in cyclic\(4\), got 1\.0 of type float",
     ),
-    # Layers: what can be known is said when they are made
+    # Layers: errors come as soon as they can, when a layer is made
     Bad("features", lambda: layer(c_in=0), ValueError, "`in_features` must be at least 1, got 0"),
     Bad(
         "features float", lambda: layer(c_out=2.5), TypeError, r"`out_features` must be .* got 2\.5"

@@ -1,5 +1,7 @@
-"""What users get wrong in calls of the functions: the exact type, and a message with the
-argument, the value and the remedy."""
+"""Errors about wrong calls of the functions: the exact type and message.
+
+A message has the argument, the value and the remedy.
+"""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""On several devices the result is that on one: pmap, shard_map, and sharded arrays under jit."""
+"""Several devices give the result of one: pmap, shard_map, and sharded arrays under jit."""
 
 import jax
 import jax.numpy as jnp

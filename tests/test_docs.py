@@ -16,7 +16,7 @@ WITH_CODE = [
     for page in PAGES
     if any(block.language == "python" for block in blocks_of((DOCS / page).read_text("utf-8")))
 ]
-# Of other modules, what is for users.
+# Public names of other modules are those for users.
 NAMES = {
     "gconv_jax.testing": [
         *("assert_equivariant", "equivariance_errors", "EquivarianceReport", "smooth_images"),
@@ -40,7 +40,7 @@ def read(page: str) -> str:
 
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_code_prints_what_is_shown(page, tmp_path, monkeypatch):
-    """Blocks run in order; one without a language after a block of code is what that prints."""
+    """Blocks run in order; a block without a language shows what the one before it prints."""
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "page"}
     printed = None
@@ -98,7 +98,7 @@ def test_the_commands_shown_exist():
 
 
 def test_sections_of_the_readme_are_found():
-    """What MkDocs puts into the pages when it builds the site."""
+    """MkDocs puts these sections into the pages when it builds the site."""
     from docs.hooks import on_page_markdown
 
     page = on_page_markdown(read("results.md"))

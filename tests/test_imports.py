@@ -96,7 +96,10 @@ def test_layers_have_the_same_names_in_both_apis():
     def layers(module):
         return {name for name, value in public_members(module) if inspect.isclass(value)} - {
             "FiniteGroup",
-            *("BatchNorm", "Temperature"),  # of NNX only; Flax's own are right in both
+            *(
+                "BatchNorm",
+                "Temperature",
+            ),  # NNX alone needs the check; Flax's own names are right in both
         }
 
     assert (
@@ -115,7 +118,7 @@ def test_layers_have_the_same_names_in_both_apis():
 
 
 def test_layers_take_the_arguments_of_flax():
-    """By the same names and with the same defaults, for those that both have."""
+    """Arguments that both have, have the same names and the same defaults."""
     import flax.linen
     import flax.nnx
 
@@ -142,6 +145,6 @@ def test_all_names_are_importable_by_star(module):
 
 
 def test_not_loaded_in_this_check():
-    """That the child processes are fresh: this one has loaded the test tools."""
+    """Child processes are fresh, whereas this one has loaded the test tools."""
     assert "pytest" in sys.modules
     assert "pytest" not in loaded_by("pass")

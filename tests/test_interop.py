@@ -5,7 +5,7 @@ arXiv:1602.07576, eq. 10 and 11, and its documented coordinates): an element (m,
 matrix ``diag((-1)^m, 1) R^r`` on (row, column), with ``R = [[0, -1], [1, 0]]``, and stands at
 4 m + r.
 
-``escnn.npz`` is of escnn itself (1.0.11, PyTorch 2.13). It was made by::
+``escnn.npz`` holds results of escnn itself (1.0.11, PyTorch 2.13). It was made by::
 
     import numpy as np, torch
     from escnn import gspaces, nn
@@ -96,7 +96,7 @@ both = pytest.mark.parametrize("group", [P4, P4M], ids=["p4", "p4m"])
 @pytest.mark.parametrize("k", [2, 3, 5, 7])
 @both
 def test_layers_with_weights_of_groupy(group, k, rng, x64):
-    """Three in sequence, with a bias and a nonlinearity between, on a padded image."""
+    """Three layers in sequence, with a bias and a nonlinearity between, on a padded image."""
     pads = [(0, 0)] * 2 + [(k // 2, k // 2)] * 2
     image = f = rng.normal(size=(1, 1, 4, 5))
     layers, expected = [], []
@@ -216,7 +216,7 @@ def test_layers_are_loaded_by_assignment(escnn):
 
 
 def test_our_filters_as_a_plain_convolution(rng, x64):
-    """What `to_escnn` writes, convolved as it is, is the group convolution."""
+    """The result of `to_escnn`, convolved as it is, gives the group convolution."""
     x, w = rng.normal(size=(1, 5, 5, 8, 2)), rng.normal(size=(2, 2, 8, 2, 3))
     weight, bias = to_escnn(w, np.arange(3.0), group=P4M)
 

@@ -36,7 +36,7 @@ print(np.abs(actual - (a * b).sum({axis})).max())
 
 @pytest.mark.parametrize(("a", "b", "axis"), PROGRAMS)
 def test_sums_of_products_of_many_axes(a, b, axis):
-    """In a process of its own, which used to end with a segmentation fault."""
+    """The process of this test used to end with a segmentation fault."""
     script = SUM.format(a=a, b=b, axis=axis)
     env = {**os.environ, "JAX_PLATFORMS": "cpu"}
     run = subprocess.run(
@@ -48,7 +48,7 @@ def test_sums_of_products_of_many_axes(a, b, axis):
 
 @wrong("0.10.2")
 def test_squares_of_products_with_a_matrix():
-    """They were wrong by 1 %, without an error."""
+    """These squares were wrong by 1 %, without an error."""
     import jax
     import jax.numpy as jnp
 

@@ -1,4 +1,4 @@
-"""What layers return is recorded for one model in one thread, and nobody else is disturbed."""
+"""The outputs of layers are captured for one model in one thread; no other is disturbed."""
 
 import threading
 

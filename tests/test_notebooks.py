@@ -53,7 +53,7 @@ def test_it_is_committed_without_outputs_and_opens_in_colab(name):
     assert f"/blob/main/colab/{name}.ipynb)" in notebook.cells[0].source
 
 
-# Of the kernel's own machinery, which is not ours to mend.
+# These warnings come from the kernel's own machinery.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.parametrize("name", SMALL)
 def test_it_runs(tmp_path, name):

@@ -1,5 +1,6 @@
-"""NumPy arrays of float64, which is what NumPy makes, are taken as JAX takes them: as float32 where
-it has no other, and without its warning of that (warnings are errors here)."""
+"""Float64 arrays of NumPy are taken as JAX takes them: as float32, unless JAX has 64 bits.
+
+JAX's warning of that does not appear (warnings are errors here)."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""The code blocks of the README print what it shows."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Under the transformations of JAX: jit, vmap, grad, remat, and in every floating dtype."""
+"""The layers under transformations of JAX (jit, vmap, grad, remat) and in every floating dtype."""
 
 import functools
 
@@ -35,7 +35,7 @@ def arrays(rng, *shapes, dtype=None):
 
 
 def network(x, w1, w2, bias, group=P4):
-    """Everything there is, once."""
+    """Return a network that has every kind of layer once."""
     x = lift_conv(x, w1, group=group)
     x = jax.nn.gelu(max_pool(x, group=group, window_shape=2, lifted=True))
     x = group_conv(x, w2, group=group, bias=bias, padding="VALID")
@@ -117,7 +117,7 @@ def test_vmap_of_unbatched_images_is_the_batch(fn, rng, x64):
     ],
 )
 def test_gradients(fn, rng, x64):
-    """Of images and weights, forward and backward, against finite differences."""
+    """Gradients to images and weights, forward and backward, equal finite differences."""
     args = arrays(rng, (1, 5, 5, 4, 1), (3, 3, 4, 1, 2))
     loss = jax.jit(lambda x, w: jnp.sin(fn(x, w)).sum())
     chex.assert_numerical_grads(loss, args, order=1, atol=1e-6)

@@ -1,8 +1,8 @@
 """Data sets as TFDS builders that need no TensorFlow, and one call to load them as arrays.
 
-Needs the extra ``gconv_jax[datasets]``. `load_arrays` is what a training script wants, and
-`open_records` where memory is short; the builder classes (`Mnist`, `RotatedMnist`, `Cifar10`, ...)
-are for those who work with TFDS directly.
+The package needs the extra ``gconv_jax[datasets]``. `load_arrays` suits a training script, and
+`open_records` suits data that do not fit in memory. The builder classes (`Mnist`, `RotatedMnist`,
+`Cifar10`, ...) are for those who work with TFDS directly.
 """
 
 from gconv_jax.datasets._idx import read_idx as read_idx

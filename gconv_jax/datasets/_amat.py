@@ -17,12 +17,13 @@ _BLOCK = 1000
 
 @contextlib.contextmanager
 def open_amat(paths: tuple[pathlib.Path, ...], name: str) -> Iterator[Iterable[str]]:
-    """The lines of the file `name`: one of `paths`, or else inside the zip that is the only path.
+    """Open the lines of the file ``name``, one of ``paths``, or inside the zip that is the only
+    path.
 
     Nothing is unpacked to disk, and no more than a buffer is held in memory.
 
     Raises:
-      ValueError: the zip is damaged or holds no such file.
+        ValueError: the zip is damaged or holds no such file.
     """
     for path in paths:
         if path.name == name:
@@ -37,23 +38,23 @@ def open_amat(paths: tuple[pathlib.Path, ...], name: str) -> Iterator[Iterable[s
 
 
 def read_amat(lines: Iterable[str], *, name: str, columns: int) -> Iterator[np.ndarray]:
-    """Parse rows of numbers separated by white space, blank lines and `#` comments left out.
+    """Parse rows of numbers separated by white space, blank lines and ``#`` comments left out.
 
     Args:
-      lines: the lines.
-      name: what they come from, for the messages.
-      columns: numbers in a row.
+        lines: the lines.
+        name: the name of the file, for the messages.
+        columns: the number of numbers in a row.
 
     Yields:
-      float32 `[rows, columns]`, at most 1,000 rows at a time.
+        float32 ``[rows, columns]``, at most 1,000 rows at a time.
 
     Raises:
-      ValueError: a row has another number of columns, or something is not a number.
+        ValueError: a row has another number of columns, or something is not a number.
 
     Example:
 
-      >>> [block.tolist() for block in read_amat(["0 0.5 7", "1 0 2"], name="-", columns=3)]
-      [[[0.0, 0.5, 7.0], [1.0, 0.0, 2.0]]]
+        >>> [block.tolist() for block in read_amat(["0 0.5 7", "1 0 2"], name="-", columns=3)]
+        [[[0.0, 0.5, 7.0], [1.0, 0.0, 2.0]]]
     """
     rows = (line for line in lines if line.strip() and not line.lstrip().startswith("#"))
     done = 0
@@ -62,11 +63,11 @@ def read_amat(lines: Iterable[str], *, name: str, columns: int) -> Iterator[np.n
         try:
             values = np.loadtxt(block, np.float32, ndmin=2)
         except ValueError as error:
-            raise ValueError(f"{where}: {error}. Fetch the file again.") from error
+            raise ValueError(f"{where}: {error}; fetch the file again") from error
         if values.shape[1] != columns:
             raise ValueError(
-                f"{where}: {values.shape[1]} columns found, {columns} expected. "
-                "Is it the right file?"
+                f"{where}: {values.shape[1]} columns found, {columns} expected; "
+                "is it the right file?"
             )
         yield values
         done += len(block)

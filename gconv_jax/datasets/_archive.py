@@ -17,8 +17,8 @@ class Member(NamedTuple):
     """A file in memory.
 
     Attributes:
-      where: it comes from, for messages: its path, or the archive's and its name.
-      content: its bytes.
+        where: its origin, for messages: its path, or the archive's path and its name.
+        content: its bytes.
     """
 
     where: str
@@ -26,13 +26,13 @@ class Member(NamedTuple):
 
 
 def read_members(paths: Sequence[pathlib.Path], names: Sequence[str]) -> list[Member]:
-    """The files `names`: those of `paths`, or else out of the archive that is the only path.
+    """Yield the files ``names``, from ``paths``, or out of the archive that is the only path.
 
-    A file that is named in .gz may lie among `paths` without it; whether it is gzipped has to be
+    A file that is named in .gz may lie among ``paths`` without it; whether it is gzipped has to be
     seen from its content.
 
     Raises:
-      ValueError: the archive is damaged, or does not hold exactly one file of each name.
+        ValueError: the archive is damaged, or does not hold exactly one file of each name.
     """
     on_disk = {path.name: path for path in paths}
     found = [on_disk.get(name) or on_disk.get(name.removesuffix(".gz")) for name in names]
@@ -47,27 +47,29 @@ def read_members(paths: Sequence[pathlib.Path], names: Sequence[str]) -> list[Me
 
 
 def only_member(archive: pathlib.Path, listed: Sequence[str], name: str) -> str:
-    """The one of `listed`, what the archive holds, that is called `name` in whatever folder."""
-    # By the last part, as some have packed it again with a folder.
+    """Return the one member of an archive, among all that it lists, that is called ``name``.
+
+    It may lie in any folder, since some people have packed the files again with one.
+    """
     inside = [member for member in listed if member.rpartition("/")[2] == name]
     if len(inside) != 1:
         raise ValueError(
-            f"{archive}: exactly one {name} expected in the archive, which holds {list(listed)}. "
-            "Fetch the archive again."
+            f"{archive}: exactly one {name} expected in the archive, which holds {list(listed)}; "
+            "fetch the archive again"
         )
     return inside[0]
 
 
 @contextlib.contextmanager
 def reporting_damage(archive: pathlib.Path, kind: str) -> Iterator[None]:
-    """Turn what the standard library raises on a damaged archive into a `ValueError`."""
+    """Turn the errors of the standard library about a damaged archive into a ``ValueError``."""
     try:
         yield
     except (
         zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError
     ) as error:  # fmt: skip
         raise ValueError(
-            f"{archive}: damaged or truncated {kind} ({error}). Fetch the archive again."
+            f"{archive}: damaged or truncated {kind} ({error}); fetch the archive again"
         ) from error
 
 
@@ -81,7 +83,7 @@ def _read_tar(archive: pathlib.Path, names: Sequence[str]) -> dict[str, bytes]:
     contents, listed = {}, []
     with reporting_damage(archive, "tar.gz"), gzip.open(archive) as stream:
         with tarfile.open(fileobj=stream) as members:
-            # In the archive's order: to go back would be to decompress it again from its start.
+            # The order is the archive's, since going back would decompress it again from its start.
             for member in members:
                 if not member.isfile():
                     continue

@@ -1,4 +1,4 @@
-"""What the builders share: array_record files, and no noise where nobody watches."""
+"""The base class of the builders: array_record files, and no progress bars in logs."""
 
 import contextlib
 import sys
@@ -16,7 +16,7 @@ _OF_WHOLE_SETS = ("dataset_info.json", "features.json")
 
 
 class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A TFDS builder that writes array_record by default: TFDS's own default needs TensorFlow."""
+    """A TFDS builder that writes array_record by default, since TFDS's default needs TensorFlow."""
 
     # The checksums are in `RawFile`, not in TFDS's file beside the code. Looking for that file
     # makes TFDS 4.9.10 import `importlib_resources`, which it does not ask to be installed.
@@ -27,16 +27,19 @@ class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
 
     @property
     def raw_files(self) -> dict[str, RawFile]:
-        """The files that this builder is made from, by a key of its own."""
+        """Return the files that this builder is made from, by a key of its own."""
         raise NotImplementedError
 
     def is_prepared(self) -> bool:
-        """See `tfds.core.DatasetBuilder`, which looks for these files by a pattern: it finds none
-        where the path has a character of patterns, such as ``[``."""
+        """Return whether the data set is prepared, as in `tfds.core.DatasetBuilder`.
+
+        TFDS looks for the files by a pattern, and finds none where the path has a character of
+        patterns, such as ``[``.
+        """
         return all((self.data_path / name).is_file() for name in _OF_WHOLE_SETS)
 
     def download_and_prepare(self, **kwargs: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """See `tfds.core.DatasetBuilder`; shows progress only on a terminal."""
+        """Prepare the data set as `tfds.core.DatasetBuilder`; show progress only on a terminal."""
         with _progress_bar_only_on_terminal():
             super().download_and_prepare(**kwargs)
 
@@ -51,9 +54,10 @@ class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
         homepage: str,
         citation: str,
     ) -> tfds.core.DatasetInfo:
-        """What describes labeled images: `image` of one shape, `label`, and more by name."""
+        """Return the description of labeled images: ``image``, ``label``, and more features by
+        name."""
         features = {
-            # Bytes: otherwise every value is written as a 64-bit integer.
+            # Without this encoding every value would be written as a 64-bit integer.
             "image": tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes"),
             "label": class_label(classes),
             **(more or {}),
@@ -89,7 +93,7 @@ class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
 
 
 def class_label(classes: int | Sequence[str]) -> tfds.features.ClassLabel:
-    """The feature of a label: its number of classes, or their names in order."""
+    """Return the feature of a label, from its number of classes or their names in order."""
     if isinstance(classes, int):
         return tfds.features.ClassLabel(num_classes=classes)
     return tfds.features.ClassLabel(names=list(classes))

@@ -13,17 +13,17 @@ from gconv_jax.datasets._cifar_classes import CIFAR10_CLASSES
 from gconv_jax.datasets._cifar_files import SIDE
 from gconv_jax.datasets._raw import Found, RawFile
 
-# Images on top of each other in one picture.
+# The number of images on top of each other in one picture.
 STRIPE = 500
 
 
 @dataclasses.dataclass(frozen=True)
 class PackedFiles:
-    """Which zips hold the set, and how many examples there are in each split.
+    """The zips that hold the set, and the number of examples in each split.
 
     Attributes:
-      files: by split.
-      sizes: number of examples by split.
+        files: the files by split.
+        sizes: the number of examples by split.
     """
 
     files: dict[str, RawFile]
@@ -54,15 +54,15 @@ PACKED_FILES = PackedFiles(
 
 
 def read_packed(source: PackedFiles, found: Found) -> dict[str, Iterator[dict[str, np.ndarray]]]:
-    """By split, blocks of `image` uint8 `[n, 32, 32, 3]` and `label` uint8 `[n]`.
+    """Return blocks of ``image`` uint8 ``[n, 32, 32, 3]`` and ``label`` uint8 ``[n]``, by split.
 
-    A zip holds `labels.npy`, uint8 in the order of the images, and `000.webp`, `001.webp`, ...: in
-    each 500 images (fewer in the last) of 32x32 on top of each other. They are decoded as they are
-    asked for.
+    A zip holds ``labels.npy``, uint8 in the order of the images, and ``000.webp``, ``001.webp`` and
+    so on. Each of these has 500 images of 32x32 on top of each other, the last one fewer. They are
+    decoded when they are asked for.
 
     Raises:
-      ImportError: Pillow is not installed.
-      ValueError: a file is damaged or holds another number of examples, or a label is no class.
+        ImportError: Pillow is not installed.
+        ValueError: a file is damaged or holds another number of examples, or a label is no class.
     """
     pillow = _import_pillow()
     splits = {}
@@ -85,9 +85,9 @@ def _decode_labels(file: Member, size: int) -> np.ndarray:
     try:
         labels = np.load(io.BytesIO(file.content), allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{file.where}: {error}. Fetch the archive again.") from error
+        raise ValueError(f"{file.where}: {error}; fetch the archive again") from error
     if labels.dtype != np.uint8:
-        raise ValueError(f"{file.where}: labels must be uint8, got {labels.dtype}.")
+        raise ValueError(f"{file.where}: labels must be uint8, got {labels.dtype}")
     return check_labels(check_shape(labels, (size,), file.where), len(CIFAR10_CLASSES), file.where)
 
 
@@ -100,6 +100,6 @@ def _blocks(
             with pillow.open(io.BytesIO(content)) as picture:
                 pixels = np.asarray(picture)
         except OSError as error:
-            raise ValueError(f"{where}: no picture that Pillow can read ({error}).") from error
+            raise ValueError(f"{where}: no picture that Pillow can read ({error})") from error
         check_shape(pixels, (SIDE * len(part), SIDE, 3), where)
         yield {"image": pixels.reshape(-1, SIDE, SIDE, 3), "label": part}

@@ -24,13 +24,13 @@ CITATION = (
 
 @dataclasses.dataclass(frozen=True)
 class CifarFiles:
-    """Which archive holds the set, and what is in it.
+    """The archive that holds a set, and its contents.
 
     Attributes:
-      archive: the archive.
-      members: names of the files by split, in order. All of a split are of one length.
-      sizes: number of examples by split.
-      labels: names of the classes by the name of the label, in the order of the bytes of a record.
+        archive: the archive.
+        members: the names of the files by split, in order. All files of a split have one length.
+        sizes: the number of examples by split.
+        labels: the names of the classes by the name of the label, in the order of a record's bytes.
     """
 
     archive: RawFile
@@ -39,8 +39,9 @@ class CifarFiles:
     labels: dict[str, tuple[str, ...]]
 
 
-# The binary archives, not the ones for Python: those are pickles, which run code when they are
-# read. The md5 of what is packed are those that public loaders check; of CIFAR-10's, several agree.
+# These are the binary archives. Those for Python are pickles, which run code when they are read.
+# The md5 of the packed files are those that public loaders check; several loaders agree on those of
+# CIFAR-10.
 CIFAR10_FILES = CifarFiles(
     archive=RawFile(
         url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
@@ -90,10 +91,11 @@ CIFAR100_FILES = CifarFiles(
 def read_cifar(
     source: CifarFiles, paths: tuple[pathlib.Path, ...]
 ) -> dict[str, list[dict[str, np.ndarray]]]:
-    """By split, a block for each file: `image` uint8 `[n, 32, 32, 3]`, and labels uint8 `[n]`.
+    """Return a block for each file, by split: ``image`` uint8 ``[n, 32, 32, 3]``, labels uint8
+    ``[n]``.
 
     Raises:
-      ValueError: a file is damaged or of another length, or a label is no class.
+        ValueError: a file is damaged or of another length, or a label is no class.
     """
     names = [name for members in source.members.values() for name in members]
     files = dict(zip(names, read_members(paths, names), strict=True))
@@ -110,7 +112,7 @@ def _decode(file: Member, labels: dict[str, tuple[str, ...]], size: int) -> dict
     if len(file.content) != size * record:
         raise ValueError(
             f"{file.where}: {len(file.content)} bytes found, {size * record} expected ({size} "
-            f"records of {record} bytes). Fetch the file again."
+            f"records of {record} bytes); fetch the file again"
         )
     records = np.frombuffer(file.content, np.uint8).reshape(size, record)
     planes = records[:, len(labels) :].reshape(size, 3, SIDE, SIDE)

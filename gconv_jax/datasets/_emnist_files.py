@@ -16,13 +16,13 @@ BALANCED_CLASSES = tuple(string.digits + string.ascii_uppercase + "abdefghnqrt")
 
 @dataclasses.dataclass(frozen=True)
 class EmnistFiles:
-    """Which archive holds the set, and what is in it.
+    """The archive that holds the set, and its contents.
 
     Attributes:
-      archive: the archive.
-      members: names of the files of images and of labels by split.
-      sizes: number of examples by split.
-      classes: names of the classes.
+        archive: the archive.
+        members: the names of the files of images and of labels by split.
+        sizes: the number of examples by split.
+        classes: the names of the classes.
     """
 
     archive: RawFile
@@ -38,7 +38,7 @@ _MEMBERS = {
     )
     for split in ("train", "test")
 }
-# As public loaders have them: two agree on the files of the train split.
+# The checksums are those of public loaders; two of them agree on the files of the train split.
 _SHA256 = {
     _MEMBERS["train"][0]: "74295e75e4e9fa2c102147460ee7eb763653d5132d883a84fb88932bfb8d2db4",
     _MEMBERS["train"][1]: "b46d41e5156a0a8aaaa4d18979fdd1588850fa8571018acffd5d93b325a7d6ed",
@@ -66,10 +66,10 @@ BALANCED_FILES = EmnistFiles(
 def read_emnist(
     source: EmnistFiles, paths: tuple[pathlib.Path, ...]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """By split, `image` uint8 `[N, 28, 28, 1]` upright and `label` uint8 `[N]`, in order.
+    """Return ``image`` uint8 ``[N, 28, 28, 1]``, upright, and ``label`` uint8 ``[N]``, by split.
 
-    The files hold each image column by column, where MNIST's are row by row: read as MNIST's,
-    letters lie on their side and are mirrored, so each image is transposed.
+    The files hold each image column by column, where MNIST's are row by row. Letters that are read
+    like MNIST's digits lie on their side and are mirrored, so each image is transposed.
     """
     names = [name for pair in source.members.values() for name in pair]
     files = dict(zip(names, read_members(paths, names), strict=True))

@@ -15,11 +15,11 @@ CLASSES = 10
 
 @dataclasses.dataclass(frozen=True)
 class MnistFiles:
-    """Which files hold MNIST, and how many examples there are in each split.
+    """The files that hold MNIST, and the number of examples in each split.
 
     Attributes:
-      files: by "<split>_images" and "<split>_labels".
-      sizes: number of examples by split.
+        files: the files by "<split>_images" and "<split>_labels".
+        sizes: the number of examples by split.
     """
 
     files: dict[str, RawFile]
@@ -71,7 +71,7 @@ MNIST_FILES = MnistFiles(
 
 
 def read_mnist(source: MnistFiles, found: Found) -> dict[str, dict[str, np.ndarray]]:
-    """By split, `image` uint8 `[N, 28, 28, 1]` and `label` uint8 `[N]`, in the files' order."""
+    """Return ``image`` uint8 ``[N, 28, 28, 1]`` and ``label`` uint8 ``[N]`` by split, in order."""
     splits = {}
     for split, size in source.sizes.items():
         paths = found[f"{split}_images"] + found[f"{split}_labels"]
@@ -83,10 +83,11 @@ def read_mnist(source: MnistFiles, found: Found) -> dict[str, dict[str, np.ndarr
 def decode_split(
     images: Member, labels: Member, *, size: int, classes: int
 ) -> dict[str, np.ndarray]:
-    """`image` uint8 `[size, 28, 28, 1]` and `label` uint8 `[size]`, from two IDX files.
+    """Return ``image`` uint8 ``[size, 28, 28, 1]`` and ``label`` uint8 ``[size]`` from two IDX
+    files.
 
     Raises:
-      ValueError: a file is damaged or holds another number of examples, or a label is no class.
+        ValueError: a file is damaged or holds another number of examples, or a label is no class.
     """
     image = decode_idx(images.content, ndim=3, where=images.where)
     label = decode_idx(labels.content, ndim=1, where=labels.where)

@@ -1,4 +1,4 @@
-"""Raw files of a data set: find them on disk, else download them, and check what was got."""
+"""Raw files of a data set: find them on disk, else download them, and check them."""
 
 import dataclasses
 import hashlib
@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 from tensorflow_datasets.core.download.util import DownloadError
 
-# Seconds. A machine without a network fails at once on the name; this is for firewalls that drop.
+# The seconds to wait. Without a network the name fails at once; firewalls may drop the request.
 _PROBE_TIMEOUT = 10
 _SHA256_DIGITS = 64
 
@@ -20,13 +20,14 @@ class RawFile:
     """One published file.
 
     Attributes:
-      url: where it comes from; the last part is its name. The name alone where it has no address.
-      size: for people, with the unit.
-      checksums: by the name of the algorithm; the first one is checked, all are told.
-      unpacked: the files it holds, with their md5 or sha256 (told by the length), or None where
-        none is known. They are as good as the published file, for those who have unpacked it
-        already; one in .gz may have been unpacked in turn.
-      folder: the folder in which it holds them: they may lie there as well.
+        url: its address, whose last part is its name; the name alone if it has no address.
+        size: its size in words, with the unit.
+        checksums: its checksums by the name of the algorithm. The first one is checked, and
+            messages name all.
+        unpacked: the files that it holds, with their md5 or sha256, which the length tells, or None
+            where none is known. They serve like the published file if it has been unpacked already.
+            A file in .gz may have been unpacked in turn.
+        folder: the folder inside the archive. The unpacked files may lie in such a folder as well.
     """
 
     url: str
@@ -40,7 +41,7 @@ class RawFile:
         return self.url.rpartition("/")[2]
 
     def find(self, folder: pathlib.Path | None) -> tuple[pathlib.Path, ...] | None:
-        """The published file in `folder`, else all that it holds, else None."""
+        """Return the published file in ``folder``, else all files that it holds, else None."""
         if folder is None:
             return None
         if (folder / self.name).is_file():
@@ -62,25 +63,25 @@ Found = dict[str, tuple[pathlib.Path, ...]]
 
 
 def find_all(files: dict[str, RawFile], folder: pathlib.Path | None) -> Found:
-    """Those of `files` that are in `folder`, by key, as paths. Nothing is checked or downloaded."""
+    """Return the paths of those ``files`` that are in ``folder``, by key; nothing is checked."""
     found = {key: file.find(folder) for key, file in files.items()}
     return {key: paths for key, paths in found.items() if paths is not None}
 
 
 def obtain(files: dict[str, RawFile], dl_manager: tfds.download.DownloadManager) -> Found:
-    """Paths of all `files`, from the manual directory of `dl_manager` or else downloaded.
+    """Return paths of all ``files``, from the manual directory of ``dl_manager`` or downloaded.
 
     Returns:
-      For each key one path (the published file), or the paths of what it holds.
+        The path of the published file for each key, or the paths of the files that it holds.
 
     Raises:
-      FileNotFoundError: a file is neither there nor to be downloaded. The message says what to
-        fetch from where, and where to put it.
-      ValueError: a file has another checksum than the published one.
+        FileNotFoundError: a file is neither there nor can be downloaded. The message says what to
+            fetch from where, and where to put it.
+        ValueError: a file has another checksum than the published one.
     """
     try:
         folder = pathlib.Path(dl_manager.manual_dir)
-    except AssertionError:  # TFDS's way to say that there is no such directory, or an empty one
+    except AssertionError:  # TFDS raises it if the directory is missing or empty
         folder = None
     found = find_all(files, folder)
     for key, paths in found.items():
@@ -97,7 +98,7 @@ def obtain(files: dict[str, RawFile], dl_manager: tfds.download.DownloadManager)
 
 
 def missing_message(files: dict[str, RawFile], folder: pathlib.Path | None, reason: str) -> str:
-    """What to fetch, from where, how to check it, and where to put it."""
+    """Return a message about what to fetch, from where, how to check it, and where to put it."""
     place = "a manual directory" if folder is None else folder
     lines = [f"Raw files are not in {place}, and {reason}. Fetch them by other means:"]
     for file in files.values():
@@ -120,7 +121,7 @@ def _download(
     if any("://" not in file.url for file in files.values()):
         raise FileNotFoundError(missing_message(files, folder, "have no public address"))
     try:
-        # TFDS tries again for minutes where there is no network: ask once, and give up at once.
+        # Without a network TFDS would try again for minutes. One request finds out at once.
         _probe(next(iter(files.values())).url)
         paths = dl_manager.download({key: file.url for key, file in files.items()})
     except (OSError, DownloadError, NonMatchingChecksumError) as error:
@@ -135,27 +136,28 @@ def _probe(url: str) -> None:
     except (requests.ConnectionError, requests.Timeout):
         raise
     except requests.RequestException:
-        pass  # there is a server; what it says to the real request is TFDS's business
+        pass  # there is a server, and TFDS handles its answer to the real request
 
 
 def _check(path: pathlib.Path, file: RawFile, *, downloaded: bool) -> None:
     kind, expected = next(iter(file.checksums.items()))
     if not downloaded and path.name != file.name:
-        expected = file.unpacked.get(path.name)  # not known either if it was unpacked once more
+        # A file that was unpacked from its .gz has no known checksum.
+        expected = file.unpacked.get(path.name)
         if expected is None:
             return
         kind = "sha256" if len(expected) == _SHA256_DIGITS else "md5"
     with path.open("rb") as stream:
-        # For recognition, not for security: systems that forbid md5 for the latter allow it here.
+        # The checksum recognizes files; systems that forbid md5 for security allow it for that.
         digest = hashlib.file_digest(stream, lambda: hashlib.new(kind, usedforsecurity=False))
     found = digest.hexdigest()
     if found == expected:
         return
     if downloaded:
-        # TFDS would take its copy again for ever.
+        # Otherwise TFDS would take its damaged copy again every time.
         path.unlink()
         path.with_name(f"{path.name}.INFO").unlink(missing_ok=True)
-        remedy = f"The copy was removed. Run again, or fetch {file.url} by other means."
+        remedy = f"the copy was removed; run again, or fetch {file.url} by other means"
     else:
-        remedy = f"Replace it by {file.url} ({file.size})."
-    raise ValueError(f"{path}: {kind} {found} found, {expected} expected. {remedy}")
+        remedy = f"replace it by {file.url} ({file.size})"
+    raise ValueError(f"{path}: {kind} {found} found, {expected} expected; {remedy}")

@@ -9,18 +9,18 @@ _TRIG_BITS = 20
 # pixels), so a pixel has one bit more.
 _PIXEL_BITS = _TRIG_BITS + 1
 _PIXEL = 1 << _PIXEL_BITS
-# Zeros around the image: a sample point outside is moved to the nearest place where all four
-# neighbors are zero, hence two pixels.
+# The image is padded with two pixels of zeros: a sample point outside is moved to the nearest place
+# where all four neighbors are zero.
 _PAD = 2
-# About a megabyte of int64 per intermediate array: faster than the whole set at once.
+# Intermediate arrays of about a megabyte of int64 are faster than the whole set at once.
 _CHUNK = 128
 
 
 def rotate_images(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    r"""Rotate each image about its center, with bilinear interpolation and zeros from outside.
+    r"""Rotate each image about its center, with bilinear interpolation and zeros outside.
 
-    With rows counted downwards from the center as $v$ and columns to the right as $u$, the value at
-    $(u, v)$ of the result is the input interpolated at
+    Rows $v$ count downwards from the center, columns $u$ to the right. The value of the result at
+    $(u, v)$ is the input interpolated at
 
     $$(u \cos\theta - v \sin\theta,\; u \sin\theta + v \cos\theta),$$
 
@@ -31,36 +31,36 @@ def rotate_images(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
     2**-20); all else is int64. A quarter turn of a square image is therefore exactly `numpy.rot90`.
 
     Args:
-      images: uint8 `[N, H, W, C]`.
-      angles: `[N]`, radians, finite.
+        images: the images, uint8 ``[N, H, W, C]``.
+        angles: the angles in radians, ``[N]``, finite.
 
     Returns:
-      uint8 `[N, H, W, C]`.
+        The rotated images, uint8 ``[N, H, W, C]``.
 
     Raises:
-      TypeError: `images` is not uint8.
-      ValueError: a shape is another, or an angle is not finite.
+        TypeError: ``images`` is not uint8.
+        ValueError: a shape is wrong, or an angle is not finite.
 
     Example:
 
-      >>> import numpy as np
-      >>> image = np.array([[1, 2], [3, 4]], np.uint8)
-      >>> rotate_images(image.reshape(1, 2, 2, 1), np.array([np.pi / 2]))[0, :, :, 0]
-      array([[2, 4],
-             [1, 3]], dtype=uint8)
+        >>> import numpy as np
+        >>> image = np.array([[1, 2], [3, 4]], np.uint8)
+        >>> rotate_images(image.reshape(1, 2, 2, 1), np.array([np.pi / 2]))[0, :, :, 0]
+        array([[2, 4],
+               [1, 3]], dtype=uint8)
     """
     images, angles = np.asarray(images), np.asarray(angles, np.float64)
     if images.dtype != np.uint8:
-        raise TypeError(f"`images` must be uint8, got {images.dtype}.")
+        raise TypeError(f"`images` must be uint8, got {images.dtype}")
     if images.ndim != 4:
-        raise ValueError(f"`images` must have shape [N, H, W, C], got {images.shape}.")
+        raise ValueError(f"`images` must have shape [N, H, W, C], got {images.shape}")
     if angles.shape != images.shape[:1]:
         raise ValueError(
             f"`angles` must have one angle for each image, shape {images.shape[:1]}, "
-            f"got {angles.shape}."
+            f"got {angles.shape}"
         )
     if not np.isfinite(angles).all():
-        raise ValueError("`angles` must be finite, got nan or inf.")
+        raise ValueError("`angles` must be finite, got nan or inf")
     result = np.empty_like(images)
     for start in range(0, len(images), _CHUNK):
         part = slice(start, start + _CHUNK)
@@ -96,6 +96,6 @@ def _rotate_chunk(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
     column_part, row_part = column_part[..., None], row_part[..., None]
     top = value(0) * (_PIXEL - column_part) + value(1) * column_part
     bottom = value(stride) * (_PIXEL - column_part) + value(stride + 1) * column_part
-    total = top * (_PIXEL - row_part) + bottom * row_part  # below 2**50: no overflow
+    total = top * (_PIXEL - row_part) + bottom * row_part  # the values stay below 2**50
     half = 1 << (2 * _PIXEL_BITS - 1)
     return ((total + half) >> (2 * _PIXEL_BITS)).astype(np.uint8)

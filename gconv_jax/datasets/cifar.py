@@ -18,26 +18,26 @@ from gconv_jax.datasets._raw import RawFile, obtain
 
 # Not registered by name, as `Mnist`: TFDS has a `cifar10` and a `cifar100` of its own.
 class Cifar10(ArrayRecordBuilder, skip_registration=True):
-    """CIFAR-10: 60,000 photographs, 32x32, in color. TFDS name `cifar10`.
+    """CIFAR-10: 60,000 photographs, 32x32, in color. TFDS name ``cifar10``.
 
-    Splits `train` (50,000) and `test` (10,000), in the order of the published files, so that
-    "the last 5,000 for validation" are those of the literature. An example has
+    The splits ``train`` (50,000) and ``test`` (10,000) have the order of the published files, so
+    that "the last 5,000 for validation" are those of the literature. An example has
 
-      - `image`: uint8 `[32, 32, 3]`, red, green, blue;
-      - `label`: 0 to 9, with the names airplane, automobile, bird, cat, deer, dog, frog, horse,
+      - ``image``: uint8 ``[32, 32, 3]``, red, green, blue;
+      - ``label``: 0 to 9, with the names airplane, automobile, bird, cat, deer, dog, frog, horse,
         ship, truck.
 
-    `cifar-10-binary.tar.gz` is taken from the manual directory, or the .bin files in it (there or
-    in their folder `cifar-10-batches-bin`), else downloaded (170 MB), and checked against its
+    ``cifar-10-binary.tar.gz`` is taken from the manual directory, or the .bin files in it (there or
+    in their folder ``cifar-10-batches-bin``), else downloaded (170 MB), and checked against its
     published md5. See `Cifar10Packed` for the same images in another order.
 
     Example (see `load_arrays` for all of it as arrays in one call):
 
-      >>> builder = Cifar10()
-      >>> builder.info.features["label"].names[:2]
-      ['airplane', 'automobile']
-      >>> builder.download_and_prepare()  # doctest: +SKIP
-      >>> train = builder.as_data_source(split="train[:45000]")  # doctest: +SKIP
+        >>> builder = Cifar10()
+        >>> builder.info.features["label"].names[:2]
+        ['airplane', 'automobile']
+        >>> builder.download_and_prepare()  # doctest: +SKIP
+        >>> train = builder.as_data_source(split="train[:45000]")  # doctest: +SKIP
 
     Reference: Krizhevsky. Learning multiple layers of features from tiny images. 2009.
     """
@@ -52,7 +52,7 @@ class Cifar10(ArrayRecordBuilder, skip_registration=True):
 
     @property
     def raw_files(self) -> dict[str, RawFile]:
-        """The archive."""
+        """Return the archive."""
         return {"archive": self._cifar.archive}
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -73,24 +73,25 @@ class Cifar10(ArrayRecordBuilder, skip_registration=True):
 
 
 class Cifar100(Cifar10, skip_registration=True):
-    """CIFAR-100: 60,000 photographs, 32x32, in color. TFDS name `cifar100`.
+    """CIFAR-100: 60,000 photographs, 32x32, in color. TFDS name ``cifar100``.
 
-    Splits `train` (50,000) and `test` (10,000), in the order of the published files. An example has
+    The splits are ``train`` (50,000) and ``test`` (10,000), in the order of the published files. An
+    example has
 
-      - `image`: uint8 `[32, 32, 3]`, red, green, blue;
-      - `label`: the class ("fine label"), 0 to 99 in alphabetical order, apple to worm;
-      - `coarse_label`: the superclass, 0 to 19, five classes each.
+      - ``image``: uint8 ``[32, 32, 3]``, red, green, blue;
+      - ``label``: the class ("fine label"), 0 to 99 in alphabetical order, apple to worm;
+      - ``coarse_label``: the superclass, 0 to 19, five classes each.
 
-    `cifar-100-binary.tar.gz` is taken from the manual directory, or the .bin files in it (there or
-    in their folder `cifar-100-binary`), else downloaded (169 MB), and checked against its published
-    md5.
+    ``cifar-100-binary.tar.gz`` is taken from the manual directory, or the .bin files in it (there
+    or in their folder ``cifar-100-binary``), else downloaded (169 MB), and checked against its
+    published md5.
 
     Example (see `load_arrays` for all of it as arrays in one call):
 
-      >>> builder = Cifar100()
-      >>> builder.info.features["coarse_label"].num_classes
-      20
-      >>> builder.download_and_prepare()  # doctest: +SKIP
+        >>> builder = Cifar100()
+        >>> builder.info.features["coarse_label"].num_classes
+        20
+        >>> builder.download_and_prepare()  # doctest: +SKIP
 
     Reference: Krizhevsky. Learning multiple layers of features from tiny images. 2009.
     """

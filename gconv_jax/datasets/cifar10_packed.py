@@ -11,27 +11,27 @@ from gconv_jax.datasets._cifar_files import CITATION, HOMEPAGE, SIDE
 from gconv_jax.datasets._raw import RawFile, obtain
 
 
-# A name of its own, not a config of `cifar10`: TFDS's `cifar10` has no configs, and which order a
-# prepared set is in must be seen from its name.
+# It has a name of its own and is no config of `cifar10`: TFDS's `cifar10` has no configs, and the
+# name must say which order a prepared set has.
 class Cifar10Packed(ArrayRecordBuilder):
-    """CIFAR-10 in another order, from a packing of half the size. TFDS name `cifar10_packed`; in
-    `load_arrays` `cifar10/packed`.
+    """CIFAR-10 in another order, from a packing of half the size. TFDS name ``cifar10_packed``.
 
-    The images, the labels and the two splits are those of `Cifar10`, and so are the features. The
+    In `load_arrays` it is ``cifar10/packed``. The images, the labels and the two splits are those
+    of `Cifar10`, and so are the features. The
     order is not: each split is permuted at random, once for all, so that its first n images are a
     nearly balanced subset. "The last 5,000 for validation" are other images than the literature's,
     so a result on such a split must not be set beside those as one of the same protocol. A result
-    of all of `train` on all of `test` may be.
+    of all of ``train`` on all of ``test`` may be.
 
-    Needs `cifar10_train.zip` and `cifar10_test.zip` in the manual directory (they have no public
-    address; they are checked against the sha256 of the ones known here), and Pillow.
+    The builder needs Pillow, and ``cifar10_train.zip`` and ``cifar10_test.zip`` in the manual
+    directory. These have no public address; they are checked against the known sha256.
 
     Example (see `load_arrays` for all of it as arrays in one call):
 
-      >>> builder = Cifar10Packed()
-      >>> sorted(builder.raw_files)
-      ['test', 'train']
-      >>> builder.download_and_prepare()  # doctest: +SKIP
+        >>> builder = Cifar10Packed()
+        >>> sorted(builder.raw_files)
+        ['test', 'train']
+        >>> builder.download_and_prepare()  # doctest: +SKIP
 
     Reference: Krizhevsky. Learning multiple layers of features from tiny images. 2009.
     """
@@ -43,7 +43,7 @@ class Cifar10Packed(ArrayRecordBuilder):
 
     @property
     def raw_files(self) -> dict[str, RawFile]:
-        """The two zips, by split."""
+        """Return the two zips, by split."""
         return self._packed.files
 
     def _info(self) -> tfds.core.DatasetInfo:

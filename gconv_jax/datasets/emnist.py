@@ -14,27 +14,27 @@ BALANCED = "balanced"
 
 # Not registered by name, as `Mnist`: TFDS has an `emnist` of its own.
 class Emnist(ArrayRecordBuilder, skip_registration=True):
-    """EMNIST, balanced: 131,600 handwritten digits and letters, 28x28, gray. TFDS name `emnist`.
+    """EMNIST, balanced: 131,600 handwritten digits and letters, 28x28, gray. TFDS name ``emnist``.
 
-    One config, `balanced`, as many examples of each class. Splits `train` (112,800) and `test`
-    (18,800), in the order of the published files. An example has
+    The one config is ``balanced``, with as many examples of each class. The splits ``train``
+    (112,800) and ``test`` (18,800) have the order of the published files. An example has
 
-      - `image`: uint8 `[28, 28, 1]`, 0 = background, 255 = ink, upright: the files have each image
-        transposed (and so has TFDS's own `emnist`);
-      - `label`: one of 47 classes: 0 to 9 are the digits, 10 to 35 the letters A to Z, 36 to 46 the
-        lower-case letters a b d e f g h n q r t. The other lower-case letters look like their upper
-        case and are in its class. `info.features["label"].names` has the characters.
+      - ``image``: uint8 ``[28, 28, 1]``, 0 = background, 255 = ink, upright: the files have each
+        image transposed (and so has TFDS's own ``emnist``);
+      - ``label``: one of 47 classes: 0 to 9 are the digits, 10 to 35 the letters A to Z, 36 to 46
+        the lower-case letters a b d e f g h n q r t. The other lower-case letters look like their
+        upper case and are in its class. ``info.features["label"].names`` has the characters.
 
-    `gzip.zip` is taken from the manual directory, or the four files `emnist-balanced-*` in it
-    (there or in their folder `gzip`, gzipped or not), else downloaded (562 MB), and checked against
-    its published md5.
+    ``gzip.zip`` is taken from the manual directory, or the four files ``emnist-balanced-*`` in it
+    (there or in their folder ``gzip``, gzipped or not), else downloaded (562 MB), and checked
+    against its published md5.
 
     Example (see `load_arrays` for all of it as arrays in one call):
 
-      >>> builder = Emnist(config="balanced")
-      >>> "".join(builder.info.features["label"].names)
-      '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt'
-      >>> builder.download_and_prepare()  # doctest: +SKIP
+        >>> builder = Emnist(config="balanced")
+        >>> "".join(builder.info.features["label"].names)
+        '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt'
+        >>> builder.download_and_prepare()  # doctest: +SKIP
 
     Reference: Cohen, Afshar, Tapson, van Schaik. EMNIST: an extension of MNIST to handwritten
     letters. 2017, arXiv:1702.05373.
@@ -54,7 +54,7 @@ class Emnist(ArrayRecordBuilder, skip_registration=True):
 
     @property
     def raw_files(self) -> dict[str, RawFile]:
-        """The archive."""
+        """Return the archive."""
         return {"archive": self._emnist.archive}
 
     def _info(self) -> tfds.core.DatasetInfo:

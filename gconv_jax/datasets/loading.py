@@ -1,4 +1,4 @@
-"""Data sets by name: whole as NumPy arrays, or as records that stay on disk."""
+"""Data sets by name, as NumPy arrays in memory or as records that stay on disk."""
 
 import difflib
 import os
@@ -19,8 +19,8 @@ from gconv_jax.datasets.records import Records
 from gconv_jax.datasets.rotated_mnist import GENERATED, LAROCHELLE, RotatedMnist
 from gconv_jax.datasets.rotated_test_mnist import MnistRotatedTest
 
-# `mnist` and `cifar10` mean the published sets. `rotated_mnist` alone means none: which one a
-# number was got on must be said.
+# `mnist` and `cifar10` mean the published sets. `rotated_mnist` alone is no name, since a result
+# has to say which of its sets it was measured on.
 _BUILDERS = {
     "mnist": (Mnist, None),
     "mnist/rotated_test": (MnistRotatedTest, None),
@@ -44,45 +44,47 @@ def load_arrays(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Load a data set into memory, preparing it at the first call.
 
-    The first call makes a TFDS data set under `data_dir`, from files in `raw_dir` or else from
+    The first call makes a TFDS data set under ``data_dir``, from files in ``raw_dir`` or else from
     downloaded ones; later calls only read it. A preparation that fails or is interrupted leaves no
     data set behind, and the next call starts it again.
 
     Args:
-      name: one of
+        name: the data set, one of
 
-        - `"mnist"`: see `Mnist`;
-        - `"mnist/rotated_test"`: upright to train on, rotated to test on; see `MnistRotatedTest`;
-        - `"mnist6_180"`, `"mnist6_m"`: see `Mnist6180`, `Mnist6M`;
-        - `"rotated_mnist/generated"`, `"rotated_mnist/larochelle2007"`: see `RotatedMnist`;
-        - `"emnist/balanced"`: see `Emnist`;
-        - `"cifar10"`, `"cifar100"`: see `Cifar10`, `Cifar100`;
-        - `"cifar10/packed"`: in another order, from another archive; see `Cifar10Packed`.
-      data_dir: where TFDS keeps prepared data sets. None is TFDS's own default: the environment
-        variable `TFDS_DATA_DIR` or else `~/tensorflow_datasets`.
-      raw_dir: a directory that holds the published files, packed or unpacked; read only, and only
-        when the data set is not prepared yet. None is TFDS's `downloads/manual` in `data_dir`.
-      download: whether a file that is not in `raw_dir` may be downloaded.
+            - ``"mnist"``: see `Mnist`;
+            - ``"mnist/rotated_test"``: upright to train, rotated to test; see `MnistRotatedTest`;
+            - ``"mnist6_180"``, ``"mnist6_m"``: see `Mnist6180`, `Mnist6M`;
+            - ``"rotated_mnist/generated"``, ``"rotated_mnist/larochelle2007"``: see `RotatedMnist`;
+            - ``"emnist/balanced"``: see `Emnist`;
+            - ``"cifar10"``, ``"cifar100"``: see `Cifar10`, `Cifar100`;
+            - ``"cifar10/packed"``: another order, from another archive; see `Cifar10Packed`.
+        data_dir: the directory in which TFDS keeps prepared data sets. None is TFDS's own default:
+            the environment variable ``TFDS_DATA_DIR``, or else ``~/tensorflow_datasets``.
+        raw_dir: a directory that holds the published files, packed or unpacked. It is only read,
+            and only when the data set is not prepared yet. None is TFDS's ``downloads/manual`` in
+            ``data_dir``.
+        download: whether a file that is not in ``raw_dir`` may be downloaded.
 
     Returns:
-      By split (`"train"`, `"test"`, in some `"validation"`) and feature, C-contiguous arrays in the
-      order of the data set, the same for everyone: `image` `[N, H, W, C]` (uint8, or float32 for
-      larochelle2007) and `label` int32 `[N]`. Some have more: `angle` float32 `[N]` in radians
-      where images were rotated here, `index` int32 `[N]` where digits were drawn, `coarse_label`
-      int32 `[N]` for `"cifar100"`.
+        C-contiguous arrays by split (``"train"``, ``"test"``, in some sets ``"validation"``) and
+        feature. Their order is that of the data set, the same for everyone. The features are
+        ``image`` ``[N, H, W, C]`` (uint8, or float32 for larochelle2007) and ``label`` int32
+        ``[N]``. Some sets have more: ``angle`` float32 ``[N]`` in radians where images were rotated
+        here, ``index`` int32 ``[N]`` where digits were drawn, and ``coarse_label`` int32 ``[N]``
+        for ``"cifar100"``.
 
     Raises:
-      ValueError: there is no such data set, or a raw file is damaged or not the published one.
-      FileNotFoundError: raw files are neither in `raw_dir` nor to be downloaded. The message says
-        what to fetch and where to put it.
-      ImportError: Pillow, which only `"cifar10/packed"` needs, is not installed.
-      OSError: the place of the data set holds something that is no complete data set, or its files
-        have changed since they were written; says what to remove.
+        ValueError: there is no such data set, or a raw file is damaged or not the published one.
+        FileNotFoundError: raw files are neither in ``raw_dir`` nor can be downloaded. The message
+            says what to fetch and where to put it.
+        ImportError: Pillow, which only ``"cifar10/packed"`` needs, is not installed.
+        OSError: the place of the data set holds something that is no complete data set, or its
+            files have changed since they were written. The message says what to remove.
 
     Example::
 
-      data = load_arrays("rotated_mnist/generated", raw_dir="data/mnist")
-      data["train"]["image"].shape  # (12000, 28, 28, 1)
+        data = load_arrays("rotated_mnist/generated", raw_dir="data/mnist")
+        data["train"]["image"].shape  # (12000, 28, 28, 1)
     """
     splits = open_records(name, data_dir=data_dir, raw_dir=raw_dir, download=download)
     return {split: records.read(range(len(records))) for split, records in splits.items()}
@@ -97,22 +99,22 @@ def open_records(
 ) -> dict[str, Records]:
     """Open a data set that stays on disk, preparing it at the first call.
 
-    For what does not fit in memory, and for pipelines such as Grain's. Arguments and errors are
-    those of `load_arrays`, and so is what the examples have and their order.
+    It suits data that do not fit in memory, and pipelines such as Grain's. Arguments, errors,
+    features and the order of examples are those of `load_arrays`.
 
     Returns:
-      By split, the `Records`: ``records[i]`` is one example, ``records.read(indices)`` many.
+        The `Records` by split: ``records[i]`` is one example, ``records.read(indices)`` reads many.
 
     Example::
 
-      train = open_records("cifar10", data_dir="data/tfds")["train"]
-      pipeline = grain.MapDataset.source(train).seed(0).shuffle().batch(128)
+        train = open_records("cifar10", data_dir="data/tfds")["train"]
+        pipeline = grain.MapDataset.source(train).seed(0).shuffle().batch(128)
     """
     try:
         builder = _make_builder(name, data_dir)
         if not builder.data_path.exists():
             _prepare(builder, raw_dir, download=download)
-            builder = _make_builder(name, data_dir)  # which reads its description from the disk
+            builder = _make_builder(name, data_dir)  # which now has its description
     except (ParseError, AssertionError, UnicodeDecodeError) as error:
         root = "the folder of TFDS" if data_dir is None else os.fspath(data_dir)
         raise OSError(
@@ -122,7 +124,7 @@ def open_records(
     if not builder.is_prepared():
         raise OSError(
             f"{builder.data_path} is there but holds no complete data set, which TFDS never leaves "
-            "so itself. Remove it, or give another `data_dir`."
+            "so itself; remove it, or give another `data_dir`"
         )
     return {split: Records(builder, split) for split in builder.info.splits}
 
@@ -132,7 +134,7 @@ def _make_builder(name: str, data_dir: str | os.PathLike[str] | None) -> ArrayRe
         configs = [full for full in _BUILDERS if full.startswith(f"{name}/")]
         nearest = difflib.get_close_matches(str(name), configs or _BUILDERS, n=1, cutoff=0.0)[0]
         known = ", ".join(map(repr, _BUILDERS))
-        raise ValueError(f"`name`={name!r} is unknown. Did you mean {nearest!r}? Known: {known}.")
+        raise ValueError(f"`name` must be one of {known}, got {name!r}; did you mean {nearest!r}?")
     builder_class, config = _BUILDERS[name]
     if data_dir is not None:
         data_dir = pathlib.Path(data_dir).expanduser()
@@ -147,7 +149,7 @@ def _prepare(
     else:
         folder = pathlib.Path(raw_dir).expanduser()
         if not folder.is_dir():
-            raise FileNotFoundError(f"`raw_dir`={os.fspath(raw_dir)!r} is not a directory.")
+            raise FileNotFoundError(f"`raw_dir` must be a directory, got {os.fspath(raw_dir)!r}")
     if not download:
         found = find_all(builder.raw_files, folder)
         missing = {k: file for k, file in builder.raw_files.items() if k not in found}

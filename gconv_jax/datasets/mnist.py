@@ -12,23 +12,24 @@ from gconv_jax.datasets._raw import RawFile, obtain
 # Not registered by name: TFDS has a `mnist` of its own (which needs TensorFlow to prepare), and two
 # of one name would break the import of TFDS's builders.
 class Mnist(ArrayRecordBuilder, skip_registration=True):
-    """MNIST: 70,000 handwritten digits, 28x28, gray. TFDS name `mnist`.
+    """MNIST: 70,000 handwritten digits, 28x28, gray. TFDS name ``mnist``.
 
-    Splits `train` (60,000) and `test` (10,000), in the order of the published files. An example has
+    The splits are ``train`` (60,000) and ``test`` (10,000), in the order of the published files. An
+    example has
 
-      - `image`: uint8 `[28, 28, 1]`, 0 = background, 255 = ink;
-      - `label`: the digit, 0 to 9.
+      - ``image``: uint8 ``[28, 28, 1]``, 0 = background, 255 = ink;
+      - ``label``: the digit, 0 to 9.
 
     The four files are taken from the manual directory (gzipped or not), else downloaded (11.6 MB),
     and checked against their published md5.
 
     Example (see `load_arrays` for all of it as arrays in one call):
 
-      >>> builder = Mnist()
-      >>> builder.info.features["image"].shape
-      (28, 28, 1)
-      >>> builder.download_and_prepare()  # doctest: +SKIP
-      >>> train = builder.as_data_source(split="train[:50000]")  # doctest: +SKIP
+        >>> builder = Mnist()
+        >>> builder.info.features["image"].shape
+        (28, 28, 1)
+        >>> builder.download_and_prepare()  # doctest: +SKIP
+        >>> train = builder.as_data_source(split="train[:50000]")  # doctest: +SKIP
 
     Reference: LeCun, Bottou, Bengio, Haffner. Gradient-based learning applied to document
     recognition. Proceedings of the IEEE, 1998.
@@ -45,7 +46,7 @@ class Mnist(ArrayRecordBuilder, skip_registration=True):
 
     @property
     def raw_files(self) -> dict[str, RawFile]:
-        """MNIST's four files."""
+        """Return MNIST's four files."""
         return self._mnist.files
 
     def _info(self) -> tfds.core.DatasetInfo:

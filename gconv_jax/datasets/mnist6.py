@@ -1,4 +1,4 @@
-"""The sixes of MNIST and the same turned upside down, or mirrored: which is which?"""
+"""MNIST6: the sixes of MNIST, and the same turned upside down or mirrored, as two classes."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ HELD_OUT = 918
 
 
 class _Mnist6(Mnist, skip_registration=True):
-    """Every six of MNIST as it is, and changed; the two classes."""
+    """A data set of every six of MNIST as it is and changed, which are the two classes."""
 
     VERSION = tfds.core.Version("1.0.0")
     classes: tuple[str, str]
@@ -21,7 +21,7 @@ class _Mnist6(Mnist, skip_registration=True):
     _held_out = HELD_OUT
 
     def change(self, image: np.ndarray) -> np.ndarray:
-        """The other class, from images `[N, 28, 28, 1]`."""
+        """Return the images ``[N, 28, 28, 1]`` as the other class has them."""
         raise NotImplementedError
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -53,30 +53,30 @@ class _Mnist6(Mnist, skip_registration=True):
         return {split: self._generate_examples([self._pairs(x)]) for split, x in parts.items()}
 
     def _pairs(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Each image and then its change, so that any part of the set has as many of both."""
+        """Return each image and then its change, so that any part of the set is balanced."""
         both = np.stack([image, self.change(image)], 1).reshape(-1, *image.shape[1:])
         return {"image": both, "label": np.tile([0, 1], len(image))}
 
 
 class Mnist6180(_Mnist6):
-    """MNIST6-180: the sixes of MNIST, and the same turned by 180 degrees. TFDS name `mnist6_180`.
+    """MNIST6-180: the sixes of MNIST, and the same turned by 180 degrees. TFDS name ``mnist6_180``.
 
     A network that is invariant under half turns cannot do better than chance; one that looks at
-    orientation has an easy task (Romero & Lohit 2021, arXiv:2110.10211). Splits `train`
-    (2 x 5,000), `validation` (2 x 918; the last sixes of MNIST's training images) and `test`
-    (2 x 958); the published experiment has no validation split, and chose by the test images. Both
+    orientation has an easy task (Romero & Lohit 2021, arXiv:2110.10211). The splits are ``train``
+    (2 x 5,000), ``validation`` (2 x 918, the last sixes of MNIST's training images) and ``test``
+    (2 x 958). The published experiment has no validation split, and chose by the test images. Both
     copies of a digit are in the same split, one after the other. An example has
 
-      - `image`: uint8 `[28, 28, 1]`;
-      - `label`: 0 as it was, 1 turned.
+      - ``image``: uint8 ``[28, 28, 1]``;
+      - ``label``: 0 as it was, 1 turned.
 
-    Needs MNIST's four files (see `Mnist`).
+    The builder needs MNIST's four files (see `Mnist`).
 
     Example:
 
-      >>> builder = Mnist6180()
-      >>> builder.info.features["label"].names
-      ['upright', 'turned']
+        >>> builder = Mnist6180()
+        >>> builder.info.features["label"].names
+        ['upright', 'turned']
     """
 
     name = "mnist6_180"
@@ -84,21 +84,21 @@ class Mnist6180(_Mnist6):
     description = "The sixes of MNIST, upright and turned by 180 degrees."
 
     def change(self, image: np.ndarray) -> np.ndarray:
-        """Turned by 180 degrees."""
+        """Return the images turned by 180 degrees."""
         return image[:, ::-1, ::-1]
 
 
 class Mnist6M(_Mnist6):
-    """MNIST6-M: the sixes of MNIST, and the same mirrored left-right. TFDS name `mnist6_m`.
+    """MNIST6-M: the sixes of MNIST, and the same mirrored left-right. TFDS name ``mnist6_m``.
 
-    As `Mnist6180`, for reflections: splits, order and features are the same, and label 1 means
+    It is `Mnist6180` for reflections: splits, order and features are the same, and label 1 means
     mirrored.
 
     Example:
 
-      >>> builder = Mnist6M()
-      >>> builder.info.features["label"].names
-      ['upright', 'mirrored']
+        >>> builder = Mnist6M()
+        >>> builder.info.features["label"].names
+        ['upright', 'mirrored']
     """
 
     name = "mnist6_m"
@@ -106,5 +106,5 @@ class Mnist6M(_Mnist6):
     description = "The sixes of MNIST, as they are and mirrored."
 
     def change(self, image: np.ndarray) -> np.ndarray:
-        """Mirrored left-right."""
+        """Return the images mirrored left-right."""
         return image[:, :, ::-1]

@@ -17,10 +17,10 @@ _CHUNK = 4096
 class Records:
     """The examples of one split of a prepared data set, as `open_records` gives them.
 
-    They stay on disk, so they need not fit in memory. As `len` and an integer index are all that
-    Grain asks of a source, ``grain.MapDataset.source(records)`` is a pipeline over them; several at
-    once are read faster by `read`. It can be used by several threads, and be pickled for other
-    processes.
+    They stay on disk, so they need not fit in memory. Grain asks a source for nothing but ``len``
+    and an integer index, so ``grain.MapDataset.source(records)`` is a pipeline over them. ``read``
+    is faster for several examples at once. Several threads can use the records, and they can be
+    pickled for other processes.
     """
 
     def __init__(self, builder: ArrayRecordBuilder, split: str):
@@ -34,27 +34,27 @@ class Records:
 
     @property
     def features(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        """Shape and dtype of what an example has, by name."""
+        """The shape and dtype of each feature of an example, by name."""
         features: Any = self._builder.info.features
         return {name: (f.shape, _array_dtype(f.np_dtype)) for name, f in features.items()}
 
     def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
-        """One example: the names of `features`, and arrays or numbers.
+        """Return one example: an array or a number for each name in ``features``.
 
-        IndexError if there are not so many.
+        IndexError if there are not so many examples.
         """
         place = range(len(self))[operator.index(index)]
         return {name: values[0] for name, values in self.read([place]).items()}
 
     def read(self, indices: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
-        """The examples with these indices, in this order: each feature an array ``[n, ...]``.
+        """Return the examples with these indices, in this order: arrays ``[n, ...]`` by feature.
 
         Raises:
             IndexError: an index is negative or not below the number of examples.
-            OSError: a file has changed since it was written; says what to remove.
+            OSError: a file has changed since it was written. The message says what to remove.
         """
-        # TFDS decodes one example at a time in Python. Here only the protocol buffers are parsed,
-        # and their values put into arrays many at a time: four times as fast.
+        # TFDS decodes one example at a time in Python. It is four times as fast to parse only the
+        # protocol buffers and to fill arrays with the values of many.
         places = np.asarray(indices, np.int64).ravel()
         if len(places) and not 0 <= places.min() <= places.max() < len(self):
             raise IndexError(f"`indices` must be from 0 to {len(self) - 1} in {self!r}")
@@ -69,7 +69,7 @@ class Records:
                 raise self._damaged(str(error)) from None
             examples = [parse(r).features.feature for r in records]
             if any(name not in example for example in examples for name in features):
-                raise self._damaged("")  # of a file that is cut between chunks
+                raise self._damaged("")  # the file is cut between chunks
             for name, feature in features.items():
                 values = _values([example[name] for example in examples], feature.np_dtype)
                 arrays[name][part] = values.reshape(-1, *feature.shape)

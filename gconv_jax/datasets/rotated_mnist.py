@@ -18,41 +18,42 @@ GENERATED = "generated"
 class RotatedMnist(ArrayRecordBuilder):
     """Rotated MNIST: 28x28 gray digits, each turned by an angle uniform in [0, 2 pi).
 
-    TFDS name `rotated_mnist`. Splits `train` (12,000; by custom the first 10,000 are for training
-    and the last 2,000 for validation) and `test` (50,000). There are two configs.
+    TFDS name ``rotated_mnist``. The splits are ``train`` (12,000) and ``test`` (50,000); by custom
+    the first 10,000 of ``train`` are for training and the last 2,000 for validation. There are two
+    configs.
 
-    `larochelle2007`, the original ("MNIST-rot-12k" of the literature). An example has
+    ``larochelle2007`` is the original, "MNIST-rot-12k" in the literature. An example has
 
-      - `image`: float32 `[28, 28, 1]` in [0, 1]. The values are no multiples of 1/255;
-      - `label`: the digit, 0 to 9.
+      - ``image``: float32 ``[28, 28, 1]`` in [0, 1]. The values are no multiples of 1/255;
+      - ``label``: the digit, 0 to 9.
 
-    Needs `mnist_rotation_new.zip` (or its two .amat files) in the manual directory, else downloads
-    it. A row of the files is taken to be an image column by column, as MATLAB writes it, so the
-    images are transposed to be read as digits are. Much published code does not do that and trains
-    on mirrored digits; for its pixels take `image.transpose(1, 0, 2)`.
+    It needs ``mnist_rotation_new.zip`` (or its two .amat files) in the manual directory, or
+    downloads it. A row of the files is taken to be an image column by column, as MATLAB writes it,
+    so the images are transposed to be read as digits are. Much published code does not do that and
+    trains on mirrored digits; for its pixels take ``image.transpose(1, 0, 2)``.
 
-    `generated`, "rotated MNIST, generated": a stand-in for when the original cannot be had. It
-    follows the published protocol (digits drawn from MNIST's 70,000 without replacement, rotated
-    about the image center with bilinear interpolation and zeros from outside) with a fixed seed and
-    in integer arithmetic, so it has the same bytes on every machine; but the digits, the angles and
-    the interpolation are not those of the original. Results on it are not results on MNIST-rot-12k
-    and must not be called so. An example has
+    ``generated``, "rotated MNIST, generated", is a stand-in for when the original cannot be had. It
+    follows the published protocol: digits are drawn from MNIST's 70,000 without replacement, and
+    rotated about the image center with bilinear interpolation and zeros outside. The seed is fixed
+    and the arithmetic is that of integers, so it has the same bytes on every machine. But the
+    digits, the angles and the interpolation are not those of the original. Results on it are not
+    results on MNIST-rot-12k and must not be called so. An example has
 
-      - `image`: uint8 `[28, 28, 1]`;
-      - `label`: the digit, 0 to 9;
-      - `angle`: float32, radians in [0, 2 pi), counter-clockwise as displayed;
-      - `index`: of the upright digit in MNIST, its test split counted on after its train split, so
-        that `image` is `rotate_images(mnist[index], angle)`.
+      - ``image``: uint8 ``[28, 28, 1]``;
+      - ``label``: the digit, 0 to 9;
+      - ``angle``: float32, radians in [0, 2 pi), counter-clockwise as displayed;
+      - ``index``: the index of the upright digit in MNIST, whose test split follows its train
+        split, so that ``image`` is ``rotate_images(mnist[index], angle)``.
 
-    Needs MNIST's four files (see `Mnist`).
+    It needs MNIST's four files (see `Mnist`).
 
     Example (see `load_arrays` for all of it as arrays in one call):
 
-      >>> builder = RotatedMnist(config="generated")
-      >>> sorted(builder.info.features)
-      ['angle', 'image', 'index', 'label']
-      >>> builder.download_and_prepare()  # doctest: +SKIP
-      >>> valid = builder.as_data_source(split="train[10000:]")  # doctest: +SKIP
+        >>> builder = RotatedMnist(config="generated")
+        >>> sorted(builder.info.features)
+        ['angle', 'image', 'index', 'label']
+        >>> builder.download_and_prepare()  # doctest: +SKIP
+        >>> valid = builder.as_data_source(split="train[10000:]")  # doctest: +SKIP
 
     Reference: Larochelle, Erhan, Courville, Bergstra, Bengio. An empirical evaluation of deep
     architectures on problems with many factors of variation. ICML 2007,
@@ -78,7 +79,7 @@ class RotatedMnist(ArrayRecordBuilder):
 
     @property
     def raw_files(self) -> dict[str, RawFile]:
-        """MNIST's four files, or the archive of 2007, as the config needs."""
+        """Return MNIST's four files, or the archive of 2007, as the config needs."""
         if self.builder_config.name == GENERATED:  # pyright: ignore[reportOptionalMemberAccess]
             return self._mnist.files
         return {"archive": self._larochelle.archive}

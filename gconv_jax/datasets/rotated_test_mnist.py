@@ -11,32 +11,31 @@ from gconv_jax.datasets._raw import obtain
 from gconv_jax.datasets.mnist import Mnist
 
 
-# Not a config of `mnist`: with configs, the prepared set of `Mnist` would have another place.
+# It is no config of `mnist`: with configs the prepared set of `Mnist` would have another place.
 class MnistRotatedTest(Mnist):
-    """MNIST with its test digits turned. TFDS name `mnist_rotated_test`; in `load_arrays`
-    `mnist/rotated_test`.
+    """MNIST with its test digits turned, to test networks on rotations that they never saw.
 
-    For the question what a network makes of rotations that it was never shown: it is trained on
-    MNIST as it is and tested on digits each turned by an angle uniform in [0, 2 pi). Splits `train`
-    (60,000, upright) and `test` (10,000, rotated), in MNIST's order. An example has
+    Its TFDS name is ``mnist_rotated_test``, in `load_arrays` it is ``mnist/rotated_test``. The
+    splits are ``train`` (60,000, upright) and ``test`` (10,000, each turned by an angle uniform in
+    [0, 2 pi)), in MNIST's order. An example has
 
-      - `image`: uint8 `[28, 28, 1]`;
-      - `label`: the digit, 0 to 9;
-      - `angle`: float32, radians in [0, 2 pi), counter-clockwise as displayed; 0 in `train`. So
-        `image` is `rotate_images(mnist_image, angle)` in both splits.
+      - ``image``: uint8 ``[28, 28, 1]``;
+      - ``label``: the digit, 0 to 9;
+      - ``angle``: float32, radians in [0, 2 pi), counter-clockwise as displayed; 0 in ``train``. So
+        ``image`` is ``rotate_images(mnist_image, angle)`` in both splits.
 
     The angles are drawn with a fixed seed and the images turned in integer arithmetic, so it has
     the same bytes on every machine. The literature has no fixed draw of its own: results on this
     one compare with results on others up to the chance of the angles.
 
-    Needs MNIST's four files (see `Mnist`).
+    The builder needs MNIST's four files (see `Mnist`).
 
     Example (see `load_arrays` for all of it as arrays in one call):
 
-      >>> builder = MnistRotatedTest()
-      >>> sorted(builder.info.features)
-      ['angle', 'image', 'label']
-      >>> builder.download_and_prepare()  # doctest: +SKIP
+        >>> builder = MnistRotatedTest()
+        >>> sorted(builder.info.features)
+        ['angle', 'image', 'label']
+        >>> builder.download_and_prepare()  # doctest: +SKIP
     """
 
     VERSION = tfds.core.Version("1.0.0")

@@ -1,7 +1,10 @@
 """Trained networks as plain ones, and as files that need nothing of this library.
 
-``files`` has what users call, ``folding`` computes constants ahead, and the modules ``onnx_*``
-write ONNX models. ``image_files`` is copied beside an exported network.
+``files`` writes the files, and ``frozen`` has `freeze`. ``folding`` computes constants ahead and
+folds affine maps into convolutions; it works on the lists of operations of ``program``. The modules
+``onnx_*`` write ONNX models: ``onnx_operations`` has the operations, ``onnx_indexing`` those that
+pick entries, ``onnx_rewrites`` replaces those that ONNX lacks, and ``onnx_graph`` has the model
+while it is written. ``image_files`` reads images; it is copied beside an exported network.
 """
 
 from gconv_jax.export.files import onnx as onnx, read_image as read_image, stablehlo as stablehlo

@@ -1,4 +1,4 @@
-"""Trained networks as plain ones, and as files that need nothing of this library."""
+"""Trained networks as files that need nothing of this library: StableHLO and ONNX."""
 
 import importlib.util
 import os
@@ -24,28 +24,28 @@ def stablehlo(
     platforms: Sequence[str] = PLATFORMS,
     **kwargs,
 ) -> Path:
-    """Write a network in evaluation to a file that JAX alone can run, on any platform and for
-    batches of any size (``jax.export``, StableHLO).
+    """Write a network in evaluation to a StableHLO file, which JAX alone can run.
 
-    The network is frozen first, and all its convolutions are XLA's own. To run it, without this
+    The file is that of ``jax.export``: it runs on any platform and for batches of any size. The
+    network is frozen first, and all its convolutions are XLA's own. To run it without this
     library::
 
         from jax import export
         logits = export.deserialize(pathlib.Path(path).read_bytes()).call(images)
 
     Args:
-        model, kwargs: as in `freeze`.
-        shape: of the images, ``(None, *spatial, C)``; None for batches of any size.
-        path: of the file, which is replaced when it is whole.
-        dtype: of the images.
-        platforms: where it is to run: ``cpu``, ``cuda``, ``rocm`` or ``tpu``.
+        model, kwargs: the network and its keywords, as in `freeze`.
+        shape: the shape of the images, ``(None, *spatial, C)``; None for batches of any size.
+        path: the file, which is replaced when it is whole.
+        dtype: the dtype of the images.
+        platforms: the platforms that it is to run on: ``cpu``, ``cuda``, ``rocm`` or ``tpu``.
 
     Returns:
         The path.
 
     Raises:
-        TypeError, ValueError: as `freeze`; a shape that is none.
-        ImportError: without flatbuffers, which the extra ``export`` brings.
+        TypeError, ValueError: as `freeze`; or ``shape`` is not one of images.
+        ImportError: flatbuffers is missing, which the extra ``export`` brings.
 
     >>> import tempfile, pathlib
     >>> import jax.numpy as jnp
@@ -76,12 +76,11 @@ def onnx(
     metadata: Mapping[str, str] | None = None,
     **kwargs,
 ) -> Path:
-    """Write a network in evaluation to an ONNX file, which onnxruntime, OpenVINO, TensorRT and
-    others run without JAX.
+    """Write a network in evaluation to an ONNX file, which runs without JAX.
 
-    The network is frozen first. Its input is ``x`` ``[N, *spatial, C]``, channels last as in JAX,
-    and its result ``y``, or ``y0``, ``y1`` ... in the order of ``jax.tree.leaves`` if there are
-    several. To run it::
+    onnxruntime, OpenVINO, TensorRT and others run such files. The network is frozen first. Its
+    input is ``x`` ``[N, *spatial, C]``, channels last as in JAX. Its result is ``y``, or ``y0``,
+    ``y1`` ... in the order of ``jax.tree.leaves`` if there are several. To run it::
 
         import onnxruntime
         session = onnxruntime.InferenceSession(path)
@@ -89,19 +88,19 @@ def onnx(
 
     Args:
         model, kwargs, shape: as in `stablehlo`.
-        path: of the file, which is replaced when it is whole.
-        dtype: of the images. A network should be of float32 (``dtype=jnp.float32`` of its layers,
-            which is the default), since few programs have convolutions of other types.
-        metadata: text by name that goes with the file, such as the names of the classes. In
-            onnxruntime it is ``session.get_modelmeta().custom_metadata_map``.
+        path: the file, which is replaced when it is whole.
+        dtype: the dtype of the images. A network should be of float32 (``dtype=jnp.float32`` of its
+            layers, which is the default), since few programs have convolutions of other types.
+        metadata: texts by name that go with the file, such as the names of the classes. In
+            onnxruntime they are ``session.get_modelmeta().custom_metadata_map``.
 
     Returns:
         The path.
 
     Raises:
-        TypeError, ValueError: as `freeze`; a shape that is none; an operation that has no ONNX
-            form here, which the message names.
-        ImportError: without the package onnx, which the extra ``onnx`` brings.
+        TypeError, ValueError: as `stablehlo`; or an operation has no ONNX form here, which the
+            message names.
+        ImportError: the package onnx is missing, which the extra ``onnx`` brings.
 
     >>> import pathlib, tempfile
     >>> import numpy as np
@@ -131,13 +130,14 @@ def onnx(
 
 
 def read_image(path: str | os.PathLike, size: tuple[int, int, int], ink: str = "auto"):
-    """The pixels of an image file as networks of ``python -m train`` know them.
+    """Return the pixels of an image file as networks of ``python -m train`` know them.
 
     It is `gconv_jax.export.image_files.read_image`. That file needs Pillow and NumPy alone, and
     ``python -m train export`` writes a copy of it beside each network.
 
     Args:
-        path: an image of any format of Pillow's, but for PostScript; of several frames, the first.
+        path: an image in any format of Pillow's but PostScript. If it has several frames, the
+            first is read.
         size: ``(H, W, C)``. The image is scaled to fit, without distortion, and centered on the
             median of its border; with one channel it becomes gray.
         ink: ``"light"`` leaves the brightness as it is, ``"dark"`` inverts it, and ``"auto"``
@@ -147,8 +147,9 @@ def read_image(path: str | os.PathLike, size: tuple[int, int, int], ink: str = "
         uint8 ``[H, W, C]``.
 
     Raises:
-        ValueError: the file cannot be read, which the message names; a size or an ink that is none.
-        ImportError: without Pillow, which the extra ``export`` brings.
+        ValueError: the file cannot be read, which the message names, or ``size`` or ``ink`` is not
+            one of those allowed.
+        ImportError: Pillow is missing, which the extra ``export`` brings.
 
     >>> import pathlib, tempfile
     >>> from PIL import Image
@@ -168,7 +169,7 @@ def read_image(path: str | os.PathLike, size: tuple[int, int, int], ink: str = "
 
 
 def _portable(model: Callable, shape: Sequence[int | None], dtype, kwargs: dict):
-    """The frozen model as a function of XLA's own operations, and the images it is for."""
+    """Return the frozen model as a function of XLA's own operations, and the shape of its input."""
     function = _function(model, kwargs)
     sizes = tuple(shape)[1:] if shape and shape[0] is None else tuple(shape)
     if len(shape) < 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
@@ -186,6 +187,7 @@ def _portable(model: Callable, shape: Sequence[int | None], dtype, kwargs: dict)
 
 
 def _write(path: str | os.PathLike, content: bytes | bytearray) -> Path:
+    """Write a file in such a way that its old content stays until the new one is whole."""
     path = Path(path)
     beside = path.with_name(path.name + ".tmp")
     beside.write_bytes(content)

@@ -1,8 +1,8 @@
 """Programs with constants computed ahead, and affine maps folded into the convolutions before them.
 
-A network in evaluation is a program of x alone: filter banks, their Fourier transforms, the factors
-of batch normalization and biases depend on parameters only. `fold` traces the program, computes all
-of that once, and writes the program of what is left. A convolution whose result is then scaled and
+In evaluation filter banks, their Fourier transforms, the factors of batch normalization and biases
+depend on parameters only. `fold` traces the program of a network, computes all of them once, and
+writes a program of the operations that are left. A convolution whose result is then scaled and
 shifted for each output channel becomes one with scaled filters and one bias.
 """
 
@@ -28,12 +28,12 @@ from gconv_jax.planar.primitive import Form
 def fold(
     function: Callable, x: jax.ShapeDtypeStruct, *, portable: bool = False
 ) -> Callable[[jax.Array], Any]:
-    """The function of x with everything else computed ahead.
+    """Return the function with everything that does not depend on x computed ahead.
 
     Args:
-        function: of one array, with its parameters closed over.
-        x: the shape and dtype it is for.
-        portable: convolve by XLA's own convolution alone, for programs that leave this library.
+        function: a function of one array, with its parameters closed over.
+        x: the shape and dtype that the result is for.
+        portable: whether all convolutions are XLA's own, for programs that leave this library.
 
     Returns:
         A function of an array of that shape, to be traced.
@@ -52,7 +52,7 @@ def fold(
         else:
             left.append(equation)
     used = [*outputs, *(node for equation in left for node in equation.inputs)]
-    for node in sorted(known & set(used), reverse=True):  # what is made of others comes first
+    for node in sorted(known & set(used), reverse=True):  # results before operands
         if node in ahead and ahead[node].is_repetition:
             left.insert(0, ahead[node])
             known.discard(node)
@@ -71,10 +71,11 @@ def fold(
 
 @dataclass(frozen=True)
 class _Affine:
-    """``scale * conv(x, w) + shift`` for each output channel, in some shape; not yet computed.
+    """A value that is not yet computed: ``scale * conv(x, w) + shift`` for each output channel.
 
     ``conv`` is linear in w, whose axis ``axis`` is that of the output channels. The result has
-    ``repeats`` times as many, a group element each.
+    ``repeats`` times as many channels, since each belongs to a group element. ``scale`` and
+    ``shift`` are arrays of the channels, and ``shape`` is the shape that the result is to have.
     """
 
     conv: Callable[[np.ndarray], jax.Array]
@@ -95,7 +96,7 @@ class _Affine:
             along = [1] * self.w.ndim
             along[self.axis] = each
             w = self.w.astype(np.float64) * scales[0].reshape(along)
-        else:  # not the same for all elements: no filter on the group does that
+        else:  # no filter on the group scales the elements differently
             w, rest = self.w, self.scale.astype(self.dtype)
         y = self.conv(w.astype(self.dtype))
         y = y.reshape(*y.shape[: y.ndim - (1 if self.repeats == 1 else 2)], len(self.scale))
@@ -106,7 +107,10 @@ class _Affine:
         return y.reshape(self.shape)
 
     def channels_of(self, value, shape: tuple) -> np.ndarray | None:
-        """A constant of ``shape`` as numbers for each channel, if it is the same everywhere."""
+        """Return a constant of ``shape`` as a number for each channel.
+
+        None unless it is the same at all pixels.
+        """
         lead = _leading(shape, len(self.scale))
         value = np.asarray(value, np.float64)
         if lead is None:
@@ -121,8 +125,11 @@ class _Affine:
 
 
 def _leading(shape: tuple, channels: int) -> int | None:
-    """How many axes come before the last ones of an array that, however it is reshaped, has the
-    channels as its fastest index: those after hold them once or several times over."""
+    """Return how many axes come before those that hold the channels; None if no axes do.
+
+    The channels are the fastest index of the array, however it is reshaped. The axes after the
+    leading ones hold them once, or several times over.
+    """
     size, lead = 1, len(shape)
     while size % channels and lead and isinstance(shape[lead - 1], int):
         lead -= 1
@@ -131,7 +138,10 @@ def _leading(shape: tuple, channels: int) -> int | None:
 
 
 class _Folding:
-    """Runs what is left of a program; `_Affine` values wait until they are used otherwise."""
+    """A run of the operations that are left of a program.
+
+    `_Affine` values are computed only when an operation uses them that cannot be folded.
+    """
 
     def __init__(self, values: dict[Node, Any], uses: Counter, portable: bool):
         self.values = values
@@ -170,7 +180,7 @@ class _Folding:
             return None
         conv, w, axis, repeats = made
         aval = equation.equation.outvars[0].aval
-        if not isinstance(w, np.ndarray):  # made of the image
+        if not isinstance(w, np.ndarray):  # the filter depends on the image
             return conv(w).reshape(aval.shape)
         channels = repeats * w.shape[axis]
         ones, zeros = np.ones(channels), np.zeros(channels)
@@ -178,7 +188,7 @@ class _Folding:
 
     def _affine(self, equation: Equation) -> _Affine | None:
         waiting = [n for n in equation.inputs if isinstance(self.values[n], _Affine)]
-        # Another user of the convolution would make it be computed twice.
+        # With another use, the convolution would be computed twice.
         if len(waiting) != 1 or self.uses[waiting[0]] > 1:
             return None
         node = waiting[0]
@@ -194,7 +204,7 @@ class _Folding:
         other = equation.inputs[1 if first else 0]
         if not self._is_number(other) or y.dtype != aval.dtype:
             return None
-        if not jnp.issubdtype(y.dtype, jnp.floating):  # integers are divided otherwise
+        if not jnp.issubdtype(y.dtype, jnp.floating):  # division of integers is no affine map
             return None
         c = y.channels_of(self.values[other], aval.shape)
         if c is None or (equation.name == "div" and not (first and c.all())):
@@ -224,7 +234,7 @@ def _planar(x, w, params: dict, portable: bool):
 
 
 def _xla_transposed(y: jax.Array, w: jax.Array, static: PlanarConv) -> jax.Array:
-    """The input gradient of `xla_conv`, as a convolution of y with zeros between its pixels."""
+    """Return the input gradient of `xla_conv`: a convolution of y with zeros between its pixels."""
     geometry = static.geometry
     rank = len(geometry.kernel)
     spatial = spatial_axes(rank)
@@ -284,7 +294,8 @@ def _general(x, w, params: dict, portable: bool):
     return conv, w, numbers.rhs_spec[0], 1
 
 
-# (x, w, parameters, portable) to (function of w, w, axis of the output channels, repeats).
+# Functions from (x, w, parameters, portable) to (function of w, w, axis of the output channels,
+# repeats), or to None for a convolution that cannot be folded.
 _CONVOLUTIONS = {
     "gconv_jax_planar_conv": _planar,
     "gconv_jax_depthwise_conv": _depthwise,

@@ -11,14 +11,17 @@ from gconv_jax.export.folding import fold
 
 
 class Frozen:
-    """What `freeze` returns: a function of images ``[N, *spatial, C]``. Made by `freeze`."""
+    """A network with its parameters as constants: a function of images ``[N, *spatial, C]``.
+
+    `freeze` makes it.
+    """
 
     def __init__(self, function: Callable):
         self._function = function
         self._programs: dict = {}
 
     def __call__(self, x: jax.Array):
-        """The model's result. The first call with a shape computes its constants and compiles."""
+        """Return the model's result; the first call with a shape compiles a program for it."""
         x = jnp.asarray(x)
         key = (x.shape, x.dtype)
         if key not in self._programs:
@@ -28,7 +31,7 @@ class Frozen:
         return jax.tree.unflatten(tree, run(x))
 
     def jaxpr(self, x: jax.Array | jax.ShapeDtypeStruct) -> ClosedJaxpr:
-        """The program for images of this shape and dtype, with its constants."""
+        """Return the program for images of this shape and dtype, with its constants."""
         return self._trace(x)[0]
 
     def _trace(self, x):
@@ -37,26 +40,26 @@ class Frozen:
 
 
 def freeze(model: Callable, **kwargs) -> Frozen:
-    """A network in evaluation as a plain one: filter banks are expanded, batch statistics folded
-    into the convolutions, group axes merged into the channels.
+    """Return a network in evaluation as a plain one, with its constants computed ahead.
 
-    What is left are planar convolutions (where they are faster, those by a Fourier transform over
-    the group), elementwise functions and pooling; the results are the model's to rounding. It works
-    on the program that JAX traces, so any model of these layers will do, with whatever else is in
-    it. A function that jumps, such as ``jnp.sign``, may jump elsewhere where its argument is within
-    rounding of the jump.
+    Filter banks are expanded, batch statistics are folded into the convolutions, and group axes are
+    merged into the channels. The frozen network has planar convolutions, elementwise functions and
+    pooling; where it is faster it keeps the Fourier transform over the group. Its results are the
+    model's to rounding. A function that jumps, such as ``jnp.sign``, may differ where its argument
+    is within rounding of the jump. `freeze` works on the program that JAX traces, so it takes any
+    model, whatever other operations it has.
 
     Args:
         model: an NNX module, which is evaluated as after ``model.eval()`` and stays as it is, a
             bound Linen module (``module.bind(variables)``), or any other function of images.
-        **kwargs: passed on to the model, e.g. ``train=False`` of a Linen module.
+        **kwargs: keywords for the model, e.g. ``train=False`` of a Linen module.
 
     Returns:
         A function of images; later changes of the model do not reach it.
 
     Raises:
-        TypeError: not a function.
-        ValueError: a Linen module that is not bound; parameters that are traced.
+        TypeError: ``model`` is not a function.
+        ValueError: a Linen module is not bound, or parameters are traced.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -73,7 +76,7 @@ def freeze(model: Callable, **kwargs) -> Frozen:
 
 
 def _function(model: Callable, kwargs: dict) -> Callable:
-    """The model as a pure function of images."""
+    """Return the model as a pure function of images."""
     if isinstance(model, nnx.Module):
         model = nnx.clone(model)
         model.eval()

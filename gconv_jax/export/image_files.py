@@ -2,7 +2,7 @@
 
 This file needs Pillow and NumPy alone. ``python -m train export`` writes a copy of it beside each
 network, as ``read_image.py``, so that another program reads images as the network knows them.
-Files are not trusted: a damaged one is named, whatever its decoder makes of it.
+Files are not trusted: the error names a damaged one, whatever its decoder raises.
 """
 
 import functools
@@ -17,19 +17,20 @@ INKS = ("auto", "light", "dark")
 
 
 def read_image(path: str | os.PathLike, size: Shape, ink: str = "auto") -> np.ndarray:
-    """The pixels of an image file for a network: uint8 ``[H, W, C]``, upright, the first frame.
+    """Return the pixels of an image file for a network: uint8 ``[H, W, C]``, upright.
 
     The image is scaled to fit, without distortion, and centered on the ground, which is the median
-    of its border.
+    of its border. If it has several frames, the first is read.
 
     Args:
-        path: a file of any format of Pillow's, but for PostScript.
+        path: a file in any format of Pillow's but PostScript.
         size: ``(H, W, C)``; with one channel the image becomes gray, with three RGB.
-        ink: ``"light"`` leaves an image as it is, ``"dark"`` inverts it; ``"auto"`` inverts gray
-            ones with a light border, so that strokes are light on dark ground.
+        ink: ``"light"`` leaves an image as it is, ``"dark"`` inverts it, and ``"auto"`` inverts
+            gray ones with a light border, so that strokes are light on dark ground.
 
     Raises:
-        ValueError: the file cannot be read, which the message names; a size or an ink that is none.
+        ValueError: the file cannot be read, which the message names, or ``size`` or ``ink`` is not
+            one of those allowed.
 
     >>> import pathlib, tempfile
     >>> from PIL import Image
@@ -65,8 +66,10 @@ def read_image(path: str | os.PathLike, size: Shape, ink: str = "auto") -> np.nd
 
 
 def _placed(image: Image.Image, ground: np.ndarray) -> np.ndarray:
-    """The image in the middle of the ground ``[H, W, C]``, as large as fits: a line, however thin
-    the image, is at least a pixel wide."""
+    """Return the image in the middle of the ground ``[H, W, C]``, as large as fits.
+
+    However thin the image is, it stays at least a pixel wide.
+    """
     height, width, channels = ground.shape
     scale = min(width / image.width, height / image.height)
     size = max(1, round(scale * image.width)), max(1, round(scale * image.height))
@@ -104,11 +107,11 @@ def _formats() -> tuple[str, ...]:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF data say, if they can be read."""
+    """Return the image turned as its EXIF data say, if they can be read."""
     image.load()
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # of damaged EXIF data alone: the pixels are there
+    except Exception:  # only the EXIF data are damaged, not the pixels
         return image
 
 
@@ -123,7 +126,7 @@ def _reason(error: Exception) -> str:
 
 
 def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
-    """The image with 8 bits for each channel, transparent parts filled with what contrasts."""
+    """Return the image with 8 bits a channel, and transparent parts filled in contrast to it."""
     if image.mode.startswith(("I", "F")):  # 16 and 32 bits, which `convert` would cut off at 255
         values = np.nan_to_num(np.asarray(image, np.float64))
         full = 1.0 if image.mode == "F" and values.max() <= 1 else 255.0

@@ -1,8 +1,8 @@
-"""An ONNX model while it is written: its nodes, and how its tensors lie.
+"""An ONNX model while it is written: its nodes, and the layouts of its tensors.
 
-ONNX has channels before space. The result of a convolution stays that way as long as what follows
-allows it (elementwise functions, pooling, merged and split channels, the next convolution), and is
-transposed where it does not.
+ONNX has channels before space. The result of a convolution keeps this layout as long as the next
+operations allow it: elementwise functions, pooling, merged and split channels, convolutions. Other
+operations get it transposed.
 """
 
 import ast
@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-# What onnxruntime 1.14 and all later ones run.
+# The versions that onnxruntime 1.14 and all later ones run.
 OPSET, IR_VERSION = 18, 8
 
 
@@ -26,7 +26,7 @@ class ChannelsFirst:
     shape: tuple
     rank: int
     last: str | None = None
-    """The name of the same in its own layout, once there is one."""
+    """The name of the same tensor in its own layout, once it has been computed."""
 
     @property
     def channels(self) -> int:
@@ -41,7 +41,7 @@ class Repeated:
     shape: tuple
 
 
-# A constant, the name of a computed tensor, or one that is not in its own layout or size yet.
+# A constant, the name of a computed tensor, or a tensor that is not in its own layout or size yet.
 Value = np.ndarray | str | ChannelsFirst | Repeated
 
 
@@ -83,7 +83,7 @@ class Graph:
         return model
 
     def needed(self, outputs: Sequence[str]) -> tuple[list, set[str]]:
-        """The nodes that the outputs are made of, and the names of all their operands."""
+        """Return the nodes that the outputs depend on, and the names of all their operands."""
         used, kept = set(outputs), []
         for node in reversed(self.nodes):
             if used.intersection(node.output):
@@ -100,8 +100,8 @@ class Graph:
             raise unsupported(f"numbers of type {dtype}") from None
 
     def emit(self, kind: str, *inputs: Any, outputs: Any = 1, **attributes) -> Any:
-        """A node; returns the name of its result, or names if there are several."""
-        operands = [self.name(value) for value in inputs]  # which may add nodes
+        """Add a node; return the name of its result, or names if there are several."""
+        operands = [self.name(value) for value in inputs]  # this may add nodes
         names = [f"v{len(self.nodes)}"]
         if outputs > 1:
             names = [f"{names[0]}_{i}" for i in range(outputs)]
@@ -109,7 +109,7 @@ class Graph:
         return names[0] if outputs == 1 else names
 
     def name(self, value: Value) -> str:
-        """Of the tensor in its own layout."""
+        """Return the name of a tensor in its own layout, which may add nodes."""
         if isinstance(value, str):
             return value
         if isinstance(value, ChannelsFirst):
@@ -125,7 +125,7 @@ class Graph:
         if key not in self.initializers:
             name = f"c{len(self.initializers)}"
             self.dtype(value.dtype)
-            # The array is kept, so that no other one gets its id.
+            # The array is kept, so that no other array gets its id.
             self.initializers[key] = self.numpy_helper.from_array(value, name), value
         return self.initializers[key][0].name
 
@@ -151,14 +151,14 @@ class Graph:
         return self.emit("Reshape", value, np.array(sizes, np.int64))
 
     def sizes(self, sizes: Sequence) -> Value:
-        """A shape, int64, with sizes that may depend on the batch."""
+        """Return a shape, int64, whose sizes may depend on the batch."""
         if all(is_static(n) for n in sizes):
             return np.array(sizes, np.int64)
         parts = [self.size(n) for n in sizes]
         return parts[0] if len(parts) == 1 else self.emit("Concat", *parts, axis=0)
 
     def size(self, size) -> Value:
-        """A size that JAX writes as an expression in the batch size, such as ``2*n - 1``."""
+        """Return a size that JAX writes as an expression in the batch size, such as ``2*n - 1``."""
         return self.expression(ast.parse(str(size).replace("^", "**"), mode="eval").body)
 
     def expression(self, tree: ast.expr) -> Value:
@@ -185,17 +185,22 @@ class Graph:
         return self.emit(kinds.get(name, name), x, y)
 
     def rewrite(self, function: Callable, avals: Sequence, values: Sequence[Value]) -> list[Value]:
-        """The results of a function of JAX of ``values``, which have the shapes and dtypes of
-        ``avals``, as nodes; of constants, constants."""
+        """Return the results of a function of JAX, as nodes, or as constants if all values are.
+
+        The ``values`` have the shapes and dtypes of ``avals``.
+        """
         closed = jax.make_jaxpr(function)(*avals)
         return self.write(closed.jaxpr, closed.consts, list(values))
 
     def write(self, jaxpr, constants: list, inputs: list[Value]) -> list[Value]:
-        """The results of a program as nodes."""
+        """Write a program as nodes; return its results."""
         raise NotImplementedError
 
     def pointwise(self, shape: tuple, kind: str, *operands: Value, **attributes) -> Value:
-        """An elementwise operation with a result of ``shape``, channels first if one operand is."""
+        """Add an elementwise operation with a result of ``shape``.
+
+        The result has channels first if one of the operands has.
+        """
         like = next((a for a in operands if isinstance(a, ChannelsFirst)), None)
         if like is not None and like.shape == shape:
             first = [_along(like, a) for a in operands]
@@ -205,7 +210,7 @@ class Graph:
 
 
 def _along(like: ChannelsFirst, value: Value) -> Value | None:
-    """A value beside one that has channels first, in that layout; None if that is not possible."""
+    """Return ``value`` in the layout of ``like``, channels first; None if it has no such form."""
     if isinstance(value, ChannelsFirst):
         return value.name if (value.shape, value.rank) == (like.shape, like.rank) else None
     if not isinstance(value, np.ndarray):
@@ -225,6 +230,7 @@ def is_static(size) -> bool:
 
 
 def unsupported(what: str) -> ValueError:
+    """Return the error about an operation or a type that cannot be written."""
     return ValueError(
         f"`model` has {what}, for which there is no ONNX form here: export the part before it and "
         "compute the rest outside, or write a file for JAX with gconv_jax.export.stablehlo"

@@ -1,8 +1,7 @@
-"""Operations of ONNX models that pick entries by their place or their order: slices, gathers,
-scatters and sorts.
+"""Operations of ONNX models that pick entries: slices, gathers, scatters and sorts.
 
-The places are computed by functions of JAX, which are written into the model like the network.
-Places that are constants become constants of the model.
+The indices are computed by functions of JAX, which are written into the model like the network.
+Indices that are constants become constants of the model.
 """
 
 from collections.abc import Sequence
@@ -64,7 +63,7 @@ class _Windows:
 
     @cached_property
     def limits(self) -> list:
-        """The largest index along each of the ``axes``."""
+        """The largest index at which a window may begin, along each of the ``axes``."""
         return [self.shape[a] - self.sizes[a] for a in self.axes]
 
     def hold(self, indices: Value) -> bool:
@@ -74,12 +73,12 @@ class _Windows:
         if not indices.size:
             return True
         columns = indices.reshape(-1, len(self.axes)).T
-        # Of a limit that depends on the batch it is known that it is not negative.
+        # A limit that depends on the batch is at least known not to be negative.
         most = [n if is_static(n) else 0 for n in self.limits]
         return bool(indices.min() >= 0 and (columns.max(1) <= most).all())
 
     def inside(self, indices: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The indices of windows moved into the array, and which ones already were."""
+        """Return the indices of windows moved into the array, and which ones already were in it."""
         if all(is_static(n) for n in self.limits):
             high = jnp.asarray(np.array(self.limits, np.int32))
         else:
@@ -89,8 +88,10 @@ class _Windows:
         return moved, (moved == indices).all(-1)
 
     def entries(self, indices: jax.Array) -> jax.Array:
-        """The place of each entry of the windows along the ``indexed`` axes of the array,
-        ``[*axes of the indices, *partial, len(indexed)]``."""
+        """Return the place of each entry of the windows along the ``indexed`` axes of the array.
+
+        The result is ``[*axes of the indices, *partial, len(indexed)]``.
+        """
         lead = indices.shape[:-1]
         shape = (*lead, *(self.sizes[a] for a in self.partial))
 
@@ -111,15 +112,17 @@ class _Windows:
         return jnp.stack(columns, -1)
 
     def order(self, rank: int) -> list[int]:
-        """The axes of a gather's result, or a scatter's updates: those of the indices, then the
-        partial and the whole ones."""
+        """The axes of a gather's result or a scatter's updates, in the order of the windows.
+
+        That is the axes of the indices, then the partial and the whole ones.
+        """
         others = [a for a in range(rank) if a not in self.places]
         at = dict(zip(self.kept, self.places, strict=True))
         return others + [at[a] for a in (*self.partial, *self.whole)]
 
 
 class Indexing(Graph):
-    """A method for each of these operations: see `gconv_jax.export.onnx_operations`."""
+    """The methods for these operations, one each: see `gconv_jax.export.onnx_operations`."""
 
     def do_slice(self, equation, x):
         p, shape = equation.params, equation.invars[0].aval.shape
@@ -148,7 +151,7 @@ class Indexing(Graph):
         return self.emit("Split", x, self.sizes(sizes), outputs=len(sizes), axis=axis)
 
     def do_iota(self, equation):
-        """A range with a symbolic size; any other is a constant."""
+        """Write a range with a symbolic size; any other is a constant."""
         p, shape = equation.params, equation.params["shape"]
         size = self.emit("Squeeze", self.sizes([shape[p["dimension"]]]))
         places = self.emit("Range", np.array(0), size, np.array(1))
@@ -164,7 +167,7 @@ class Indexing(Graph):
         given = jax.ShapeDtypeStruct(equation.invars[1].aval.shape, jnp.int32)
         result, inside = equation.outvars[0].aval, None
         if not windows.hold(indices):
-            # JAX reads the nearest entries where it promises nothing else.
+            # JAX reads the nearest entries outside, unless the mode says otherwise.
             indices, inside = self.rewrite(windows.inside, [given], [indices])
         y = self.gather(windows, x, indices, given, result)
         if inside is None or equation.params["mode"] is not lax.GatherScatterMode.FILL_OR_DROP:
@@ -179,7 +182,10 @@ class Indexing(Graph):
         return self.rewrite(filled, [which, result], [inside, y])[0]
 
     def gather(self, windows: _Windows, x: Value, indices: Value, given, result) -> Value:
-        """The windows at ``indices``, of the shape and dtype ``given``, that are in the array."""
+        """Return the windows at ``indices``, which have the shape and dtype ``given``.
+
+        All windows are inside the array.
+        """
         axes = windows.axes
         if len(given.shape) == 1 and not windows.batching:
             moved = [i for i, a in enumerate(axes) if a not in windows.whole]
@@ -194,7 +200,7 @@ class Indexing(Graph):
         return self.transpose(y, np.argsort(windows.order(len(result.shape))).tolist())
 
     def window(self, x, indices, moved: list[int], windows: _Windows) -> Value:
-        """The one window that begins at ``indices``, a vector."""
+        """Return the one window that begins at ``indices``, a vector."""
         axes = np.array([windows.axes[i] for i in moved], np.int64)
         sizes = [windows.sizes[a] for a in axes]
         if isinstance(indices, np.ndarray):
@@ -208,14 +214,14 @@ class Indexing(Graph):
         return self.emit("Slice", x, starts, ends, axes)
 
     def take(self, windows: _Windows, x, indices, given, result) -> Value:
-        """Entries along one axis, as of ``x[..., [2, 0, 1], :]``."""
+        """Return entries along one axis, as in ``x[..., [2, 0, 1], :]``."""
         (axis,) = windows.axes
         if isinstance(indices, np.ndarray):
             indices = indices[..., 0].astype(np.int64)
         else:
             indices = self.reshape(self.cast(indices, np.int64), given.shape[:-1])
         y = self.emit("Gather", x, indices, axis=axis)
-        # Of the result as ONNX has it: the indices stand where the axis was.
+        # In the result of ONNX the axes of the indices stand where the axis was.
         more = len(given.shape) - 1
         kept = [a if a < axis else a + more for a in range(len(windows.shape) - 1)]
         places, others = iter(kept), iter(range(axis, axis + more))
@@ -239,7 +245,7 @@ class Indexing(Graph):
         return self.scatter(windows, x, indices, given, update, len(shape), drop=False)
 
     def starts(self, variables, values: Sequence[Value]):
-        """The indices where a window begins as one vector, and its shape and dtype."""
+        """Return the indices where a window begins as one vector, and its shape and dtype."""
 
         def stacked(*starts):
             return jnp.stack([s.astype(jnp.int32) for s in starts])
@@ -262,7 +268,7 @@ class Indexing(Graph):
     def scatter(
         self, windows: _Windows, x, indices, given, updates, rank: int, *, drop: bool, how="none"
     ) -> Value:
-        """The array with updates, which have ``rank`` axes, in the windows at ``indices``."""
+        """Write ``updates``, which have ``rank`` axes, into the windows at ``indices``."""
         if not windows.shape:
             raise unsupported("the operation 'scatter' of a scalar")
         first, known = windows.shape[windows.indexed[0]], windows.hold(indices)
@@ -274,7 +280,7 @@ class Indexing(Graph):
             places = windows.entries(moved)
             if not drop:
                 return places
-            # What is outside goes to one more entry, which is thrown away.
+            # Entries outside go to one more entry at the end, which is thrown away.
             inside = lax.broadcast_in_dim(inside, places.shape[:-1], range(inside.ndim))
             row = jnp.where(inside, places[..., 0], jnp.asarray(first, jnp.int32))
             return jnp.concatenate([row[..., None], places[..., 1:]], -1)
@@ -294,7 +300,7 @@ class Indexing(Graph):
     def do_sort(self, equation, *operands):
         axis, order = equation.params["dimension"], None
         keys = list(zip(equation.invars, operands, strict=True))[: equation.params["num_keys"]]
-        # By the last key first: what is equal by one before keeps its order.
+        # The sort is stable, so the keys are taken from the last to the first.
         for variable, key in reversed(keys):
             key = self.sortable(key, variable.aval.dtype)
             if order is not None:
@@ -311,13 +317,13 @@ class Indexing(Graph):
         return [values, self.cast(found, equation.outvars[1].aval.dtype)]
 
     def sortable(self, x: Value, dtype) -> Value:
-        """Numbers of a type that ONNX sorts, in the order of JAX, which has NaN last."""
+        """Return numbers of a type that ONNX sorts, in the order of JAX, which has NaN last."""
         if jnp.issubdtype(dtype, jnp.floating):
             return self.emit("Where", self.emit("IsNaN", x), np.array(np.inf, dtype), x)
         return x if np.dtype(dtype).itemsize >= 4 else self.cast(x, np.int32)
 
     def sorted(self, x: Value, count, axis: int, largest: int) -> str:
-        """The places of the first entries along an axis."""
+        """Return the places of the first entries along an axis."""
         return self.emit("TopK", x, self.sizes([count]), outputs=2, axis=axis, largest=largest)[1]
 
     def do_argmax(self, equation, x, kind="ArgMax"):

@@ -17,7 +17,7 @@ from gconv_jax.export.program import bind, called
 _SAME = (
     "stop_gradient", "copy", "copy_p", "device_put", "optimization_barrier", "sharding_constraint",
 )  # fmt: skip
-# Tables of integers, such as of places, are computed ahead up to this size.
+# Integer tables, such as indices, are computed ahead up to this size.
 _TABLE = 1 << 16
 _ELEMENTWISE = {
     "neg": "Neg", "abs": "Abs", "sign": "Sign", "floor": "Floor", "ceil": "Ceil", "exp": "Exp",
@@ -30,7 +30,7 @@ _ELEMENTWISE = {
     "ge": "GreaterOrEqual", "and": "And", "or": "Or", "xor": "Xor",
 }  # fmt: skip
 _OF_BITS = {"and": "BitwiseAnd", "or": "BitwiseOr", "xor": "BitwiseXor", "not": "BitwiseNot"}
-# Of several nodes: (function that writes one, the operation's parameters, operands).
+# Operations of several nodes: (function that writes one, the operation's parameters, operands).
 _COMPOSED = {
     "square": lambda op, p, x: op("Mul", x, x),
     "exp2": lambda op, p, x: op("Pow", 2, x),
@@ -52,15 +52,15 @@ _REDUCTIONS = {
 
 
 def onnx_model(closed: ClosedJaxpr, outputs: Sequence[str]):
-    """The program of one array as an ``onnx.ModelProto``.
+    """Return a program of one array as an ``onnx.ModelProto``.
 
     Args:
-        closed: with the one input ``x``; its first axis may be symbolic.
+        closed: the program, with the one input ``x``, whose first axis may be symbolic.
         outputs: the names of the results.
 
     Raises:
-        ValueError: an operation that has no ONNX form here.
-        ImportError: without the package onnx.
+        ValueError: an operation has no ONNX form here.
+        ImportError: the package onnx is missing.
     """
     (x,) = closed.jaxpr.invars
     graph = _Program()
@@ -71,8 +71,10 @@ def onnx_model(closed: ClosedJaxpr, outputs: Sequence[str]):
 
 
 class _Program(Indexing):
-    """A method for each operation, named after it: from the equation and its operands to what
-    stands for the result."""
+    """A model with a method for each operation, which is named after it.
+
+    A method takes the equation and its operands, and returns the value that stands for the result.
+    """
 
     def write(self, jaxpr: Jaxpr, constants: list, inputs: list[Value]) -> list[Value]:
         if any(jnp.issubdtype(value.dtype, jax.dtypes.prng_key) for value in constants):
@@ -101,15 +103,15 @@ class _Program(Indexing):
         if kind in _SAME:
             return arguments
         static = all(is_static(n) for v in equation.outvars for n in v.aval.shape)
-        if kind == "broadcast_in_dim" and static:  # which only makes it larger
+        if kind == "broadcast_in_dim" and static:  # a repetition only makes the model larger
             aval = equation.outvars[0].aval
             static = jnp.issubdtype(aval.dtype, jnp.integer) and aval.size <= _TABLE
-        # The batch size is not known.
+        # The size of the batch is unknown here.
         if constant and static and kind != "dim_as_value":
             with jax.ensure_compile_time_eval():
                 return [np.asarray(result) for result in bind(equation, *arguments)]
         if any(is_static(n) and n == 0 for v in equation.outvars for n in v.aval.shape):
-            # Reshape of ONNX takes a 0 for the size that was there.
+            # Reshape of ONNX takes a 0 for the size that the operand has.
             return [Repeated(np.zeros((), v.aval.dtype), v.aval.shape) for v in equation.outvars]
         simpler = rewritten(equation)
         if simpler is not None:
@@ -133,7 +135,7 @@ class _Program(Indexing):
             return arguments[1 + int(which.min())]
         pairs = list(zip(equation.invars, arguments, strict=True))
         if any(v.aval.shape == shape and not isinstance(a, Repeated) for v, a in pairs):
-            # Beside an array of the whole size, a number need not be repeated.
+            # ONNX broadcasts a number beside an array of the whole size.
             arguments = [a.number if isinstance(a, Repeated) else a for a in arguments]
 
         def op(kind: str, *operands, **attributes):
@@ -271,7 +273,7 @@ class _Program(Indexing):
         return self.transpose(y, np.argsort(numbers.out_spec).tolist())
 
     def transposed_conv(self, x, w, kernel, p, options) -> str:
-        """A convolution of x with zeros between its pixels."""
+        """Write a convolution of x with zeros between its pixels."""
         reach = [d * (k - 1) for d, k in zip(p["rhs_dilation"], kernel, strict=True)]
         begin = [r - low for r, (low, _) in zip(reach, p["padding"], strict=True)]
         end = [r - high for r, (_, high) in zip(reach, p["padding"], strict=True)]
@@ -320,7 +322,7 @@ class _Program(Indexing):
         if axes == spatial and rank:
             x = self.transpose(x, (0, rank + 1, *spatial))
             return ChannelsFirst(self.emit(kind, x, **options), result, rank)
-        # Any other axes: these last, all others before them merged to one.
+        # Any other axes go last, and all others before them are merged to one.
         order = [*(a for a in range(len(shape)) if a not in axes), *axes]
         x = self.reshape(self.transpose(x, order), ("all others", 1, *(shape[a] for a in axes)))
         y = self.reshape(self.emit(kind, x, **options), [result[a] for a in order])

@@ -14,10 +14,10 @@ from jax import lax
 from gconv_jax.export.onnx_graph import is_static, unsupported
 from gconv_jax.export.program import bind
 
-# Operations that ONNX has for numbers, not for booleans.
+# Operations that ONNX has for numbers, but not for booleans.
 _OF_NUMBERS = {"lt", "le", "gt", "ge", "reduce_max", "reduce_min", "argmax", "argmin"}
 _BITWISE = {"max": lax.bitwise_or, "min": lax.bitwise_and}
-# Operations that programs of ONNX models have for integers of 32 bits, and seldom for shorter ones.
+# Operations that ONNX runtimes have for integers of 32 bits, and seldom for shorter ones.
 _ARITHMETIC = {
     "add", "sub", "mul", "div", "rem", "max", "min", "pow", "integer_pow", "square", "neg", "abs",
     "sign", "clamp", "eq", "ne", "lt", "le", "gt", "ge", "select_n", "reduce_sum", "reduce_max",
@@ -26,8 +26,10 @@ _ARITHMETIC = {
 
 
 def rewritten(equation) -> Callable | None:
-    """A function that computes the results of an equation in simpler operations; None where the
-    equation is simple."""
+    """Return a function that computes the results of an equation in simpler operations.
+
+    None where the equation is simple already.
+    """
     if not equation.invars:
         return None
     kind, dtype = equation.primitive.name, equation.invars[0].aval.dtype
@@ -58,7 +60,7 @@ def _is_short(dtype) -> bool:
 
 
 def _wider(equation) -> Callable:
-    """The equation in integers of 32 bits; those of the result wrap around as shorter ones do."""
+    """Return the equation in integers of 32 bits; the result wraps around as shorter ones do."""
 
     def run(*values):
         wide = [v.astype(jnp.int32) if _is_short(v.dtype) else v for v in values]
@@ -81,7 +83,7 @@ class _Typed:
 
 
 def _to_short(x, *, dtype):
-    """Numbers as short integers, of which those that are too large become the largest."""
+    """Convert numbers to short integers; numbers that are too large become the largest."""
     low, high = (np.array(n, x.dtype) for n in (jnp.iinfo(dtype).min, jnp.iinfo(dtype).max))
     return lax.clamp(low, x, high).astype(jnp.int32).astype(dtype)
 
@@ -103,7 +105,7 @@ def _cbrt(x, **_):
 
 
 def _atan2(y, x):
-    def negative(v):  # which tells the two zeros apart
+    def negative(v):  # the sign of 1 / v tells the two zeros apart
         return (v < 0) | ((v == 0) & (1 / v < 0))
 
     up, right = lax.abs(y), lax.abs(x)
@@ -114,7 +116,7 @@ def _atan2(y, x):
 
 
 def _pad(x, value, *, config):
-    """Padding between entries: each becomes the first of several, and the last ones are cut off."""
+    """Pad between entries: each becomes the first of several, and the last padding is cut off."""
     low, high, between = zip(*config, strict=True)
     if not all(is_static(n) for n, b in zip(x.shape, between, strict=True) if b):
         raise unsupported("the operation 'pad' between the images of a batch")
@@ -146,7 +148,7 @@ def _only_booleans(x, kind: str) -> None:
 
 
 def _cumulative(name: str, combine: Callable) -> Callable:
-    """An operation on all entries up to each one, in steps over 1, 2, 4 ... of them."""
+    """Apply an operation to all entries up to each one, in steps over 1, 2, 4 ... of them."""
 
     def run(x, *, axis, reverse):
         size, step = x.shape[axis], 1

@@ -9,12 +9,12 @@ import numpy as np
 from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-# Calls of functions, which are written out.
+# The primitives that call functions, which are written out.
 _CALLS = {
     "jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call",
     "custom_vjp_call", "custom_vjp_call_jaxpr",
 }  # fmt: skip
-# Repetitions that make something so many times larger stay in the program.
+# Repetitions that make an array so many times larger stay in the program, to save memory.
 _GROWTH = 16
 
 Node = int
@@ -34,7 +34,7 @@ class Equation:
 
     @property
     def is_repetition(self) -> bool:
-        """Whether its result is larger than what it is made of, and says no more."""
+        """True if the result is much larger than the operands and has no more information."""
         if self.name not in ("broadcast_in_dim", "iota"):
             return False
         size = sum(v.aval.size for v in self.equation.invars)
@@ -42,8 +42,10 @@ class Equation:
 
     @property
     def is_number(self) -> bool:
-        """Whether it may be computed ahead, as far as its own result goes: of a symbolic batch,
-        nothing is known."""
+        """True if the result may be computed ahead once its operands are known.
+
+        A result whose size depends on a symbolic batch may not.
+        """
         shapes = (v.aval.shape for v in self.equation.outvars)
         known = all(isinstance(n, int) for shape in shapes for n in shape)
         return known and not self.equation.effects and self.name != "dim_as_value"
@@ -58,15 +60,18 @@ class Program:
     count: int = 0
 
     def new(self) -> Node:
+        """Return the number of a new value."""
         self.count += 1
         return self.count - 1
 
     def constant(self, value) -> Node:
+        """Add a constant and return its number."""
         node = self.new()
         self.constants[node] = value
         return node
 
     def write(self, jaxpr: Jaxpr, constants: list[Node], inputs: list[Node]) -> list[Node]:
+        """Add the operations of a program, calls written out, and return its results."""
         nodes = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *inputs], strict=True))
 
         def read(atom) -> Node:
@@ -88,7 +93,7 @@ class Program:
 
 
 def bind(equation, *values) -> list:
-    """The results of an equation for these values."""
+    """Return the results of an equation for these values."""
     primitive = equation.primitive
     params = primitive.get_bind_params(equation.params)
     functions, params = params if isinstance(params, tuple) else ((), params)  # until JAX 0.8
@@ -97,7 +102,7 @@ def bind(equation, *values) -> list:
 
 
 def called(equation) -> tuple[Jaxpr, list] | None:
-    """The program and constants of the function that an equation calls, if it does."""
+    """Return the program and constants of the function that an equation calls, if it calls one."""
     if equation.primitive.name not in _CALLS:
         return None
     for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
@@ -110,7 +115,7 @@ def called(equation) -> tuple[Jaxpr, list] | None:
 
 
 def compute_ahead(constants: dict, equations: list[Equation], wanted: set[Node]) -> dict:
-    """The values of the ``wanted`` nodes, by one compiled program."""
+    """Return the values of the ``wanted`` nodes, computed by one compiled program."""
 
     def run(constants):
         values = dict(constants)
@@ -119,9 +124,12 @@ def compute_ahead(constants: dict, equations: list[Equation], wanted: set[Node])
             values |= dict(zip(equation.outputs, results, strict=True))
         return {node: values[node] for node in sorted(wanted)}
 
-    # Tracers, of a model that is traced together with x, cannot be looked into.
+    # A model that is traced together with x has tracers for parameters, whose values are unknown.
     if any(isinstance(value, Tracer) for value in constants.values()):
-        raise ValueError("the model's parameters must be numbers: do not freeze inside jit or grad")
+        raise ValueError(
+            "`model` must have numbers as parameters, got traced ones; do not freeze it inside jit "
+            "or grad"
+        )
     with jax.ensure_compile_time_eval():
         found = jax.jit(run)(constants)
     keys = jax.dtypes.prng_key  # which NumPy does not know

@@ -1,5 +1,6 @@
 """Filters, from the parameters of a base filter to the bank of transformed filters.
 
-``basis`` has filters that turn by any angle, ``bank`` the action of a group on filters,
-``kernel_transforms`` functions of base filters, ``fast_initializers`` their initializers.
+``bank`` has the action of a group on filters, and the filter bank that it gives. ``basis`` has
+filters that turn by any angle. ``kernel_transforms`` has functions that change base filters before
+each use, and ``fast_initializers`` compiles their initializers quickly.
 """

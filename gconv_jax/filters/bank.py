@@ -1,9 +1,9 @@
-"""How a group acts on a filter, and the bank of transformed filters that this gives.
+"""The filter bank: a base filter, transformed by every element of a group.
 
 On the square lattice the action only moves taps, so a bank is one gather with a table of
 indices. For finer rotations filters are combinations of functions of the plane
 (`gconv_jax.filters.basis`), and a bank is one product with a table of their values. Tables are
-NumPy arrays, computed once per (group, kernel size, basis) and cached.
+NumPy arrays, computed once for each group, kernel size and basis.
 """
 
 import functools
@@ -32,35 +32,37 @@ def filter_bank(
     filters: Filters = "pixel",
     kernel_size: int | Sequence[int] | None = None,
 ) -> jax.Array:
-    """The filters of all output elements, as they enter the planar convolution.
+    """Return the filters of all output elements, as they enter the planar convolution.
 
-    ``psi_r(x) = psi(r^-1 x)`` for a lifting filter and ``psi_r(x, s) = psi(r^-1 x, r^-1 s)`` for
-    a filter on the group: the output element r sees the filter moved by r (Cohen & Welling 2016,
-    arXiv:1602.07576, section 7). The rotation is about the center of the filter, which for an
-    even size lies between pixels.
+    The output element r sees the filter moved by r (Cohen & Welling 2016, arXiv:1602.07576, section
+    7). That is ``psi_r(x) = psi(r^-1 x)`` for a lifting filter and
+    ``psi_r(x, s) = psi(r^-1 x, r^-1 s)`` for a filter on the group. The rotation is about the
+    center of the filter, which for an even size lies between pixels.
 
     Args:
-        w: base filter, ``[*kernel, C_in, C_out]`` if ``lifting``, else
+        w: the base filter, ``[*kernel, C_in, C_out]`` if ``lifting``, else
             ``[*kernel, |G|, C_in, C_out]``, with as many kernel axes as the group has dimensions.
-            With ``filters`` other than pixels, one axis of P parameters in place of the kernel's;
-            on hexagonal lattices one of the taps of a hexagon (`gconv_jax.hexagonal`).
-        group: any group with ``filters`` other than pixels.
+            With ``filters`` other than pixels, one axis of P parameters replaces the kernel axes.
+            On hexagonal lattices it is the axis of the taps of a hexagon (`gconv_jax.hexagonal`).
+        group: the group; with ``filters="pixel"`` it must map the lattice onto itself.
         lifting: whether the filter acts on images instead of on feature maps.
-        filters: what the parameters are. ``pixel``: the taps, for a group that acts exactly on the
-            lattice (`FiniteGroup.is_lattice`) or filters of one tap. ``bilinear``, ``bicubic``:
-            the taps in a disc, interpolated in between (`Interpolated`). ``harmonic``: coefficients
-            of circular harmonics (`Harmonic`). Or a `FilterBasis` of your own. All are exact for
-            the elements that map the lattice onto itself.
-        kernel_size: with ``filters`` other than pixels, the size of the filters.
+        filters: the meaning of the parameters. ``pixel``: the taps, for a group that acts exactly
+            on the lattice (`FiniteGroup.is_lattice`) or filters of one tap. ``bilinear``,
+            ``bicubic``: the taps in a disc, interpolated in between (`Interpolated`).
+            ``harmonic``: coefficients of circular harmonics (`Harmonic`). It may also be a
+            `FilterBasis` of your own. All are exact for the elements that map the lattice onto
+            itself.
+        kernel_size: the size of the filters, for ``filters`` other than pixels.
 
     Returns:
         ``[*kernel, C_in, |G| C_out]`` or ``[*kernel, |G| C_in, |G| C_out]``. On both axes the
-        group index is the slow one; output element r = identity holds the filter as it is, of
-        pixels the raw weights.
+        group index is the slow one. The output element r = identity holds the filter as it is,
+        which for pixels means the raw weights.
 
     Raises:
-        ValueError: wrong rank, group axis that does not match, kernel that an element would turn
-            on its side (non-square under a quarter turn), or pixels and a group finer than them.
+        ValueError: the rank or the group axis of ``w`` does not fit, an element would turn the
+            kernel on its side (non-square under a quarter turn), or the group is too fine for
+            pixels.
 
     >>> import jax.numpy as jnp
     >>> from gconv_jax import P4, filter_bank
@@ -84,8 +86,8 @@ def filter_bank(
 
 
 def _combine(w: jax.Array, turned: np.ndarray, group: FiniteGroup, lifting: bool) -> jax.Array:
-    """``[taps, (s,) C_in, r, C_out]`` from the functions of the basis, turned by each r."""
-    dtype = accumulation_dtype(w.dtype)  # half precision is for the convolution
+    """Return ``[taps, (s,) C_in, r, C_out]`` from the functions of the basis, turned by each r."""
+    dtype = accumulation_dtype(w.dtype)  # half precision is kept for the convolution
     axes, parts = "rtp,pio->tiro", w.astype(dtype)
     if not lifting:
         axes, parts = "rtp,prsio->tsiro", parts[:, group.cayley[group.inverse]]  # r^-1 s
@@ -96,7 +98,7 @@ def _combine(w: jax.Array, turned: np.ndarray, group: FiniteGroup, lifting: bool
 def filter_axes(
     filters: Filters, group: FiniteGroup, kernel_size: Sequence[int]
 ) -> tuple[int, ...]:
-    """The first axes of a base filter: ``kernel_size`` for pixels, (P,) for a basis.
+    """Return the first axes of a base filter: ``kernel_size`` for pixels, (P,) for a basis.
 
     ValueError if the filters cannot be turned by the group.
     """
@@ -117,7 +119,7 @@ def check_filter(
     kernel_size: int | Sequence[int] | None = None,
     name: str = "w",
 ) -> tuple[int, ...]:
-    """The size of the kernel; ValueError unless ``w`` has the shape of a base filter."""
+    """Return the size of the kernel; ValueError unless ``w`` has the shape of a base filter."""
     rank = group.dimension
     of_pixels = find_basis(filters, group) is None
     if kernel_size is None and group.is_hexagonal and w.ndim:
@@ -150,11 +152,11 @@ def check_filter(
 
 @functools.cache
 def gather_table(group: FiniteGroup, kernel: tuple[int, ...], lifting: bool) -> np.ndarray:
-    """Index into the flattened base filter for [tap, (input element,) output element]."""
+    """Return indices into the flattened base filter: [tap, (input element,) output element]."""
     taps = np.arange(np.prod(kernel)).reshape(kernel)
     turned = []
     for r in group.elements:
-        moved = taps  # as it stays if there is only one
+        moved = taps  # a single tap stays where it is
         if taps.size > 1:
             permutation, flipped = move_axes(group, r)
             moved = np.flip(taps.transpose(permutation), tuple(flipped))  # moved[x] = taps[r^-1 x]
@@ -173,7 +175,7 @@ def gather_table(group: FiniteGroup, kernel: tuple[int, ...], lifting: bool) -> 
 
 @functools.cache
 def basis_table(basis: FilterBasis, group: FiniteGroup, kernel: tuple[int, ...]) -> np.ndarray:
-    """``T[r, tap, p] = b_p(r^-1 x)`` at the tap x: float64, read-only."""
+    """Return ``T[r, tap, p] = b_p(r^-1 x)`` at the tap x: float64, read-only."""
     if len(kernel) != 2:
         raise ValueError(
             f"`filters` must be 'pixel' for a group that does not act on the plane, got {basis!r} "

@@ -1,9 +1,9 @@
 """Filters as functions of the plane, which can be turned by any angle.
 
 A filter is ``psi(x) = sum_p w_p b_p(x)``, a combination of fixed functions b_p of the plane with
-parameters w_p. Turned by g it is ``psi(g^-1 x)``: its taps are those of the functions, evaluated at
-``g^-1 x``. That is all that a basis has to provide; the group and the gathers are in
-`gconv_jax.filters.bank`.
+parameters w_p. The filter turned by g is ``psi(g^-1 x)``, so its taps are values of the functions
+at ``g^-1 x``. A basis has to provide nothing but these values; `gconv_jax.filters.bank` does the
+rest.
 """
 
 import functools
@@ -18,15 +18,16 @@ from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.lattice.hexagons import hexagon_mask
 from gconv_jax.lattice.sampling import cubic_kernel, linear_kernel, tap_positions
 
-# Of `Harmonic`, in pixels and in periods around the circle.
+# The defaults of `Harmonic`, in pixels and in periods around the circle.
 SIGMA, OUTER_SIGMA = 0.6, 0.5
 OUTER_INSET = 0.25
 OUTER_FREQUENCY = 2
 
 
 class FilterBasis(Protocol):
-    """What the argument ``filters`` of the convolutions takes. Must be hashable: a frozen
-    dataclass, for instance.
+    """The interface of the argument ``filters`` of the convolutions.
+
+    A basis must be hashable, as a frozen dataclass is.
 
     >>> import dataclasses
     >>> import jax.numpy as jnp
@@ -46,12 +47,12 @@ class FilterBasis(Protocol):
     """
 
     def __call__(self, points: np.ndarray, kernel_size: int) -> np.ndarray:
-        """The functions at some points of the plane.
+        """Return the values of the functions at some points of the plane.
 
         Args:
-            points: ``[..., 2]``, row and column counted from the center of the filter, in pixels,
-                float64.
-            kernel_size: of the filter, in pixels; odd or even.
+            points: float64 ``[..., 2]``, row and column counted from the center of the filter, in
+                pixels.
+            kernel_size: the size of the filter in pixels, odd or even.
 
         Returns:
             ``[..., P]``: ``b_p(points)`` for p = 0 ... P - 1.
@@ -64,14 +65,13 @@ _INTERPOLATION = {"bilinear": linear_kernel, "bicubic": cubic_kernel}
 
 @dataclass(frozen=True)
 class Interpolated:
-    """One parameter for each tap in the disc that fits into the filter; in between the filter is
-    interpolated.
+    """A basis with one parameter for each tap in the disc, interpolated between the taps.
 
-    ``b_t(x) = h(x_0 - t_0) h(x_1 - t_1)`` for each tap t with ``|t| <= k / 2``, and 0 where
-    ``|x| > k / 2``, since the corners of the square have nowhere to turn to. h is the tent of
-    bilinear interpolation, or the cubic of R. Keys (1981) with a = -1/2. The identity has the
-    parameters themselves as its taps. Between pixels interpolation blurs; for finer rotations
-    `Harmonic` is several times more accurate.
+    The functions are ``b_t(x) = h(x_0 - t_0) h(x_1 - t_1)`` for each tap t with ``|t| <= k / 2``.
+    They are 0 where ``|x| > k / 2``, since the corners of the square have nowhere to turn to. h is
+    the kernel of bilinear interpolation, or the cubic of R. Keys (1981) with a = -1/2. The identity
+    has the parameters themselves as its taps. Interpolation between pixels blurs; for finer
+    rotations `Harmonic` is several times more accurate.
 
     Attributes:
         method: ``"bilinear"`` or ``"bicubic"``.
@@ -100,26 +100,26 @@ class Interpolated:
 
 @dataclass(frozen=True)
 class Harmonic:
-    """Circular harmonics times rings: the steerable filters of Weiler et al. 2018
-    (arXiv:1711.07289) and Weiler & Cesa 2019 (arXiv:1911.08251).
+    """Circular harmonics times rings: a basis of steerable filters.
 
-    ``tau_j(|x|) cos(m phi)`` and ``tau_j(|x|) sin(m phi)`` with Gaussian rings
-    ``tau_j(r) = exp(-(r - mu_j)^2 / 2 sigma_j^2)``, m = 0 ... M_j. A turned harmonic is a
-    combination of the two of its m, so turning loses nothing but what sampling on pixels does, and
-    cutting off the outermost ring by the square. Each function has unit norm on the taps, so that
-    variance-preserving initializers preserve the variance.
+    They are those of Weiler et al. 2018 (arXiv:1711.07289) and Weiler & Cesa 2019
+    (arXiv:1911.08251). The functions are ``tau_j(|x|) cos(m phi)`` and ``tau_j(|x|) sin(m phi)``
+    for m = 0 ... M_j, with Gaussian rings ``tau_j(r) = exp(-(r - mu_j)^2 / 2 sigma_j^2)``. A turned
+    harmonic is a combination of the two with its m. So turning is exact up to the sampling on
+    pixels and the square that cuts off the outermost ring. Each function has unit norm on the taps,
+    so that variance-preserving initializers preserve the variance.
 
     Attributes:
-        rings: radii mu_j in pixels, up to half the size of the filter. By default there is one for
-            each pixel from the center to the last tap on the axis, 0, 1 ... for odd sizes and 1/2,
-            3/2 ... for even ones, the outermost `OUTER_INSET` further inside, since it would
-            otherwise be cut off on the axes.
-        sigma: width of the rings in pixels, one or one for each; by default `SIGMA`, and
-            `OUTER_SIGMA` for the outermost.
-        max_frequency: M_j for each ring, at most ``2 mu_j``: its pixels show no more. One integer
-            lowers the default of all rings, which is ``2 mu_j``, rounded down, less 1 for even
-            radii, where the sine of ``2 mu_j`` is 0 on axes and diagonals, and at most
-            `OUTER_FREQUENCY` for the outermost.
+        rings: the radii mu_j in pixels, up to half the size of the filter. By default there is one
+            ring for each pixel from the center to the last tap on the axis: 0, 1 ... for odd sizes
+            and 1/2, 3/2 ... for even ones. The outermost one lies `OUTER_INSET` further inside,
+            since it would otherwise be cut off on the axes.
+        sigma: the width of the rings in pixels, one number or one for each ring; by default
+            `SIGMA`, and `OUTER_SIGMA` for the outermost.
+        max_frequency: M_j for each ring, at most ``2 mu_j``, since the pixels of the ring resolve
+            no more. By default it is ``2 mu_j`` rounded down, less 1 for even radii, where the sine
+            of ``2 mu_j`` is 0 on axes and diagonals, and at most `OUTER_FREQUENCY` for the
+            outermost. One integer lowers the default of all rings.
 
     >>> import numpy as np
     >>> from gconv_jax import Harmonic
@@ -136,7 +136,7 @@ class Harmonic:
         for name in ("rings", "sigma", "max_frequency"):
             value = getattr(self, name)
             if value is not None:
-                # Hashable, and equal where the numbers are.
+                # Tuples make the basis hashable, and equal to another with equal numbers.
                 object.__setattr__(self, name, _numbers(name, value))
         if self.rings is not None and not isinstance(self.rings, tuple):
             raise ValueError(f"`rings` must be a sequence of radii in pixels, got {self.rings!r}")
@@ -161,7 +161,7 @@ class Harmonic:
         return np.stack(functions, -1)
 
     def _layout(self, kernel_size: int) -> list[tuple[float, float, int]]:
-        """``(mu_j, sigma_j, M_j)`` for each ring."""
+        """Return ``(mu_j, sigma_j, M_j)`` for each ring."""
         if self.rings is not None:
             if max(self.rings) > kernel_size / 2:
                 raise ValueError(
@@ -211,8 +211,11 @@ _BY_NAME: dict[str, FilterBasis | None] = {
 
 
 def find_basis(filters: Filters, group: FiniteGroup) -> FilterBasis | None:
-    """The basis that ``filters`` names, None for pixels of a square lattice; ValueError, TypeError
-    for what is none, or none for the lattice of the group."""
+    """Return the basis that ``filters`` names, or None for pixels of a square lattice.
+
+    Raises:
+        TypeError, ValueError: ``filters`` is no basis, or no basis for the lattice of the group.
+    """
     if group.is_hexagonal:
         if isinstance(filters, str) and filters == "pixel":
             return HexagonalTaps()
@@ -238,8 +241,11 @@ def find_basis(filters: Filters, group: FiniteGroup) -> FilterBasis | None:
 
 
 def _numbers(name: str, value: Any) -> float | tuple[float, ...]:
-    """A number or a tuple of them, all at least 0: integers for ``max_frequency``, positive for
-    ``sigma``."""
+    """Return an argument of `Harmonic` as a number or a tuple of numbers.
+
+    They must be at least 0; those of ``max_frequency`` must be integers, those of ``sigma``
+    positive.
+    """
     several = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
     values: tuple[Any, ...] = tuple(value) if several else (value,)
     kind, what = (int, "integers") if name == "max_frequency" else (float, "numbers")
@@ -255,8 +261,10 @@ def _numbers(name: str, value: Any) -> float | tuple[float, ...]:
 
 
 def evaluate(basis: FilterBasis, points: np.ndarray, kernel_size: int) -> np.ndarray:
-    """``basis(points, kernel_size)``; TypeError or ValueError unless that is float64, finite and
-    ``[*points.shape[:-1], P]``."""
+    """Return ``basis(points, kernel_size)``, checked.
+
+    TypeError or ValueError unless it is float64, finite and ``[*points.shape[:-1], P]``.
+    """
     values = basis(points, kernel_size)
     if not isinstance(values, np.ndarray) or values.dtype != np.float64:
         kind = f"{type(values).__name__} of {getattr(values, 'dtype', 'no dtype')}"
@@ -276,8 +284,10 @@ def evaluate(basis: FilterBasis, points: np.ndarray, kernel_size: int) -> np.nda
 
 @functools.cache
 def _norms(basis: Harmonic, kernel_size: int) -> np.ndarray:
-    """Of each function on the taps; the same for the cosine and the sine of a frequency, or the
-    two would no longer turn into one another."""
+    """Return the norm of each function on the taps.
+
+    The cosine and the sine of a frequency share one norm, or they would not turn into one another.
+    """
     squares = (basis._functions(tap_positions(kernel_size), kernel_size) ** 2).sum((0, 1))
     first = 0
     for _, _, last in basis._layout(kernel_size):
@@ -294,9 +304,9 @@ def _in_disc(points: np.ndarray, kernel_size: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class HexagonalTaps:
-    """The filters of hexagonal lattices: one parameter for each tap of the hexagon, row by row."""
+    """The basis of hexagonal lattices: one parameter for each tap of the hexagon, row by row."""
 
     def __call__(self, points: np.ndarray, kernel_size: int) -> np.ndarray:
-        """Which tap each of the points is: ``[..., P]``."""
+        """Return 1 where a point is a tap, else 0: ``[..., P]``."""
         taps = np.argwhere(hexagon_mask(kernel_size)) - (kernel_size - 1) / 2
         return (np.abs(points[..., None, :] - taps).max(-1) < 0.5).astype(np.float64)

@@ -11,16 +11,16 @@ from jax.core import Tracer
 from jax.nn.initializers import Initializer, lecun_normal, normal, truncated_normal, uniform
 from jax.typing import DTypeLike
 
-# Random normal numbers take XLA:CPU seconds to optimize, for every new shape of a kernel, and they
-# are drawn once.
-# JAX's own are known by their code: a wrapper around one copies its name and module, but has code
-# of its own, and may have a state, or return more than numbers.
+# XLA:CPU takes seconds to optimize random normal numbers, for every new shape of a kernel, although
+# they are drawn once.
+# JAX's own initializers are recognized by their code. A wrapper around one copies its name and
+# module, but has code of its own, and may have a state, or return more than numbers.
 _JAX = {
     getattr(made, "__code__", None)
     for made in (lecun_normal(), normal(), truncated_normal(), uniform())
 }
 _UNOPTIMIZED = {"xla_backend_optimization_level": 0}
-# As soon again, where XLA has them: the older way to write loops, and all of them in one module.
+# These shorten compilation once more, where XLA has them: older loop emitters, and one module.
 _SHORT = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 
 
@@ -38,10 +38,11 @@ def _compiled(initializer: Initializer):
 
 
 def compile_unoptimized(initializer: Initializer) -> Initializer:
-    """The same initializer, compiled without optimization: ten times sooner on a CPU, or more.
+    """Return the same initializer, compiled without optimization, which is much faster.
 
-    Values are the same to rounding. Only JAX's own random initializers are compiled: a compiled
-    function must not depend on anything but its arguments. All others are returned as they are.
+    On a CPU it compiles at least ten times as fast. Values are the same to rounding. Only JAX's
+    own random initializers are compiled, since a compiled function must not depend on anything but
+    its arguments. All others are returned as they are.
 
     >>> import jax
     >>> from gconv_jax.filters.fast_initializers import compile_unoptimized
@@ -67,12 +68,12 @@ def compile_unoptimized(initializer: Initializer) -> Initializer:
 
 
 def changed(made: Any, function: Callable[[jax.Array], jax.Array]) -> Any:
-    """Return what an initializer made with other values, and with Flax's metadata as they were.
+    """Return the result of an initializer with other values, and with the same Flax metadata.
 
     Args:
         made: an array, or an array with the metadata of ``nnx.with_partitioning``,
             ``nnx.with_metadata`` or ``nn.with_partitioning``.
-        function: makes the new array of the old one, with as many axes.
+        function: a function from the old array to the new one, which has as many axes.
 
     >>> from flax import nnx
     >>> from jax.nn.initializers import ones

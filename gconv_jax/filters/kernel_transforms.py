@@ -1,4 +1,4 @@
-"""Functions of base filters, for ``kernel_transform`` of the layers."""
+"""Functions that change a base filter before each use: ``kernel_transform`` of the layers."""
 
 import math
 from collections.abc import Callable
@@ -10,17 +10,17 @@ from gconv_jax.ops.accumulation import accumulation_dtype
 
 
 def standardize_weights(w: jax.Array, *, epsilon: float = 1e-5) -> jax.Array:
-    """Scaled weight standardization (Qiao et al. 2019, arXiv:1903.10520; the scale: Brock et al.
-    2021, arXiv:2101.08692): each output channel's filter with mean 0 and, over its n weights,
-    variance 1 / n.
+    """Return the filter with scaled weight standardization.
 
-    ``(w - mean) / sqrt(n var + epsilon)``, over all axes but the last. All orientations come from
-    one base filter, so the law holds as before; batch normalization may be left out, or be of
-    batches of one image.
+    The filter of each output channel gets mean 0 and, over its n weights, variance 1 / n (Qiao et
+    al. 2019, arXiv:1903.10520; the scale is that of Brock et al. 2021, arXiv:2101.08692). The
+    result is ``(w - mean) / sqrt(n var + epsilon)``, over all axes but the last. All orientations
+    come from one base filter, so the equivariance law holds as before. With it a network may do
+    without batch normalization, or train on batches of one image.
 
     Args:
-        w: ``[..., C_out]``, the base filter of any layer.
-        epsilon: keeps constant filters finite.
+        w: the base filter of any layer, ``[..., C_out]``.
+        epsilon: the number under the root that keeps constant filters finite.
 
     Returns:
         The same shape and dtype.
@@ -49,7 +49,7 @@ KernelTransform = Callable[[jax.Array], jax.Array]
 
 
 def check_transform(transform: KernelTransform | None) -> KernelTransform:
-    """``transform`` itself, in place of None what changes nothing; TypeError for anything else."""
+    """Return ``transform`` itself, or the identity for None; TypeError for anything else."""
     if transform is None:
         return _unchanged
     if not callable(transform):

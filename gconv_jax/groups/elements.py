@@ -6,18 +6,21 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-# Where the steps along the two axes of an array of hexagons lead, in (down, right): the columns.
+# The columns are the steps along the two axes of an array of hexagons, in (down, right).
 HEXAGONAL_BASIS = np.array([[np.sqrt(3) / 2, 0], [1 / 2, 1]])
 
 
 class PlanarIsometry(NamedTuple):
-    """``R(turn) F^mirrored`` of the plane or the line: mirror first (the last axis is reversed),
-    then rotate by ``turn`` whole turns, counter-clockwise as displayed."""
+    """An isometry ``R(turn) F^mirrored`` of the plane or the line.
+
+    It mirrors first, which reverses the last axis. Then it rotates by ``turn`` whole turns,
+    counter-clockwise as displayed.
+    """
 
     turn: Fraction
     mirrored: bool
     lattice: Literal["square", "hexagonal"] = "square"
-    """On which its matrix is, and which it may map onto itself."""
+    """The lattice whose coordinates its matrix acts on, and which it may map onto itself."""
 
     def __mul__(self, other: "PlanarIsometry") -> "PlanarIsometry":  # pyright: ignore[reportIncompatibleMethodOverride]
         # F R(t) = R(-t) F moves the left factor's mirror past the right factor's rotation.
@@ -26,21 +29,24 @@ class PlanarIsometry(NamedTuple):
 
     @property
     def inverse(self) -> "PlanarIsometry":
+        """The isometry that undoes this one."""
         return self if self.mirrored else self._replace(turn=-self.turn % 1)
 
     @property
     def rank(self) -> tuple:
-        """Where it stands among the elements of a group."""
+        """The key by which the elements of a group are sorted."""
         return self.mirrored, self.turn
 
     @property
     def is_lattice(self) -> bool:
-        """Whether it maps its lattice onto itself."""
+        """True if the isometry maps its lattice onto itself."""
         return ((6 if self.lattice == "hexagonal" else 4) * self.turn).denominator == 1
 
     def matrix(self, dimension: int) -> np.ndarray:
-        """On (row, column) counted from the center, or on the last of these alone; on a hexagonal
-        lattice these are axial coordinates (`gconv_jax.hexagonal`)."""
+        """Return the matrix on (row, column) counted from the center, or on the column alone.
+
+        On a hexagonal lattice these are axial coordinates (`gconv_jax.hexagonal`).
+        """
         flip = -1 if self.mirrored else 1
         if dimension == 1:
             return np.array([[flip]])
@@ -59,8 +65,10 @@ class PlanarIsometry(NamedTuple):
 
 
 class SignedPermutation(NamedTuple):
-    """A symmetry of the cube, ``y[i] = signs[i] x[axes[i]]`` on (depth, row, column) counted from
-    the center."""
+    """A symmetry of the cube: ``y[i] = signs[i] x[axes[i]]``.
+
+    The coordinates x are (depth, row, column), counted from the center.
+    """
 
     axes: tuple[int, ...]
     signs: tuple[int, ...]
@@ -74,36 +82,38 @@ class SignedPermutation(NamedTuple):
 
     @property
     def inverse(self) -> "SignedPermutation":
+        """The isometry that undoes this one."""
         axes = tuple(self.axes.index(i) for i in range(len(self.axes)))
         return SignedPermutation(axes, tuple(self.signs[a] for a in axes))
 
     @property
     def mirrored(self) -> bool:
+        """True if the determinant is -1."""
         return self.is_even == (np.prod(self.signs) < 0)
 
     @property
     def is_even(self) -> bool:
-        """Whether an even number of axes is exchanged."""
+        """True if the permutation of the axes is an even one."""
         inversions = sum(a > b for a, b in itertools.combinations(self.axes, 2))
         return inversions % 2 == 0
 
     @property
     def rank(self) -> tuple:
-        """Rotations first, by increasing angle."""
+        """The key by which elements are sorted: rotations first, by increasing angle."""
         trace = int(np.trace(self.matrix(3)))
         return self.mirrored, trace if self.mirrored else -trace, self.axes, self.signs
 
     @property
     def is_lattice(self) -> bool:
-        """Whether it maps the cubic lattice onto itself: always."""
+        """True, since every symmetry of the cube maps the cubic lattice onto itself."""
         return True
 
     def matrix(self, dimension: int) -> np.ndarray:
-        """On (depth, row, column) counted from the center."""
+        """Return the matrix on (depth, row, column) counted from the center."""
         return np.array(self.signs)[:, None] * np.eye(dimension, dtype=np.int64)[list(self.axes)]
 
     def __str__(self) -> str:
-        """Where it takes the point (d, h, w), e.g. ``(d,-w,h)``; ``e`` for the identity."""
+        """Return the image of the point (d, h, w), e.g. ``(d,-w,h)``; ``e`` for the identity."""
         names = ["-"[s > 0 :] + "dhw"[a] for a, s in zip(self.axes, self.signs, strict=True)]
         return "e" if names == ["d", "h", "w"] else f"({','.join(names)})"
 
@@ -112,7 +122,7 @@ Isometry = PlanarIsometry | SignedPermutation
 
 
 def is_isometry(g: object, dimension: int) -> bool:
-    """Whether this is an isometry of the line, the plane or space."""
+    """Return whether ``g`` is an isometry of the line, the plane or space."""
     if dimension == 3:
         return (
             isinstance(g, SignedPermutation)

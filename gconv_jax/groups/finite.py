@@ -2,7 +2,7 @@
 
 An element is an exact isometry that fixes the origin (`gconv_jax.groups.elements`): in the plane a
 turn by a rational fraction of the circle after an optional mirroring, in space a symmetry of the
-cube. Products and inverses know no floating-point angle; everything else (Cayley table, inverses,
+cube. Products and inverses need no floating-point angle. Everything else (Cayley table, inverses,
 subgroups, cosets) follows from the products. In the public API an element is its index.
 """
 
@@ -24,10 +24,10 @@ from gconv_jax.ops.frozen import freeze_array
 class FiniteGroup:
     """A finite group acting on the line, the plane or space (``dimension`` 1, 2 or 3).
 
-    Immutable, hashable and picklable, so it serves as a static argument of ``jax.jit`` and as an
-    attribute of a Flax module. Two groups are equal iff they hold the same isometries. Elements
-    are numbered 0 ... ``order - 1``: first the rotations by increasing angle, then the mirrored
-    ones. Build groups with `cyclic`, `dihedral`, `mirror`, `trivial`, `octahedral` and its
+    A group is immutable, hashable and picklable. So it serves as a static argument of ``jax.jit``
+    and as an attribute of a Flax module. Two groups are equal iff they hold the same isometries.
+    Elements are numbered 0 ... ``order - 1``: first the rotations by increasing angle, then the
+    mirrored ones. Build groups with `cyclic`, `dihedral`, `mirror`, `trivial`, `octahedral` and its
     relatives, and `FiniteGroup.subgroup`.
 
     >>> from gconv_jax import P4, P4M
@@ -40,7 +40,9 @@ class FiniteGroup:
     """
 
     dimension: int
+    """The dimension of the space that the group acts on: 1, 2 or 3."""
     isometries: tuple[Isometry, ...]
+    """The elements in their order."""
 
     def __post_init__(self):
         check_integer("dimension", self.dimension, among=(1, 2, 3))
@@ -91,30 +93,35 @@ class FiniteGroup:
 
     @property
     def matrices(self) -> np.ndarray:
-        """The elements as matrices on array indices counted from the center, ``(row, column)``
-        in the plane, ``(position,)`` on the line, ``(depth, row, column)`` in space:
-        ``[order, dimension, dimension]``.
+        """The elements as matrices ``[order, dimension, dimension]``, read-only.
 
-        int64 if the group is a symmetry of the lattice (`is_lattice`), else float64.
+        They act on array indices counted from the center: ``(position,)`` on the line,
+        ``(row, column)`` in the plane, ``(depth, row, column)`` in space. Their dtype is int64 if
+        the group is a symmetry of the lattice (`is_lattice`), else float64.
         """
         return _matrices(self)
 
     @property
     def is_lattice(self) -> bool:
-        """Whether every element maps the square lattice onto itself (multiples of 90 degrees and
-        the mirrorings along axes and diagonals), or the hexagonal one of `P6`, so that it acts on
-        arrays without resampling."""
+        """True if every element maps the lattice onto itself, so that it acts without resampling.
+
+        On the square lattice these are multiples of 90 degrees and the mirrorings along axes and
+        diagonals; on the hexagonal one they are the elements of `P6M`.
+        """
         return all(g.is_lattice for g in self.isometries)
 
     @property
     def is_hexagonal(self) -> bool:
-        """Whether arrays are hexagonal lattices in axial coordinates, as for `P6` and `P6M`."""
+        """True if arrays are hexagonal lattices in axial coordinates, as for `P6` and `P6M`."""
         return self.isometries[0].lattice == "hexagonal"
 
     def element_name(self, element: int) -> str:
-        """A readable name: ``e`` the identity, ``r90`` a rotation by 90 degrees, ``r90·m`` the
-        mirroring (of the last axis) followed by that rotation; in space where the point
-        (d, h, w) goes, e.g. ``(d,-w,h)``."""
+        """Return a readable name of an element.
+
+        ``e`` is the identity, ``r90`` a rotation by 90 degrees, and ``r90·m`` the mirroring of the
+        last axis followed by that rotation. In space the name says where the point (d, h, w) goes,
+        e.g. ``(d,-w,h)``.
+        """
         return str(self.isometries[self.check_element(element)])
 
     def check_element(self, element: int | str) -> int:
@@ -170,10 +177,10 @@ class FiniteGroup:
         return FiniteGroup(self.dimension, point_groups.sort_isometries(isometries))
 
     def indices(self, subgroup: "FiniteGroup") -> np.ndarray:
-        """Where the elements of ``subgroup`` stand in this group: int64 ``[subgroup.order]``.
+        """Return the indices of the elements of ``subgroup``: int64 ``[subgroup.order]``.
 
         ValueError if it is not a subgroup. A subgroup's elements need not be the first ones, nor
-        in the same order.
+        stand in the same order.
 
         >>> from gconv_jax import P4, cyclic
         >>> P4.indices(cyclic(2))
@@ -215,7 +222,7 @@ class FiniteGroup:
 
 
 def check_group(group: FiniteGroup, *, name: str = "group") -> FiniteGroup:
-    """``group`` itself; TypeError unless it is a `FiniteGroup`."""
+    """Return ``group`` itself; TypeError unless it is a `FiniteGroup`."""
     if not isinstance(group, FiniteGroup):
         raise TypeError(
             f"`{name}` must be a FiniteGroup such as gconv_jax.P4 or gconv_jax.dihedral(4), "
@@ -269,8 +276,9 @@ def trivial(dimension: int = 2) -> FiniteGroup:
 
 
 def octahedral() -> FiniteGroup:
-    """The 24 rotations of the cube, which map voxels onto voxels (Worrall & Brostow 2018,
-    arXiv:1804.04458).
+    """The 24 rotations of the cube, which map voxels onto voxels.
+
+    Worrall & Brostow 2018 (arXiv:1804.04458) have networks over this group.
 
     >>> octahedral().order, octahedral().subgroup(1)
     (24, rotations_about(0))
@@ -288,8 +296,9 @@ def full_octahedral() -> FiniteGroup:
 
 
 def tetrahedral() -> FiniteGroup:
-    """The 12 rotations of the cube that are even permutations of its diagonals: half turns, and
-    thirds of a turn about the diagonals.
+    """The 12 rotations of the cube that are even permutations of its diagonals.
+
+    They are the half turns about the axes, and the thirds of a turn about the diagonals.
 
     >>> [tetrahedral().element_name(g) for g in (0, 1, 11)]
     ['e', '(-h,-w,d)', '(d,-h,-w)']
@@ -307,11 +316,10 @@ def klein_four() -> FiniteGroup:
 
 
 def rotations_about(axis: int) -> FiniteGroup:
-    """The 4 rotations of voxels by quarter turns about one of the axes (depth, height, width) =
-    (0, 1, 2): for volumes of which one direction is special, such as up.
+    """The 4 rotations of voxels by quarter turns about one axis: 0 depth, 1 height, 2 width.
 
-    Element 1 is ``jnp.rot90`` in the two other axes, in their order; 2 is its inverse and 3 the
-    half turn.
+    The group suits volumes in which one direction is special, such as up. Element 1 is
+    ``jnp.rot90`` in the two other axes, in their order; 2 is its inverse and 3 the half turn.
 
     >>> rotations_about(0).order
     4
@@ -379,7 +387,8 @@ P4 = cyclic(4)
 P4M = dihedral(4)
 """Translations, rotations by 90 degrees and reflections."""
 P6 = FiniteGroup(2, point_groups.turns(6, lattice="hexagonal"))
-"""Translations and rotations by 60 degrees of a hexagonal lattice: arrays in axial coordinates,
-see `gconv_jax.hexagonal`."""
+"""Translations and rotations by 60 degrees of a hexagonal lattice.
+
+Its arrays are in axial coordinates, see `gconv_jax.hexagonal`."""
 P6M = FiniteGroup(2, point_groups.turns(6, mirrored=True, lattice="hexagonal"))
-"""The same and reflections."""
+"""Translations, rotations by 60 degrees and reflections of a hexagonal lattice."""

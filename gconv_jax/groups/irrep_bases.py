@@ -12,7 +12,7 @@ import numpy as np
 
 from gconv_jax.groups.cayley_table import ZERO, CayleyTable
 
-_LEAVES = 16  # bases tried for each class of first elements
+_LEAVES = 16  # the bases that are tried for each class of first elements
 GAP = 1e-6
 """The difference above which two eigenvalues are distinct."""
 
@@ -24,7 +24,7 @@ class DegenerateError(ArithmeticError):
 def commutant(
     matrices: np.ndarray, endomorphisms: int, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Orthonormal imaginary units of what commutes with an irrep: none, [J], or [I, J, I J]."""
+    """Return orthonormal imaginary units of the commutant of an irrep: [], [J], or [I, J, I J]."""
     if endomorphisms == 1:
         return []
 
@@ -43,7 +43,7 @@ def commutant(
 
     i = unit()
     if endomorphisms == 2:
-        # Which of J and -J: the first element to tell them apart turns towards J.
+        # J and -J serve alike: choose the one that the first element to tell them apart turns to.
         turning = np.tensordot(matrices, i, 2)
         return [i if turning[np.argmax(np.abs(turning) > GAP)] > 0 else -i]
     j = unit(i)
@@ -53,7 +53,7 @@ def commutant(
 def sparse_basis(
     group_table: CayleyTable, matrices: np.ndarray, commuting: list[np.ndarray]
 ) -> np.ndarray:
-    """The basis, of those tried, in which the matrices have the fewest nonzeros."""
+    """Return the basis, of those tried, in which the matrices have the fewest nonzeros."""
     order, d, _ = matrices.shape
     fewest, best = math.inf, np.eye(len(matrices[0]))
     for lines in _decompositions(group_table, matrices, commuting):
@@ -69,10 +69,11 @@ def sparse_basis(
 def _decompositions(
     group_table: CayleyTable, matrices: np.ndarray, commuting: list[np.ndarray]
 ) -> Iterator[list[np.ndarray]]:
-    """Ways to split the space into lines over the commutant, each line real ``[d, e]``.
+    """Yield ways to split the space into lines over the commutant, each line real ``[d, e]``.
 
-    The space is split into eigenspaces of one element after the other, preferably of elements
-    that commute with those before, of small order first. Conjugate beginnings are equivalent.
+    The space is split into eigenspaces of one element after the other. Elements that commute with
+    those before are preferred, then elements of small order. Conjugate first elements are
+    equivalent, so only one of each class is tried.
     """
     least = len(commuting) + 1
     whole = [np.eye(matrices.shape[-1])]
@@ -112,18 +113,19 @@ def _decompositions(
 def _basis(
     matrices: np.ndarray, commuting: list[np.ndarray], lines: list[np.ndarray]
 ) -> np.ndarray:
-    """The basis v_1, J v_1, v_2, J v_2 ... with v_i in ``lines[i]``: orthogonal ``[d, d]``.
+    """Return the basis v_1, J v_1, v_2, J v_2 ... with v_i in ``lines[i]``: orthogonal ``[d, d]``.
 
-    v_i is where an element takes v_1, as far as that is in its line, so that phases and signs do
+    v_i is the image of v_1 under an element, projected to the line of v_i. So phases and signs do
     not depend on the random numbers.
     """
-    # The sign of v_i is all there is to choose over the real numbers, and the first image gives
-    # it; otherwise an image that is in the line altogether leaves the most zeros.
+    # Over the real numbers only the sign of v_i is free, and the first image gives it. Otherwise
+    # an image that is in the line altogether leaves the most zeros.
     close = 1 - ZERO if commuting else GAP
     images = matrices @ lines[0][:, 0]
     vectors = [lines[0][:, 0]] + [line @ _first(images @ line, close) for line in lines[1:]]
     if len(commuting) == 3:
-        # Any two perpendicular imaginary units serve as I and J: those the group itself moves by.
+        # Any two perpendicular imaginary units serve as I and J. Take those that elements of the
+        # group multiply by, since they leave the most zeros.
         units = np.array(commuting)
         moved = np.einsum("gij,aj->gai", matrices, vectors)
         parts = np.einsum("gai,ubi->gabu", moved, np.einsum("uij,bj->ubi", units, vectors))
@@ -138,7 +140,7 @@ def _basis(
 
 
 def _first(vectors: np.ndarray, close: float) -> np.ndarray:
-    """The first vector at least ``close`` times as long as the longest, at unit length."""
+    """Return the first vector at least ``close`` times as long as the longest, at unit length."""
     lengths = np.linalg.norm(vectors, axis=1)
     first = np.argmax(lengths >= close * lengths.max())
     if not lengths[first] > GAP:
@@ -147,7 +149,7 @@ def _first(vectors: np.ndarray, close: float) -> np.ndarray:
 
 
 def split_spaces(spaces: list[np.ndarray], operator: np.ndarray, least: int) -> list[np.ndarray]:
-    """The eigenspaces of a symmetric ``operator`` restricted to each of ``spaces``.
+    """Return the eigenspaces of a symmetric ``operator`` restricted to each of ``spaces``.
 
     Spaces are orthonormal columns. Those of dimension ``least`` are left alone. Eigenvalues
     descend.
@@ -164,8 +166,11 @@ def split_spaces(spaces: list[np.ndarray], operator: np.ndarray, least: int) -> 
 
 
 def snap(matrices: np.ndarray, group_table: CayleyTable) -> np.ndarray:
-    """Entries within 1e-12 of 0, 1/2, 1, a root of 1/2 or 3/4, or the cosine or sine of an angle
-    by which an element may turn, replaced by that value."""
+    """Return the matrices with entries near an exact value replaced by that value.
+
+    Exact values are 0, 1/2, 1, the roots of 1/2 and 3/4, and cosines and sines of the angles by
+    which an element may turn. Near means within 1e-12.
+    """
     quarter = math.lcm(*group_table.orders.tolist())
     exact = np.array([0, 0.5, math.sqrt(2) / 2, math.sqrt(3) / 2, 1])
     cosines = np.cos(np.pi / 2 * np.arange(quarter + 1) / quarter)

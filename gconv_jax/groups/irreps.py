@@ -1,8 +1,8 @@
 """The Fourier transform over a finite group: its real irreducible representations.
 
 A representation rho gives every element g an orthogonal matrix with rho(g h) = rho(g) rho(h). The
-irreducible ones cannot be split further; everything the group does is a sum of them. They are
-computed from the multiplication table, with nothing typed in.
+irreducible ones cannot be split further, and every representation is a sum of them. They are
+computed from the multiplication table; no character table is written down here.
 
 The transform of a function f on the group, and its inverse, over all irreducible rho of dimension
 d and commutant dimension e (see `Irrep`), with i in ``rows`` and k in 0 ... d - 1::
@@ -38,7 +38,7 @@ from gconv_jax.groups.irrep_bases import (
 )
 from gconv_jax.ops.frozen import freeze_array
 
-_SEEDS = 8  # attempts with other random numbers
+_SEEDS = 8  # the attempts that are made, each with other random numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ class Irrep:
 
 @functools.cache
 def real_irreps(group: FiniteGroup) -> tuple[Irrep, ...]:
-    """The real irreducible representations of ``group``: the trivial one first.
+    """Return the real irreducible representations of ``group``, the trivial one first.
 
     They are sorted by dimension, then by type, then by character from element 0 on, the larger
     first; for `cyclic` this is the order of the frequencies. Two calls give the same arrays.
@@ -103,10 +103,11 @@ def real_irreps(group: FiniteGroup) -> tuple[Irrep, ...]:
 
 @functools.cache
 def fourier_matrix(group: FiniteGroup) -> np.ndarray:
-    """The orthonormal Fourier transform F over ``group``: float64 ``[order, order]``, read-only.
+    """Return the Fourier transform F over ``group``: float64 ``[order, order]``, read-only.
 
-    Its rows are the functions ``sqrt(d / |G|) rho_ij``, i in ``rows`` and all j, of the irreps in
-    the order of `real_irreps`, i before j. F f is the transform of f, and F^T its inverse::
+    F is orthonormal. Its rows are the functions ``sqrt(d / |G|) rho_ij``, i in ``rows`` and all j.
+    The irreps are in the order of `real_irreps`, i before j. F f is the transform of f, and F^T is
+    the inverse of F::
 
         (F f)[rho, i, j] = sqrt(d / |G|) f^[i, j]
 
@@ -122,14 +123,15 @@ def fourier_matrix(group: FiniteGroup) -> np.ndarray:
 
 
 def irreps_of_table(cayley: np.ndarray) -> tuple[Irrep, ...]:
-    """The real irreducible representations of the group with this multiplication table.
+    """Return the real irreducible representations of the group with this multiplication table.
 
     ``cayley[g, h]`` is the index of the product gh, integers ``[order, order]``; the identity may
-    be any element. In the order of `real_irreps`. ValueError if it is not the table of a group.
+    be any element. The result has the order of `real_irreps`. ValueError if it is not the table of
+    a group.
 
-    The bases are chosen for sparse matrices: joint eigenvectors of commuting elements, whichever
-    of those tried leave the fewest nonzeros. Zeros, cosines of the angles that occur and the like
-    are exact.
+    The bases are chosen for sparse matrices: they are joint eigenvectors of commuting elements, and
+    of those tried the ones that leave the fewest nonzeros. Zeros and cosines of the angles that
+    occur are exact.
 
     >>> import numpy as np
     >>> addition_mod_3 = (np.arange(3)[:, None] + np.arange(3)) % 3
@@ -152,6 +154,7 @@ def irreps_of_table(cayley: np.ndarray) -> tuple[Irrep, ...]:
 
 
 def _attempt(group_table: CayleyTable, rng: np.random.Generator) -> tuple[Irrep, ...]:
+    """Return the irreps that these random numbers lead to, sorted."""
     found = []
     for matrices, endomorphisms in _constituents(group_table, rng):
         commuting = commutant(matrices, endomorphisms, rng)
@@ -170,7 +173,7 @@ def _attempt(group_table: CayleyTable, rng: np.random.Generator) -> tuple[Irrep,
 def _constituents(
     group_table: CayleyTable, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """The irreps, each once and in some basis, with their endomorphisms.
+    """Yield the irreps, each once and in some basis, with their endomorphisms.
 
     (L_g f)(h) = f(g^-1 h) acts on the functions on the group. A matrix whose entry at (g, h)
     depends on g^-1 h alone commutes with it; a random symmetric one has irreducible eigenspaces.
@@ -193,6 +196,7 @@ def _constituents(
 
 
 def _fourier(irreps: tuple[Irrep, ...]) -> np.ndarray:
+    """Return the functions of the irreps as orthonormal rows, if the irreps are complete."""
     order = len(irreps[0].matrices)
     return np.concatenate(
         [
@@ -203,7 +207,10 @@ def _fourier(irreps: tuple[Irrep, ...]) -> np.ndarray:
 
 
 def _check(group_table: CayleyTable, irreps: tuple[Irrep, ...]) -> None:
-    """DegenerateError unless these are homomorphisms and their functions an orthogonal basis."""
+    """Raise `DegenerateError` unless these are all irreps of the group.
+
+    They must be homomorphisms, and their functions an orthogonal basis.
+    """
     if not all(group_table.is_homomorphism(irrep.matrices) for irrep in irreps):
         raise DegenerateError("the matrices do not multiply as the elements do")
     rows = _fourier(irreps)

@@ -1,8 +1,8 @@
 """The continuous groups of the plane, SO(2) and O(2): exp, log, product, inverse, sampling.
 
 An element is its matrix, as in `FiniteGroup.matrices`: rotations of array indices counted from the
-center, counter-clockwise as displayed. A matrix has no place where an angle of 2 pi becomes one
-of 0, so functions of it are periodic as they stand.
+center, counter-clockwise as displayed. An angle jumps from 2 pi to 0, a matrix does
+not, so functions of matrices are periodic without further care.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ _HIGHEST = jax.lax.Precision.HIGHEST
 
 @dataclass(frozen=True, repr=False)
 class LieGroup:
-    """SO(2), the rotations of the plane, or O(2), with the reflections; with the translations of
-    the image, SE(2) and E(2).
+    """SO(2), the rotations of the plane, or O(2), the rotations and reflections.
 
-    Immutable and hashable. Built by `SO2` and `O2`. Elements are matrices ``[..., 2, 2]``; one of
-    O(2) is ``exp(angle) F`` with F the mirroring of the last axis, or ``exp(angle)``.
+    With the translations of the image they are SE(2) and E(2). `SO2` and `O2` make these groups,
+    which are immutable and hashable. Elements are matrices ``[..., 2, 2]``. An element of O(2) is
+    ``exp(angle)`` or ``exp(angle) F``, with F the mirroring of the last axis.
 
     >>> from gconv_jax import SO2
     >>> once = SO2().exp(0.5)
@@ -32,7 +32,7 @@ class LieGroup:
     """
 
     reflections: bool
-    """Whether it has the mirrorings of the plane."""
+    """True for O(2), which has the mirrorings of the plane."""
     dimension: ClassVar[int] = 2
 
     def exp(self, angle: jax.typing.ArrayLike) -> jax.Array:
@@ -42,8 +42,10 @@ class LieGroup:
         return jnp.stack([jnp.stack([cos, -sin], -1), jnp.stack([sin, cos], -1)], -2)
 
     def log(self, element: jax.Array) -> jax.Array:
-        """The angle in [-pi, pi] of a rotation, the inverse of `exp`; of a mirrored element
-        ``exp(angle) F``, which has no logarithm, the angle of that rotation."""
+        """Return the angle of a rotation in [-pi, pi], the inverse of `exp`.
+
+        A mirrored element ``exp(angle) F`` has no logarithm; its result is the same angle.
+        """
         element = jnp.asarray(element)
         return jnp.arctan2(element[..., 1, 0], element[..., 0, 0])
 
@@ -56,7 +58,7 @@ class LieGroup:
         return jnp.swapaxes(jnp.asarray(element), -1, -2)
 
     def is_mirrored(self, element: jax.Array) -> jax.Array:
-        """Whether the determinant is -1: ``[...]``, boolean."""
+        """Return whether the determinant is -1: ``[...]``, boolean."""
         return determinant(element) < 0
 
     @property
@@ -65,8 +67,10 @@ class LieGroup:
         return jnp.eye(2)
 
     def sample(self, key: jax.Array, samples: int) -> jax.Array:
-        """Independent elements from the Haar measure, the uniform distribution on the group:
-        ``[samples, 2, 2]``."""
+        """Draw independent elements from the Haar measure: ``[samples, 2, 2]``.
+
+        The Haar measure is the uniform distribution on the group.
+        """
         turn, flip = jax.random.split(key)
         elements = self.exp(jax.random.uniform(turn, (samples,), minval=-jnp.pi, maxval=jnp.pi))
         if not self.reflections:
@@ -75,22 +79,25 @@ class LieGroup:
         return elements * jnp.stack([jnp.ones_like(sign), sign], -1)[:, None, :]
 
     def grid(self, samples: int, offset: jax.typing.ArrayLike | None = None) -> jax.Array:
-        """Evenly spaced elements: the finite subgroup of that order, turned by ``offset`` radians.
+        """Return evenly spaced elements: the finite subgroup, turned by ``offset`` radians.
 
-        ``[samples, 2, 2]``, in the order of ``cyclic(samples)`` or ``dihedral(samples / 2)``.
-        Its mean over functions on the group is exact up to frequencies below its number of
-        rotations; with a uniform random ``offset`` (`stratified`) it is right on average for all.
+        The result is ``[samples, 2, 2]``, in the order of ``cyclic(samples)`` or
+        ``dihedral(samples / 2)``. The mean of a function over the grid is exact for frequencies
+        below the number of rotations. With a uniform random ``offset`` (`stratified`) it is
+        unbiased for all frequencies.
         """
         elements = jnp.asarray(self.finite(samples).matrices, float)
         return elements if offset is None else self.product(self.exp(offset), elements)
 
     def stratified(self, key: jax.Array, samples: int) -> jax.Array:
-        """The `grid`, turned by a random angle: each element by itself is Haar distributed."""
+        """Return the `grid`, turned by a random angle: each element is Haar distributed."""
         return self.grid(samples, jax.random.uniform(key, maxval=2 * jnp.pi))
 
     def finite(self, samples: int) -> FiniteGroup:
-        """The subgroup with so many elements: ``cyclic(samples)`` or ``dihedral(samples / 2)``.
-        ValueError unless there is one."""
+        """Return the subgroup with so many elements; ValueError unless there is one.
+
+        It is ``cyclic(samples)`` or ``dihedral(samples / 2)``.
+        """
         check_integer("samples", samples)
         least = 2 if self.reflections else 1
         if samples < least or samples % least:
@@ -129,13 +136,13 @@ PlanarGroup = LieGroup | FiniteGroup
 
 
 def determinant(matrices: jax.Array) -> jax.Array:
-    """``[..., 2, 2]`` to ``[...]``: 1 for a rotation, -1 for a mirrored element."""
+    """Return the determinants of ``[..., 2, 2]``: 1 for a rotation, -1 for a mirrored element."""
     a, b = matrices[..., 0, :], matrices[..., 1, :]
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
 def check_planar_group(group: PlanarGroup, *, name: str = "group") -> PlanarGroup:
-    """``group`` itself; TypeError or ValueError unless it is a group of the plane."""
+    """Return ``group`` itself; TypeError or ValueError unless it is a group of the plane."""
     if not isinstance(group, LieGroup | FiniteGroup):
         raise TypeError(
             f"`{name}` must be SO2(), O2() or a FiniteGroup of the plane such as gconv_jax.P4 or "

@@ -1,4 +1,4 @@
-"""The left action of a group on images and feature maps; rotation by any angle."""
+"""The left action of a group on images and feature maps, and on the axes of arrays."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def transform(
     lifted: bool,
     subgroup: FiniteGroup | None = None,
 ) -> jax.Array:
-    """The left action ``L_g``, exact on the lattice.
+    """Return ``L_g x``, the left action of a group element, which is exact on the lattice.
 
     ``[L_g f](p) = f(g^-1 p)`` on images and ``[L_g f](p, h) = f(g^-1 p, g^-1 h)`` on feature maps:
     space turns, and the orientations are permuted as well (Cohen & Welling 2016,
@@ -75,6 +75,7 @@ def transform(
 
 
 def _move_hexagons(x: jax.Array, matrix: np.ndarray, channel_axes: int) -> jax.Array:
+    """Return ``x`` with the pixels of the hexagon moved by ``matrix``, and zeros outside."""
     mask = mask_of(x, channel_axes)
     batch, channels = x.shape[: -2 - channel_axes], x.shape[x.ndim - channel_axes :]
     source = move_table(matrix, len(mask)).ravel()
@@ -83,7 +84,7 @@ def _move_hexagons(x: jax.Array, matrix: np.ndarray, channel_axes: int) -> jax.A
 
 
 def move_axes(group: FiniteGroup, element: int) -> tuple[list[int], list[int]]:
-    """The element as a move of array axes: ``(permutation, flipped)``.
+    """Return the element as a move of array axes: ``(permutation, flipped)``.
 
     ``flip(transpose(a, permutation), flipped)`` is the array ``a`` moved by the element about its
     center, exactly, for every size. ValueError if it does not move pixels onto pixels.

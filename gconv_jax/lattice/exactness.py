@@ -14,7 +14,10 @@ ROUNDING = 1e-9  # of the matrices of finer rotations
 
 
 class InexactEquivarianceWarning(UserWarning):
-    """A layer's sizes break its equivariance; the message names the numbers and what to change."""
+    """The warning that a layer's sizes break its equivariance.
+
+    The message names the numbers and what to change.
+    """
 
 
 def warn_if_inexact(
@@ -42,7 +45,7 @@ def warn_if_inexact(
 
 
 def _exchange_faults(windows: Windows, group: FiniteGroup) -> list[str]:
-    """Settings that must not differ between axes which the group exchanges."""
+    """Return a message for each setting that differs between axes which the group exchanges."""
     exchanged = np.any(np.abs(group.matrices) > ROUNDING, axis=0)
     settings: dict[Literal["size", "strides", "padding"], Sequence] = {
         "size": windows.size,
@@ -60,7 +63,7 @@ def _exchange_faults(windows: Windows, group: FiniteGroup) -> list[str]:
 
 
 def _level_of_caller() -> int:
-    """The ``stacklevel`` of a warning about the code that called this library."""
+    """Return the ``stacklevel`` of a warning about the code that called this library."""
     frame, level = sys._getframe(1), 1
     while frame.f_back and frame.f_globals.get("__name__", "").startswith("gconv_jax"):
         frame, level = frame.f_back, level + 1
@@ -68,7 +71,7 @@ def _level_of_caller() -> int:
 
 
 def _mirror_fault(windows: Windows, axis: int, n: int) -> str:
-    """Why the windows on this axis are not their own mirror image, and what would mend it."""
+    """Return why the windows on this axis are not their own mirror image, and a remedy."""
     (low, high), size, stride = windows.pads(axis, n), windows.size[axis], windows.strides[axis]
     if low == high:
         fault = f"({n} + {low + high} - {size}) % {stride} = {windows.remainder(axis, n)}, not 0"
@@ -85,7 +88,7 @@ def _mirror_fault(windows: Windows, axis: int, n: int) -> str:
         nearest = sorted(sorted(good, key=lambda m: abs(m - n))[:2])
         remedy = f"nearest sizes that keep it: {' and '.join(map(str, nearest))}"
     elif even_pads:
-        # Above rather than below, if there is a choice: nothing of the image is lost.
+        # Prefer more padding to less, since then nothing of the image is lost.
         nearest = min(even_pads, key=lambda p: (abs(2 * p - low - high), -p))
         remedy = f"no size keeps it with this padding; padding={nearest} does"
     else:

@@ -14,7 +14,7 @@ from gconv_jax.ops.frozen import freeze_array
 
 
 def hexagon_mask(size: int) -> np.ndarray:
-    """Which pixels of an array of ``size`` x ``size`` belong to the hexagon: bool, read-only.
+    """Return the pixels of a ``size`` x ``size`` array in the hexagon: bool, read-only.
 
     >>> hexagon_mask(3).astype(int)
     array([[0, 1, 1],
@@ -27,7 +27,7 @@ def hexagon_mask(size: int) -> np.ndarray:
 
 
 def hexagon_size(taps: int) -> int:
-    """The size of the hexagonal filter with so many taps; ValueError if there is none."""
+    """Return the size of the hexagonal filter with so many taps; ValueError if there is none."""
     radius = 0
     while 3 * radius * (radius + 1) + 1 < taps:
         radius += 1
@@ -37,7 +37,10 @@ def hexagon_size(taps: int) -> int:
 
 
 def mask_of(x: jax.Array, channel_axes: int) -> jax.Array:
-    """The mask of ``x`` with as many axes after space; ValueError if that is not square and odd."""
+    """Return the mask of the pixels of ``x``, with ``channel_axes`` axes of size 1 after space.
+
+    ValueError unless ``x`` has as many rows as columns, and an odd number.
+    """
     height, width = x.shape[-2 - channel_axes : -channel_axes]
     if height != width or height % 2 == 0:
         raise ValueError(
@@ -49,7 +52,7 @@ def mask_of(x: jax.Array, channel_axes: int) -> jax.Array:
 
 
 def check_hexagons(windows: Windows, output: Sequence[int]) -> None:
-    """ValueError unless windows of these settings make a hexagon of hexagons."""
+    """Raise ValueError unless windows with these settings make a hexagon of hexagons."""
     if windows.padding in ("CIRCULAR", "REFLECT"):
         raise ValueError(
             f"`padding` must be zeros on a hexagonal lattice, whose border is no square, got "
@@ -57,13 +60,13 @@ def check_hexagons(windows: Windows, output: Sequence[int]) -> None:
         )
     if len(set(windows.size)) > 1 or len(set(windows.strides)) > 1:
         raise ValueError(
-            f"windows must have equal sides on a hexagonal lattice, got {windows.size}, strides "
-            f"{windows.strides}"
+            f"`strides` and window sizes must be equal on both axes of a hexagonal lattice, got "
+            f"windows {windows.size} and strides {windows.strides}"
         )
     if any(n % 2 == 0 for n in output):
         raise ValueError(
-            f"`x` of another size is needed: {tuple(output)} pixels would be left, and a hexagon "
-            f"needs an odd number; with strides {windows.strides}, take two pixels more or less"
+            f"`x` must leave an odd number of pixels for a hexagon, got {tuple(output)}; with "
+            f"strides {windows.strides}, take two pixels more or less"
         )
 
 
@@ -75,7 +78,7 @@ def refuse_hexagons(group: FiniteGroup, caller: str) -> FiniteGroup:
 
 
 def move_table(matrix: np.ndarray, size: int) -> np.ndarray:
-    """The flat index of ``matrix^-1 p`` for each pixel p of the hexagon, -1 elsewhere."""
+    """Return the flat index of ``matrix^-1 p`` for each pixel p of the hexagon, -1 elsewhere."""
     center = (size - 1) // 2
     inverse = np.rint(np.linalg.inv(matrix)).astype(np.int64)
     source = (np.moveaxis(np.indices((size, size)), 0, -1) - center) @ inverse.T + center

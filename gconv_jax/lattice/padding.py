@@ -1,8 +1,8 @@
-"""Windows that slide over a grid: resolved padding, and whether they keep the group's law.
+"""Windows that slide over a grid: resolved padding, and whether they keep the equivariance law.
 
 A window of size k that moves in strides of s over n + 2p pixels ends flush with the last pixel
-iff ``(n + 2p - k) % s == 0``. Only then do the windows of the turned image cover what the windows
-of the image cover, so only then does the layer commute with rotations and reflections.
+iff ``(n + 2p - k) % s == 0``. Only then do the windows of the turned image cover the same pixels as
+the windows of the image. So only then does the layer commute with rotations and reflections.
 """
 
 from collections.abc import Sequence
@@ -18,19 +18,20 @@ PADDING_MODES = ("SAME", "VALID", "CIRCULAR", "REFLECT")
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of ``size`` pixels (dilation included) on each spatial axis; ``padding`` is a mode
-    of `PADDING_MODES` or one (low, high) pair for each axis."""
+    """Windows that slide over the spatial axes of an array."""
 
     size: tuple[int, ...]
+    """The pixels that a window spans on each axis, dilation included."""
     strides: tuple[int, ...]
     padding: str | tuple[tuple[int, int], ...]
+    """A mode of `PADDING_MODES`, or a (low, high) pair for each axis."""
 
     def pads(self, axis: int, n: int) -> tuple[int, int]:
-        """Padding on both ends of an axis of ``n`` pixels.
+        """Return the padding on both ends of an axis of ``n`` pixels.
 
-        Every mode but ``VALID`` gives ``ceil(n / stride)`` windows, padded symmetrically where
-        any padding does that: everywhere but for even windows of stride 1. XLA's own ``SAME``
-        pads 0 + 1 where this pads 1 + 1, when an odd window has an even stride on an even n.
+        Every mode but ``VALID`` gives ``ceil(n / stride)`` windows. The padding is symmetric
+        wherever a symmetric one exists, that is everywhere but for even windows of stride 1. An
+        odd window with an even stride on an even n gets 1 + 1 here, and 0 + 1 by XLA's ``SAME``.
         """
         if not isinstance(self.padding, str):
             return self.padding[axis]
@@ -43,17 +44,19 @@ class Windows:
         return total // 2, total - total // 2
 
     def remainder(self, axis: int, n: int) -> int:
-        """``(n + 2p - k) % s``: the pixels at the end that no window reaches."""
+        """Return ``(n + 2p - k) % s``: how many pixels at the end no window reaches."""
         return (n + sum(self.pads(axis, n)) - self.size[axis]) % self.strides[axis]
 
     def is_symmetric(self, axis: int, n: int) -> bool:
-        """Whether the windows on an axis of ``n`` pixels are their own mirror image: as much
-        padding is covered at the end as at the beginning."""
+        """Return whether the windows on an axis of ``n`` pixels are their own mirror image.
+
+        They are if they cover as much padding at the end as at the beginning.
+        """
         low, high = self.pads(axis, n)
         return low == high - self.remainder(axis, n)
 
     def output_size(self, axis: int, n: int) -> int:
-        """How many windows fit; ValueError if none does."""
+        """Return the number of windows that fit; ValueError if none does."""
         low, high = self.pads(axis, n)
         count = (n + low + high - self.size[axis]) // self.strides[axis] + 1
         if count < 1:
@@ -72,7 +75,10 @@ def make_windows(
     *,
     size_name: str = "kernel_size",
 ) -> Windows:
-    """`Windows` from arguments as a user writes them; ValueError names the one that is wrong."""
+    """Return `Windows` from arguments as a user writes them.
+
+    ValueError or TypeError names the argument that is wrong.
+    """
     rank = len(size)
     size = per_axis(size, rank, size_name)
     dilation = per_axis(dilation, rank, "dilation")
@@ -84,6 +90,7 @@ def make_windows(
 
 
 def _canonical_padding(padding: PaddingLike, rank: int) -> str | tuple[tuple[int, int], ...]:
+    """Return the padding as a mode in capitals or as pairs; ValueError for anything else."""
     remedy = (
         f"`padding` must be one of {', '.join(PADDING_MODES)}, an integer, or {rank} integers or "
         f"(low, high) pairs, got {padding!r}"

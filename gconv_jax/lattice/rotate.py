@@ -10,16 +10,15 @@ from gconv_jax.ops.accumulation import accumulation_dtype
 def rotate(x: jax.Array, angle: jax.Array | float, *, fill: jax.Array | float = 0.0) -> jax.Array:
     """Turn images by any angle about their center, with bilinear interpolation.
 
-    ``y(p) = x(R(-angle) p)``, and ``fill`` where that lies outside the image. A quarter turn is
-    ``jnp.rot90`` up to rounding. The angle may be traced; for one angle for each image use
-    ``jax.vmap(rotate)``.
+    The result is ``y(p) = x(R(-angle) p)``, and ``fill`` where that point lies outside the image. A
+    quarter turn is ``jnp.rot90`` up to rounding. The angle may be traced; for one angle for each
+    image use ``jax.vmap(rotate)``.
 
     Args:
         x: ``[*batch, H, W, C]``.
-        angle: in radians, counter-clockwise as displayed; a scalar.
-        fill: the value outside the image; a scalar, or an array that broadcasts to ``x`` and is the
-            same for all pixels of an image: ``[C]`` for one value for each channel,
-            ``[*batch, 1, 1, C]`` for one for each image and channel. It may be traced.
+        angle: the angle in radians, counter-clockwise as displayed; a scalar.
+        fill: the value outside the image, which may be traced. It is a scalar, ``[C]`` for one
+            value for each channel, or ``[*batch, 1, 1, C]`` for one for each image and channel.
 
     Returns:
         ``[*batch, H, W, C]``, in the dtype of ``x`` if that is floating or complex, else float32.
@@ -30,7 +29,7 @@ def rotate(x: jax.Array, angle: jax.Array | float, *, fill: jax.Array | float = 
     Array([[1., 3.],
            [0., 2.]], dtype=float32)
     """
-    x = jnp.asarray(x)  # float64 of NumPy is float32 where JAX has no other
+    x = jnp.asarray(x)  # float64 of NumPy becomes float32 unless JAX has 64 bits
     if x.ndim < 3:
         raise ValueError(f"`x` must be [*batch, H, W, C], got shape {x.shape}")
     if jnp.ndim(angle) != 0:
@@ -38,7 +37,7 @@ def rotate(x: jax.Array, angle: jax.Array | float, *, fill: jax.Array | float = 
             f"`angle` must be a scalar, got shape {jnp.shape(angle)}; for one angle for each image "
             "use jax.vmap(rotate)"
         )
-    # Backwards, so that missing axes in front count as 1.
+    # Sizes are compared from the last axis on, so that missing axes in front count as 1.
     sizes = list(zip(jnp.shape(fill)[::-1], x.shape[::-1], strict=False))
     too_many = jnp.ndim(fill) > x.ndim
     if too_many or any(n != 1 and (axis in (1, 2) or n != m) for axis, (n, m) in enumerate(sizes)):
@@ -61,8 +60,8 @@ def rotate(x: jax.Array, angle: jax.Array | float, *, fill: jax.Array | float = 
     def resample(plane):
         return map_coordinates(plane, source, order=1, mode="constant")
 
-    # Coordinates and pixels in one type, and what lies outside as 0: map_coordinates takes no
-    # traced value for that.
+    # Coordinates and pixels need one dtype. The fill is subtracted first and added last, since
+    # map_coordinates takes no traced value for what lies outside.
     fill = jnp.asarray(fill, accumulation_dtype(dtype))
     planes = jnp.moveaxis(x.astype(fill.dtype) - fill, -1, 0).reshape(-1, height, width)
     turned = jax.vmap(resample)(planes).reshape(x.shape[-1], *x.shape[:-1])

@@ -1,4 +1,8 @@
-"""Reference networks in Flax NNX, one file for each family."""
+"""Reference networks in Flax NNX, one file for each family.
+
+Every network takes images with channels last, a symmetry group and random keys, and is built from
+the layers of `gconv_jax.nnx`. ``_layers`` and ``_downsample`` hold the parts that families share.
+"""
 
 from gconv_jax.models.all_cnn import AllCNNC as AllCNNC
 from gconv_jax.models.augerino import Augerino as Augerino

@@ -1,10 +1,10 @@
 """Convolutions to half the pixels: exactly equivariant on images of any size, or as published.
 
-The networks for CIFAR-10 halve 32 pixels twice with 3x3 filters, padding 1 and stride 2. Such
-windows begin at one border of an image of even size and miss the other, so the turned image is
-seen at other places and the law breaks (`gconv_jax.lattice.padding`). Means of 2 x 2 pixels tile an
-even size, and means of 3 x 3 with stride 2 end flush on an odd one; a convolution with stride 1
-after them has the same parameters and as many multiplications.
+The published networks for CIFAR-10 halve 32 pixels twice with 3x3 filters, padding 1 and stride 2.
+Such windows begin at one border of an image of even size and miss the other. So they see other
+places of the turned image, and the law breaks (`gconv_jax.lattice.padding`). Means of 2 x 2 pixels
+tile an even size, and means of 3 x 3 with stride 2 end flush on an odd one. A convolution with
+stride 1 after them has the same parameters and as many multiplications.
 """
 
 from typing import Literal
@@ -18,12 +18,15 @@ from gconv_jax.pooling.spatial import avg_pool
 
 Geometry = Literal["exact", "published"]
 GEOMETRIES = ("exact", "published")
-SMALLEST = 4  # what can be halved twice
+SMALLEST = 4  # the least size that can be halved twice
 
 
 class _Halving:
-    """A layer from n to about n / 2 pixels: with ``geometry="exact"`` after `halve`, with
-    ``"published"`` by strides of 2, which warns where it breaks the law. Odd ``kernel_size``."""
+    """A convolution from n to about n / 2 pixels.
+
+    With ``geometry="exact"`` it follows `halve`. With ``"published"`` it has strides of 2, and
+    warns where they break the law. ``kernel_size`` must be odd.
+    """
 
     def __init__(
         self,
@@ -40,7 +43,7 @@ class _Halving:
         super().__init__(in_features, out_features, kernel_size, **options)  # pyright: ignore[reportCallIssue]
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """``[N, H, W, |G|, in_features]`` to ``[N, H / 2, W / 2, |G|, out_features]``."""
+        """Return ``[N, H / 2, W / 2, |G|, out_features]`` for ``[N, H, W, |G|, in_features]``."""
         return super().__call__(halve(x) if self.geometry == "exact" else x)  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -53,10 +56,10 @@ class HalvingSeparableConv(_Halving, SeparableGroupConv):
 
 
 def halve(x: jax.Array) -> jax.Array:
-    """Means over windows that are their own mirror image: n pixels become ``n // 2``.
+    """Return means over windows that are their own mirror image: n pixels become ``n // 2``.
 
     Args:
-        x: ``[N, H, W, |G|, C]``, with at least 2 pixels on both axes.
+        x: a feature map ``[N, H, W, |G|, C]`` with at least 2 pixels on both axes.
 
     Returns:
         ``[N, H // 2, W // 2, |G|, C]``.
@@ -65,15 +68,15 @@ def halve(x: jax.Array) -> jax.Array:
     >>> halve(jnp.ones((2, 8, 9, 4, 5))).shape
     (2, 4, 4, 4, 5)
     """
-    # The windows may differ between axes, since each belongs to the size that turns with the image.
-    # avg_pool knows one setting for all sizes only: hence Z2, which asks for nothing.
+    # The windows may differ between axes, since each belongs to a size, and sizes turn along.
+    # avg_pool would warn of that under any group but Z2.
     window = tuple(2 + n % 2 for n in x.shape[1:3])
     y = avg_pool(merge_channels(x), group=Z2, window_shape=window, strides=2, lifted=False)
     return y.reshape(*y.shape[:3], *x.shape[3:])
 
 
 def check_geometry(geometry: Geometry) -> Geometry:
-    """``geometry`` itself; ValueError unless it is one of `GEOMETRIES`."""
+    """Return ``geometry`` itself; ValueError unless it is one of `GEOMETRIES`."""
     if geometry not in GEOMETRIES:
         raise ValueError(f"`geometry` must be one of {', '.join(GEOMETRIES)}, got {geometry!r}")
     return geometry

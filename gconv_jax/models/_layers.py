@@ -1,4 +1,4 @@
-"""What the reference networks share."""
+"""Layers, initializers and checks that the reference networks share."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,12 +13,12 @@ from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.nnx import BatchNorm
 
-# N(0, 1 / fan_in): of the networks for rotated MNIST.
+# N(0, 1 / fan_in), with which the networks for rotated MNIST begin.
 unit_variance = compile_unoptimized(variance_scaling(1.0, "fan_in", "normal"))
 
 
 class ConvNormReLU(nnx.Module):
-    """Convolution, batch normalization, ReLU."""
+    """A layer of a convolution, batch normalization and ReLU."""
 
     def __init__(self, conv: Any, *, dtype: DTypeLike | None, rngs: nnx.Rngs):
         self.conv = conv
@@ -29,18 +29,20 @@ class ConvNormReLU(nnx.Module):
 
 
 def batch_norm(features: int, *, dtype: DTypeLike | None, rngs: nnx.Rngs) -> BatchNorm:
-    """With the momentum and epsilon of Cohen & Welling's networks."""
+    """Return batch normalization with the momentum and epsilon of Cohen & Welling's networks."""
     return BatchNorm(features, momentum=0.9, epsilon=2e-5, dtype=dtype, rngs=rngs)
 
 
 def scaled_width(width: int, group: FiniteGroup) -> int:
-    """``width / sqrt(|G|)``, rounded: the channels for each element that keep the number of
-    parameters near that of a plain network with ``width`` channels."""
+    """Return ``width / sqrt(|G|)``, rounded: the channels for each group element.
+
+    They keep the number of parameters near that of a plain network with ``width`` channels.
+    """
     return max(1, round(width / group.order**0.5))
 
 
 def check_planar(group: FiniteGroup, *, name: str = "group") -> FiniteGroup:
-    """``group`` itself; TypeError or ValueError unless it acts on the plane."""
+    """Return ``group`` itself; TypeError or ValueError unless it acts on the plane."""
     check_group(group, name=name)
     if group.dimension != 2:
         raise ValueError(
@@ -51,8 +53,10 @@ def check_planar(group: FiniteGroup, *, name: str = "group") -> FiniteGroup:
 
 
 def spread_groups(groups: Sequence[FiniteGroup], layers: int) -> tuple[FiniteGroup, ...]:
-    """A group for each of so many layers, from at most as many; ValueError unless each is a
-    subgroup of the one before it."""
+    """Return a group for each of ``layers`` layers, from at most as many groups.
+
+    ValueError unless each is a subgroup of the one before it.
+    """
     if not isinstance(groups, Sequence):
         raise TypeError(f"`groups` must be a sequence of groups such as (P4M, P4), got {groups!r}")
     if not 1 <= len(groups) <= layers:
@@ -68,12 +72,12 @@ def spread_groups(groups: Sequence[FiniteGroup], layers: int) -> tuple[FiniteGro
 
 
 def default_filters(group: FiniteGroup) -> Filters:
-    """Pixels where they can be turned, and circular harmonics for finer rotations."""
+    """Return pixels where the group can turn them, and circular harmonics for finer rotations."""
     return "pixel" if group.is_lattice else "harmonic"
 
 
 def check_images(x: jax.Array, smallest: int) -> None:
-    """ValueError unless ``x`` is ``[N, H, W, C]`` with H and W at least ``smallest``."""
+    """Raise ValueError unless ``x`` is ``[N, H, W, C]`` with H and W at least ``smallest``."""
     if x.ndim != 4 or min(x.shape[1:3]) < smallest:
         raise ValueError(
             f"`x` must be images [N, H, W, C] of at least {smallest} x {smallest} pixels, got "

@@ -15,33 +15,34 @@ from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, s
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.ops.arguments import per_axis
 
-# For p4m 96 / sqrt(8) would be 34.
+# For P4M the formula 96 / sqrt(8) would give 34.
 PUBLISHED_WIDTHS = {Z2: (96, 192), P4: (48, 96), P4M: (32, 64)}
 DEPTH = 9
 _HALVING = (2, 5)
-# As in the authors' code, which draws smaller filters for the groups.
+# The scales are those of the authors' code, which draws smaller filters for the groups.
 _plain_init, _group_init = compile_unoptimized(normal(0.05)), compile_unoptimized(normal(0.035))
 
 
 class AllCNNC(nnx.Module):
-    """Nine convolutions and nothing but: three of width w and three of 2 w, the third of each to
-    half the pixels; one more 3x3; 1x1 to 2 w; 1x1 to the classes. Batch normalization and ReLU
-    follow each, the last too; the logits are means over space and group.
+    """The network All-CNN-C, which consists of nine convolutions.
 
-    The mean makes the published head invariant already, so there is no ``head`` to choose as in
-    `ResNet`. 1,372,254 parameters for Z2, 1,371,006 for P4 and 1,219,678 for P4M.
+    Three convolutions have width w and three 2 w, and the third of each halves the pixels. Another
+    3x3 convolution, a 1x1 one to 2 w and a 1x1 one to the classes follow. Batch normalization and
+    ReLU follow each convolution, the last one too. The logits are means over space and group, which
+    makes the published head invariant; so there is no ``head`` to choose as in `ResNet`. The
+    network has 1,372,254 parameters for Z2, 1,371,006 for P4 and 1,219,678 for P4M.
 
     Args:
         group: any symmetry of the lattice; `Z2` for the plain network.
-        widths: channels for each group element of the first three layers, and of the next five.
-            By default the published ones, and ``(96, 192) / sqrt(|G|)`` for other groups.
-        geometry: ``"exact"`` halves in a way that keeps the law on images of any size;
-            ``"published"`` by strides of 2, which break it on even sizes, with a warning.
-        input_dropout, dropout: rates on the image, and after each halving.
-        classes: outputs.
-        in_features: channels of the image.
-        dtype: of computation.
-        rngs: random keys ``params`` and ``dropout``.
+        widths: the channels for each group element of the first three layers, and of the next five.
+            By default they are the published ones, and ``(96, 192) / sqrt(|G|)`` for other groups.
+        geometry: the way to halve the pixels. ``"exact"`` keeps the law on images of any size;
+            ``"published"`` has strides of 2, which break it on even sizes, with a warning.
+        input_dropout, dropout: the dropout rates on the image, and after each halving.
+        classes: the number of outputs.
+        in_features: the channels of the image.
+        dtype: the dtype of computation.
+        rngs: the random keys ``params`` and ``dropout``.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -87,7 +88,7 @@ class AllCNNC(nnx.Module):
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
+        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
         check_images(x, SMALLEST)
         x = self.input_dropout(x)
         for i in range(DEPTH):

@@ -1,4 +1,4 @@
-"""Learned augmentation, averaged over: what partial equivariance is compared with."""
+"""Augerino: learned augmentation with averaging, to compare partial equivariance with."""
 
 import jax
 import jax.numpy as jnp
@@ -9,22 +9,22 @@ from gconv_jax.lattice.rotate import rotate
 
 
 class Augerino(nnx.Module):
-    """The mean of a network over turned copies of the image, by angles within a learned range
-    (Benton et al. 2020, arXiv:2010.11882).
+    """The mean of a network over copies of the image, turned within a learned range of angles.
 
-    ``y(x) = mean_s f(R(theta pi t_s) x)``, with t uniform in [-1, 1] for each image and copy in
-    training, and in the middle of equal parts of it in evaluation. Copies are turned about the
-    center with bilinear interpolation.
+    Benton et al. 2020 (arXiv:2010.11882) introduced it. The result is
+    ``y(x) = mean_s f(R(theta pi t_s) x)``. In training t is uniform in [-1, 1] for each image and
+    copy. In evaluation it takes the middle of equal parts of that interval. Copies are turned about
+    the center with bilinear interpolation.
 
     Args:
         model: any module from images ``[N, H, W, C]`` to logits.
-        copies: of each image; 8 as in Romero & Lohit 2021 (arXiv:2110.10211).
-        deterministic: as in ``nnx.Dropout``; set by ``train()`` and ``eval()``.
-        rngs: random key ``samples``.
+        copies: the number of copies of each image; 8 as in Romero & Lohit 2021 (arXiv:2110.10211).
+        deterministic: True in evaluation, as in ``nnx.Dropout``; set by ``train()`` and ``eval()``.
+        rngs: the random key ``samples``.
 
     Attributes:
-        theta: the range, at first 0.5: quarter turns to both sides. At 0 it would have no gradient
-            to leave from, and at 1 all angles are alike.
+        theta: the range, at first 0.5, which means quarter turns to both sides. At 0 its gradient
+            would vanish, and at 1 all angles are alike.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -52,11 +52,11 @@ class Augerino(nnx.Module):
 
     @property
     def support(self) -> Support:
-        """The range of angles, as it stands."""
+        """Return the present range of angles."""
         return Support(bounded(self.theta[...]), None)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Images ``[N, H, W, C]`` to logits ``[N, classes]``."""
+        """Return logits ``[N, classes]`` of images ``[N, H, W, C]``."""
         x = jnp.asarray(x)
         count = x.shape[0]
         if self.deterministic:

@@ -20,31 +20,33 @@ DEFAULT_SAMPLES = 8
 
 
 class CKResNet(nnx.Module):
-    """The residual network with continuous 7x7 kernels of Romero & Lohit 2021 (arXiv:2110.10211),
-    for small images: rotated MNIST, MNIST6, CIFAR.
+    """A residual network with continuous 7x7 kernels, for small images.
 
-    A lifting convolution; two residual blocks, each of two group convolutions with instance
-    normalization, and a pointwise one beside them; halving twice; a group convolution without
-    padding; the maximum over group and space; a linear layer. 468,079 parameters over SO(2).
+    Romero & Lohit 2021 (arXiv:2110.10211) use it for rotated MNIST, MNIST6 and CIFAR. Its layers
+    are a lifting convolution and two residual blocks, each of two group convolutions with instance
+    normalization and a pointwise one beside them. The pixels are halved twice. A group convolution
+    without padding, the maximum over group and space and a linear layer follow. The network has
+    468,079 parameters over SO(2).
 
-    With ``partial``, all group convolutions but the pointwise ones, which share the elements of the
-    layer beside them, learn their support. Without, or with full supports, the logits of evaluation
-    are invariant under the elements of the grid that keep pixels: quarter turns if the number of
-    rotations is a multiple of four, and mirrorings.
+    With ``partial`` the group convolutions learn their support. The pointwise ones do not: they
+    share the elements of the layer beside them. Without it, or with full supports, the logits of
+    evaluation are invariant under the elements of the grid that keep pixels. These are quarter
+    turns, if the number of rotations is a multiple of four, and mirrorings.
 
     Args:
         group: `SO2()`, `O2()`, or a finite group of the plane; `Z2` for the plain network.
-        samples: elements of a continuous group, half of them mirrored in O(2).
+        samples: the elements of a continuous group that each layer samples, half of them mirrored
+            in O(2).
         partial: whether layers learn their support.
-        width: channels of the first layers, and twice that of the last; 32 as published, 10 for
-            MNIST6.
-        kernel_size: of the convolutions that are not pointwise.
-        kernel_network: whose values are the filters.
-        early_pool: halve after the lifting layer and the first block, as published for rotated
-            MNIST, and not after the two blocks.
-        dropout: of whole channels, inside the blocks.
+        width: the channels of the first layers; the last have twice as many. The published ones are
+            32, and 10 for MNIST6.
+        kernel_size: the size of the convolutions that are not pointwise.
+        kernel_network: the network whose values are the filters.
+        early_pool: whether the pixels are halved after the lifting layer and the first block, as
+            published for rotated MNIST, and not after the two blocks.
+        dropout: the dropout rate of whole channels, inside the blocks.
         classes, in_features, dtype: as in the other networks.
-        rngs: random keys: ``params``, ``samples`` and ``dropout``.
+        rngs: the random keys ``params``, ``samples`` and ``dropout``.
 
     >>> import jax
     >>> from flax import nnx
@@ -88,7 +90,7 @@ class CKResNet(nnx.Module):
         self.linear = nnx.Linear(2 * width, classes, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
+        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
         check_images(x, 4 * self.kernel_size)
         y: SampledFeatures = self.lift_norm(self.lift(x))
         for i in range(3):
@@ -100,7 +102,7 @@ class CKResNet(nnx.Module):
 
 
 class _Block(nnx.Module):
-    """Two convolutions and a pointwise one beside them, at the same elements."""
+    """A block of two convolutions and a pointwise one beside them, at the same elements."""
 
     def __init__(
         self,
@@ -129,17 +131,18 @@ class _Block(nnx.Module):
 
 
 class PartialGCNN13(nnx.Module):
-    """The 13-layer network of Romero & Lohit 2021 (arXiv:2110.10211), after Laine & Aila 2016
-    (arXiv:1610.02242): a lifting and eight group convolutions 3x3, of 128 and 256 channels, each
-    with batch normalization and ReLU; halving and dropout after the third and the sixth, dropout
-    after the last; the mean over group and space; a linear layer. 3,994,474 parameters over SO(2)
-    for color images.
+    """The 13-layer network of Romero & Lohit 2021 (arXiv:2110.10211).
+
+    It follows Laine & Aila 2016 (arXiv:1610.02242). A lifting and eight group convolutions 3x3 have
+    128 or 256 channels, each with batch normalization and ReLU. Halving and dropout come after the
+    third and the sixth, dropout after the last. The mean over group and space and a linear layer
+    follow. The network has 3,994,474 parameters over SO(2) for color images.
 
     Args:
         group, samples, partial, classes, in_features, dtype, rngs: as in `CKResNet`.
-        width: channels of the first two layers, and twice that of the others.
-        kernel_network: whose values are the filters; 8 hidden channels as published.
-        dropout: of whole channels.
+        width: the channels of the first two layers; the others have twice as many.
+        kernel_network: the network whose values are the filters; 8 hidden channels as published.
+        dropout: the dropout rate of whole channels.
 
     >>> import jax
     >>> from flax import nnx
@@ -176,7 +179,7 @@ class PartialGCNN13(nnx.Module):
         self.linear = nnx.Linear(2 * width, classes, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
+        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
         check_images(x, 4)
         y = self.norm0(self.conv0(x)).map(nnx.relu)
         for i in range(1, 9):
@@ -195,7 +198,7 @@ def _options(
     dtype: DTypeLike | None,
     rngs: nnx.Rngs,
 ) -> dict:
-    """What all layers have in common."""
+    """Return the arguments that all layers have in common."""
     if samples is None and isinstance(group, LieGroup):
         samples = DEFAULT_SAMPLES
     return {
@@ -212,5 +215,5 @@ def _kind(partial: bool) -> type[ContinuousGroupConv] | type[PartialGroupConv]:
 
 
 def _halve(x: SampledFeatures) -> SampledFeatures:
-    # The law of a 2x2 maximum is the same for all groups that the library has, but translations.
+    # 2x2 windows follow the same rule for every group but the trivial one, so P4M stands for all.
     return x.map_images(functools.partial(max_pool, group=P4M, window_shape=2, lifted=False))

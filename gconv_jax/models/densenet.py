@@ -1,8 +1,8 @@
-"""Densely connected networks (Huang et al. 2017, arXiv:1608.06993) with group convolutions, as for
-digital pathology (Veeling et al. 2018, arXiv:1806.03962), whose images have no up nor left.
+"""Densely connected networks (Huang et al. 2017, arXiv:1608.06993) with group convolutions.
 
-In a dense block each layer sees the results of all before it, and adds ``growth`` channels. Between
-blocks a pointwise convolution and means of 2 x 2 pixels.
+Veeling et al. 2018 (arXiv:1806.03962) use them for digital pathology, whose images have neither up
+nor left. In a dense block each layer sees the results of all layers before it, and adds ``growth``
+channels. A pointwise convolution and means of 2 x 2 pixels stand between blocks.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ _init = compile_unoptimized(variance_scaling(2.0, "fan_in", "normal"))
 
 
 class _NormReLUConv(nnx.Module):
-    """Batch normalization, ReLU, convolution."""
+    """A layer of batch normalization, ReLU and a convolution."""
 
     def __init__(self, c_in: int, c_out: int, kernel_size: int, **options):
         self.norm = batch_norm(c_in, dtype=options["dtype"], rngs=options["rngs"])
@@ -44,25 +44,24 @@ class _NormReLUConv(nnx.Module):
 
 
 class DenseNet(nnx.Module):
-    """Exactly invariant on images of any size: sides are halved by windows that are their own
-    mirror image.
+    """A densely connected network that is exactly invariant on images of any size.
 
-    Each dense layer is a pointwise convolution to ``4 growth`` channels and a 3x3 one to
-    ``growth``, and each transition halves the channels (DenseNet-BC). The defaults are ours, for
-    images of 96 x 96 pixels and two classes such as PatchCamelyon's: 113,838 parameters for P4M,
-    128,190 for P4 and 130,001 for Z2.
+    Sides are halved by windows that are their own mirror image. Each dense layer is a pointwise
+    convolution to ``4 growth`` channels and a 3x3 one to ``growth``. Each transition halves the
+    channels (DenseNet-BC). The defaults are ours, for images of 96 x 96 pixels and two classes such
+    as PatchCamelyon's. They make 113,838 parameters for P4M, 128,190 for P4 and 130,001 for Z2.
 
     Args:
         group: any group of the plane.
-        blocks: how many layers each dense block has.
-        growth: channels that each layer adds; by default ``24 / sqrt(|G|)``.
-        filters: of the convolutions; by default pixels, and circular harmonics if the group is
-            finer than the lattice.
-        dropout: rate, after each dense layer.
-        classes: outputs.
-        in_features: channels of the image.
-        dtype: of computation.
-        rngs: random keys ``params`` and ``dropout``.
+        blocks: the number of layers of each dense block.
+        growth: the channels that each layer adds; by default ``24 / sqrt(|G|)``.
+        filters: the filters of the convolutions; by default pixels, and circular harmonics if the
+            group is finer than the lattice.
+        dropout: the dropout rate after each dense layer.
+        classes: the number of outputs.
+        in_features: the channels of the image.
+        dtype: the dtype of computation.
+        rngs: the random keys ``params`` and ``dropout``.
 
     >>> import jax
     >>> from flax import nnx
@@ -116,7 +115,7 @@ class DenseNet(nnx.Module):
         self.top = GroupConv(c, classes, 1, **{**options, "use_bias": True})
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
+        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
         check_images(x, 2 ** (len(self.blocks) - 1))
         x = self.lift(x)
         for b, layers in enumerate(self.blocks):

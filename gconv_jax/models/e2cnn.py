@@ -1,9 +1,9 @@
 """The steerable networks for rotated MNIST of Weiler & Cesa 2019 (arXiv:1911.08251).
 
-Six convolutions with circular harmonics as filters, each followed by batch normalization and ELU;
-2x2 max pooling after the second and the fourth; the maximum over the group and over what is left of
-space; a classifier that sees invariant numbers only. 28 - 20 - 10 - 5 - 1 pixels in the published
-one.
+They have six convolutions with circular harmonics as filters, each followed by batch normalization
+and ELU. 2x2 max pooling follows the second and the fourth. Then come the maximum over the group and
+over the remaining positions, and a classifier that sees invariant numbers only. The published one
+has 28 - 20 - 10 - 5 - 1 pixels.
 """
 
 from collections.abc import Sequence
@@ -32,25 +32,26 @@ class _Layer(NamedTuple):
 
 
 class E2CNN(nnx.Module):
-    """The network of the best published results: 2,692,690 parameters for C16; with reflections in
-    the first five layers, ``groups=(dihedral(16),) * 5 + (cyclic(16),)``, 3,069,353.
+    """The network with the best published results on rotated MNIST.
 
-    Filters, widths and classifier are those of the authors' experiments, in which the second has
-    0.682 % error, trained on turned images. The logits are invariant under the last group: exactly
-    for quarter turns and reflections if 4 divides the sizes of the image, nearly for other angles.
+    It has 2,692,690 parameters for C16. With reflections in the first five layers,
+    ``groups=(dihedral(16),) * 5 + (cyclic(16),)``, it has 3,069,353. Filters, widths and classifier
+    are those of the authors' experiments, in which the second has 0.682 % error, trained on turned
+    images. The logits are invariant under the last group. For quarter turns and reflections they
+    are exactly invariant if 4 divides the sizes of the image, for other angles nearly.
 
     Args:
         groups: one to six groups, each with the next as a subgroup; by default C16. Fewer than six
             are stretched evenly over the layers.
-        width: channels for each group element of the first layer, from which those of the others
-            follow in proportion, or of each of the six; by default the published ones, times
-            ``sqrt(16 / |G|)`` for each layer's own group.
-        filters: as in `gconv_jax.nnx.LiftConv`.
-        dropout: rate before each of the linear layers, by default 0.3.
-        classes: outputs.
-        in_features: channels of the image.
-        dtype: of computation.
-        rngs: random keys ``params`` and ``dropout``.
+        width: the channels for each group element, of the first layer, from which those of the
+            others follow in proportion, or of each of the six. By default they are the published
+            ones, times ``sqrt(16 / |G|)`` for each layer's own group.
+        filters: the filters, as in `gconv_jax.nnx.LiftConv`.
+        dropout: the dropout rate before each of the linear layers, by default 0.3.
+        classes: the number of outputs.
+        in_features: the channels of the image.
+        dtype: the dtype of computation.
+        rngs: the random keys ``params`` and ``dropout``.
 
     >>> import jax
     >>> from flax import nnx
@@ -70,13 +71,13 @@ class E2CNN(nnx.Module):
         _Layer(64, 7, 3),
         _Layer(96, 5, 0),
     )
-    """Of the published group."""
+    """The layers, with the channels for each element of the published group."""
     hidden: tuple[int, ...] = (96, 96)
-    """Features of the linear layers before the last."""
+    """The features of the linear layers before the last."""
     average: bool = False
-    """Whether pooling over space is by the mean, in place of the maximum."""
+    """True if pooling over space is by the mean, in place of the maximum."""
     smallest: int = 28
-    """Pixels that an image must have."""
+    """The least number of pixels on a side of an image."""
 
     def __init__(
         self,
@@ -125,7 +126,7 @@ class E2CNN(nnx.Module):
         if width is None:
             (order,) = {group.order for group in self.published_groups}
             scales = [(order / group.order) ** 0.5 for group in self.groups]
-            # Rounded down, as in the authors' code.
+            # The authors' code rounds down as well.
             return tuple(max(1, int(c * s)) for c, s in zip(published, scales, strict=True))
         widths = per_axis(width, len(published), "width")
         if np.ndim(width):
@@ -133,7 +134,7 @@ class E2CNN(nnx.Module):
         return tuple(max(1, round(widths[0] * c / published[0])) for c in published)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
+        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
         check_images(x, self.smallest)
         last = len(self.layers) - 1
         for i, (layer, group) in enumerate(zip(self.layers, self.groups, strict=True)):
@@ -154,11 +155,14 @@ class E2CNN(nnx.Module):
 
 
 class SmallE2CNN(E2CNN):
-    """`E2CNN` for little time and few parameters: C8, narrow layers with smaller filters, pooling
-    after the first and the third layer, one linear layer; 23,700 parameters. It is ours. Pooling
-    over space is by the mean, which is nearer to the law between the pixels than the maximum.
+    """A small `E2CNN` of our own, which takes little time.
 
-    28 - 14 - 7 - 3 - 1 pixels. Arguments as `E2CNN`; no dropout by default.
+    It has the group C8, narrow layers with smaller filters, pooling after the first and the third
+    layer, one linear layer and 23,700 parameters. Pooling over space is by the mean, which has a
+    smaller equivariance error than the maximum at angles that resample the image.
+
+    The sizes are 28 - 14 - 7 - 3 - 1 pixels. Arguments are those of `E2CNN`; by default there is no
+    dropout.
 
     >>> import jax
     >>> from flax import nnx

@@ -1,4 +1,4 @@
-"""The network of the exercise "train on upright digits, test on turned ones"."""
+"""The network of a well-known exercise: train on upright digits, test on turned ones."""
 
 import math
 
@@ -26,24 +26,25 @@ _init = compile_unoptimized(
 
 
 class GroupEquivariantCNN(nnx.Module):
-    """Five 5x5 convolutions without padding, each followed by layer normalization and ReLU; the
-    mean over group and space; a linear layer. The logits are invariant.
+    """An invariant network of five 5x5 convolutions without padding.
 
-    From the course Deep Learning 2 of the University of Amsterdam, 2022, and S. Keydana's package
-    gcnn for R. The normalization is over group, space and channels of an image together, without
-    parameters (Ba et al. 2016, arXiv:1607.06450). 102,970 parameters for P4; 103,690 for Z2, the
-    plain network beside it, which has biases in its convolutions, as published.
+    Layer normalization and ReLU follow each convolution; then come the mean over group and space
+    and a linear layer. The network is from the course Deep Learning 2 of the University of
+    Amsterdam, 2022, and S. Keydana's package gcnn for R. The normalization is over group, space and
+    channels of an image together, without parameters (Ba et al. 2016, arXiv:1607.06450). There are
+    102,970 parameters for P4. The plain network beside it (Z2) has 103,690 parameters, and biases
+    in its convolutions, as published.
 
     Args:
         group: any group of the plane, e.g. ``cyclic(16)``; `Z2` for the plain network.
-        filters: as in `gconv_jax.nnx.LiftConv`; by default pixels for symmetries of the lattice,
-            and ``"harmonic"`` for finer rotations.
-        width: channels for each group element, by default ``32 / sqrt(|G|)``.
+        filters: the filters, as in `gconv_jax.nnx.LiftConv`; by default pixels for symmetries of
+            the lattice, and ``"harmonic"`` for finer rotations.
+        width: the channels for each group element, by default ``32 / sqrt(|G|)``.
         use_bias: whether convolutions have biases; by default the plain network's alone.
-        classes: outputs.
-        in_features: channels of the image.
-        dtype: of computation.
-        rngs: random key ``params``.
+        classes: the number of outputs.
+        in_features: the channels of the image.
+        dtype: the dtype of computation.
+        rngs: the random key ``params``.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -82,7 +83,7 @@ class GroupEquivariantCNN(nnx.Module):
         self.linear = nnx.Linear(width, classes, bias_init=_uniform(width), **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
+        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
         check_images(x, SMALLEST)
         for i in range(DEPTH):
             x = nnx.relu(_layer_norm(getattr(self, f"conv{i}")(x)))
@@ -90,17 +91,17 @@ class GroupEquivariantCNN(nnx.Module):
 
 
 def _layer_norm(x: jax.Array, epsilon: float = 1e-5) -> jax.Array:
-    """``(x - mean) / sqrt(var + epsilon)``, with the moments of each image over all its axes."""
+    """Return ``(x - mean) / sqrt(var + epsilon)``, with moments over all axes of each image."""
     flat = x.reshape(x.shape[0], -1).astype(accumulation_dtype(x.dtype))
     mean = flat.mean(-1, keepdims=True)
-    # Not as E[x^2] - E[x]^2: the mean may be large beside the deviation.
+    # E[x^2] - E[x]^2 would lose digits where the mean is large beside the deviation.
     var = jnp.square(flat - mean).mean(-1, keepdims=True)
     return ((flat - mean) * lax.rsqrt(var + epsilon)).astype(x.dtype).reshape(x.shape)
 
 
-@once  # two networks are equal to Flax if their initializers are the same object
+@once  # Flax compares networks by the identity of their initializers
 def _uniform(fan_in: int) -> Initializer:
-    """Biases drawn like the weights beside them, from U(-b, b) with b = 1 / sqrt(fan_in)."""
+    """Return an initializer of biases: U(-b, b) with b = 1 / sqrt(fan_in), as for the weights."""
     bound = fan_in**-0.5
 
     def initialize(key: jax.Array, shape, dtype: DTypeLike = jnp.float32) -> jax.Array:

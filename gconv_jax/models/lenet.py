@@ -1,4 +1,4 @@
-"""LeNet with its two convolutions replaced by group convolutions: the drop-in test."""
+"""LeNet with its two convolutions replaced by group convolutions."""
 
 from collections.abc import Sequence
 
@@ -21,24 +21,24 @@ _init = compile_unoptimized(lecun_normal())
 
 
 class LeNet(nnx.Module):
-    """A 5x5 convolution, ReLU and 2x2 max pooling, twice; then two linear layers.
+    """LeNet: twice a 5x5 convolution, ReLU and 2x2 max pooling, then two linear layers.
 
-    The convolutions are those of ``group``, and nothing else is changed: the feature maps keep the
-    law, but the linear layers see them flattened over space and group, so the logits are not
-    invariant. Ansanelli 2022, "Group equivariant neural networks", names this family and its 216
-    thousand parameters only; the widths here are ours. They make 216,212 parameters for Z2,
+    The convolutions are those of ``group``, and nothing else is changed. So the feature maps keep
+    the law, but the logits are not invariant, since the linear layers see the maps flattened over
+    space and group. Ansanelli 2022, "Group equivariant neural networks", names this family and its
+    216 thousand parameters only; the widths here are ours. They make 216,212 parameters for Z2,
     216,122 for P4 and 216,465 for P4M.
 
     Args:
         group: any symmetry of the lattice; `Z2` for the plain network.
-        widths: channels for each group element of the two convolutions, by default
+        widths: the channels for each group element of the two convolutions, by default
             ``(20, 48) / sqrt(|G|)``.
-        hidden: units between the linear layers; by default as many as bring the number of
+        hidden: the units between the linear layers; by default as many as bring the number of
             parameters nearest to 216,000.
-        classes: outputs.
-        in_features: channels of the image.
-        dtype: of computation.
-        rngs: random key ``params``.
+        classes: the number of outputs.
+        in_features: the channels of the image.
+        dtype: the dtype of computation.
+        rngs: the random key ``params``.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -75,7 +75,7 @@ class LeNet(nnx.Module):
         self.linear1 = nnx.Linear(hidden, classes, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Images ``[N, 28, 28, in_features]`` to logits ``[N, classes]``."""
+        """Return logits ``[N, classes]`` of images ``[N, 28, 28, in_features]``."""
         if x.ndim != 4 or x.shape[1:3] != (SIZE, SIZE):
             raise ValueError(
                 f"`x` must be images [N, {SIZE}, {SIZE}, C], since the linear layers have a weight "

@@ -1,6 +1,6 @@
-"""Other symmetries at other depths: each layer has its own group, smaller and smaller.
+"""Networks with other symmetries at other depths: the groups of the layers get smaller.
 
-Small features may appear in any pose, while of a whole digit the pose matters: a turned 6 is a 9.
+Small features may appear in any pose, while the pose of a whole digit matters: a turned 6 is a 9.
 The layers are those of `gconv_jax.models.P4CNN` (Cohen & Welling 2016, arXiv:1602.07576, section
 8.1): six 3x3 convolutions and a 4x4 one. Before a layer of a smaller group, `restrict` turns the
 orientations that this group does not exchange into ordinary channels.
@@ -35,25 +35,26 @@ LETTER_WIDTHS = {
     "p4": (12, 12, 12, 20, 20, 20),
     "early": (10, 10, 10, 51, 51, 51),
 }
-"""``widths`` for the 47 classes of the letters of EMNIST: with ``classes=47``, `PlainCNN` has
-110,909 parameters, `P4CNN` 108,411 and `EarlyP4CNN` 111,416."""
+"""The ``widths`` for the 47 classes of EMNIST's letters.
+
+With ``classes=47``, `PlainCNN` has 110,909 parameters, `P4CNN` 108,411 and `EarlyP4CNN` 111,416."""
 
 
 class MixedGroupCNN(nnx.Module):
-    """The seven layers of `P4CNN`, each with a group of its own. The maximum over the last group
-    and over space makes the logits invariant under the last group, and under no larger one.
+    """The seven layers of `P4CNN`, each with a group of its own.
 
-    With a single group it is `P4CNN`, with the same parameters.
+    The maximum over the last group and over space makes the logits invariant under the last group,
+    and under no larger one. With a single group the network is `P4CNN`, with the same parameters.
 
     Args:
         groups: one to seven groups, each with the next as a subgroup. Fewer than seven are
             stretched evenly: layer i of 7 has ``groups[i * len(groups) // 7]``.
-        widths: channels for each group element of the first six layers, an integer or one for
-            each; by default ``20 / sqrt(|G|)`` of each layer's own group.
-        classes: outputs.
-        in_features: channels of the image.
-        dtype: of computation.
-        rngs: random key ``params``.
+        widths: the channels for each group element of the first six layers, an integer or one for
+            each; by default ``20 / sqrt(|G|)`` for each layer's own group.
+        classes: the number of outputs.
+        in_features: the channels of the image.
+        dtype: the dtype of computation.
+        rngs: the random key ``params``.
 
     >>> from flax import nnx
     >>> from gconv_jax import P4, P4M, Z2
@@ -92,7 +93,7 @@ class MixedGroupCNN(nnx.Module):
                 self.top = GroupConv(c_in, classes, 4, group=group, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
+        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
         check_images(x, SMALLEST)
         for i in range(DEPTH):
             group, following = self.groups[i : i + 2]
@@ -105,12 +106,12 @@ class MixedGroupCNN(nnx.Module):
 
 
 class PlainCNN(MixedGroupCNN):
-    """`MixedGroupCNN` without any symmetry: what the two others of the comparison are measured by,
-    21,750 parameters (Ansanelli 2022, "Group equivariant neural networks", table 3).
+    """A `MixedGroupCNN` without any symmetry, with which the two others are compared.
 
-    The report names 21, 24 and 25 thousand parameters of `PlainCNN`, `P4CNN` and `EarlyP4CNN`, and
-    111, 108 and 111 thousand of their variants for letters (`LETTER_WIDTHS`). The widths are ours.
-    Arguments as `MixedGroupCNN`.
+    It has 21,750 parameters. The comparison is table 3 of Ansanelli 2022, "Group equivariant neural
+    networks". The report names 21, 24 and 25 thousand parameters of `PlainCNN`, `P4CNN` and
+    `EarlyP4CNN`, and 111, 108 and 111 thousand of their variants for letters (`LETTER_WIDTHS`). The
+    widths are ours. Arguments are those of `MixedGroupCNN`.
 
     >>> import jax
     >>> from flax import nnx
@@ -141,11 +142,13 @@ class PlainCNN(MixedGroupCNN):
 
 
 class EarlyP4CNN(MixedGroupCNN):
-    """`MixedGroupCNN` whose equivariance stops early: a group in the first three layers, none in
-    the others, which see all orientations as channels. 25,170 parameters for P4 (see `PlainCNN`).
+    """A `MixedGroupCNN` whose equivariance stops early.
+
+    It has a group in the first three layers, and none in the others, which see all orientations as
+    channels. It has 25,170 parameters for P4 (see `PlainCNN`).
 
     Args:
-        group: of the first three layers.
+        group: the group of the first three layers.
         widths, classes, in_features, dtype, rngs: as `MixedGroupCNN`.
 
     >>> from flax import nnx

@@ -1,7 +1,7 @@
 """The three rotated-MNIST networks of Cohen & Welling 2016 (arXiv:1602.07576, section 8.1).
 
-Six 3x3 convolutions and a 4x4 one, without padding, with one 2x2 max pooling after the second:
-28 - 26 - 24 - 12 - 10 - 8 - 6 - 4 - 1 pixels. Batch normalization and ReLU follow every
+They have six 3x3 convolutions and a 4x4 one, without padding, with one 2x2 max pooling after the
+second: 28 - 26 - 24 - 12 - 10 - 8 - 6 - 4 - 1 pixels. Batch normalization and ReLU follow every
 convolution but the last, whose channels are the classes. Images may be larger than 28 pixels: the
 remaining positions are pooled at the end.
 """
@@ -24,15 +24,15 @@ from gconv_jax.pooling.spatial import max_pool
 
 
 class Z2CNN(nnx.Module):
-    """The plain CNN beside which P4CNN is measured: 20 channels, dropout 0.3; 21,750 parameters.
+    """The plain CNN with which P4CNN is compared: 20 channels, dropout 0.3, 21,750 parameters.
 
     Args:
-        classes: outputs.
-        in_features: channels of the image.
-        width: channels of the hidden layers.
-        dropout: rate after layers 1, 3, 4, 5 and 6.
-        dtype: of computation.
-        rngs: random keys ``params`` and ``dropout``.
+        classes: the number of outputs.
+        in_features: the channels of the image.
+        width: the channels of the hidden layers.
+        dropout: the dropout rate after layers 1, 3, 4, 5 and 6.
+        dtype: the dtype of computation.
+        rngs: the random keys ``params`` and ``dropout``.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -63,7 +63,7 @@ class Z2CNN(nnx.Module):
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
+        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
         check_images(x, SMALLEST)
         for i in range(DEPTH):
             x = getattr(self, f"layer{i}")(x)
@@ -72,13 +72,15 @@ class Z2CNN(nnx.Module):
 
 
 class P4CNN(MixedGroupCNN):
-    """The G-CNN: every convolution of `Z2CNN` is a group convolution; the maximum over the group
-    at the end makes the logits invariant. 10 channels and 24,680 parameters for P4.
+    """The G-CNN: every convolution of `Z2CNN` is a group convolution.
+
+    The maximum over the group at the end makes the logits invariant. The network has 10 channels
+    and 24,680 parameters for P4.
 
     Args:
         group: any symmetry of the lattice.
-        width: channels for each group element, an integer or one for each of the first six layers;
-            by default ``20 / sqrt(|G|)``, which keeps the number of parameters near that of
+        width: the channels for each group element, an integer or one for each of the first six
+            layers; by default ``20 / sqrt(|G|)``, which keeps the number of parameters near that of
             `Z2CNN`.
         classes, in_features, dtype, rngs: as in `Z2CNN`. There is no dropout, as published.
 
@@ -113,10 +115,10 @@ class P4CNN(MixedGroupCNN):
 
 
 class P4CNNRotationPooling(nnx.Module):
-    """The ablation: every layer lifts to the group and pools over it at once, so that filters are
-    invariant and relative orientations are lost. 20 channels, 21,750 parameters for every group.
+    """The ablation of `P4CNN`: every layer lifts to the group and pools over it at once.
 
-    Arguments as `P4CNN`; ``width`` is 20 by default.
+    So filters are invariant and relative orientations are lost. The network has 20 channels and
+    21,750 parameters for every group. Arguments are those of `P4CNN`; ``width`` is 20 by default.
 
     >>> import jax
     >>> from flax import nnx
@@ -144,7 +146,7 @@ class P4CNNRotationPooling(nnx.Module):
         self.top = LiftConv(width, classes, 4, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
+        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
         check_images(x, SMALLEST)
         for i in range(DEPTH):
             x = group_pool(getattr(self, f"layer{i}")(x))

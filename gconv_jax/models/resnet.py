@@ -1,9 +1,10 @@
-"""Residual networks with group convolutions for CIFAR-10 (Cohen & Welling 2016, arXiv:1602.07576,
-section 8.2), with the normalization before each convolution (He et al. 2016, arXiv:1603.05027).
+"""Residual networks with group convolutions for CIFAR-10.
 
-A 3x3 convolution, three stages of blocks ``x + conv(relu(bn(conv(relu(bn(x))))))`` on all, a half
-and a quarter of the pixels, batch normalization, ReLU, the mean over space and a linear classifier.
-Where a stage halves the pixels, a pointwise convolution without normalization takes the place of x.
+They are those of Cohen & Welling 2016 (arXiv:1602.07576, section 8.2), with the normalization
+before each convolution (He et al. 2016, arXiv:1603.05027). After a 3x3 convolution come three
+stages of blocks ``x + conv(relu(bn(conv(relu(bn(x))))))``, on all, a half and a quarter of the
+pixels. Batch normalization, ReLU, the mean over space and a linear classifier follow. Where a stage
+halves the pixels, a pointwise convolution without normalization takes the place of x.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ _init = compile_unoptimized(variance_scaling(2.0, "fan_in", "normal"))
 
 
 class _Block(nnx.Module):
-    """Two convolutions beside a shortcut; to half the pixels if a ``geometry`` is given."""
+    """A block of two convolutions beside a shortcut; a ``geometry`` halves the pixels."""
 
     def __init__(
         self,
@@ -70,25 +71,25 @@ class _Block(nnx.Module):
 
 
 class ResNet(nnx.Module):
-    """``6 blocks + 2`` layers deep; `ResNet44` and `ResNet26` are the published ones.
+    """A residual network of ``6 blocks + 2`` layers; `ResNet44` and `ResNet26` are published ones.
 
     Args:
-        blocks: residual blocks in each of the three stages; by default those of `ResNet44`.
-        widths: channels for each group element, one for each stage; by default the published ones
-            of the plain network over ``sqrt(|G|)``.
+        blocks: the residual blocks in each of the three stages; by default those of `ResNet44`.
+        widths: the channels for each group element, one number for each stage; by default the
+            published ones of the plain network over ``sqrt(|G|)``.
         group: any symmetry of the lattice; `Z2` for the plain network.
-        head: what comes after the mean over space, with the same parameters: a pointwise group
-            convolution to the classes. ``"invariant"`` takes its maximum over the group.
-            ``"published"`` takes the identity's response alone, which is a linear map of all
-            ``|G| C`` planes: it may tell orientations apart, and so its logits turn with the image.
-        geometry: ``"exact"`` halves in a way that keeps the law on images of any size;
-            ``"published"`` by strides of 2, which break it on even sizes, with a warning.
+        head: the part after the mean over space. In both cases it is a pointwise group convolution
+            to the classes, with the same parameters. ``"invariant"`` takes its maximum over the
+            group. ``"published"`` takes the response of the identity alone, a linear map of all
+            ``|G| C`` planes. It may tell orientations apart, so its logits turn with the image.
+        geometry: the way to halve the pixels. ``"exact"`` keeps the law on images of any size;
+            ``"published"`` has strides of 2, which break it on even sizes, with a warning.
         separable: ``"g"`` or ``"gc"`` for `SeparableGroupConv` in the blocks (Lengyel & van Gemert
             2021, arXiv:2110.13059).
-        classes: outputs.
-        in_features: channels of the image.
-        dtype: of computation.
-        rngs: random key ``params``.
+        classes: the number of outputs.
+        in_features: the channels of the image.
+        dtype: the dtype of computation.
+        rngs: the random key ``params``.
 
     >>> import jax
     >>> from flax import nnx
@@ -102,7 +103,7 @@ class ResNet(nnx.Module):
 
     published_blocks = 7
     published_widths = (32, 64, 128)
-    # Of arXiv:2110.13059 for P4M: 19, 38, 76 and 28, 56, 112.
+    # arXiv:2110.13059 has 19, 38, 76 and 28, 56, 112 for P4M.
     separable_widths: ClassVar[dict[str, tuple[int, ...]]] = {
         "g": (54, 108, 215),
         "gc": (79, 158, 317),
@@ -147,7 +148,7 @@ class ResNet(nnx.Module):
         self.top = GroupConv(c_in, classes, 1, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
+        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
         check_images(x, SMALLEST)
         x = self.lift(x)
         for stage in range(STAGES):
@@ -161,12 +162,12 @@ class ResNet(nnx.Module):
 
 
 class ResNet44(ResNet):
-    """`ResNet` with seven blocks a stage: 2,639,434 parameters for Z2 and 2,622,878 for P4M.
+    """The `ResNet` with seven blocks a stage: 2,639,434 parameters for Z2 and 2,622,878 for P4M.
 
     The widths are 32, 64 and 128 for Z2 and, as published, 11, 23 and 45 for P4M. Those of other
     groups follow the same formula ``(32, 64, 128) / sqrt(|G|)`` and are ours: 16, 32 and 64 for P4,
-    with 2,635,434 parameters. The separable ones for P4M have 19, 38, 76 and 1,784,148 (g), or 28,
-    56, 112 and 1,886,874 (gc).
+    with 2,635,434 parameters. The separable ones for P4M have widths 19, 38, 76 and 1,784,148
+    parameters (g), or 28, 56, 112 and 1,886,874 (gc).
 
     >>> import jax
     >>> from flax import nnx
@@ -178,7 +179,7 @@ class ResNet44(ResNet):
 
 
 class ResNet26(ResNet):
-    """`ResNet` with four wide blocks a stage: 7,236,046 parameters for Z2 and 7,173,110 for P4M.
+    """The `ResNet` with four wide blocks a stage: 7,236,046 parameters for Z2, 7,173,110 for P4M.
 
     The widths are 71, 142 and 284 for Z2 and, as published, 25, 50 and 100 for P4M. Those of other
     groups follow the same formula ``(71, 142, 284) / sqrt(|G|)`` and are ours.

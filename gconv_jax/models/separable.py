@@ -1,8 +1,8 @@
-"""The network with separable group convolutions for rotated MNIST (Lengyel & van Gemert 2021,
-arXiv:2110.13059).
+"""A network with separable group convolutions for rotated MNIST.
 
-The layers of `P4CNN` up to the last convolution, which gives features in place of logits; then
-batch normalization, ReLU, the maximum over the group and a linear classifier.
+It is that of Lengyel & van Gemert 2021 (arXiv:2110.13059). It has the layers of `P4CNN` up to the
+last convolution, which gives features in place of logits. Batch normalization, ReLU, the maximum
+over the group and a linear classifier follow.
 """
 
 import jax
@@ -19,19 +19,20 @@ from gconv_jax.ops.maximum import max_over
 from gconv_jax.pooling.group_axis import group_pool
 from gconv_jax.pooling.spatial import max_pool
 
-# Channels for P4, each element, with about 25,000 parameters.
+# The channels for each element of P4, which make about 25,000 parameters.
 _WIDTHS = {"gc": 30, "g": 17, None: 10}
 
 
 class SeparableCNN(nnx.Module):
-    """A small invariant network: 24,640 parameters (gc), 25,255 (g) or 24,810 (not separable) for
-    P4.
+    """A small invariant network of separable group convolutions.
+
+    It has 24,640 parameters (gc), 25,255 (g) or 24,810 (not separable) for P4.
 
     Args:
         group: any symmetry of the lattice.
         separable: ``"gc"``, ``"g"``, or None for group convolutions that are not separable.
-        width: channels for each group element; by default the published ones of P4, 30, 17 and
-            10, times ``sqrt(4 / |G|)``, which is ours for other groups.
+        width: the channels for each group element; by default the published ones of P4, which are
+            30, 17 and 10, times ``sqrt(4 / |G|)``. The factor for other groups is ours.
         classes, in_features, dtype, rngs: as in `Z2CNN`. There is no dropout.
 
     >>> import jax
@@ -76,7 +77,7 @@ class SeparableCNN(nnx.Module):
         self.linear = nnx.Linear(width, classes, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
+        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
         check_images(x, SMALLEST)
         for i in range(DEPTH):
             x = getattr(self, f"layer{i}")(x)

@@ -1,9 +1,9 @@
-"""A U-Net with group convolutions (Ronneberger et al. 2015, arXiv:1505.04597): images to classes
-of their pixels, which turn with the image.
+"""A U-Net with group convolutions, which gives classes of pixels that turn with the image.
 
-Two 3x3 convolutions at each scale; means of 2 x 2 pixels on the way down, transposed convolutions
-of 2 x 2 on the way up, next to what came from the same scale. At the end the maximum over the
-group and a linear classifier of each pixel.
+The U-Net is that of Ronneberger et al. 2015 (arXiv:1505.04597). It has two 3x3 convolutions at each
+scale, means of 2 x 2 pixels on the way down, and transposed convolutions of 2 x 2 on the way up,
+which are joined with the features of the same scale. The maximum over the group and a linear
+classifier of each pixel come last.
 """
 
 import jax
@@ -20,18 +20,19 @@ from gconv_jax.pooling.spatial import avg_pool
 
 
 class UNet(nnx.Module):
-    """Exactly equivariant on images of which every side is divisible by ``2**depth``:
-    ``unet(L_g x) == L_g unet(x)`` for every element g.
+    """A U-Net that is exactly equivariant: ``unet(L_g x) == L_g unet(x)`` for every element g.
+
+    Every side of the images must be divisible by ``2**depth``.
 
     Args:
         group: any symmetry of the lattice; of the cube for voxels ``[N, D, H, W, C]``.
-        depth: how many times the pixels are halved.
-        width: channels for each group element at the first scale, doubled at each halving; by
+        depth: the number of times that the pixels are halved.
+        width: the channels for each group element at the first scale, doubled at each halving; by
             default ``32 / sqrt(|G|)``.
-        classes: outputs of each pixel.
-        in_features: channels of the image.
-        dtype: of computation.
-        rngs: random key ``params``.
+        classes: the number of outputs of each pixel.
+        in_features: the channels of the image.
+        dtype: the dtype of computation.
+        rngs: the random key ``params``.
 
     >>> import jax
     >>> from flax import nnx
@@ -73,7 +74,7 @@ class UNet(nnx.Module):
         self.top = nnx.Linear(width, classes, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Images ``[N, *spatial, in_features]`` to logits ``[N, *spatial, classes]``."""
+        """Return logits ``[N, *spatial, classes]`` of images ``[N, *spatial, in_features]``."""
         divisor, rank = 2**self.depth, self.group.dimension
         if x.ndim != rank + 2 or any(n < 1 or n % divisor for n in x.shape[1:-1]):
             axes = ", ".join(spatial_axes(rank))

@@ -1,5 +1,7 @@
-"""A network for voxels over the symmetries of the cube, after CubeNet (Worrall & Brostow 2018,
-arXiv:1804.04458): group convolutions and poolings, then the mean over the group.
+"""A network for voxels over the symmetries of the cube.
+
+It follows CubeNet (Worrall & Brostow 2018, arXiv:1804.04458): group convolutions and poolings, then
+the mean over the group.
 """
 
 from collections.abc import Sequence
@@ -19,21 +21,22 @@ STAGES = 3
 
 
 class VoxelCNN(nnx.Module):
-    """3x3x3 convolutions on all, a half and a quarter of the voxels, batch normalization and ReLU;
-    the mean over group and space, and a linear classifier. With the maximum over the group, as the
-    networks for images have it, it learned several times more slowly (examples/voxels.py).
+    """A network for voxels, invariant under the group if the sides are divisible by 4.
 
-    Invariant under every element of the group if the sides are divisible by 4.
+    It has 3x3x3 convolutions on all, a half and a quarter of the voxels, with batch normalization
+    and ReLU. The mean over group and space and a linear classifier follow. The networks for images
+    have the maximum over the group; with it, this one learned several times more slowly
+    (examples/voxels.py).
 
     Args:
         group: symmetries of the cube, e.g. `octahedral()`, `full_octahedral()`,
             `rotations_about(0)`; ``trivial(dimension=3)`` for the plain network.
-        widths: channels for each group element, one for each scale; by default
+        widths: the channels for each group element, one number for each scale; by default
             ``(16, 32, 64) / sqrt(|G|)``.
-        classes: outputs.
-        in_features: channels of the volume.
-        dtype: of computation.
-        rngs: random key ``params``.
+        classes: the number of outputs.
+        in_features: the channels of the volume.
+        dtype: the dtype of computation.
+        rngs: the random key ``params``.
 
     >>> import jax
     >>> from flax import nnx
@@ -72,7 +75,7 @@ class VoxelCNN(nnx.Module):
         self.top = nnx.Linear(widths[-1], classes, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Volumes ``[N, D, H, W, in_features]`` to logits ``[N, classes]``."""
+        """Return logits ``[N, classes]`` of volumes ``[N, D, H, W, in_features]``."""
         if x.ndim != 5 or min(x.shape[1:4]) < 4:
             raise ValueError(
                 "`x` must be volumes [N, D, H, W, C] of at least 4 voxels on each side, got shape "

@@ -1,10 +1,10 @@
-"""Wide residual networks (Zagoruyko & Komodakis 2016, arXiv:1605.07146), with a group for each of
-their stages as in E(2)-CNN (Weiler & Cesa 2019, arXiv:1911.08251).
+"""Wide residual networks (Zagoruyko & Komodakis 2016, arXiv:1605.07146) with a group a stage.
 
-A 3x3 convolution, three stages of blocks ``x + conv(dropout(relu(bn(conv(relu(bn(x)))))))`` on all,
-a half and a quarter of the pixels, batch normalization, ReLU, the mean over space and a linear
-classifier. Where a stage changes the channels, a pointwise convolution of ``relu(bn(x))`` takes the
-place of x.
+The groups of the stages are as in E(2)-CNN (Weiler & Cesa 2019, arXiv:1911.08251). After a 3x3
+convolution come three stages of blocks ``x + conv(dropout(relu(bn(conv(relu(bn(x)))))))``, on all,
+a half and a quarter of the pixels. Batch normalization, ReLU, the mean over space and a linear
+classifier follow. Where a stage changes the channels, a pointwise convolution of ``relu(bn(x))``
+takes the place of x.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ _init = compile_unoptimized(variance_scaling(2.0, "fan_in", "normal"))
 
 
 class _Block(nnx.Module):
-    """Two 3x3 convolutions beside a shortcut; to half the pixels if a ``geometry`` is given."""
+    """A block of two 3x3 convolutions beside a shortcut; a ``geometry`` halves the pixels."""
 
     def __init__(
         self, c_in: int, c_out: int, *, geometry: Geometry | None, dropout: float, **options
@@ -59,23 +59,23 @@ class _Block(nnx.Module):
 
 
 class WideResNet(nnx.Module):
-    """WRN-``depth``-``widen``, over one group or a smaller one at each stage.
+    """The network WRN-``depth``-``widen``, over one group, or a smaller one at each stage.
 
     Args:
         groups: one to three groups, each with the next as a subgroup, for the stages; fewer than
             three are stretched evenly. E(2)-CNN has ``(dihedral(8), dihedral(4), mirror())``.
-        depth: layers, ``6 n + 4``.
-        widen: the channels are ``16 widen, 32 widen, 64 widen`` over ``sqrt(|G|)``, of each stage's
-            own group; 16 over ``sqrt(|G|)`` in the first layer.
-        filters: of the convolutions; by default pixels, and circular harmonics in the stages whose
-            group is finer than the lattice.
-        geometry: ``"exact"`` halves in a way that keeps the law on images of any size;
-            ``"published"`` by strides of 2, which break it on even sizes, with a warning.
-        dropout: rate, in the blocks.
-        classes: outputs.
-        in_features: channels of the image.
-        dtype: of computation.
-        rngs: random keys ``params`` and ``dropout``.
+        depth: the number of layers, ``6 n + 4``.
+        widen: the factor of the channels. The stages have ``16 widen, 32 widen, 64 widen`` over
+            ``sqrt(|G|)`` for each stage's own group, the first layer 16 over ``sqrt(|G|)``.
+        filters: the filters of the convolutions; by default pixels, and circular harmonics in the
+            stages whose group is finer than the lattice.
+        geometry: the way to halve the pixels. ``"exact"`` keeps the law on images of any size;
+            ``"published"`` has strides of 2, which break it on even sizes, with a warning.
+        dropout: the dropout rate in the blocks.
+        classes: the number of outputs.
+        in_features: the channels of the image.
+        dtype: the dtype of computation.
+        rngs: the random keys ``params`` and ``dropout``.
 
     >>> import jax
     >>> from flax import nnx
@@ -125,7 +125,7 @@ class WideResNet(nnx.Module):
         self.lift = LiftConv(in_features, c_in, 3, **options(before))
         for stage, group in enumerate(self.groups):
             c_out = scaled_width(16 * widen << stage, group)
-            c_in *= before.order // group.order  # by restrict
+            c_in *= before.order // group.order  # restrict has so many channels
             for i in range(self.blocks):
                 halving = geometry if stage and i == 0 else None
                 block = _Block(c_in, c_out, geometry=halving, dropout=dropout, **options(group))
@@ -136,7 +136,7 @@ class WideResNet(nnx.Module):
         self.top = GroupConv(c_in, classes, 1, **{**options(before), "use_bias": True})
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Images ``[N, H, W, in_features]`` to logits ``[N, classes]``."""
+        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
         check_images(x, SMALLEST)
         x = self.lift(x)
         before = self.groups[0]

@@ -1,4 +1,4 @@
-"""The type in which numbers of short types are summed."""
+"""The accumulation dtype: in which numbers of short types are summed."""
 
 import jax
 import jax.numpy as jnp
@@ -6,9 +6,9 @@ from jax.typing import DTypeLike
 
 
 def accumulation_dtype(dtype: DTypeLike) -> jnp.dtype:
-    """float32, or ``dtype`` if that is wider, as the matrix units of accelerators sum.
+    """Return float32, or ``dtype`` if that is wider, as the matrix units of accelerators sum.
 
-    Also where a program forbids JAX to promote types by itself.
+    It works also where a program forbids JAX to promote types by itself.
 
     >>> import jax.numpy as jnp
     >>> from gconv_jax.ops.accumulation import accumulation_dtype

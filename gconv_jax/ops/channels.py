@@ -1,4 +1,4 @@
-"""Group and channel axes merged to one, the form in which XLA:CPU makes the best loops."""
+"""Group and channel axes merged to one, the layout for which XLA:CPU makes the fastest loops."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from jax import lax
 
 
 def merge_channels(x: jax.Array) -> jax.Array:
-    """``[..., |G|, C]`` to ``[..., |G| C]``, the group axis slow, as in the filter bank."""
+    """Return ``[..., |G|, C]`` as ``[..., |G| C]``, the group axis slow, as in the filter bank."""
     return x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1])
 
 
@@ -16,7 +16,7 @@ def merge_channels(x: jax.Array) -> jax.Array:
 
 
 def tile_channels(a: jax.Array, order: int) -> jax.Array:
-    """``[C]`` to ``[|G| C]``: what is shared by the group, for merged channels."""
+    """Repeat a vector that the group shares for merged channels: ``[C]`` to ``[|G| C]``."""
     if order == 1:
         return a
     return lax.platform_dependent(
@@ -25,7 +25,7 @@ def tile_channels(a: jax.Array, order: int) -> jax.Array:
 
 
 def mean_channels(a: jax.Array, order: int) -> jax.Array:
-    """``[..., |G| C]`` to ``[..., C]``: the mean over the group."""
+    """Return the mean over the group of merged channels: ``[..., |G| C]`` to ``[..., C]``."""
     if order == 1:
         return a
     return lax.platform_dependent(

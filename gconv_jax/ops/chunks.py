@@ -1,4 +1,4 @@
-"""A few images at a time, so that what is made of them stays in a CPU's cache."""
+"""A map over a few images at a time, so that intermediate arrays stay in a CPU's cache."""
 
 from collections.abc import Callable
 
@@ -8,20 +8,20 @@ from jax import lax
 
 
 def map_in_chunks(f: Callable, operands: tuple[jax.Array, ...], chunk: int | None, *, add=False):
-    """``f`` of ``chunk`` images at a time: the results in a row, or their sums.
+    """Apply ``f`` to ``chunk`` images at a time; return the results in a row, or their sums.
 
     Args:
         f: a function of arrays with images on the first axis. It returns one such array, or with
             ``add`` any pytree of sums over the images.
         operands: arrays with the same number of images, at least one.
-        chunk: about how many to take at a time, at least one; None for all.
-        add: whether to add the results.
+        chunk: about how many images to take at a time, at least one; None for all.
+        add: whether the results are added.
     """
     n = operands[0].shape[0]
     if chunk is None or not isinstance(n, int):  # a symbolic size, under jax.export
         return f(*operands)
     chunk = max(1, min(n, chunk))
-    # A divisor if there is one nearby; else the last images go by themselves.
+    # A divisor nearby saves a second program for the images that are left over.
     chunk = next((c for c in range(chunk, chunk // 2, -1) if n % c == 0), chunk)
     if chunk == n:
         return f(*operands)

@@ -6,12 +6,12 @@ from jax import lax
 
 
 def max_over(x: jax.Array, axes: int | tuple[int, ...]) -> jax.Array:
-    """``x.max(axes)``, as a tree of maxima of two.
+    """Return ``x.max(axes)``, computed as a tree of maxima of two.
 
     The gradient of `jax.numpy.max` divides by how many entries equal the maximum. A compiler may
     compute an entry twice, once for the maximum and once for the comparison, and round the two
-    differently; then none is equal, and the gradient is 0 / 0. That of a maximum of two divides by
-    1, or by 2 where both are equal.
+    differently; then none is equal, and the gradient is 0 / 0. The gradient of a maximum of two
+    divides by 1, or by 2 where both are equal.
 
     >>> import jax
     >>> import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Values that are made once in a process, whichever threads ask for them, and kept: private."""
+"""Values that are made once in a process, whichever threads ask for them, and kept."""
 
 import ctypes
 import functools
@@ -10,7 +10,8 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# One for all: functions that make things call each other, and could wait for each other's locks.
+# There is one lock for all functions: they call each other, and with a lock for each of them they
+# could wait for each other's.
 _lock = threading.RLock()
 # A child must not inherit a lock that a thread of its parent holds: that thread is not there.
 if hasattr(os, "register_at_fork"):
@@ -26,8 +27,8 @@ def once(function: Callable[P, T]) -> Callable[P, T]:
     registers a library twice, or frees what the first thread still uses.
 
     Args:
-        function: of hashable positional arguments. It must not wait for a program of JAX, which
-            may itself wait for the lock. What it raises is not kept.
+        function: a function of hashable positional arguments. It must not wait for a program of
+            JAX, which may itself wait for the lock. An exception is not kept.
 
     >>> import itertools
     >>> numbers = itertools.count()
@@ -40,7 +41,7 @@ def once(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def get(*key):
         try:
-            return made[key]  # the lock is for making only
+            return made[key]  # reading needs no lock
         except KeyError:
             pass
         with _lock:
@@ -54,7 +55,7 @@ def once(function: Callable[P, T]) -> Callable[P, T]:
 def keep(thing: T) -> T:
     """Keep an object until the process ends, even when the interpreter clears its modules.
 
-    It is for what code outside Python has the address of.
+    Objects need it whose address is known to code outside Python.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
     return thing

@@ -17,11 +17,11 @@ def group_pool(
 ) -> jax.Array:
     """Pool over all group elements: a feature map on the group becomes an image.
 
-    ``y(p) = max_g x(p, g)`` (or the mean). The result turns with the input, and once space is
-    pooled too it does not change at all (Cohen & Welling 2016, arXiv:1602.07576, section 6.3).
+    The result is ``y(p) = max_g x(p, g)``, or the mean. It turns with the input. Once space is
+    pooled too, it is invariant (Cohen & Welling 2016, arXiv:1602.07576, section 6.3).
 
     Args:
-        x: ``[..., |G|, C]``.
+        x: a feature map ``[..., |G|, C]``.
         reduce: ``"max"`` or ``"mean"``.
         group: G. The group axis is compared with it. An array of four axes needs it, since it may
             be a batch of images, whose width would be pooled.
@@ -56,27 +56,27 @@ def coset_pool(
     reduce: Literal["max", "mean"] = "max",
     onto: FiniteGroup | None = None,
 ) -> jax.Array:
-    """Pool over a subgroup: a feature map on G becomes one on the left cosets G/H.
+    """Pool over a subgroup: a feature map on G becomes a quotient field on the left cosets G/H.
 
-    ``y(p, gH) = max_{h in H} x(p, gh)`` (Cohen & Welling 2016, arXiv:1602.07576, section 6.3).
-    Left cosets, since L_u takes the coset gH to ugH; right ones are not permuted among themselves
-    when H is not normal, e.g. a mirroring in p4m. ``transform(..., subgroup=H)`` is the action
-    on the result.
+    The result is ``y(p, gH) = max_{h in H} x(p, gh)`` (Cohen & Welling 2016, arXiv:1602.07576,
+    section 6.3). The cosets are left ones, since L_u takes the coset gH to ugH. Right cosets are
+    not permuted among themselves when H is not normal, e.g. a mirroring in p4m. The action on the
+    result is ``transform(..., subgroup=H)``.
 
     Args:
-        x: ``[..., |G|, C]``.
+        x: a feature map ``[..., |G|, C]``.
         group, subgroup: G and H.
         reduce: ``"max"`` or ``"mean"``.
         onto: a subgroup K of G with one element in each coset, such as the rotations beside a
             mirroring. Then the result is a feature map on K, ``y(p, k) = max_{h in H} x(p, kh)``,
-            for layers over K: it turns with K, and does not tell apart what H exchanges.
+            for layers over K. It stays equivariant under K and becomes invariant under H.
 
     Returns:
         ``[..., |G| / |H|, C]``, cosets in the order of ``group.cosets(subgroup)``, or ``[..., |K|,
         C]`` in the order of ``onto``.
 
     Raises:
-        ValueError: x without the group axis, no subgroup, or ``onto`` that misses a coset.
+        ValueError: ``x`` lacks the group axis, ``subgroup`` is none, or ``onto`` misses a coset.
 
     >>> import jax.numpy as jnp
     >>> from gconv_jax import P4, P4M, mirror
@@ -98,14 +98,14 @@ def coset_pool(
 
 
 def restrict(x: jax.Array, *, group: FiniteGroup, subgroup: FiniteGroup) -> jax.Array:
-    """See a feature map on G as one on a subgroup H with [G:H] times the channels.
+    """Return a feature map on G as one on a subgroup H, with [G:H] times the channels.
 
-    ``y(p, h, (i, c)) = x(p, h g_i, c)`` with representatives g_i of the right cosets Hg. Nothing
-    is lost; the layers that follow need only respect H. With the trivial group, all orientations
-    become ordinary channels.
+    The result is ``y(p, h, (i, c)) = x(p, h g_i, c)`` with representatives g_i of the right cosets
+    Hg. Nothing is lost; the layers that follow need only respect H. With the trivial group, all
+    orientations become ordinary channels.
 
     Args:
-        x: ``[..., |G|, C]``.
+        x: a feature map ``[..., |G|, C]``.
         group, subgroup: G and H.
 
     Returns:
@@ -123,15 +123,14 @@ def restrict(x: jax.Array, *, group: FiniteGroup, subgroup: FiniteGroup) -> jax.
 
 
 def induce(x: jax.Array, *, group: FiniteGroup, subgroup: FiniteGroup) -> jax.Array:
-    """See a feature map on a subgroup H as one on G: the same on H, and 0 elsewhere.
+    """Return a feature map on a subgroup H as one on G: the same on H, and 0 elsewhere.
 
-    ``y(p, h, c) = x(p, h, c)`` for h in H. It keeps the law of H, ``induce(L_h x) ==
-    L_h induce(x)``, so that layers over G can stand on layers over H; it is the adjoint of taking
-    the first C channels of `restrict`, and ``restrict(induce(x))`` is x in those and 0 in the
-    others.
+    The result is ``y(p, h, c) = x(p, h, c)`` for h in H. It keeps the law of H, ``induce(L_h x) ==
+    L_h induce(x)``, so that layers over G can follow layers over H. It is the adjoint of taking the
+    first C channels of `restrict`: ``restrict(induce(x))`` is x in those and 0 in the others.
 
     Args:
-        x: ``[..., |H|, C]``.
+        x: a feature map ``[..., |H|, C]``.
         group, subgroup: G and H.
 
     Returns:

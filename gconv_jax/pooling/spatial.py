@@ -1,4 +1,4 @@
-"""Pooling over the group, and over space, that keeps the law; upsampling."""
+"""Pooling over windows in space that keeps the equivariance law; upsampling."""
 
 import functools
 import math
@@ -18,7 +18,7 @@ from gconv_jax.ops.accumulation import accumulation_dtype
 from gconv_jax.ops.arguments import per_axis, spatial_axes
 from gconv_jax.planar.depthwise import depthwise_conv
 
-# Windows up to this size are written out as slices.
+# Larger windows would make too many slices; they go to reduce_window.
 _SMALL_WINDOW = 4
 
 
@@ -31,14 +31,15 @@ def max_pool(
     padding: PaddingLike = "VALID",
     lifted: bool,
 ) -> jax.Array:
-    """The maximum over windows in space, for each group element and channel.
+    """Return the maximum over windows in space, for each group element and channel.
 
     Args:
         x: feature maps ``[*batch, *spatial, |G|, C]`` if ``lifted``, else images
             ``[*batch, *spatial, C]``. The group axis may also be one of cosets.
-        group: whose law is to hold; decides the number of spatial axes.
-        window_shape: window size, one integer or one for each spatial axis.
-        strides: as many; by default the window's own size, so that windows tile the image.
+        group: the group whose law is to hold; it decides the number of spatial axes.
+        window_shape: the size of the windows, one integer or one for each spatial axis.
+        strides: one integer or one for each spatial axis; by default the size of the windows, so
+            that they tile the image.
         padding: ``SAME``, ``VALID``, an integer, integers or (low, high) pairs. Padding never
             wins a maximum.
         lifted: whether ``x`` has a group axis.
@@ -61,8 +62,8 @@ def max_pool(
             return lax.reduce_window(
                 x, init, lax.max, (1, *windows.size, 1), (1, *windows.strides, 1), pads
             )
-        # Maxima of slices, an axis at a time: XLA fuses them with what stands around, and their
-        # gradient is several times faster on a CPU than that of reduce_window.
+        # XLA fuses maxima of slices with the operations around them, and on a CPU their gradient is
+        # several times faster than that of reduce_window.
         for axis, (size, stride) in enumerate(zip(windows.size, windows.strides, strict=True), 1):
             end = x.shape[axis] - size + 1
             taps = [lax.slice_in_dim(x, t, t + end, stride, axis) for t in range(size)]
@@ -81,10 +82,10 @@ def avg_pool(
     padding: PaddingLike = "VALID",
     lifted: bool,
 ) -> jax.Array:
-    """The mean over windows in space, for each group element and channel.
+    """Return the mean over windows in space, for each group element and channel.
 
-    Arguments, result, warnings and errors as `max_pool`. Padding counts as zeros, as in Flax.
-    Summed in float32 or longer; integers give float32.
+    Arguments, result, warnings and errors are those of `max_pool`. Padding counts as zeros, as in
+    Flax. The accumulation dtype is float32 or longer; integers give float32.
 
     >>> import jax.numpy as jnp
     >>> from gconv_jax import P4
@@ -94,7 +95,7 @@ def avg_pool(
     """
 
     def reduce(x, windows, pads):
-        dtype = accumulation_dtype(x.dtype)  # sums overflow short types
+        dtype = accumulation_dtype(x.dtype)  # sums overflow shorter types
         total = lax.reduce_window(
             x.astype(dtype),
             np.array(0, dtype),
@@ -118,11 +119,12 @@ def blur_pool(
     padding: PaddingLike = "VALID",
     lifted: bool,
 ) -> jax.Array:
-    """Every ``strides``-th pixel of the image blurred by a binomial filter, against aliasing (Zhang
-    2019, arXiv:1904.11486): (1, 2, 1) / 4 for a window of 3, (1, 3, 3, 1) / 8 for 4, and so on.
+    """Return every ``strides``-th pixel of the image after a blur, which prevents aliasing.
 
-    Arguments, result, warnings and errors as `max_pool`. Padding counts as zeros. On odd sizes a
-    window of 3 with ``padding=1`` and strides of 2 keeps the law, on even sizes one of 4.
+    The blur is a binomial filter (Zhang 2019, arXiv:1904.11486): (1, 2, 1) / 4 for a window of 3,
+    (1, 3, 3, 1) / 8 for 4, and so on. Arguments, result, warnings and errors are those of
+    `max_pool`. Padding counts as zeros. With ``padding=1`` and strides of 2, a window of 3 keeps
+    the law on odd sizes, a window of 4 on even sizes.
 
     >>> import jax.numpy as jnp
     >>> from gconv_jax import P4
@@ -168,7 +170,7 @@ def upsample(
 
     Args:
         x, group, lifted: as in `max_pool`.
-        scale: an integer, or one for each spatial axis.
+        scale: the factor, an integer or one for each spatial axis.
         method: ``"nearest"`` or ``"bilinear"``.
 
     Returns:
@@ -184,7 +186,7 @@ def upsample(
     first, spatial = _spatial_axes(x, group, lifted)
     refuse_hexagons(group, "upsample")
     scale = per_axis(scale, group.dimension, "scale")
-    # A factor for each axis is a window moved by as much: what the group exchanges must agree.
+    # The check of windows serves for factors: axes that the group exchanges must have equal ones.
     warn_if_inexact(Windows(scale, scale, "VALID"), scale, group=group, caller="upsample")
     shape = list(x.shape)
     for axis, (n, factor) in enumerate(zip(spatial, scale, strict=True)):
@@ -193,12 +195,12 @@ def upsample(
 
 
 def _lowest(dtype) -> np.ndarray:
-    """What never wins a maximum."""
+    """Return the value of a dtype that never wins a maximum."""
     return np.array(-np.inf if jnp.issubdtype(dtype, jnp.inexact) else jnp.iinfo(dtype).min, dtype)
 
 
 def _hexagonal_pool(x: jax.Array, windows: Windows, pads, channel_axes: int, *, largest: bool):
-    """Over windows that are hexagons; what is outside the hexagon counts as padding."""
+    """Pool over windows that are hexagons; pixels outside the hexagon count as padding."""
     first = x.ndim - 2 - channel_axes
     inside = mask_of(x, channel_axes) > 0
     if not largest:
@@ -219,7 +221,7 @@ def _hexagonal_pool(x: jax.Array, windows: Windows, pads, channel_axes: int, *, 
 
 
 def _spatial_axes(x: jax.Array, group: FiniteGroup, lifted: bool) -> tuple[int, tuple[int, ...]]:
-    """The index of the first spatial axis and the sizes of all."""
+    """Return the index of the first spatial axis and the sizes of all spatial axes."""
     check_group(group)
     rank = group.dimension
     first = x.ndim - rank - (2 if lifted else 1)

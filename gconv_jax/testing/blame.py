@@ -1,4 +1,4 @@
-"""Where in a model the law is first broken: in a layer, or in the code between two layers."""
+"""The first place in a model that breaks the law: a layer, or the code between two layers."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,19 +7,21 @@ import numpy as np
 
 
 class Event(NamedTuple):
-    """The moment when a layer is given its input, or returns its result."""
+    """A moment when a layer is given its input, or returns its result."""
 
     layer: str
-    """Its path, with ``#2`` at its second call; empty for the model itself."""
+    """The path of the layer, with ``#2`` at its second call; empty for the model itself."""
     returns: bool
 
 
 def place_of_first_fault(events: Sequence[Event], broken: Sequence[bool | None]) -> str:
-    """A noun phrase and its verb for the part of the model that breaks the law, or an empty string.
+    """Return a noun phrase and its verb for the part of the model that breaks the law.
+
+    It is an empty string if no part does.
 
     Args:
-        events: in order; the last is the result of the model, whose input is right.
-        broken: for each event whether what is handed over breaks the law; None if unknown.
+        events: the events in order. The last is the result of the model, whose input is right.
+        broken: True for each event at which an array breaks the law, None if that is unknown.
 
     >>> from gconv_jax.testing.blame import Event, place_of_first_fault
     >>> events = [Event("norm", False), Event("norm", True), Event("conv", False)]
@@ -34,7 +36,7 @@ def place_of_first_fault(events: Sequence[Event], broken: Sequence[bool | None])
     before, here = (events[last] if right else None), events[found]
     if last == found - 1:
         return _between_neighbors(before, here)
-    # In between are results of which it is not known.
+    # The results in between are unknown.
     since = ""
     if before:
         since = f" after {before.layer!r}" if before.returns else f" from {before.layer!r} on"
@@ -45,7 +47,7 @@ def place_of_first_fault(events: Sequence[Event], broken: Sequence[bool | None])
 
 
 def _between_neighbors(before: Event | None, here: Event) -> str:
-    """The same for an event right after the last one that keeps the law."""
+    """Return the phrase for an event right after the last one that keeps the law."""
     if before is None:
         return f"what comes before {here.layer!r} breaks the law" if here.layer else ""
     if here == Event(before.layer, True):
@@ -64,12 +66,12 @@ def first_fault(
     members: np.ndarray,
     rtol: float,
 ) -> tuple[str, int, float] | None:
-    """The place, the worst element there, and its relative error; None if the law is kept.
+    """Return the place, the worst element there, and its relative error; None if the law is kept.
 
     Args:
-        events: as in `place_of_first_fault`.
-        errors: for each event those under each element, ``[|G|]``; NaN or None if unknown.
-        members: which elements to look at, boolean ``[|G|]``.
+        events: the events, as in `place_of_first_fault`.
+        errors: the errors of each event under each element, ``[|G|]``; NaN or None if unknown.
+        members: a mask of the elements to look at, boolean ``[|G|]``.
         rtol: the largest error that keeps the law.
     """
     if not members.any():

@@ -1,4 +1,4 @@
-"""`assert_equivariant` and `equivariance_errors`: the law, element by element."""
+"""`assert_equivariant` and `equivariance_errors`: checks of the law, element by element."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -36,31 +36,31 @@ def assert_equivariant(
 
     Args:
         fn: a function, an NNX module, or a bound Linen module. It must be deterministic. A
-            module is left as it was: the statistics of one in training mode change in a copy.
-            Pass the module itself; a function that calls it is checked with the parameters and
-            statistics that it has.
+            module is left as it was: in training mode the statistics change in a copy. Pass the
+            module itself; a function that calls it is checked with the parameters and statistics
+            that it has.
         x: a batch of images ``[N, *spatial, C]`` or of feature maps ``[N, *spatial, |G|, C]``.
         group: the symmetry. Images are resampled for elements that do not map pixels onto pixels.
         atol, rtol: the largest error allowed is ``atol + rtol * max|fn(x)|``. By default ``rtol``
             is 1e-10 for float64, 1e-4 for float32, 0.05 for shorter results and 0 for integers.
-        rtol_resampled: in place of ``rtol`` for elements that resample the image; sizes are then
-            root mean squares over the disc that fits into the image. Must be given for groups with
-            such elements: see above on how to choose it.
-        input_action, output_action: how g acts there: ``"image"``, ``"feature_map"``,
-            ``"invariant"``, or a function ``(array, element) -> array``. By default read off the
-            shape: ``[N, *spatial, |G|, C]`` is a feature map, ``[N, *spatial, C]`` an image, and
-            ``[N]`` or ``[N, C]``, such as logits, invariant.
+        rtol_resampled: the tolerance in place of ``rtol`` for elements that resample the image;
+            sizes are then root mean squares over the disc that fits into the image. It must be
+            given for groups with such elements: `gconv_jax.testing` says how to choose it.
+        input_action, output_action: the action of g on the input and the output: ``"image"``,
+            ``"feature_map"``, ``"invariant"``, or a function ``(array, element) -> array``. By
+            default it is read off the shape: ``[N, *spatial, |G|, C]`` is a feature map,
+            ``[N, *spatial, C]`` an image, and ``[N]`` or ``[N, C]``, such as logits, invariant.
         perturb: whether a module is checked once more with parameters and batch statistics
-            perturbed (see above). False if not all values are allowed for them.
-        **kwargs: passed on to ``fn``.
+            perturbed (see `gconv_jax.testing`). Pass False if not all values are allowed for them.
+        **kwargs: keywords for ``fn``.
 
     Raises:
-        AssertionError: names the function, the worst element, its error and, for a Flax model,
-            the first layer that breaks the law, or the layers between which it is broken. Says so
-            if the model is equivariant as it is, and not when perturbed. Also if ``fn(x)`` is zero
-            everywhere.
-        ValueError: an action that cannot be read off the shape; no ``rtol_resampled`` for a group
-            that needs it.
+        AssertionError: the law is broken. The message names the function, the worst element, its
+            error and, for a Flax model, the first layer that breaks the law, or the layers between
+            which it is broken. It says so if the model is equivariant as it is, and not when
+            perturbed. It is also raised if ``fn(x)`` is zero everywhere.
+        ValueError: an action cannot be read off the shape, or ``rtol_resampled`` is missing for a
+            group that needs it.
 
     >>> import jax.numpy as jnp
     >>> from gconv_jax import P4, lift_conv
@@ -131,9 +131,9 @@ class EquivarianceReport:
     Attributes:
         group: the group.
         moves: the names of its elements, or the angles asked for.
-        as_is: for each layer of the model as it is the relative error for each of them, float64
-            ``[len(moves)]``; NaN where no action could be read off the shape of the layer's
-            result, or where it has orientations and the angle is none of the group's.
+        as_is: the relative errors of each layer of the model as it is, float64 ``[len(moves)]``.
+            They are NaN where no action could be read off the shape of the layer's result, or where
+            it has orientations and the angle is none of the group's.
         perturbed: the same with parameters and batch statistics perturbed; None if that was not
             asked for, or not possible.
     """
@@ -145,7 +145,7 @@ class EquivarianceReport:
 
     @property
     def errors(self) -> dict[str, np.ndarray]:
-        """The larger error of the two for each layer, `as_is` and `perturbed`."""
+        """The larger one of the errors `as_is` and `perturbed`, for each layer."""
         if self.perturbed is None:
             return self.as_is
         unknown = np.full(len(self.moves), np.nan)
@@ -179,23 +179,23 @@ def equivariance_errors(
 ) -> EquivarianceReport:
     """Measure how far each layer of a Flax model is from the law, for each group element.
 
-    For the result y of every submodule while the whole model runs,
-    ``max|y(L_g x) - L_g y(x)| / max|y(x)|``, and root mean squares over the disc in place of the
-    maxima where the image is resampled. Errors accumulate with depth: the first large one shows the
-    layer to mend.
+    The equivariance error is ``max|y(L_g x) - L_g y(x)| / max|y(x)|`` for the result y of every
+    submodule while the whole model runs. Where the image is resampled, root mean squares over the
+    disc replace the maxima. Errors accumulate with depth: the first large one shows the layer to
+    mend.
 
     Args:
         model: an NNX module or a bound Linen module (``module.bind(variables)``), which is left as
             it was; any other function gets one row, ``output``.
         x, group, input_action, kwargs: as in `assert_equivariant`.
-        angles: measure at these angles, in radians, instead of at the elements of the group. Images
+        angles: angles in radians at which to measure, instead of the elements of the group. Images
             and invariant results have a figure at any angle, feature maps at those of the group.
         perturb: whether to measure once more with parameters and batch statistics perturbed (see
-            above). False, or `EquivarianceReport.as_is`, gives the figures of a trained network
-            itself, which between the pixels depend on its parameters.
+            `gconv_jax.testing`). False, or `EquivarianceReport.as_is`, gives the figures of a
+            trained network itself, which depend on its parameters where the image is resampled.
 
     Returns:
-        An `EquivarianceReport`, with the larger error of the two; print it for a table.
+        An `EquivarianceReport`; print it for a table of the larger one of the two errors.
 
     >>> import jax
     >>> from flax import nnx
@@ -225,7 +225,7 @@ def equivariance_errors(
 
 @dataclass(frozen=True)
 class _Act:
-    """How moves act on arrays of one kind."""
+    """The action of moves on arrays of one kind."""
 
     action: Action
 
@@ -245,13 +245,13 @@ class _Act:
 
     @property
     def channel_axes(self) -> int | None:
-        """The axes after space, if there is space."""
+        """The number of axes after space; None if there is no space."""
         axes = {"image": 1, "merged_map": 1, "feature_map": 2}
         return None if callable(self.action) else axes.get(self.action)
 
 
 def _action(action: Action | None, x: jax.Array, group: FiniteGroup, what: str) -> _Act:
-    """How moves act on ``x``: as given, or read off its shape."""
+    """Return the action of moves on ``x``, as it is given, or read off its shape."""
     check_group(group)
     rank = group.dimension
     if action is None:
@@ -299,7 +299,7 @@ def _first_fault(fn, x, group, input_action, rtols, kwargs) -> str:
     errors = _errors(fn, x, moves, group, input_action, kwargs)
     exact = np.array([move.exact for move in moves])
     rounding = _default_rtol(x.dtype)  # no layer is to blame for that
-    # A law that is broken on the pixels says more than one between them.
+    # Errors of exact moves are tried first, since they leave no doubt.
     for members, rtol in ((exact, max(rtols[0], rounding)), (~exact, rtols[1])):
         found = first_fault(list(errors), list(errors.values()), members, rtol)
         if found is not None:
@@ -317,8 +317,11 @@ def _errors(
     input_action,
     kwargs: dict,
 ) -> dict[Event, np.ndarray | None]:
-    """The relative errors of what each layer is given and returns, and of the model's result:
-    ``[len(moves)]``, NaN where no action can be read off the shape; None for no array."""
+    """Return the relative errors of each layer's input and result, and of the model's result.
+
+    They are ``[len(moves)]``, NaN where no action can be read off the shape, and None in place of
+    all for a value that is no array.
+    """
     act_in = _action(input_action, x, group, "input")
     reference = _record(model, x, kwargs)
     errors = {e: None if y is None else np.full(len(moves), np.nan) for e, y in reference.items()}
@@ -328,7 +331,7 @@ def _errors(
             if y is None or row is None or turned is None:
                 continue
             for act in _possible_actions(y, group, is_output=event == OUTPUT):
-                with contextlib.suppress(ValueError):  # none for this angle
+                with contextlib.suppress(ValueError):  # no action at this angle
                     expected = act(y, move)
                     scale = move.size(np.asarray(y), act.channel_axes) or 1.0
                     error = move.distance(turned, expected, act.channel_axes) / scale
@@ -337,8 +340,11 @@ def _errors(
 
 
 def _possible_actions(y: jax.Array, group: FiniteGroup, *, is_output: bool) -> list[_Act]:
-    """The actions that the shape of ``y`` allows: inside a model what looks like the channels of an
-    image, or like logits, may also be orientations and channels that were merged."""
+    """Return the actions that the shape of ``y`` allows.
+
+    Inside a model, the channels of an image or of logits may also be orientations and channels that
+    were merged.
+    """
     try:
         found = [_action(None, y, group, "result")]
     except ValueError:
@@ -352,8 +358,7 @@ def _possible_actions(y: jax.Array, group: FiniteGroup, *, is_output: bool) -> l
 def _record(model, x: jax.Array, kwargs: dict) -> dict[Event, jax.Array | None]:
     """Return the first array that each layer is given, what it returns, and the model's result.
 
-    None stands for what cannot be compared: other types, and tracers inside jit or scan, which have
-    no values.
+    None stands for values that cannot be compared: other types, and tracers inside jit or scan.
     """
     from gconv_jax.layer_outputs import capture_layer_outputs
 
@@ -369,7 +374,7 @@ def _record(model, x: jax.Array, kwargs: dict) -> dict[Event, jax.Array | None]:
 
     def keep(path: str, layer, y) -> None:
         while (name := running.pop()).partition("#")[0] != path:
-            pass  # a layer that failed, in code that goes on without it
+            pass  # the call of a layer that raised an error, which the model caught
         found[Event(name, returns=True)] = _concrete(y)
 
     with capture_layer_outputs(model, keep, enter=enter):

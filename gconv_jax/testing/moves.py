@@ -1,9 +1,8 @@
-"""How the checks of `gconv_jax.testing` move images and feature maps: by the elements of a group,
-or by any angle.
+"""Transforms of images and feature maps by which `gconv_jax.testing` checks the equivariance law.
 
-Elements that map the pixels onto pixels move them exactly. Others resample, which is accurate for
-images that are smooth and vanish outside the disc that fits into them, such as `smooth_images`;
-what is compared is that disc.
+They are the elements of a group, or rotations by any angle. Elements that map the pixels onto
+pixels move them exactly. Others resample, which is accurate for images that are smooth and vanish
+outside the disc that fits into them, such as `smooth_images`. Only that disc is compared.
 """
 
 from collections.abc import Sequence
@@ -17,46 +16,50 @@ from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.lattice.action import transform
 from gconv_jax.lattice.sampling import centered
 
-# Of the spline between pixels: a turn of `smooth_images` by 45 degrees is off by about 1e-4.
+# The order of the spline: with 5, a turn of `smooth_images` by 45 degrees is off by about 1e-4.
 SPLINE_ORDER = 5
 
 
 @dataclass(frozen=True, eq=False)
 class InputTransform:
-    """A rotation or reflection of the input, and how the difference of two results is measured."""
+    """A rotation or reflection of the input, with a norm for the difference of two results."""
 
     name: str
     group: FiniteGroup
     matrix: np.ndarray
     element: int | None
-    """None for an angle that need not be one of the group."""
+    """The index of the element; None for an angle that is not one of the group."""
     exact: bool
 
     def image(self, x: jax.Array) -> jax.Array:
-        """``[..., H, W, C]``, moved."""
+        """Return an image ``[..., H, W, C]``, moved."""
         if self.exact:
             return transform(x, group=self.group, element=self.element, lifted=False)  # pyright: ignore[reportArgumentType]
         return resample(x, self.matrix, channel_axes=1)
 
     def feature_map(self, x: jax.Array) -> jax.Array:
-        """``[..., H, W, |G|, C]``, moved; ValueError if the move is not by an element."""
+        """Return a feature map ``[..., H, W, |G|, C]``, moved.
+
+        ValueError if the transform is not an element of the group.
+        """
         if self.exact:
             return transform(x, group=self.group, element=self.element, lifted=True)  # pyright: ignore[reportArgumentType]
         return self.permute(resample(x, self.matrix, channel_axes=2))
 
     def permute(self, x: jax.Array) -> jax.Array:
-        """``[..., |G|, C]`` with its orientations permuted; ValueError as `feature_map`."""
+        """Return ``[..., |G|, C]`` with its orientations permuted; ValueError as `feature_map`."""
         if self.element is None:
             raise ValueError(f"{self.name} does not permute the orientations of {self.group!r}")
         return x[..., self.group.cayley[self.group.inverse[self.element]], :]
 
     def size(self, y: np.ndarray, channel_axes: int | None) -> float:
-        """How large ``y`` is, by the norm in which `distance` measures: the largest value for
-        exact moves, else the root of the mean square over the disc.
+        """Return the size of ``y`` by the norm in which `distance` measures.
+
+        It is the largest value for exact moves, else the root mean square over the disc.
 
         Args:
             y: values.
-            channel_axes: how many axes follow space; None if there is no space.
+            channel_axes: the number of axes that follow space; None if there is no space.
         """
         y = np.asarray(y, np.complex128 if np.iscomplexobj(y) else np.float64)
         if self.exact:
@@ -68,7 +71,7 @@ class InputTransform:
         return float(np.sqrt(np.mean(np.abs(y) ** 2))) if y.size else 0.0
 
     def distance(self, a: jax.Array, b: jax.Array, channel_axes: int | None) -> float:
-        """`size` of ``a - b``; infinite if the shapes differ."""
+        """Return the `size` of ``a - b``; infinity if the shapes differ."""
         if a.shape != b.shape:
             return np.inf
         p, q = (np.asarray(v, np.complex128 if jnp.iscomplexobj(v) else np.float64) for v in (a, b))
@@ -78,7 +81,7 @@ class InputTransform:
 def input_transforms(
     group: FiniteGroup, angles: Sequence[float] | None = None
 ) -> list[InputTransform]:
-    """The elements of ``group``, or rotations of the plane by ``angles`` in radians."""
+    """Return the elements of ``group``, or rotations of the plane by ``angles`` in radians."""
     if angles is None:
         return [
             InputTransform(
@@ -91,7 +94,7 @@ def input_transforms(
             for g in group.elements
         ]
     turns = np.asarray(angles, np.float64)
-    # Angles of the group are its elements.
+    # Angles that belong to the group become its elements, which move feature maps as well.
     rotations = {g: r for g, r in enumerate(group.isometries) if not r.mirrored}
     if group.dimension != 2 or turns.ndim != 1 or not len(turns):
         raise ValueError(
@@ -113,9 +116,11 @@ def input_transforms(
 
 
 def resample(x: jax.Array, matrix: np.ndarray, *, channel_axes: int) -> jax.Array:
-    """``y(p) = x(matrix^-1 p)`` about the center by a spline, and 0 from outside the image; space
-    is the two axes before the last ``channel_axes``."""
-    from scipy import ndimage  # takes a third of a second
+    """Return ``y(p) = x(matrix^-1 p)`` about the center, interpolated by a spline.
+
+    Points outside the image give 0. Space is the two axes before the last ``channel_axes``.
+    """
+    from scipy import ndimage  # an import of a third of a second
 
     x = jnp.asarray(x)
     if jnp.iscomplexobj(x):
@@ -134,18 +139,19 @@ def resample(x: jax.Array, matrix: np.ndarray, *, channel_axes: int) -> jax.Arra
     ]
     turned = np.reshape(turned, values.shape)
     turned = np.moveaxis(turned, (-2, -1), (first, first + 1))
-    # What lies between integers is no integer.
+    # Values between integers are no integers.
     return jnp.asarray(turned, x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32)
 
 
 def smooth_images(shape: Sequence[int], *, seed: int = 0, length: float = 3.0) -> np.ndarray:
-    """Random images that are smooth and vanish outside the disc, so that they can be turned by any
-    angle: white noise, blurred by a Gaussian, times a bump.
+    """Return random images that can be turned by any angle with little error.
+
+    They are smooth and vanish outside the disc: white noise, blurred by a Gaussian, times a bump.
 
     Args:
-        shape: ``(N, H, W, C)``.
-        seed: of the noise.
-        length: standard deviation of the blur in pixels; frequencies above about
+        shape: the shape ``(N, H, W, C)``.
+        seed: the seed of the noise.
+        length: the standard deviation of the blur in pixels; frequencies above about
             ``2 / length`` radians per pixel are absent.
 
     Returns:
@@ -167,5 +173,5 @@ def smooth_images(shape: Sequence[int], *, seed: int = 0, length: float = 3.0) -
 
 
 def _disc(spatial: tuple[int, int]) -> np.ndarray:
-    """Which pixels lie in the disc that fits into the image."""
+    """Return the mask of the pixels in the disc that fits into the image."""
     return (centered(*spatial) ** 2).sum(-1) <= (min(spatial) / 2) ** 2

@@ -1,6 +1,6 @@
 """Copies of Flax models, as they are and with parameters and statistics perturbed.
 
-A fresh model hides faults: statistics are 0 and 1, biases 0, scales 1, the same for all
+A fresh model hides faults. Its statistics are 0 and 1, its biases 0 and its scales 1, equal for all
 orientations and pixels, whichever axis they belong to. The law has to hold for all values that
 training may give them.
 """
@@ -12,24 +12,28 @@ import jax.numpy as jnp
 import numpy as np
 
 GROWTH = 0.25
-"""How much larger values become, relative to the root mean square of their array. Growing signals
-keep the upper hand over the offsets of deep networks, and 44 layers stay within float16."""
+"""The size by which values grow, relative to the root mean square of their array.
+
+It is large enough that signals stay larger than the offsets of deep networks, and small enough that
+44 layers stay within float16."""
 OFFSET = 0.1
-"""The size of numbers in place of zeros; larger ones would drown the image after some layers."""
+"""The size of numbers in place of zeros; larger ones would exceed the signal after some layers."""
 LINEN_COLLECTIONS = ("params", "batch_stats")
 
 
 def is_flax(model: object) -> bool:
     """Return whether this is a module of NNX or Linen."""
-    from flax import linen, nnx  # which load Optax
+    from flax import linen, nnx  # their import loads Optax
 
     return isinstance(model, nnx.Module | linen.Module)
 
 
 def copy_of(fn: Any) -> Any:
-    """A copy of a module, so that what changes in training mode changes there; other functions,
-    and modules that change nothing, themselves."""
-    from flax import linen, nnx  # which load Optax
+    """Return a copy of a module, in which its state may change in training mode.
+
+    Other functions, and modules without such state, are returned themselves.
+    """
+    from flax import linen, nnx  # their import loads Optax
 
     if isinstance(fn, nnx.Module):
         return nnx.clone(fn)
@@ -39,14 +43,13 @@ def copy_of(fn: Any) -> Any:
 
 
 def perturbed(model: Any) -> Any:
-    """A copy of an NNX or bound Linen module in which all parameters and batch statistics differ
-    from the first ones, in the same way at each call.
+    """Return a copy of an NNX or bound Linen module with other parameters and batch statistics.
 
-    Values grow by a random part of their size. So they keep their signs: variances stay positive,
-    and a learned support that is the whole group stays whole. What is all zero becomes random
-    numbers: of about 0.1 if it has one axis, as a bias, and of the size of a fresh filter if it has
-    several; they are positive for statistics. Variables of other types, such as keys, counters and
-    buffers of one's own, stay.
+    The perturbation is the same at each call. Values grow by a random part of their size. So they
+    keep their signs: variances stay positive, and a learned support that is the whole group stays
+    whole. Arrays of zeros become random numbers, which are positive for statistics. Their size is
+    about 0.1 for an array with one axis, such as a bias, and that of a fresh filter for an array
+    with several. Variables of other types, such as keys, counters and buffers of one's own, stay.
 
     >>> from flax import nnx
     >>> from gconv_jax.testing.perturbation import perturbed
@@ -54,7 +57,7 @@ def perturbed(model: Any) -> Any:
     >>> print((norm.var[...] == 1).all(), (perturbed(norm).var[...] > 1).all())
     True True
     """
-    from flax import linen, nnx  # which load Optax
+    from flax import linen, nnx  # their import loads Optax
 
     rng = np.random.default_rng(0)
     if isinstance(model, nnx.Module):
@@ -75,7 +78,7 @@ def perturbed(model: Any) -> Any:
 
 def _rebound(model, variables):
     module, _ = model.unbind()
-    rngs = model.scope.rngs  # of Flax's own type for keys, which its annotation leaves out
+    rngs = model.scope.rngs  # Flax's own type for keys, which its annotation leaves out
     return module.bind(variables, rngs=rngs, mutable=model.scope.mutable)
 
 
@@ -84,7 +87,7 @@ def _perturb(tree, rng: np.random.Generator, *, signed: bool):
 
 
 def _perturb_leaf(leaf, rng: np.random.Generator, signed: bool):
-    """The values of one array; ``signed`` says whether zeros become negative as well."""
+    """Return the perturbed values of one array; with ``signed`` zeros become negative as well."""
     if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) or not jnp.size(leaf):
         return leaf
     value = np.asarray(leaf)
@@ -92,7 +95,7 @@ def _perturb_leaf(leaf, rng: np.random.Generator, signed: bool):
     length = np.abs(value)
     if size := np.sqrt(np.mean(length**2)):
         step = GROWTH * size
-    elif value.ndim > 1:  # more would make many layers of zeros explode
+    elif value.ndim > 1:  # larger ones would make networks of many such layers explode
         step = np.sqrt(value.shape[-1] / value.size)
     else:
         step = OFFSET

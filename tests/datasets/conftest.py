@@ -12,7 +12,7 @@ from tests.datasets import more_raw_files, raw_files
 
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
-    """Directory with tiny raw files of all kinds, packed; the builders take them as the real."""
+    """A directory with tiny raw files of all kinds, packed; the builders take them as the real."""
     folder = tmp_path / "raw"
     mnist = raw_files.write_mnist(folder)
     monkeypatch.setattr(Mnist, "_mnist", mnist)
@@ -29,7 +29,7 @@ def tiny(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="session")
 def real_mnist_dir() -> pathlib.Path:
-    """Directory with MNIST's published files: $GCONV_RAW_DIR/mnist or ../shared/data/mnist."""
+    """The directory with MNIST's published files: $GCONV_RAW_DIR/mnist or ../shared/data/mnist."""
     return _real_dir("mnist")
 
 

@@ -128,7 +128,7 @@ def npy_bytes(array: np.ndarray, **kwargs) -> bytes:
 
 
 def packed_files(split: str) -> dict[str, bytes]:
-    """What the zip of a split holds, by name, with `STRIPE` images in a picture."""
+    """Return the files in the zip of a split, by name, with `STRIPE` images in a picture."""
     arrays = tiny_packed()[split]
     files = {
         f"{i:03d}.webp": webp_bytes(arrays["image"][start : start + STRIPE])

@@ -12,7 +12,7 @@ from gconv_jax.datasets._larochelle import LAROCHELLE_FILES, LarochelleFiles
 from gconv_jax.datasets._mnist_files import MnistFiles
 from gconv_jax.datasets._raw import RawFile
 
-# Nothing listens on port 9: what is not on disk cannot be had.
+# Nothing listens on port 9, so files that are not on disk cannot be had.
 NOWHERE = "http://127.0.0.1:9"
 MNIST_SIZES = {"train": 9, "test": 5}
 GENERATED_SIZES = {"train": 6, "test": 5}
@@ -70,7 +70,7 @@ def tiny_amat() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def amat_text(images: np.ndarray, labels: np.ndarray) -> str:
-    """As MATLAB writes it: an image column by column, then the label, all as floats."""
+    """Return the text that MATLAB writes: an image column by column, then the label, as floats."""
     rows = np.concatenate([images[..., 0].transpose(0, 2, 1).reshape(-1, 784), labels[:, None]], 1)
     return "".join(" ".join(f"{x:.16g}" for x in row) + "\n" for row in rows)
 

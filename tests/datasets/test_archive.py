@@ -37,7 +37,7 @@ def test_files_on_disk(tmp_path):
 @pytest.mark.parametrize("files", [{"other": b""}, {"one/a.bin": b"1", "two/a.bin": b"2"}])
 def test_not_exactly_one_of_the_name(tmp_path, kind, files):
     path = _archive(tmp_path, kind, files)
-    message = f"{path}: exactly one a.bin expected in the archive, which holds {list(files)}. "
+    message = f"{path}: exactly one a.bin expected in the archive, which holds {list(files)}; "
     with pytest.raises(ValueError, match=re.escape(message)):
         read_members((path,), ["a.bin"])
 

@@ -185,8 +185,8 @@ def _load_with(monkeypatch, tmp_path, name, member, change, *, packed=True):
 )
 def test_a_file_of_another_length(monkeypatch, tmp_path, packed, change, found):
     message = (
-        f"data_batch_2.bin: {found} bytes found, 6146 expected (2 records of 3073 bytes). "
-        "Fetch the file again."
+        f"data_batch_2.bin: {found} bytes found, 6146 expected (2 records of 3073 bytes); "
+        "fetch the file again"
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         _load_with(monkeypatch, tmp_path, "cifar10", "data_batch_2.bin", change, packed=packed)
@@ -198,7 +198,7 @@ def test_a_file_of_another_length(monkeypatch, tmp_path, packed, change, found):
 )
 def test_a_label_that_is_no_class(monkeypatch, tmp_path, name, labels, classes, found):
     member = TEST_FILES[name]
-    message = f"{member}: labels must be below {classes}, got {found}."
+    message = f"{member}: labels must be below {classes}, got {found}"
     with pytest.raises(ValueError, match=re.escape(message)):
         _load_with(
             monkeypatch, tmp_path, name, member,

@@ -74,7 +74,7 @@ def test_a_packing_that_is_not_known(tiny, tmp_path):
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(ValueError, match=re.escape(f"{path}: sha256 ")) as caught:
         load_arrays(NAME, data_dir=tmp_path / "data", raw_dir=tiny)
-    assert "expected. Replace it by cifar10_train.zip (" in str(caught.value)
+    assert "expected; replace it by cifar10_train.zip (" in str(caught.value)
     assert not (tmp_path / "data" / TFDS_NAME / "1.0.0").exists()
 
 
@@ -118,11 +118,11 @@ WRONG_FILES = {
     ),
     "labels of another type": (
         {"labels.npy": more_raw_files.npy_bytes(_TRAIN["label"].astype(np.int64))},
-        "labels.npy: labels must be uint8, got int64.",
+        "labels.npy: labels must be uint8, got int64",
     ),
     "labels that would run code": (
         {"labels.npy": more_raw_files.npy_bytes(np.array([print] * 7), allow_pickle=True)},
-        "labels.npy: Object arrays cannot be loaded when allow_pickle=False. Fetch the archive",
+        "labels.npy: Object arrays cannot be loaded when allow_pickle=False; fetch the archive",
     ),
     "empty labels": ({"labels.npy": b""}, "labels.npy: No data left in file"),
 }

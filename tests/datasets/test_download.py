@@ -76,8 +76,8 @@ def test_a_damaged_download_is_not_kept(served_mnist, tmp_path):
     content = path.read_bytes()
     path.write_bytes(content[:-1])
     message = (
-        f"md5 {raw_files.md5(content[:-1])} found, {raw_files.md5(content)} expected. The copy was "
-        f"removed. Run again, or fetch {served_mnist.url}/{path.name} by other means."
+        f"md5 {raw_files.md5(content[:-1])} found, {raw_files.md5(content)} expected; the copy was "
+        f"removed; run again, or fetch {served_mnist.url}/{path.name} by other means"
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         load_arrays("mnist", data_dir=tmp_path / "data")

@@ -132,8 +132,8 @@ def test_an_unpacked_file_with_another_checksum(tiny, tmp_path):
 
 
 WRONG_LABELS = {
-    "no class": (idx_bytes(np.full(5, 47)), "labels must be below 47, got 47."),
-    "another number": (idx_bytes(np.zeros(4)), "array of shape (4,) found, (5,) expected."),
+    "no class": (idx_bytes(np.full(5, 47)), "labels must be below 47, got 47"),
+    "another number": (idx_bytes(np.zeros(4)), "array of shape (4,) found, (5,) expected"),
     "truncated": (idx_bytes(np.zeros(5))[:-1], "12 bytes found, 13 expected"),
     "images": (idx_bytes(np.zeros((5, 28, 28))), "magic number 0x00000803 found"),
 }

@@ -44,7 +44,7 @@ def test_another_number_of_dimensions(tmp_path):
         tmp_path,
         idx_bytes(np.zeros((2, 3, 3))),
         "magic number 0x00000803 found, 0x00000801 expected (an IDX file of unsigned bytes with "
-        "`ndim`=1). Is it the right file? If so, fetch it again.",
+        "`ndim`=1); if it is the right file, fetch it again",
     )
 
 
@@ -65,8 +65,8 @@ def test_too_few_values(tmp_path):
     _wrong(
         tmp_path,
         idx_bytes(np.zeros(5))[:-1],
-        "12 bytes found, 13 expected (a header of 8 and 5 values of shape (5,)). "
-        "Fetch the file again.",
+        "12 bytes found, 13 expected (a header of 8 and 5 values of shape (5,)); "
+        "fetch the file again",
     )
 
 

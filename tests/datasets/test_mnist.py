@@ -73,8 +73,8 @@ def test_a_file_with_another_checksum(tiny, tmp_path):
     found_bytes = gzip.compress(raw_files.idx_bytes(np.zeros(9)))
     path.write_bytes(found_bytes)
     message = (
-        f"{path}: md5 {raw_files.md5(found_bytes)} found, {expected} expected. "
-        f"Replace it by {raw_files.NOWHERE}/train-labels-idx1-ubyte.gz ("
+        f"{path}: md5 {raw_files.md5(found_bytes)} found, {expected} expected; "
+        f"replace it by {raw_files.NOWHERE}/train-labels-idx1-ubyte.gz ("
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         load_arrays("mnist", data_dir=tmp_path / "data", raw_dir=tiny)

@@ -125,7 +125,7 @@ def test_bytes_are_pinned():
 
 def test_wrong_arguments():
     images = _images()
-    with pytest.raises(TypeError, match=r"`images` must be uint8, got float64\."):
+    with pytest.raises(TypeError, match=r"`images` must be uint8, got float64$"):
         rotate_images(images / 255, _angles())
     with pytest.raises(
         ValueError, match=r"`images` must have shape \[N, H, W, C\], got \(6, 28, 28\)"

@@ -125,28 +125,28 @@ def test_blank_lines_comments_and_a_folder_in_the_archive(monkeypatch, tmp_path)
 WRONG_TEXTS = {
     "a row is missing": (
         lambda text: text[: text.rindex("\n", 0, -1) + 1],
-        "6 rows found, 7 expected. Fetch the file again.",
+        "6 rows found, 7 expected; fetch the file again",
     ),
     "one row too many": (lambda text: text + text.split("\n")[0], "8 rows found, 7 expected"),
     "empty": (lambda text: "", "0 rows found, 7 expected"),
     "no label": (
         lambda text: "\n".join(line.rsplit(" ", 1)[0] for line in text.splitlines()),
-        "rows 1 to 7: 784 columns found, 785 expected. Is it the right file?",
+        "rows 1 to 7: 784 columns found, 785 expected; is it the right file?",
     ),
     "a row ends early": (lambda text: text[:-2000], "rows 1 to 7: "),
     "a word": (lambda text: text.replace("0.", "zero.", 1), "rows 1 to 7: could not convert"),
     "no text": (lambda text: "\xff\xfe" * 50, "rows 1 to 1: could not convert"),
     "256 grays": (
         lambda text: "254 " + text.split(" ", 1)[1],
-        "gray values must be in [0, 1]. Is it the right file?",
+        "gray values must be in [0, 1]; is it the right file?",
     ),
     "not a number": (
         lambda text: "nan " + text.split(" ", 1)[1],
-        "gray values must be in [0, 1].",
+        "gray values must be in [0, 1];",
     ),
     "no digit": (
         lambda text: text.rstrip().rsplit(" ", 1)[0] + " 3.5\n",
-        "labels must be digits, the last column of a row. Is it the right file?",
+        "labels must be digits, the last column of a row; is it the right file?",
     ),
 }
 
@@ -160,7 +160,7 @@ def test_a_wrong_text(monkeypatch, tmp_path, case):
 
 
 def test_an_archive_without_the_file(monkeypatch, tmp_path):
-    message = f"exactly one {TRAIN_AMAT} expected in the archive, which holds ['other.txt']. "
+    message = f"exactly one {TRAIN_AMAT} expected in the archive, which holds ['other.txt']; "
     with pytest.raises(ValueError, match=re.escape(message)):
         _load_archive(monkeypatch, tmp_path, {"other.txt": ""})
 

@@ -55,7 +55,7 @@ PLAIN = {
     "add", "sub", "mul", "div", "max", "expm1", "gt", "select_n", "square", "rsqrt", "reduce_min",
     "reduce_sum", "reduce_max", "reduce_window_sum", "reduce_window_max", "reshape", "slice",
     "squeeze", "broadcast_in_dim", "concatenate", "gather", "stop_gradient",
-    "device_put",  # of constants, in older versions of JAX
+    "device_put",  # older versions of JAX have it for constants
 }  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def operations(frozen: Frozen, x) -> Counter:
 
 
 def every_network(*quick: str):
-    """Over all networks, of which all but the ``quick`` ones are slow."""
+    """Return a mark that runs over all networks, of which all but the ``quick`` ones are slow."""
     slow = [
         name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS
     ]
@@ -134,7 +134,7 @@ FUNCTIONS = {
 @pytest.mark.parametrize("algorithm", ["dense", "fourier", "lifting"])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_what_is_done_with_a_convolution(name, algorithm, rng, x64):
-    """Whatever it is, the result is the same; scales and shifts of channels cost nothing."""
+    """The result is the same in all cases; scales and shifts of channels cost nothing."""
     then, folds = FUNCTIONS[name]
     lifting = algorithm == "lifting"
     model = Around(then, lifting=lifting, algorithm="auto" if lifting else algorithm)
@@ -298,7 +298,7 @@ def test_a_file_that_computes_with_the_size_of_its_batch(rng, tmp_path):
 
 
 def test_a_transposed_convolution_takes_its_scale(rng, x64):
-    """As any other does: scales and shifts of channels cost nothing."""
+    """It takes them like any other convolution: scales and shifts of channels cost nothing."""
     w = rng.normal(size=(2, 2, 4, 2, 3))
 
     def function(x):
@@ -319,7 +319,9 @@ def test_bad_input(tmp_path):
     model = models.P4CNN(width=2, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="`x` must be images"):
         freeze(model)(jnp.ones((1, 8, 8, 1)))
-    with pytest.raises(ValueError, match="do not freeze inside jit or grad"):
+    with pytest.raises(
+        ValueError, match=r"`model` must have .* do not freeze it inside jit or grad"
+    ):
         nnx.jit(lambda model, x: freeze(model)(x))(model, jnp.ones((1, 28, 28, 1)))
     for shape in ((28, None, 1), (0, 28, 28, 1), (None,), (None, 28, 28, 0)):
         with pytest.raises(ValueError, match="`shape` must be"):

@@ -88,7 +88,7 @@ def test_what_is_in_a_file(rng, tmp_path):
 
 W = np.random.default_rng(1).normal(size=(3, 3, 3, 3)).astype(np.float32)
 ROW = np.arange(1.0, 4, dtype=np.float32)
-# Of x [N, 5, 6, 3]; or of what a convolution of it returns, which lies otherwise in the file.
+# Functions of x [N, 5, 6, 3], or of a convolution of x, whose layout in the file is another.
 FUNCTIONS = {
     "signs": lambda x: (jnp.sign(x), -x, jnp.abs(x), jnp.floor(x), jnp.ceil(x)),
     "exponentials": lambda x: (jnp.exp(x), jnp.expm1(x), jnp.log1p(x * x), jnp.log(x * x + 1)),
@@ -155,7 +155,7 @@ def conv(x, strides=(1, 1), padding="SAME", dilation=(1, 1), groups=1, w=W):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_operations(name, rng, tmp_path):
-    """Each as it is, and after a convolution."""
+    """Each operation runs by itself, and after a convolution."""
     x = rng.normal(size=(2, 5, 6, 3)).astype(np.float32)
 
     def function(x):

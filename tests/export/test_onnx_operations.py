@@ -1,5 +1,6 @@
-"""Functions of JAX and layers of Flax give in onnxruntime what they give in JAX, for batches of
-several sizes."""
+"""Functions of JAX and layers of Flax give the same in onnxruntime as in JAX.
+
+Batches have several sizes."""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +35,7 @@ def each(*functions):
     return lambda x: tuple(function(x) for function in functions)
 
 
-# Of x [N, 4, 5, 4]. Most are one function with many results, since writing and compiling it take
+# Functions of x [N, 4, 5, 4]. Most have many results, since writing and compiling a function takes
 # the time of a test.
 FUNCTIONS = {
     "slices of the batch": lambda x: (
@@ -171,7 +172,7 @@ def test_functions(name, rng, tmp_path):
 
 
 class Around(nnx.Module):
-    """A layer, and how it is called."""
+    """A network of one layer, with the way in which it is called."""
 
     def __init__(self, layer, call=lambda layer, x: layer(x)):
         self.layer, self.function = layer, call

@@ -1,8 +1,7 @@
-"""Random networks of this library's layers and of JAX's functions: frozen ones and files of them
-are the networks.
+"""Random networks of this library's layers and of JAX's functions, frozen and as ONNX files.
 
-Few by default; ``python -m tests.export.test_random_networks 130`` draws more, and counts what ONNX
-refuses.
+A few run by default; ``python -m tests.export.test_random_networks 130`` draws more, and counts
+the operations that ONNX refuses.
 """
 
 import collections
@@ -36,7 +35,7 @@ OF_IMAGES = {
     "set at the largest": lambda x: x.at[jnp.arange(x.shape[0]), x[:, :, 0, 0].argmax(1)].set(1.0),
     "identity": lambda x: x,
 }
-# Of features [N, *spatial, C] or [N, *spatial, G, C].
+# Functions of features [N, *spatial, C] or [N, *spatial, G, C].
 OF_FEATURES = {
     "relu": nnx.relu,
     "gelu": nnx.gelu,

@@ -56,15 +56,17 @@ def test_group_bank_is_the_definition(case, x64):
 @every_case
 @pytest.mark.parametrize("lifting", [True, False], ids=["lifting", "group"])
 def test_identity_sees_the_raw_weights(case, lifting, x64):
-    """Every function of the weights gives an equivariant layer: the law cannot tell that it is
-    the stated one."""
+    """The identity's filter is the weights.
+
+    Every function of the weights gives an equivariant layer, so the law alone cannot tell.
+    """
     for w, bank in every_size(case, lifting=lifting):
         assert_close(bank[..., :3], w.reshape(*bank.shape[:-1], 3), atol=0)
 
 
 @pytest.mark.parametrize("kernel", [3, 4])
 def test_handedness_is_that_of_rot90(kernel, rng, x64):
-    """By NumPy's own turning and by hand-written permutations of the orientations."""
+    """NumPy's own turning and hand-written permutations of orientations give the same."""
     w = rng.normal(size=(kernel, kernel, 4, 1, 1))
     plane = w[:, :, 0]
     bank = np.asarray(filter_bank(w, group=P4))

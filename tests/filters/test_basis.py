@@ -63,7 +63,7 @@ FREQUENCIES = {0: 0, 0.5: 1, 1: 2, 1.5: 3, 2: 3, 2.5: 5, 3: 6, 3.5: 7, 4: 7}
 
 
 def harmonics(point, k: int) -> dict[tuple[float, int, str], float]:
-    """By ring, frequency and kind; without their norms."""
+    """Return the harmonics by ring, frequency and kind, without their norms."""
     row, column = point
     radius, angle = cmath.polar(complex(column, -row))
     rings = [mu for mu in axis(k) if mu >= 0]
@@ -179,7 +179,7 @@ def test_multiples_of_90_degrees_and_mirrorings_are_exact(filters, n, rng, x64):
 
 
 def operator_of(filters: str, group, k: int) -> np.ndarray:
-    """``[g, row, column, p]``."""
+    """Return the values of the basis, turned by each g: ``[g, row, column, p]``."""
     basis = {"harmonic": Harmonic()}.get(filters) or Interpolated(filters)
     table = basis_table(basis, group, (k, k))
     return table.reshape(group.order, k, k, -1)

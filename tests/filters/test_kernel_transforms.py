@@ -29,7 +29,7 @@ def test_mean_and_variance(rng, x64):
     expected = (flat - flat.mean(0)) / (flat.std(0) * np.sqrt(n))
     np.testing.assert_allclose(s.reshape(-1, 6), expected, atol=1e-12)
     np.testing.assert_allclose((s**2).sum((0, 1, 2, 3)), 1, atol=1e-12)
-    # Neither shifted nor scaled filters make a difference.
+    # Shifting or scaling filters makes no difference.
     np.testing.assert_allclose(standardize_weights(7 * w - 2, epsilon=0.0), s, atol=1e-12)
     assert not np.asarray(standardize_weights(jnp.ones((3, 3, 1, 2)))).any()
 

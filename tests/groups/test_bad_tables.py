@@ -16,7 +16,7 @@ def changed(table: np.ndarray, *swaps: tuple[tuple[int, int], int]) -> np.ndarra
     return table
 
 
-# With an identity, and 1 * 1 = 0, which no group of order 5 has.
+# It has an identity, and 1 * 1 = 0, which no group of order 5 has.
 LOOP = np.array(
     [[0, 1, 2, 3, 4], [1, 0, 3, 4, 2], [2, 4, 0, 1, 3], [3, 2, 4, 0, 1], [4, 3, 1, 2, 0]]
 )

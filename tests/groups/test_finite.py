@@ -64,7 +64,7 @@ def test_matrices_are_an_orthogonal_homomorphism(group):
     products = np.einsum("gij,hjk->ghik", m, m)
     np.testing.assert_allclose(products, m[group.cayley], atol=1e-14, rtol=0)
     np.testing.assert_allclose(m[group.inverse], m.transpose(0, 2, 1), atol=1e-14, rtol=0)
-    # Faithful: no two elements are the same isometry.
+    # The action is faithful: no two elements are the same isometry.
     assert len(np.unique(np.round(m, 6), axis=0)) == group.order
 
 
@@ -113,8 +113,10 @@ def test_the_algebra_is_exact(group):
 
 
 def test_groups_of_the_cube_are_all_there():
-    """Against the definition: matrices with one +-1 in each row and column, by determinant, and by
-    whether they permute the diagonals evenly."""
+    """The definition: matrices with one +-1 in each row and column, by determinant.
+
+    Some groups also ask whether they permute the diagonals evenly.
+    """
     signs = [np.diag(s) for s in itertools.product((1, -1), repeat=3)]
     every = [s @ np.eye(3)[list(p)] for p in itertools.permutations(range(3)) for s in signs]
     diagonals = np.array([(1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1)])

@@ -61,7 +61,7 @@ def test_samples_are_haar_distributed(group, draw):
 
 
 def test_a_stratified_sample_sees_low_frequencies_exactly(x64):
-    """Up to below the number of elements; the next one depends on the offset."""
+    """Frequencies below the number of elements are exact; the next one depends on the offset."""
     elements = SO2().stratified(jax.random.key(3), 8)
     waves = np.exp(1j * np.arange(1, 9)[:, None] * np.asarray(SO2().log(elements)))
     np.testing.assert_allclose(waves[:7].mean(-1), 0, atol=1e-14)

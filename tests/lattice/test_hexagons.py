@@ -40,13 +40,13 @@ both = pytest.mark.parametrize("group", [P6, P6M], ids=repr)
 
 
 def positions(size: int) -> np.ndarray:
-    """Of the pixels of an array, in (right, up), by hand: rows go to the lower right."""
+    """Return the positions of pixels in (right, up), by hand: rows go to the lower right."""
     r, c = np.indices((size, size)) - (size - 1) / 2
     return np.stack([c + r / 2, -np.sqrt(3) / 2 * r], -1)
 
 
 def isometries(group) -> np.ndarray:
-    """On (right, up), from the names: ``r60·m`` mirrors left-right, then turns by 60 degrees."""
+    """Return matrices on (right, up), by name: ``r60·m`` mirrors left-right, then turns by 60°."""
     matrices = []
     for g in group.elements:
         parts = group.element_name(g).split("·")
@@ -149,7 +149,7 @@ GEOMETRIES = [
 @every_group
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 def test_convolutions_are_the_geometry_and_keep_the_law(group, geometry, rng, x64):
-    """With a bias, which breaks the law at the border where the outside is not masked."""
+    """The layers have a bias, which breaks the law at the border if the outside is not masked."""
     size, kernel, stride, padding, low, output = geometry
     taps = int(hexagon_mask(kernel).sum())
     settings = {"kernel": kernel, "low": low, "stride": stride, "output": output}
@@ -197,7 +197,7 @@ def test_restriction_and_cosets(rng, x64):
 
 
 class Network(nnx.Module):
-    """Digits over P6 or P6M, from resampled images to logits."""
+    """A network over P6 or P6M, from resampled images of digits to logits."""
 
     def __init__(self, group, *, rngs: nnx.Rngs):
         options = {"group": group, "rngs": rngs}
@@ -234,7 +234,7 @@ def test_logits_of_a_network_are_invariant(group, rng, x64):
 
 
 def test_negative_control_a_bias_without_the_mask(rng, x64):
-    """What breaks at the border where the corners of the array are not zeroed."""
+    """The law breaks at the border where the corners of the array are not zeroed."""
     w, v = rng.normal(size=(7, 1, 2)), rng.normal(size=(7, 6, 2, 2))
     corners = ~hexagon_mask(9)
 
@@ -261,7 +261,7 @@ def test_linen_is_nnx(rng):
 
 
 def test_there_and_back(x64):
-    """As the docstring says."""
+    """Resampling there and back loses as little as the docstring says."""
     x = jnp.asarray(smooth_images((4, 33, 33, 1)))
     back = to_square(to_hexagonal(x, 33, spacing=1.0), 33, spacing=1.0)
     right, up = np.meshgrid(np.arange(33) - 16, 16 - np.arange(33))
@@ -296,7 +296,7 @@ def test_bad_input():
         transform(x[:, :6], group=P6, element=1, lifted=False)
     with pytest.raises(ValueError, match="must have as many rows as columns"):
         lift_conv(x[:, :5], w, group=P6, padding=1)
-    with pytest.raises(ValueError, match="`x` of another size is needed: "):
+    with pytest.raises(ValueError, match="`x` must leave an odd number of pixels"):
         lift_conv(x, w, group=P6, strides=2, padding=1)
     with pytest.raises(ValueError, match="`padding` must be zeros on a hexagonal lattice"):
         lift_conv(x, w, group=P6, padding="CIRCULAR")
@@ -324,7 +324,7 @@ def test_bad_input():
     with pytest.raises(TypeError, match="`size` must be an integer"):
         to_hexagonal(x, 7.0)
     trivial = P6.subgroup(0)  # asks for no symmetry that would warn
-    with pytest.raises(ValueError, match="windows must have equal sides on a hexagonal lattice"):
+    with pytest.raises(ValueError, match="`strides` and window sizes must be equal on both axes"):
         max_pool(x, group=trivial, window_shape=(3, 5), strides=1, lifted=False)
     with pytest.warns(InexactEquivarianceWarning):
         lift_conv(x, w, group=P6, padding=((0, 2), (1, 1)))

@@ -43,7 +43,7 @@ def exists(windows, n: int) -> bool:
 
 @pytest.mark.parametrize("padding", PADDINGS, ids=str)
 def test_warns_iff_the_windows_are_not_their_own_mirror_image(padding):
-    """Over all sizes, against positions rather than the formula."""
+    """All sizes are compared with positions of windows, not with the formula."""
     for k, s, n in EXHAUSTIVE:
         windows = make_windows((k,), s, padding)
         if exists(windows, n):

@@ -113,7 +113,7 @@ def test_logits_of_images_that_are_not_square_are_invariant(rng, x64):
 
 @every_network
 def test_negative_control(network, rng, x64):
-    """Invariant under its own group, and no larger one."""
+    """The network is invariant under its own group, and no larger one."""
     fn, case = evaluated(network, rng, group=P4), BY_NAME["p4m"]
     assert invariance_error(fn, case, image(rng, case, 8, 3, batch=2)) > 1e-3
 
@@ -261,6 +261,6 @@ def test_half_precision(network):
 
 @every_network
 def test_two_networks_are_equal_to_flax(network):
-    """Or a function compiled for one would be compiled again for the other."""
+    """Otherwise a function compiled for one would be compiled again for the other."""
     one, two = (nnx.split(nnx.eval_shape(lambda: network(rngs=nnx.Rngs(0))))[0] for _ in range(2))
     assert one == two and hash(one) == hash(two)

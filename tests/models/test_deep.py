@@ -57,7 +57,7 @@ def test_logits_are_invariant(network, name, size, rng, x64):
 
 
 def test_a_group_for_each_stage(rng, x64):
-    """Invariant under the last group and no larger one."""
+    """The network is invariant under the last group and no larger one."""
     fn = evaluated(small_wide, rng, groups=(dihedral(8), P4M, mirror()))
     x = image(rng, BY_NAME["p4m"], 8, 3, batch=2)
     assert invariance_error(fn, BY_NAME["mirror"], x) < 1e-10

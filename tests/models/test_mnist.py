@@ -136,7 +136,7 @@ def test_default_widths_follow_each_layers_group():
         *(7, 7, 7, 10, 10),
         20,
     ]
-    # From P4M to P4 two cosets become channels, from P4 to Z2 four.
+    # Two cosets become channels from P4M to P4, four from P4 to Z2.
     assert model.layer3.conv.in_features == 2 * 7
     assert model.layer5.conv.in_features == 4 * 10
 
@@ -221,7 +221,7 @@ def test_upright_network_on_other_images(rng, x64):
 
 
 def test_upright_network_normalizes_each_image_by_itself(rng, x64):
-    """Over group, space and channels, as Flax does over the same axes."""
+    """The moments are over group, space and channels, as Flax has them over the same axes."""
     fn = evaluated(GroupEquivariantCNN, rng, width=2)
     x = image(rng, BY_NAME["p4"], 21, 1, batch=2)
     assert_close(fn(x)[0], fn(x * [[[[1]]], [[[3]]]])[0], atol=1e-10)
@@ -248,7 +248,7 @@ def test_upright_network_is_drawn_as_in_pytorch():
 
 
 def test_two_networks_are_equal_to_flax():
-    """Or a function compiled for one would be compiled again for the other."""
+    """Otherwise a function compiled for one would be compiled again for the other."""
     for network, options in SMALL.items():
         one, two = (
             nnx.split(nnx.eval_shape(lambda n=network, o=options: n(rngs=nnx.Rngs(0), **o)))[0]

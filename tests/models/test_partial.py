@@ -97,7 +97,7 @@ def test_a_part_of_the_group_tells_apart_what_the_whole_does_not(rng):
 
 @pytest.mark.slow
 def test_training_reaches_every_parameter(rng):
-    """Those of the supports too; shortcuts and lifting have none of their own."""
+    """The parameters of supports change too; shortcuts and lifting have none of their own."""
     model = CKResNet(group=O2(), samples=4, partial=True, dropout=0.1, rngs=nnx.Rngs(0), **SMALL)
     assert list(supports(model)) == [
         *("block1.conv1", "block1.conv2", "block2.conv1", "block2.conv2", "last")

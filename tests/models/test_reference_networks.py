@@ -74,7 +74,7 @@ def test_logits_of_the_published_network_are_invariant(network, rng, x64):
     ],
 )
 def test_negative_control(network, options, name, rng, x64):
-    """Invariant under its own group, and no other."""
+    """The network is invariant under its own group, and no other."""
     fn, case = evaluated(network, rng, width=3, **options), BY_NAME[name]
     assert invariance_error(fn, case, image(rng, case, 28, 1, batch=2)) > 1e-3
 
@@ -114,7 +114,7 @@ def test_images_it_cannot_take(network, shape):
 
 @pytest.mark.parametrize("network", INVARIANT)
 def test_features_between_layers_keep_the_law(network, rng, x64):
-    """Not only the pooled end: so the group axis of every layer is that of the next."""
+    """The law holds before the end too, so the group axis of every layer is that of the next."""
     case = BY_NAME["p4m"]
     model = random_float64(lambda: network(group=P4M, width=2, rngs=nnx.Rngs(0)), rng)
     model.eval()

@@ -66,8 +66,11 @@ def perturbed(x):
 
 @pytest.mark.parametrize("pool", POOLS.values(), ids=POOLS)
 def test_every_division_of_the_gradient_is_by_one_or_two(pool):
-    """By nothing that can be zero where a compiler rounds in two ways: NaN then took whole layers.
-    The programs are evaluated with every comparison spoilt."""
+    """The divisor is never zero, even if a compiler rounds in two ways.
+
+    Otherwise NaN would spread to whole layers. The programs are evaluated with every comparison
+    spoilt.
+    """
     assert np.isfinite(spoilt_gradient(pool)).all()
 
 

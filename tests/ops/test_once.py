@@ -1,4 +1,4 @@
-"""What is made once is made once, whichever threads ask for it, and stays."""
+"""A value of `once` is made once, whichever threads ask for it, and stays."""
 
 import gc
 import itertools

@@ -62,7 +62,7 @@ def test_coset_pool_is_the_definition(sub, reduce, rng, x64):
     for g in range(8):
         coset = [P4M_CASE.index(P4M_CASE.matrices[g] @ h) for h in np.rint(sub.matrices)]
         seen.setdefault(frozenset(coset), getattr(np, reduce)(x[..., coset, :], axis=-2))
-    # In the order of their smallest elements, which is that of first sight.
+    # Cosets stand in the order of their smallest elements, which is that of first sight.
     assert_close(y, np.stack(list(seen.values()), -2), atol=1e-15)
 
 
@@ -101,7 +101,7 @@ def test_negative_control_right_cosets(sub, normal, rng, x64):
     distances = []
     for g in range(8):
         of_turned = right_coset_pool(act(P4M_CASE, x, g, lifted=True), sub)
-        # For every coset of the turned map, the nearest of the turned cosets.
+        # The nearest of the turned cosets is compared with every coset of the turned map.
         turned = [act(P4M_CASE, y[..., i, :], g, lifted=False) for i in range(y.shape[-2])]
         for i in range(y.shape[-2]):
             distances.append(min(np.abs(of_turned[..., i, :] - t).max() for t in turned))
@@ -110,7 +110,7 @@ def test_negative_control_right_cosets(sub, normal, rng, x64):
 
 
 def restriction_error(sub, restricted) -> float:
-    """How far ``restricted`` is from the law under the elements of ``sub``."""
+    """Return the equivariance error of ``restricted`` under the elements of ``sub``."""
     case = next(case for case in BY_NAME.values() if case.group == sub)
     x = feature_map(np.random.default_rng(0), P4M_CASE, 4)
     y = np.asarray(restricted(x))
@@ -228,7 +228,7 @@ def test_upsample_undoes_pooling_of_constants(rng):
 
 
 def test_means_are_summed_without_overflow():
-    """In the input's own type 255 + 255 is 254 in uint8, and 256 + 1 is 256 in bfloat16."""
+    """A sum in the input's own dtype would overflow: 255 + 255 is 254 in uint8."""
     for dtype, value in ((jnp.uint8, 255), (jnp.int8, -100), (jnp.float16, 60_000)):
         y = avg_pool(jnp.full((1, 4, 4, 1), value, dtype), group=P4, window_shape=2, lifted=False)
         assert y.dtype == (dtype if dtype == jnp.float16 else jnp.float32)

@@ -1,4 +1,4 @@
-"""Where the law is first broken, from what is known of each layer's input and result."""
+"""The first place that breaks the law, found from the inputs and results of layers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The public checks pass what keeps the law, and say what breaks it and by how much."""
+"""The public checks pass functions that keep the law, and say what breaks it and by how much."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from gconv_jax.testing import assert_equivariant, equivariance_errors
 
 
 def broken(x):
-    """Not equivariant: brighter to the right."""
+    """Return an image that is brighter to the right, which is not equivariant."""
     shape = (1, 1, -1) + (1,) * (x.ndim - 3)
     return x * jnp.linspace(0, 1, x.shape[2]).reshape(shape)
 

@@ -56,7 +56,7 @@ def test_users_own_model(model, x):
 
 
 def test_the_model_is_left_as_it_was(x):
-    """In training mode every call changes the statistics of a model."""
+    """A call in training mode would change the statistics of a model."""
     model = Mixed(nnx.Rngs(0))
     before = jax.tree.map(np.array, nnx.state(model))
     assert_equivariant(model, x, group=P4)

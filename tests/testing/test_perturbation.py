@@ -1,5 +1,6 @@
-"""Faults that a fresh model hides are found, since the checks perturb parameters and statistics;
-what keeps the law for all their values passes."""
+"""Faults that a fresh model hides are found, since the checks perturb parameters and statistics.
+
+Models that keep the law for all their values pass."""
 
 import re
 
@@ -35,7 +36,7 @@ class Parameter(nnx.Module):
 
 
 class MergedNorm(nnx.Module):
-    """Statistics of its own for each orientation."""
+    """A normalization that has statistics of its own for each orientation."""
 
     def __init__(self, rngs):
         self.norm = nnx.BatchNorm(16, rngs=rngs)
@@ -213,7 +214,7 @@ def test_every_parameter_and_statistic_differs_and_nothing_else():
         if any(name in jax.tree_util.keystr(path) for name in kept):
             np.testing.assert_array_equal(old, new)
             continue
-        # In bfloat16 some are rounded to what they were.
+        # Some values in bfloat16 are rounded to what they were.
         assert (np.abs(new) > np.abs(old)).mean() > 0.9, path
         assert (np.sign(new) == np.sign(old))[old != 0].all(), path
     assert (after["norm"]["mean"] > 0).all(), "as a statistic, which may be a variance"
@@ -224,7 +225,7 @@ def test_every_parameter_and_statistic_differs_and_nothing_else():
 
 
 def test_deep_networks_do_not_explode():
-    """Neither from what they begin with, nor from filters of zeros, as in residual blocks."""
+    """Neither their first values nor filters of zeros, as in residual blocks, make them explode."""
     for zeros, gain in ({}, 1.2), ({"kernel_init": nn.initializers.zeros}, 1.05):
         layer = nnx.Linear(1024, 1024, rngs=nnx.Rngs(0), **zeros)
         assert 0.95 < perturbed(layer).kernel[...].std() * 32 < gain
@@ -283,7 +284,7 @@ REFERENCE = [
 def test_reference_networks_keep_the_law_whatever_their_parameters(
     network, group, size, channels, options, rng
 ):
-    """In float32, fresh, to the default tolerance, up to 44 layers deep."""
+    """Fresh networks in float32 pass with the default tolerance, up to 44 layers deep."""
     model = Compiled(network(rngs=nnx.Rngs(0), **options))
     x = jnp.asarray(rng.normal(size=(1, size, size, channels)), jnp.float32)
     assert_equivariant(model, x, group=group)
