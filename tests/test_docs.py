@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 
+from gconv_jax import models
 from tests.markdown import blocks_of, run
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -97,17 +98,29 @@ def test_the_commands_shown_exist():
     assert shown > 8
 
 
-def test_sections_of_the_readme_are_found():
-    """MkDocs puts these sections into the pages when it builds the site."""
-    from docs.hooks import on_page_markdown
+def test_links_of_the_readme_can_be_read_as_markdown():
+    """Pages with directives of MkDocs show nothing on the repository's own pages."""
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    for page in re.findall(r"\]\(docs/([\w/-]+\.md)", readme):
+        assert not re.search(r"^:::|\{\{", read(page), re.MULTILINE), page
 
-    page = on_page_markdown(read("results.md"))
-    assert "{{" not in page and "p4m residual network" in page
-    for picture in re.findall(r"\]\(([^:)]+\.png)\)", page):
-        assert (DOCS / picture).exists(), picture
-    assert not re.search(r"\]\((?:docs|benchmarks|gconv_jax)/", page), "a link that leads nowhere"
-    with pytest.raises(ValueError, match="no section 'Nothing'"):
-        on_page_markdown("{{ README.md: Nothing }}")
+
+def test_the_table_of_networks_is_computed():
+    from docs.networks import NETWORKS, parameters
+
+    shown = dict(
+        re.findall(r"^\| `(\w+)` \|.*\| ([\d,]+) \| \d+ \|$", read("models.md"), re.MULTILINE)
+    )
+    assert shown == {name: f"{parameters(name):,}" for name in NETWORKS}
+    networks = {n for n, kind in vars(models).items() if isinstance(kind, type)}
+    assert networks - {"Augerino"} == NETWORKS.keys()
+
+
+@pytest.mark.slow
+def test_the_smallest_images_are_computed():
+    from docs.networks import table
+
+    assert table() in read("models.md")
 
 
 def test_pictures_are_drawn(tmp_path):
