@@ -144,6 +144,7 @@ def _make_builder(name: str, data_dir: str | os.PathLike[str] | None) -> ArrayRe
 def _prepare(
     builder: ArrayRecordBuilder, raw_dir: str | os.PathLike[str] | None, *, download: bool
 ) -> None:
+    """Make the data set on disk from raw files, which are downloaded if that is allowed."""
     if raw_dir is None:
         folder = pathlib.Path(builder.data_dir_root, "downloads", "manual").expanduser()
     else:
@@ -159,6 +160,6 @@ def _prepare(
     try:
         builder.download_and_prepare(download_config=config)
     except OSError:
-        # Another process may have finished first: TFDS cannot then move its own into place.
+        # Another process may have finished first, so that TFDS cannot move its files into place.
         if not (builder.data_path.exists() and builder.is_prepared()):
             raise
