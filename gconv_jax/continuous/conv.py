@@ -28,7 +28,7 @@ from gconv_jax.ops.channels import merge_channels
 from gconv_jax.planar.conv import planar_conv
 
 Kernel = Callable[[jax.Array], jax.Array]
-"""From coordinates ``[..., d]`` to filter values ``[..., C_in, C_out]``; d is
+"""A function from coordinates ``[..., d]`` to filter values ``[..., C_in, C_out]``; d is
 `kernel_coordinates`."""
 
 
@@ -317,7 +317,7 @@ def _group_coordinates(group: PlanarGroup, matrices: jax.Array) -> jax.Array:
 
 
 def _parts(group: PlanarGroup) -> tuple[bool, bool]:
-    """Whether the group has rotations, and whether it has reflections."""
+    """Return whether the group has rotations, and whether it has reflections."""
     if isinstance(group, LieGroup):
         return True, group.reflections
     return (

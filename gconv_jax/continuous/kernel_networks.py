@@ -22,7 +22,7 @@ Parameters = Mapping[str, jax.Array]
 
 @runtime_checkable
 class KernelNetwork(Protocol):
-    """What a kernel network is: hashable, with two methods. Users may write their own."""
+    """The interface of a kernel network: hashable, with two methods. Users may write their own."""
 
     def parameters(
         self, inputs: int, outputs: int
@@ -148,7 +148,7 @@ def _uniform(bound: float) -> Initializer:
 
 
 def _linear(i: int, inputs: int, outputs: int):
-    """From numbers of variance 1/2 to such of variance 1: a uniform distribution again."""
+    """Return a linear map of numbers of variance 1/2 to variance 1, drawn uniformly."""
     return {
         f"kernel_{i}": (_uniform((6 / inputs) ** 0.5), (inputs, outputs)),
         f"bias_{i}": (zeros, (outputs,)),

@@ -41,7 +41,7 @@ class SampledFeatures(NamedTuple):
 
     @property
     def mask(self) -> jax.Array:
-        """Which elements are there, ``[S, 1]``: for the ``mask`` of Flax's normalisations."""
+        """The elements that are there, ``[S, 1]``: the ``mask`` for Flax's normalizations."""
         return (self.elements.weights > 0.5)[:, None]
 
 

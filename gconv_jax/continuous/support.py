@@ -21,7 +21,7 @@ from gconv_jax.groups.lie import SO2, LieGroup, PlanarGroup
 SMALLEST_THETA = 1e-4
 """The lower bound of theta: rotations by up to 0.02 degrees, that is none."""
 INITIAL_LOGIT = 2.0
-"""Of the probability that a discrete element is there: 0.88."""
+"""The logit of the initial probability that a discrete element is there, 0.88."""
 
 
 class Support(NamedTuple):
@@ -30,8 +30,8 @@ class Support(NamedTuple):
     theta: jax.Array | None
     """Rotations are uniform in +-theta pi, 0 < theta <= 1; None if there is nothing to learn."""
     probabilities: jax.Array | None
-    """Of each element but the identity of a finite group, ``[|G| - 1]``, or of the reflections of
-    O(2), ``[1]``; None if there are none."""
+    """The probability of each element but the identity of a finite group, ``[|G| - 1]``, or of the
+    reflections of O(2), ``[1]``; None if there are none."""
 
     def __str__(self) -> str:
         parts = []

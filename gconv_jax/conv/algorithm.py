@@ -1,4 +1,4 @@
-"""Which algorithm computes a group convolution: a filter bank, or a Fourier transform."""
+"""The algorithm that computes a group convolution: a filter bank, or a Fourier transform."""
 
 import contextlib
 import math

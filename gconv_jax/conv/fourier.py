@@ -49,12 +49,12 @@ SLICED = 8
 
 
 def is_gathered(group: FiniteGroup, kernel: Sequence[int]) -> bool:
-    """Whether the patches are gathered from one copy, since there are too many slices."""
+    """Return whether the patches are gathered from one copy, since there are too many slices."""
     return group.order > SLICED and math.prod(kernel) > 1
 
 
 def is_native(group: FiniteGroup, dtype: DTypeLike) -> bool:
-    """Whether a CPU does it all in machine code made for the group
+    """Return whether a CPU does it all in machine code made for the group
     (`gconv_jax._native.fourier_call`)."""
     return (
         accumulation_dtype(dtype) == jnp.float32
@@ -200,7 +200,7 @@ class _Transform:
 
     @property
     def native(self) -> dict:
-        """What `gconv_jax._native.fourier_call` has to know."""
+        """The arguments of `gconv_jax._native.fourier_call`."""
         patches = fourier_call.Patches(self.starts, self.geometry.strides, self.geometry.padding)
         return {"irreps": self.irreps, "patches": patches}
 

@@ -123,7 +123,7 @@ class ContinuousLiftConv(_ContinuousConv):
 
 
 class ContinuousGroupConv(_ContinuousConv):
-    """From features on sampled elements of a group to features on others; see
+    """A convolution from features on sampled elements of a group to features on others; see
     `gconv_jax.nnx.ContinuousGroupConv`.
 
     >>> import jax

@@ -7,7 +7,7 @@ from gconv_jax.linen.conv import ConvLayer
 
 
 class GroupConvTranspose(ConvLayer):
-    """From feature maps on the group to larger ones; stands where ``nn.ConvTranspose`` stood.
+    """A convolution to larger feature maps on the group; stands where ``nn.ConvTranspose`` stood.
     Arguments, and names and shapes of the parameters, as `gconv_jax.nnx.GroupConvTranspose`.
 
     >>> import jax

@@ -41,7 +41,7 @@ from gconv_jax.ops.arguments import check_integer
 
 
 class Temperature(nnx.Variable):
-    """Of the sampling of discrete elements; not a parameter. See `PartialGroupConv`."""
+    """The temperature of sampling discrete elements; no parameter. See `PartialGroupConv`."""
 
 
 class _ContinuousConv(nnx.Module):
@@ -169,7 +169,7 @@ class ContinuousLiftConv(_ContinuousConv):
 
 
 class ContinuousGroupConv(_ContinuousConv):
-    """From features on sampled elements of a group to features on others, drawn anew. See
+    """A convolution from features on sampled elements to features on others, drawn anew. See
     `gconv_jax.continuous_group_conv` for the equation.
 
     Arguments and attributes are those of `ContinuousLiftConv`. ``kernel_size=1`` gives the
@@ -221,7 +221,7 @@ class PartialGroupConv(_ContinuousConv):
 
     @property
     def support(self) -> Support:
-        """What part of the group this layer keeps, as it stands."""
+        """The part of the group that this layer keeps at present."""
         return learned_support(self._support_parameters())
 
     def elements(self) -> Elements:

@@ -7,7 +7,7 @@ from gconv_jax.nnx.conv import ConvLayer
 
 
 class GroupConvTranspose(ConvLayer):
-    """From feature maps on the group to larger ones, for decoders; stands where
+    """A convolution from feature maps on the group to larger ones, for decoders; stands where
     ``nnx.ConvTranspose`` stood. See `gconv_jax.group_conv_transpose` for the equation, the law, and
     what ``padding`` means.
 

@@ -34,8 +34,8 @@ class Geometry(NamedTuple):
 
     @property
     def adjoint(self) -> "Geometry":
-        """Of the convolution with the reversed filter that gives the input gradient, from the
-        cotangent with zeros between its pixels (`spread`)."""
+        """The geometry of the convolution with the reversed filter, which gives the input gradient
+        from the cotangent with zeros between its pixels (`spread`)."""
         spread_ = tuple((m - 1) * s + 1 for m, s in zip(self.output, self.strides, strict=True))
         padding = tuple(
             ((k - 1) * d - low, n - m + low)

@@ -52,7 +52,7 @@ def planar_implementation(name: str) -> Iterator[None]:
 
 
 def cpu_implementation() -> str:
-    """What ``auto`` stands for on a CPU; ``patches`` where XLA is not the faster one."""
+    """Return the meaning of ``auto`` on a CPU; ``patches`` where XLA is not the faster one."""
     return "onednn" if onednn.available() else "patches"
 
 
@@ -192,10 +192,12 @@ def _xla_is_faster(form: Form, geometry: Geometry, filter_shape: Shape) -> bool:
 
 
 def _xla_in_its_faster_way(x: jax.Array, w: jax.Array, static: PlanarConv) -> jax.Array:
-    """On a CPU XLA has two ways to convolve planes, and with symmetric padding, or none, takes the
-    one that is mostly the slower. So one column of zeros is added, and its results are cut off. As
-    it is, XLA is faster if the image grows, or has few pixels, or few channels
-    (benchmarks/xla_conv.py)."""
+    """Convolve planes by the faster of the two ways that XLA has on a CPU.
+
+    With symmetric padding, or none, XLA takes the way that is mostly the slower. So one column of
+    zeros is added, and its results are cut off. Without it XLA is faster if the image grows, or has
+    few pixels or few channels (benchmarks/xla_conv.py).
+    """
     geometry = static.geometry
     if (
         len(geometry.kernel) != 2

@@ -133,7 +133,7 @@ def _parts(w: jax.Array, geometry) -> jax.Array:
 
 
 def is_short(geometry, c_in: int) -> bool:
-    """Whether all taps of a filter go into one patch."""
+    """Return whether all taps of a filter go into one patch."""
     return geometry.kernel[-1] * c_in < SHORT_ROW
 
 

@@ -20,7 +20,7 @@ from jax.sharding import PartitionSpec
 
 
 class Form(enum.Enum):
-    """What is computed of ``y = x * w``, with g the cotangent of y."""
+    """The array that is computed of ``y = x * w``, with g the cotangent of y."""
 
     OUTPUT = "y from (x, w)"
     INPUT_GRADIENT = "x from (g, w)"
@@ -58,7 +58,7 @@ class Convolution(NamedTuple):
     default: Callable[[Form, jax.Array, jax.Array, Any], jax.Array]
     cpu: Callable[[Form, jax.Array, jax.Array, Any], jax.Array]
     channels_last: bool
-    """Whether the last two axes of w are C_in and C_out, and the last axis of x and y these, so
+    """True if the last two axes of w are C_in and C_out, and the last axis of x and y these, so
     that vmap may merge an axis with them."""
 
 
