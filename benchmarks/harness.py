@@ -216,8 +216,7 @@ class Worker:
     def memory(self) -> float:
         """Return the megabytes at the peak since the last contender was built and warm.
 
-        They count from the level after imports. The memory is the accelerator's if JAX runs on one,
-        else that of the process.
+        They count from the level after imports, on the accelerator if JAX runs on one.
         """
         if self.missing:
             raise self.missing

@@ -135,7 +135,7 @@ BAD = [
         "cosets of an image",
         lambda: g.transform(X, group=P4, element=1, lifted=False, subgroup=P4),
         ValueError,
-        "`subgroup` is for functions on cosets: pass lifted=True",
+        "`lifted` must be True with a `subgroup`",
     ),
     Bad("rotate a plane", lambda: g.rotate(X[0, ..., 0], 1.0), ValueError, r"\[\*batch, H, W, C\]"),
     Bad("angles", lambda: g.rotate(X, np.ones(2)), ValueError, r"`angle` must be a scalar.*vmap"),

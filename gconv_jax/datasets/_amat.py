@@ -3,9 +3,9 @@
 import contextlib
 import io
 import itertools
-import pathlib
 import zipfile
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +16,7 @@ _BLOCK = 1000
 
 
 @contextlib.contextmanager
-def open_amat(paths: tuple[pathlib.Path, ...], name: str) -> Iterator[Iterable[str]]:
+def open_amat(paths: tuple[Path, ...], name: str) -> Iterator[Iterable[str]]:
     """Open the lines of the file ``name``, one of ``paths``, or inside the zip that is the only
     path.
 

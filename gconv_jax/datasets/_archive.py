@@ -2,11 +2,11 @@
 
 import contextlib
 import gzip
-import pathlib
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 _ZIP_MAGIC = b"PK"
@@ -25,7 +25,7 @@ class Member(NamedTuple):
     content: bytes
 
 
-def read_members(paths: Sequence[pathlib.Path], names: Sequence[str]) -> list[Member]:
+def read_members(paths: Sequence[Path], names: Sequence[str]) -> list[Member]:
     """Yield the files ``names``, from ``paths``, or out of the archive that is the only path.
 
     A file that is named in .gz may lie among ``paths`` without it; whether it is gzipped has to be
@@ -46,7 +46,7 @@ def read_members(paths: Sequence[pathlib.Path], names: Sequence[str]) -> list[Me
     return [Member(f"{archive}: {name}", contents[name]) for name in names]
 
 
-def only_member(archive: pathlib.Path, listed: Sequence[str], name: str) -> str:
+def only_member(archive: Path, listed: Sequence[str], name: str) -> str:
     """Return the one member of an archive, among all that it lists, that is called ``name``.
 
     It may lie in any folder, since some people have packed the files again with one.
@@ -61,7 +61,7 @@ def only_member(archive: pathlib.Path, listed: Sequence[str], name: str) -> str:
 
 
 @contextlib.contextmanager
-def reporting_damage(archive: pathlib.Path, kind: str) -> Iterator[None]:
+def reporting_damage(archive: Path, kind: str) -> Iterator[None]:
     """Turn the errors of the standard library about a damaged archive into a ``ValueError``."""
     try:
         yield
@@ -73,13 +73,13 @@ def reporting_damage(archive: pathlib.Path, kind: str) -> Iterator[None]:
         ) from error
 
 
-def _read_zip(archive: pathlib.Path, names: Sequence[str]) -> dict[str, bytes]:
+def _read_zip(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
     with reporting_damage(archive, "zip"), zipfile.ZipFile(archive) as members:
         listed = members.namelist()
         return {name: members.read(only_member(archive, listed, name)) for name in names}
 
 
-def _read_tar(archive: pathlib.Path, names: Sequence[str]) -> dict[str, bytes]:
+def _read_tar(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
     contents, listed = {}, []
     with reporting_damage(archive, "tar.gz"), gzip.open(archive) as stream:
         with tarfile.open(fileobj=stream) as members:

@@ -31,10 +31,10 @@ class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
         raise NotImplementedError
 
     def is_prepared(self) -> bool:
-        """Return whether the data set is prepared, as in `tfds.core.DatasetBuilder`.
+        """Return whether the data set is prepared.
 
-        TFDS looks for the files by a pattern, and finds none where the path has a character of
-        patterns, such as ``[``.
+        `tfds.core.DatasetBuilder` looks for the files by a pattern. It finds none where the path
+        has a character of patterns, such as ``[``.
         """
         return all((self.data_path / name).is_file() for name in _OF_WHOLE_SETS)
 
@@ -54,8 +54,7 @@ class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
         homepage: str,
         citation: str,
     ) -> tfds.core.DatasetInfo:
-        """Return the description of labeled images: ``image``, ``label``, and more features by
-        name."""
+        """Return the description of labeled images; ``more`` has further features by name."""
         features = {
             # Without this encoding every value would be written as a 64-bit integer.
             "image": tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes"),

@@ -1,7 +1,7 @@
 """The published archives of CIFAR-10 and CIFAR-100, and how they become arrays."""
 
 import dataclasses
-import pathlib
+from pathlib import Path
 
 import numpy as np
 
@@ -89,7 +89,7 @@ CIFAR100_FILES = CifarFiles(
 
 
 def read_cifar(
-    source: CifarFiles, paths: tuple[pathlib.Path, ...]
+    source: CifarFiles, paths: tuple[Path, ...]
 ) -> dict[str, list[dict[str, np.ndarray]]]:
     """Return a block for each file, by split: ``image`` uint8 ``[n, 32, 32, 3]``, labels uint8
     ``[n]``.

@@ -1,8 +1,8 @@
 """The published archive of EMNIST, and how its balanced set becomes arrays."""
 
 import dataclasses
-import pathlib
 import string
+from pathlib import Path
 
 import numpy as np
 
@@ -63,9 +63,7 @@ BALANCED_FILES = EmnistFiles(
 )
 
 
-def read_emnist(
-    source: EmnistFiles, paths: tuple[pathlib.Path, ...]
-) -> dict[str, dict[str, np.ndarray]]:
+def read_emnist(source: EmnistFiles, paths: tuple[Path, ...]) -> dict[str, dict[str, np.ndarray]]:
     """Return ``image`` uint8 ``[N, 28, 28, 1]``, upright, and ``label`` uint8 ``[N]``, by split.
 
     The files hold each image column by column, where MNIST's are row by row. Letters that are read

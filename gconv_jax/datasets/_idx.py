@@ -3,8 +3,8 @@
 import gzip
 import math
 import os
-import pathlib
 import zlib
+from pathlib import Path
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def read_idx(path: str | os.PathLike[str], *, ndim: int) -> np.ndarray:
 
     Reference: http://yann.lecun.com/exdb/mnist/, "The IDX file format".
     """
-    return decode_idx(pathlib.Path(path).read_bytes(), ndim=ndim, where=os.fspath(path))
+    return decode_idx(Path(path).read_bytes(), ndim=ndim, where=os.fspath(path))
 
 
 def decode_idx(content: bytes, *, ndim: int, where: str) -> np.ndarray:

@@ -1,8 +1,8 @@
 """The original rotated MNIST: its archive, and how a row of it becomes an image and a label."""
 
 import dataclasses
-import pathlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -48,7 +48,7 @@ LAROCHELLE_FILES = LarochelleFiles(
 
 
 def read_larochelle(
-    source: LarochelleFiles, paths: tuple[pathlib.Path, ...], split: str
+    source: LarochelleFiles, paths: tuple[Path, ...], split: str
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield blocks of ``image`` float32 ``[n, 28, 28, 1]`` and ``label`` int64 ``[n]``, in order.
 

@@ -2,8 +2,8 @@
 
 import dataclasses
 import hashlib
-import pathlib
 from collections.abc import Mapping
+from pathlib import Path
 
 import requests
 import tensorflow_datasets as tfds
@@ -40,7 +40,7 @@ class RawFile:
     def name(self) -> str:
         return self.url.rpartition("/")[2]
 
-    def find(self, folder: pathlib.Path | None) -> tuple[pathlib.Path, ...] | None:
+    def find(self, folder: Path | None) -> tuple[Path, ...] | None:
         """Return the published file in ``folder``, else all files that it holds, else None."""
         if folder is None:
             return None
@@ -54,15 +54,15 @@ class RawFile:
         return None
 
 
-def _find_unpacked(place: pathlib.Path, name: str) -> pathlib.Path | None:
+def _find_unpacked(place: Path, name: str) -> Path | None:
     either = (place / name, place / name.removesuffix(".gz"))
     return next((path for path in either if path.is_file()), None)
 
 
-Found = dict[str, tuple[pathlib.Path, ...]]
+Found = dict[str, tuple[Path, ...]]
 
 
-def find_all(files: dict[str, RawFile], folder: pathlib.Path | None) -> Found:
+def find_all(files: dict[str, RawFile], folder: Path | None) -> Found:
     """Return the paths of those ``files`` that are in ``folder``, by key; nothing is checked."""
     found = {key: file.find(folder) for key, file in files.items()}
     return {key: paths for key, paths in found.items() if paths is not None}
@@ -80,7 +80,7 @@ def obtain(files: dict[str, RawFile], dl_manager: tfds.download.DownloadManager)
         ValueError: a file has another checksum than the published one.
     """
     try:
-        folder = pathlib.Path(dl_manager.manual_dir)
+        folder = Path(dl_manager.manual_dir)
     except AssertionError:  # TFDS raises it if the directory is missing or empty
         folder = None
     found = find_all(files, folder)
@@ -97,7 +97,7 @@ def obtain(files: dict[str, RawFile], dl_manager: tfds.download.DownloadManager)
     return found
 
 
-def missing_message(files: dict[str, RawFile], folder: pathlib.Path | None, reason: str) -> str:
+def missing_message(files: dict[str, RawFile], folder: Path | None, reason: str) -> str:
     """Return a message about what to fetch, from where, how to check it, and where to put it."""
     place = "a manual directory" if folder is None else folder
     lines = [f"Raw files are not in {place}, and {reason}. Fetch them by other means:"]
@@ -115,9 +115,9 @@ def missing_message(files: dict[str, RawFile], folder: pathlib.Path | None, reas
 
 def _download(
     files: dict[str, RawFile],
-    folder: pathlib.Path | None,
+    folder: Path | None,
     dl_manager: tfds.download.DownloadManager,
-) -> dict[str, pathlib.Path]:
+) -> dict[str, Path]:
     if any("://" not in file.url for file in files.values()):
         raise FileNotFoundError(missing_message(files, folder, "have no public address"))
     try:
@@ -127,7 +127,7 @@ def _download(
     except (OSError, DownloadError, NonMatchingChecksumError) as error:
         reason = f"could not be downloaded ({type(error).__name__}: {error})"
         raise FileNotFoundError(missing_message(files, folder, reason)) from error
-    return {key: pathlib.Path(path) for key, path in paths.items()}
+    return {key: Path(path) for key, path in paths.items()}
 
 
 def _probe(url: str) -> None:
@@ -139,7 +139,7 @@ def _probe(url: str) -> None:
         pass  # there is a server, and TFDS handles its answer to the real request
 
 
-def _check(path: pathlib.Path, file: RawFile, *, downloaded: bool) -> None:
+def _check(path: Path, file: RawFile, *, downloaded: bool) -> None:
     kind, expected = next(iter(file.checksums.items()))
     if not downloaded and path.name != file.name:
         # A file that was unpacked from its .gz has no known checksum.

@@ -2,7 +2,7 @@
 
 import difflib
 import os
-import pathlib
+from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -137,17 +137,18 @@ def _make_builder(name: str, data_dir: str | os.PathLike[str] | None) -> ArrayRe
         raise ValueError(f"`name` must be one of {known}, got {name!r}; did you mean {nearest!r}?")
     builder_class, config = _BUILDERS[name]
     if data_dir is not None:
-        data_dir = pathlib.Path(data_dir).expanduser()
+        data_dir = Path(data_dir).expanduser()
     return builder_class(data_dir=data_dir, config=config)
 
 
 def _prepare(
     builder: ArrayRecordBuilder, raw_dir: str | os.PathLike[str] | None, *, download: bool
 ) -> None:
+    """Make the data set on disk from raw files, which are downloaded if that is allowed."""
     if raw_dir is None:
-        folder = pathlib.Path(builder.data_dir_root, "downloads", "manual").expanduser()
+        folder = Path(builder.data_dir_root, "downloads", "manual").expanduser()
     else:
-        folder = pathlib.Path(raw_dir).expanduser()
+        folder = Path(raw_dir).expanduser()
         if not folder.is_dir():
             raise FileNotFoundError(f"`raw_dir` must be a directory, got {os.fspath(raw_dir)!r}")
     if not download:
@@ -159,6 +160,6 @@ def _prepare(
     try:
         builder.download_and_prepare(download_config=config)
     except OSError:
-        # Another process may have finished first: TFDS cannot then move its own into place.
+        # Another process may have finished first, so that TFDS cannot move its files into place.
         if not (builder.data_path.exists() and builder.is_prepared()):
             raise

@@ -46,7 +46,7 @@ def fold(
     known = set(program.constants)
     ahead, left = {}, []
     for equation in program.equations:
-        if known.issuperset(equation.inputs) and equation.is_number:
+        if known.issuperset(equation.inputs) and equation.is_computable:
             known.update(equation.outputs)
             ahead |= dict.fromkeys(equation.outputs, equation)
         else:
@@ -150,6 +150,7 @@ class _Folding:
         self.portable = portable
 
     def run(self, equations: list[Equation], outputs: list[Node]) -> list[jax.Array]:
+        """Return the outputs of the program that consists of these operations."""
         for equation in equations:
             result = self._convolution(equation)
             if result is None:
@@ -162,23 +163,27 @@ class _Folding:
         return [jnp.asarray(self._array(node)) for node in outputs]
 
     def _array(self, node: Node):
+        """Return the value of a node, which is computed now if it has waited."""
         value = self.values[node]
         if isinstance(value, _Affine):
             value = self.values[node] = value.compute()
         return value
 
-    def _is_number(self, node: Node) -> bool:
+    def _is_constant(self, node: Node) -> bool:
         return isinstance(self.values[node], np.ndarray)
 
     def _convolution(self, equation: Equation) -> "_Affine | jax.Array | None":
+        """Return the result of a convolution, which waits if its filter is a constant.
+
+        None for other operations.
+        """
         if equation.name not in _CONVOLUTIONS:
             return None
         x, w = map(self._array, equation.inputs)
-        make = _CONVOLUTIONS[equation.name]
-        made = make(x, w, equation.equation.params, self.portable)
-        if made is None:
+        linear = _CONVOLUTIONS[equation.name](x, w, equation.equation.params, self.portable)
+        if linear is None:
             return None
-        conv, w, axis, repeats = made
+        conv, w, axis, repeats = linear
         aval = equation.equation.outvars[0].aval
         if not isinstance(w, np.ndarray):  # the filter depends on the image
             return conv(w).reshape(aval.shape)
@@ -187,6 +192,7 @@ class _Folding:
         return _Affine(conv, w, axis, repeats, ones, zeros, aval.shape, aval.dtype)
 
     def _affine(self, equation: Equation) -> _Affine | None:
+        """Return a waiting convolution with this operation folded into it, if that is possible."""
         waiting = [n for n in equation.inputs if isinstance(self.values[n], _Affine)]
         # With another use, the convolution would be computed twice.
         if len(waiting) != 1 or self.uses[waiting[0]] > 1:
@@ -202,7 +208,7 @@ class _Folding:
             return None
         first = equation.inputs[0] == node
         other = equation.inputs[1 if first else 0]
-        if not self._is_number(other) or y.dtype != aval.dtype:
+        if not self._is_constant(other) or y.dtype != aval.dtype:
             return None
         if not jnp.issubdtype(y.dtype, jnp.floating):  # division of integers is no affine map
             return None

@@ -130,6 +130,7 @@ class Graph:
         return self.initializers[key][0].name
 
     def transpose(self, value: Value, permutation: Sequence[int]) -> Value:
+        """Return a value with its axes permuted."""
         permutation = tuple(map(int, permutation))
         if isinstance(value, np.ndarray):
             return np.ascontiguousarray(value.transpose(permutation))
@@ -138,11 +139,13 @@ class Graph:
         return self.emit("Transpose", value, perm=permutation)
 
     def cast(self, value: Value, dtype) -> Value:
+        """Return a value converted to another dtype."""
         if isinstance(value, np.ndarray):
             return value.astype(dtype)
         return self.emit("Cast", value, to=self.dtype(dtype))
 
     def reshape(self, value: Value, shape: Sequence) -> str:
+        """Return a value in another shape, one of whose sizes may depend on the batch."""
         # -1 stands for the one size that depends on the batch.
         symbolic = [n for n in shape if not is_static(n)]
         if len(symbolic) > 1:

@@ -78,7 +78,7 @@ class _Windows:
         return bool(indices.min() >= 0 and (columns.max(1) <= most).all())
 
     def inside(self, indices: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the indices of windows moved into the array, and which ones already were in it."""
+        """Return window indices clipped to the array, and a mask of those that were inside."""
         if all(is_static(n) for n in self.limits):
             high = jnp.asarray(np.array(self.limits, np.int32))
         else:
@@ -182,9 +182,9 @@ class Indexing(Graph):
         return self.rewrite(filled, [which, result], [inside, y])[0]
 
     def gather(self, windows: _Windows, x: Value, indices: Value, given, result) -> Value:
-        """Return the windows at ``indices``, which have the shape and dtype ``given``.
+        """Return the windows at ``indices``, all of which are inside the array.
 
-        All windows are inside the array.
+        ``given`` and ``result`` are the shapes and dtypes of the indices and of the windows.
         """
         axes = windows.axes
         if len(given.shape) == 1 and not windows.batching:

@@ -128,11 +128,12 @@ class _Program(Indexing):
         return results if equation.primitive.multiple_results else [results]
 
     def elementwise(self, equation, arguments: list[Value]) -> Value:
+        """Write an elementwise operation."""
         kind, dtype = equation.primitive.name, equation.invars[0].aval.dtype
         shape = equation.outvars[0].aval.shape
-        which = arguments[0]
-        if kind == "select_n" and isinstance(which, np.ndarray) and (which == which.min()).all():
-            return arguments[1 + int(which.min())]
+        case = arguments[0]
+        if kind == "select_n" and isinstance(case, np.ndarray) and (case == case.min()).all():
+            return arguments[1 + int(case.min())]
         pairs = list(zip(equation.invars, arguments, strict=True))
         if any(v.aval.shape == shape and not isinstance(a, Repeated) for v, a in pairs):
             # ONNX broadcasts a number beside an array of the whole size.

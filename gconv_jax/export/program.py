@@ -41,7 +41,7 @@ class Equation:
         return self.equation.outvars[0].aval.size > _GROWTH * max(1, size)
 
     @property
-    def is_number(self) -> bool:
+    def is_computable(self) -> bool:
         """True if the result may be computed ahead once its operands are known.
 
         A result whose size depends on a symbolic batch may not.

@@ -141,7 +141,7 @@ class Harmonic:
         if self.rings is not None and not isinstance(self.rings, tuple):
             raise ValueError(f"`rings` must be a sequence of radii in pixels, got {self.rings!r}")
         if self.rings is not None:
-            self._of_rings(self.rings, self.rings)
+            self._with_defaults(self.rings, self.rings)
 
     def __call__(self, points: np.ndarray, kernel_size: int) -> np.ndarray:
         return self._functions(points, kernel_size) / _norms(self, kernel_size)
@@ -168,14 +168,15 @@ class Harmonic:
                     f"`rings` must be at most {kernel_size / 2} pixels, half the kernel_size "
                     f"{kernel_size}, got {self.rings}"
                 )
-            return self._of_rings(self.rings, self.rings)
+            return self._with_defaults(self.rings, self.rings)
         nominal: list[float] = np.arange((kernel_size - 1) % 2 / 2, kernel_size / 2).tolist()
         inset = OUTER_INSET if len(nominal) > 1 else 0.0
-        return self._of_rings((*nominal[:-1], nominal[-1] - inset), tuple(nominal))
+        return self._with_defaults((*nominal[:-1], nominal[-1] - inset), tuple(nominal))
 
-    def _of_rings(
+    def _with_defaults(
         self, rings: tuple[float, ...], nominal: tuple[float, ...]
     ) -> list[tuple[float, float, int]]:
+        """Return the layout with default widths and frequencies where none are given."""
         outermost = len(rings) - 1
         sigma, last = self.sigma, self.max_frequency
         if sigma is None:

@@ -82,6 +82,6 @@ def changed(made: Any, function: Callable[[jax.Array], jax.Array]) -> Any:
     >>> float(halves[...].max()), halves.frozen
     (0.5, True)
     """
-    if hasattr(made, "raw_value"):  # nnx.VariableMetadata; functions without Flax import this, too
+    if hasattr(made, "raw_value"):  # nnx.VariableMetadata, recognized without an import of Flax
         return dataclasses.replace(made, raw_value=function(made.raw_value))
     return jax.tree.map(function, made)  # Linen's metadata are nodes of a tree

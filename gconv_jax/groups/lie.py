@@ -44,7 +44,7 @@ class LieGroup:
     def log(self, element: jax.Array) -> jax.Array:
         """Return the angle of a rotation in [-pi, pi], the inverse of `exp`.
 
-        A mirrored element ``exp(angle) F`` has no logarithm; its result is the same angle.
+        A mirrored element ``exp(angle) F`` has no logarithm; its result is this angle.
         """
         element = jnp.asarray(element)
         return jnp.arctan2(element[..., 1, 0], element[..., 0, 0])

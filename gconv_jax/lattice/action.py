@@ -22,7 +22,7 @@ def transform(
     ``[L_g f](p) = f(g^-1 p)`` on images and ``[L_g f](p, h) = f(g^-1 p, g^-1 h)`` on feature maps:
     space turns, and the orientations are permuted as well (Cohen & Welling 2016,
     arXiv:1602.07576, section 4). Pixels move about the center of the image; a quarter turn of an
-    H x W image is W x H. On hexagonal lattices, what is outside the hexagon becomes zero.
+    H x W image is W x H. On hexagonal lattices, pixels outside the hexagon become zero.
 
     Args:
         x: images ``[*batch, *spatial, C]``, or feature maps ``[*batch, *spatial, |G|, C]`` if
@@ -32,7 +32,7 @@ def transform(
             `FiniteGroup.element_name`). g must map the lattice onto itself; for other angles use
             `rotate`.
         lifted: whether ``x`` has a group axis.
-        subgroup: H, for functions on the left cosets G/H, such as `coset_pool` returns.
+        subgroup: H, for quotient fields on the left cosets G/H, such as `coset_pool` returns.
 
     Returns:
         The transformed ``x``.
@@ -46,7 +46,9 @@ def transform(
     """
     check_group(group)
     if subgroup is not None and not lifted:
-        raise ValueError("`subgroup` is for functions on cosets: pass lifted=True with it")
+        raise ValueError(
+            "`lifted` must be True with a `subgroup`, since fields on cosets have a group axis"
+        )
     x = jnp.asarray(x)
     first = x.ndim - group.dimension - (2 if lifted else 1)
     cosets = group.elements if subgroup is None else group.cosets(subgroup)

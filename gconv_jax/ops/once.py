@@ -55,7 +55,7 @@ def once(function: Callable[P, T]) -> Callable[P, T]:
 def keep(thing: T) -> T:
     """Keep an object until the process ends, even when the interpreter clears its modules.
 
-    Objects need it whose address is known to code outside Python.
+    It is for objects whose address is held by code outside Python.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
     return thing

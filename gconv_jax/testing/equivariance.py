@@ -293,12 +293,13 @@ def _name(fn) -> str:
 
 
 def _first_fault(fn, x, group, input_action, rtols, kwargs) -> str:
+    """Return the end of a message, which names the first layer at fault, or an empty string."""
     if not is_flax(fn):
         return ""
     moves = input_transforms(group)
     errors = _errors(fn, x, moves, group, input_action, kwargs)
     exact = np.array([move.exact for move in moves])
-    rounding = _default_rtol(x.dtype)  # no layer is to blame for that
+    rounding = _default_rtol(x.dtype)  # rounding is the fault of no layer
     # Errors of exact moves are tried first, since they leave no doubt.
     for members, rtol in ((exact, max(rtols[0], rounding)), (~exact, rtols[1])):
         found = first_fault(list(errors), list(errors.values()), members, rtol)

@@ -1,7 +1,7 @@
 """Fixtures: the builders on tiny raw files, and where the real ones are."""
 
 import os
-import pathlib
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +28,7 @@ def tiny(monkeypatch, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def real_mnist_dir() -> pathlib.Path:
+def real_mnist_dir() -> Path:
     """The directory with MNIST's published files: $GCONV_RAW_DIR/mnist or ../shared/data/mnist."""
     return _real_dir("mnist")
 
@@ -37,7 +37,7 @@ def real_mnist_dir() -> pathlib.Path:
 def real_raw_dir(tmp_path):
     """`real_raw_dir(name, builder_class)`: as above for others; skips where a file is absent."""
 
-    def find(name: str, builder_class) -> pathlib.Path:
+    def find(name: str, builder_class) -> Path:
         folder, files = _real_dir(name), builder_class(data_dir=tmp_path).raw_files
         absent = [file.name for key, file in files.items() if key not in find_all(files, folder)]
         if absent:
@@ -47,9 +47,9 @@ def real_raw_dir(tmp_path):
     return find
 
 
-def _real_dir(name: str) -> pathlib.Path:
-    beside = pathlib.Path(__file__).parents[3] / "shared" / "data"
-    folder = pathlib.Path(os.environ.get("GCONV_RAW_DIR", beside)) / name
+def _real_dir(name: str) -> Path:
+    beside = Path(__file__).parents[3] / "shared" / "data"
+    folder = Path(os.environ.get("GCONV_RAW_DIR", beside)) / name
     if not folder.is_dir():
         pytest.skip(f"no data in {folder}: set GCONV_RAW_DIR to the directory above `{name}`")
     return folder

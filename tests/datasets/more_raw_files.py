@@ -3,9 +3,9 @@
 import gzip
 import hashlib
 import io
-import pathlib
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -78,7 +78,7 @@ def cifar_files(name: str) -> dict[str, bytes]:
 
 def write_cifar(
     name: str,
-    folder: pathlib.Path,
+    folder: Path,
     *,
     packed: bool = True,
     inside: str = "",
@@ -137,7 +137,7 @@ def packed_files(split: str) -> dict[str, bytes]:
     return files | {"labels.npy": npy_bytes(arrays["label"]), "names.txt": b"one name a line"}
 
 
-def write_packed(folder: pathlib.Path, *, train: dict[str, bytes] | None = None) -> PackedFiles:
+def write_packed(folder: Path, *, train: dict[str, bytes] | None = None) -> PackedFiles:
     """Write `tiny_packed`, or other files in its train split, and describe them."""
     folder.mkdir(exist_ok=True)
     files = {}
@@ -178,7 +178,7 @@ def emnist_files() -> dict[str, bytes]:
 
 
 def write_emnist(
-    folder: pathlib.Path,
+    folder: Path,
     *,
     packed: bool = True,
     gzipped: bool = True,

@@ -3,8 +3,8 @@
 import gzip
 import hashlib
 import io
-import pathlib
 import zipfile
+from pathlib import Path
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def tiny_mnist() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {split: digits(n, seed) for seed, (split, n) in enumerate(MNIST_SIZES.items())}
 
 
-def write_mnist(folder: pathlib.Path, *, packed: bool = True, url: str = NOWHERE) -> MnistFiles:
+def write_mnist(folder: Path, *, packed: bool = True, url: str = NOWHERE) -> MnistFiles:
     """Write `tiny_mnist` as four IDX files, gzipped or not, and describe them."""
     folder.mkdir(exist_ok=True)
     files = {}
@@ -75,9 +75,7 @@ def amat_text(images: np.ndarray, labels: np.ndarray) -> str:
     return "".join(" ".join(f"{x:.16g}" for x in row) + "\n" for row in rows)
 
 
-def write_larochelle(
-    folder: pathlib.Path, *, packed: bool = True, url: str = NOWHERE
-) -> LarochelleFiles:
+def write_larochelle(folder: Path, *, packed: bool = True, url: str = NOWHERE) -> LarochelleFiles:
     """Write `tiny_amat` as the zip or as its two files, and describe them."""
     folder.mkdir(exist_ok=True)
     members = LAROCHELLE_FILES.members

@@ -5,10 +5,10 @@ the operations that ONNX refuses.
 """
 
 import collections
-import pathlib
 import re
 import sys
 import tempfile
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -131,7 +131,7 @@ def draw(seed: int) -> tuple[Random, jax.Array]:
     return model, jnp.asarray(rng.integers(-20, 20, (3, 8, 8, 2)) / 8, jnp.float32)
 
 
-def check(seed: int, folder: pathlib.Path) -> str | None:
+def check(seed: int, folder: Path) -> str | None:
     """The largest differences are those of rounding; returns what ONNX refuses."""
     model, x = draw(seed)
     expected = [jax.tree.leaves(nnx.jit(lambda model, x: model(x))(model, x[:n])) for n in (3, 1)]
@@ -169,7 +169,7 @@ if __name__ == "__main__":
     for seed in range(int(sys.argv[1])):
         with tempfile.TemporaryDirectory() as folder:
             try:
-                reason = check(seed, pathlib.Path(folder))
+                reason = check(seed, Path(folder))
             except Exception as error:
                 failed += 1
                 print(f"{seed}: {type(error).__name__}: {error}"[:1500])
