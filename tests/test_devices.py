@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from gconv_jax import P4, group_conv
-from gconv_jax._native import onednn
+from gconv_jax._native import door
 from tests.helpers import assert_close
 from tests.test_transformations import network
 
@@ -54,7 +54,7 @@ def test_batch_sharded_under_jit(mesh, args, expected):
     y = jax.jit(network)(x, *weights)
     assert_close(np.asarray(y), expected, atol=1e-5)
     # XLA cannot divide a foreign function.
-    assert y.sharding.is_fully_replicated == onednn.available(), "the batch stays spread"
+    assert y.sharding.is_fully_replicated == door.available("onednn"), "the batch stays spread"
 
 
 def test_gradient_is_that_of_the_whole_batch(mesh, args):

@@ -38,8 +38,8 @@ def test_the_commands_are_one_line_each_and_ci_runs_the_second():
     main_job, tests = blocks("sh")[1].splitlines()
     assert main_job.endswith("python -m train")
     assert "pytest" in tests
-    assert next(line for line in README.splitlines() if "pytest" in line) == tests
-    assert "grep -m1 'pytest' README.md" in (ROOT / ".ci" / "run").read_text()
+    assert next(line for line in README.splitlines() if "-m pytest" in line) == tests
+    assert "grep -m1 -- '-m pytest' README.md" in (ROOT / ".ci" / "run").read_text()
 
 
 def test_links_to_files_lead_somewhere():

@@ -17,6 +17,7 @@ import functools
 import math
 import os
 import threading
+import warnings
 from typing import NamedTuple
 
 import jax
@@ -39,17 +40,24 @@ OUTPUT, FILTER_GRADIENT = "gconv_jax.conv.fourier.output", "gconv_jax.conv.fouri
 
 
 def available() -> bool:
-    """Whether llvmlite is installed."""
-    if llvm.available():
-        _register()
-        return True
-    return False
+    """Return whether llvmlite is installed and XLA can call what it compiles."""
+    return llvm.available() and _register()
 
 
 @once
-def _register():
-    for kind in (OUTPUT, FILTER_GRADIENT):
-        xla_ffi.register(kind, functools.partial(_run, kind))
+def _register() -> bool:
+    try:
+        for kind in (OUTPUT, FILTER_GRADIENT):
+            xla_ffi.register(kind, functools.partial(_run, kind))
+    except RuntimeError as error:
+        warnings.warn(
+            f"llvmlite is installed and cannot be used, so Fourier convolutions on a CPU are "
+            f"slower: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 class Patches(NamedTuple):

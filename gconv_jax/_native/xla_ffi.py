@@ -4,8 +4,9 @@ XLA calls a C function with one pointer to a structure, and ``ctypes`` makes suc
 Python ones. They run in XLA's own threads, and wait there for the interpreter lock; JAX gives that
 up wherever it waits for XLA.
 
-The structures are the part of ``xla/ffi/api/c_api.h`` that is needed here. It has been the same
-from version 0.1 of the interface (jax 0.7.2) to 0.3 (jax 0.10.2).
+The structures are the part of ``xla/ffi/api/c_api.h`` that is needed here. It is the same in the
+headers of jaxlib 0.7.2, 0.10.1 and 0.12.0, whose versions of the interface are 0.1, 0.3 and 0.5.
+Another version is refused, since memory that is laid out otherwise must not be read.
 """
 
 import atexit
@@ -13,10 +14,12 @@ import contextlib
 import ctypes
 import itertools
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +27,8 @@ import jax
 from gconv_jax.ops.once import keep
 
 METADATA, EXECUTE, ARRAY = 1, 3, 1
+OLDEST, NEWEST = (0, 1), (0, 5)
+"""The versions of the interface whose structures are known, both included."""
 INTERNAL_ERROR = 13
 # At the end of the interpreter: how often it looks whether anything runs, and for how long at a
 # time, in seconds.
@@ -118,6 +123,27 @@ _never = threading.Lock()
 _never.acquire()
 
 
+def interface_version() -> tuple[int, int] | None:
+    """Return the version of the interface, as the header beside jaxlib says; None without one."""
+    header = Path(jax.ffi.include_dir()) / "xla" / "ffi" / "api" / "c_api.h"
+    try:
+        text = header.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = dict(re.findall(r"#define XLA_FFI_API_(MAJOR|MINOR) (\d+)", text))
+    return (int(found["MAJOR"]), int(found["MINOR"])) if len(found) == 2 else None
+
+
+def _require_known_version() -> None:
+    version = interface_version()
+    if version is None or not OLDEST <= version <= NEWEST:
+        shown = "unknown" if version is None else "{}.{}".format(*version)
+        raise RuntimeError(
+            f"the version of XLA's foreign function interface is {shown}, and those from "
+            "{}.{} to {}.{} are known: take another version of jaxlib".format(*OLDEST, *NEWEST)
+        )
+
+
 def register(name: str, function: Callable[[list[Buffer], dict[str, tuple]], None]):
     """Let programs for the CPU call ``function(buffers, attributes)`` under this name.
 
@@ -127,7 +153,9 @@ def register(name: str, function: Callable[[list[Buffer], dict[str, tuple]], Non
 
     Raises:
         ValueError: there is one of this name. XLA would keep the address of the first.
+        RuntimeError: this version of the interface is not known.
     """
+    _require_known_version()
 
     def handle(pointer) -> int | None:
         frame = pointer.contents
@@ -146,7 +174,8 @@ def register(name: str, function: Callable[[list[Buffer], dict[str, tuple]], Non
 
     def describe(frame: _CallFrame):
         metadata = frame.ext.contents.metadata.contents
-        # What does not suit XLA costs it the whole backend. The oldest do not say what they are.
+        # XLA drops the CPU backend if the versions do not match. The oldest jaxlib passes none:
+        # assume 0.1.
         own = frame.api.contents.version if frame.api else _ApiVersion(major=0, minor=1)
         metadata.version.major, metadata.version.minor = own.major, own.minor
         metadata.traits = 0

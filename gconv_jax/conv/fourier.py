@@ -25,7 +25,7 @@ import numpy as np
 from jax import lax
 from jax.typing import DTypeLike
 
-from gconv_jax._native import fourier_call
+from gconv_jax._native import door
 from gconv_jax.filters.bank import filter_bank, gather_table
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.groups.irreps import real_irreps
@@ -55,11 +55,11 @@ def is_gathered(group: FiniteGroup, kernel: Sequence[int]) -> bool:
 
 def is_native(group: FiniteGroup, dtype: DTypeLike) -> bool:
     """Return whether a CPU computes the transform in machine code that is made for the group
-    (`gconv_jax._native.fourier_call`)."""
+    (`gconv_jax._native`)."""
     return (
         accumulation_dtype(dtype) == jnp.float32
-        and group.order <= fourier_call.MOST_ELEMENTS
-        and fourier_call.available()
+        and group.order <= door.MOST_ELEMENTS
+        and door.available("fourier")
     )
 
 
@@ -162,14 +162,14 @@ def _fourier(form: Form, lhs, rhs, static: _Static, chunk: int | None, native: b
     native = native and not static.planar.geometry.crops
     if form is Form.FILTER_GRADIENT:
         if native:
-            spectrum = fourier_call.filter_gradient(lhs, rhs, **transform.native)
+            spectrum = door.fourier_filter_gradient(lhs, rhs, **transform.native)
         else:
             spectrum = map_in_chunks(transform.filter_gradient, (lhs, rhs), chunk, add=True)
         return transpose(transform.filter_spectrum, shape, spectrum).astype(dtype)
     spectrum = transform.filter_spectrum(rhs)
     if native:
         spatial = transform.geometry.output
-        return fourier_call.output(lhs, spectrum, spatial=spatial, **transform.native)
+        return door.fourier_output(lhs, spectrum, spatial=spatial, **transform.native)
     return map_in_chunks(lambda x: transform.output(x, spectrum), (lhs,), chunk).astype(dtype)
 
 
@@ -200,8 +200,8 @@ class _Transform:
 
     @property
     def native(self) -> dict:
-        """The arguments of `gconv_jax._native.fourier_call` that describe this transform."""
-        patches = fourier_call.Patches(self.starts, self.geometry.strides, self.geometry.padding)
+        """The arguments of the machine code that describe this transform."""
+        patches = door.Patches(self.starts, self.geometry.strides, self.geometry.padding)
         return {"irreps": self.irreps, "patches": patches}
 
     def filter_spectrum(self, w: jax.Array) -> list[jax.Array]:

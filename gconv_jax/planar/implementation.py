@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gconv_jax._native import onednn
+from gconv_jax._native import door
 from gconv_jax.ops.accumulation import accumulation_dtype
 from gconv_jax.ops.arguments import spatial_axes
 from gconv_jax.planar import patches
@@ -33,13 +33,13 @@ def planar_implementation(name: str) -> Iterator[None]:
 
     Args:
         name: ``xla`` for XLA's convolution, ``patches`` for matrix products of patches,
-            ``onednn`` for oneDNN (`gconv_jax._native.onednn`), or ``auto``, the default: oneDNN
+            ``onednn`` for oneDNN (`gconv_jax._native`), or ``auto``, the default: oneDNN
             where it is installed, else the faster one of the others.
     """
     global _implementation
     if name not in IMPLEMENTATIONS:
         raise ValueError(f"`name` must be one of {', '.join(IMPLEMENTATIONS)}, got {name!r}")
-    if name == "onednn" and not onednn.available():
+    if name == "onednn" and not door.available("onednn"):
         raise ValueError(f"`name` {name!r} needs oneDNN: pip install 'gconv_jax[cpu]'")
     before, _implementation = _implementation, name
     jax.clear_caches()
@@ -52,7 +52,7 @@ def planar_implementation(name: str) -> Iterator[None]:
 
 def cpu_implementation() -> str:
     """Return the way that ``auto`` prefers on a CPU: oneDNN, or patches where XLA is not faster."""
-    return "onednn" if onednn.available() else "patches"
+    return "onednn" if door.available("onednn") else "patches"
 
 
 class PlanarConv(NamedTuple):
@@ -217,10 +217,10 @@ def _onednn(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> j
     strides, padding, dilation, spatial, kernel = static.geometry
     options = {"strides": strides, "padding": padding, "dilation": dilation}
     if form is Form.OUTPUT:
-        return onednn.conv(lhs, rhs, **options)
+        return door.conv(lhs, rhs, **options)
     if form is Form.INPUT_GRADIENT:
-        return onednn.input_gradient(lhs, rhs, spatial=spatial, **options)
-    return onednn.filter_gradient(lhs, rhs, kernel=kernel, **options)
+        return door.input_gradient(lhs, rhs, spatial=spatial, **options)
+    return door.filter_gradient(lhs, rhs, kernel=kernel, **options)
 
 
 # The ways to compute a form on a CPU, by name: XLA's convolution and its derivatives; the same with

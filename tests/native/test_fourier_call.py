@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gconv_jax import P4, P4M, group_conv, octahedral
-from gconv_jax._native import fourier_call, llvm
+from gconv_jax._native import door, fourier_call, llvm
 from gconv_jax.conv.algorithm import fourier_platforms
 from gconv_jax.ops.once import once
 from gconv_jax.planar.implementation import planar_implementation
@@ -201,10 +201,10 @@ def test_what_it_does_not_have_is_left_to_xla(rng, native, x64, monkeypatch):
     jax.block_until_ready(convolve(x, w, P4))  # float64
     with planar_implementation("patches"):
         jax.block_until_ready(convolve(*float32(x, w), P4))
-    monkeypatch.setattr(fourier_call, "MOST_ELEMENTS", 3)
+    monkeypatch.setattr(door, "MOST_ELEMENTS", 3)
     jax.block_until_ready(convolve(*float32(x, w), P4))
     # The input gradient of a convolution with more padding than its filter is wide.
-    monkeypatch.setattr(fourier_call, "MOST_ELEMENTS", 48)
+    monkeypatch.setattr(door, "MOST_ELEMENTS", 48)
     jax.clear_caches()
     gradient = jax.grad(lambda x: convolve(x, float32(w)[0], P4, padding=5).sum())
     jax.block_until_ready(gradient(float32(x)[0]))

@@ -10,14 +10,14 @@ from jax import export, lax
 from jax.sharding import AxisType, PartitionSpec
 
 from gconv_jax import planar_conv
-from gconv_jax._native import onednn
+from gconv_jax._native import door
 from gconv_jax.planar import implementation as planar
 from gconv_jax.planar.implementation import planar_implementation
 from tests.helpers import assert_close
 
 pytestmark = pytest.mark.optimised
 
-needs_onednn = pytest.mark.skipif(not onednn.available(), reason="oneDNN is not installed")
+needs_onednn = pytest.mark.skipif(not door.available("onednn"), reason="oneDNN is not installed")
 IMPLEMENTATIONS = ["auto", "xla", "patches", pytest.param("onednn", marks=needs_onednn)]
 SAME = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
 
@@ -291,14 +291,14 @@ def test_symbolic_sizes(shape, padding, rng):
     symbolic = export.symbolic_shape(shape, constraints=constraints)
     w = jnp.asarray(rng.standard_normal((3, 3, 16, 4)), jnp.float32)
     conv = partial(planar_conv, **SAME | {"padding": ((padding, padding),) * 2})
-    with planar_implementation("xla" if onednn.available() else "auto"):
+    with planar_implementation("xla" if door.available("onednn") else "auto"):
         program = export.export(jax.jit(conv))(jax.ShapeDtypeStruct(symbolic, w.dtype), w)
     x = jnp.asarray(rng.standard_normal((2, 24, 24, 16)), jnp.float32)
     assert_close(program.call(x, w), conv(x, w), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["unpadded", "unpadded-far", "many-pixels"])
-@pytest.mark.skipif(onednn.available(), reason="oneDNN is faster")
+@pytest.mark.skipif(door.available("onednn"), reason="oneDNN is faster")
 def test_a_column_more_where_it_is_faster(name):
     """The cases above that are to go XLA's faster way do."""
     x_shape, w_shape, strides, padding, dilation = CONVOLUTIONS[name]
