@@ -1,12 +1,12 @@
-"""The Fourier form on a CPU in one pass over the images: optional, private.
+"""The Fourier form on a CPU in one pass over the images: optional and private.
 
-XLA makes the sums over the group, the matrix products and the sums back one after the other, each
-for all pixels of a few images. Here a few hundred pixels go through all of them before the next
-ones, in the cache. All of it is one function that LLVM compiles for the group and the channels at
-hand (`gconv_jax._native.fourier_kernel`). Both gradients are made of the same parts: that of the
-input is itself a convolution, that of the filter ends with other products.
+XLA computes the sums over the group, the matrix products and the sums back one after the other,
+each for all pixels of a few images. Here a few hundred pixels go through all of them before the
+next ones, in the cache. One function does it, which LLVM compiles for the group and the channels at
+hand (`gconv_jax._native.fourier_kernel`). Both gradients consist of the same parts: the input
+gradient is itself a convolution, and the filter gradient ends with other products.
 
-As in `gconv_jax._native.onednn`, a call says everything by its shapes and attributes, and has
+As in `gconv_jax._native.onednn`, shapes and attributes say everything about a call, which has
 neither derivatives nor a batching rule.
 """
 
@@ -29,11 +29,11 @@ from gconv_jax._native.tiling import RowTiling
 from gconv_jax.groups.irreps import Irrep
 from gconv_jax.ops.once import once
 
-# All symmetries of a cube; the sums of larger groups would have too many terms.
+# The symmetries of a cube are that many; the sums of larger groups would have too many terms.
 MOST_ELEMENTS = 48
-# For each thread, so that all of them end at about the same time.
+# The units of work for each thread, so that all threads end at about the same time.
 UNITS = 2
-# In float32 numbers: a line of the cache.
+# A line of the cache, in float32 numbers.
 ALIGNMENT = 16
 
 OUTPUT, FILTER_GRADIENT = "gconv_jax.conv.fourier.output", "gconv_jax.conv.fourier.filter_gradient"
@@ -61,8 +61,8 @@ def _register() -> bool:
 
 
 class Patches(NamedTuple):
-    """Which pixels of x meet: ``x[s p + starts[t, s] - low, s]`` for the tap t and the element s,
-    all of it by axes."""
+    """The pixels ``x[s p + starts[t, s] - low, s]`` that meet for the tap t and the element s, by
+    axes."""
 
     starts: np.ndarray
     strides: tuple[int, ...]
@@ -72,7 +72,7 @@ class Patches(NamedTuple):
 def output(
     x: jax.Array, spectrum: list[jax.Array], *, irreps: list[Irrep], patches: Patches, spatial
 ) -> jax.Array:
-    """The convolution with a filter whose transform is known.
+    """Return the convolution with a filter whose transform is known.
 
     Args:
         x: ``[N, *spatial, |G|, C_in]``, float32, nothing empty.
@@ -91,7 +91,7 @@ def output(
 def filter_gradient(
     x: jax.Array, g: jax.Array, *, irreps: list[Irrep], patches: Patches
 ) -> list[jax.Array]:
-    """The cotangent of ``spectrum`` in `output`, where g is that of the result."""
+    """Return the cotangent of ``spectrum`` in `output`, where g is that of the result."""
     taps = len(patches.starts)
     dimensions = [irrep.dimension for irrep in irreps]
     shapes = [(d * taps * x.shape[-1], d * g.shape[-1]) for d in dimensions]
@@ -147,9 +147,9 @@ class _Plan:
         rows = tiling.tile_rows(self.sizes.strip, math.ceil(UNITS * _threads() / x_shape[0]))
         self.pixels = tiling.pixels(rows)
         self.offsets = starts @ tiling.steps + np.arange(order) * c_in
-        self.bands, self.copies = tiling.tile_table(rows, order * c_out)
+        self.tiles, self.copies = tiling.tile_table(rows, order * c_out)
         window = tiling.window(rows) if padding.any() else 0
-        units = x_shape[0] * len(self.bands)
+        units = x_shape[0] * len(self.tiles)
         self.threads = min(_threads(), units)
         self.scratch = window + sum(
             self.sizes.regions(each)[-1] for each in (self.sizes.taps * c_in, c_out)
@@ -157,22 +157,22 @@ class _Plan:
         self.call = {
             "pixels": self.pixels.ctypes.data,
             "offsets": self.offsets.ctypes.data,
-            "bands": self.bands.ctypes.data,
+            "tiles": self.tiles.ctypes.data,
             "copies": self.copies.ctypes.data,
             "units": units,
-            "band_count": len(self.bands),
+            "tile_count": len(self.tiles),
             "x_image": math.prod(x_shape[1:]),
             "y_image": math.prod(y_shape[1:]),
             "window": window,
         }
 
     def run(self, x: int, y: int, parts: list[int]):
-        """With the addresses of the arrays; y is the result or its cotangent, and the parts are
-        the transformed filter or its cotangent."""
+        """Compute, given the addresses of the arrays. y is the result or its cotangent, and the
+        parts are the transformed filter or its cotangent."""
         sizes = self.sizes.spectrum
         gradient = self.sizes.filter_gradient
-        # All threads take from the whole. But a gradient has shares that do not depend on how fast
-        # they are, and their sums are added in order: the same bits at every call.
+        # All threads take from the whole. A gradient has fixed shares instead, whose sums are added
+        # in order, so that every call gives the same bits.
         count = self.threads if gradient else 1
         ends = [i * self.call["units"] // count for i in range(count + 1)]
         counters = [ctypes.c_int64(first) for first in ends[:-1]]

@@ -1,7 +1,7 @@
 """The machine code of a Fourier transform over the group, with the products between: private.
 
-It knows the group, the numbers of channels and taps, and how many pixels it takes at a time. Where
-these are, and in what images, it is told at each call (`gconv_jax._native.fourier_call`).
+The code is made for the group, the numbers of channels and taps, and the pixels of a strip. Each
+call (`gconv_jax._native.fourier_call`) tells it the addresses of images and tables.
 """
 
 import itertools
@@ -13,8 +13,8 @@ from gconv_jax._native import llvm
 from gconv_jax._native.llvm_matmul import add_transposed, block_rows, multiply
 from gconv_jax.ops.once import once
 
-# Of patches that one thread makes at a time, and at most so many pixels. Fewer would stay in
-# nearer caches, but make smaller products.
+# The size of the patches that one thread makes at a time, and the most pixels of a strip. Fewer
+# would stay in nearer caches, but make smaller products.
 STRIP_BYTES = 5 * 2**20
 STRIP_PIXELS = 264
 
@@ -25,7 +25,7 @@ class IrrepSize(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What the machine code is made for."""
+    """The sizes that machine code is made for."""
 
     filter_gradient: bool
     matrix: tuple[tuple[float, ...], ...]
@@ -40,25 +40,25 @@ class Sizes(NamedTuple):
 
     @property
     def strip(self) -> int:
-        """Pixels that go through it together."""
+        """The number of pixels of a strip, which go through the transform together."""
         values = len(self.matrix) * (self.taps * self.c_in + self.c_out)
         blocks = min(STRIP_PIXELS, STRIP_BYTES // 4 // values) // block_rows()
         return max(1, blocks) * block_rows()
 
     @property
     def spectrum(self) -> tuple[int, ...]:
-        """How many numbers the transformed filter has for each irrep."""
+        """The number of values of the transformed filter for each irrep."""
         return tuple(d * d * self.taps * self.c_in * self.c_out for _, d in self.irreps)
 
     def regions(self, each: int) -> list[int]:
-        """Where the irreps begin in a strip ``[pixel, row, column, each]`` for each; and where
-        the last ends."""
+        """Return where each irrep begins in a strip, which is ``[pixel, row, column, each]`` for
+        each of them, and where the last one ends."""
         sizes = [self.strip * rows * d * each for rows, d in self.irreps]
         return [sum(sizes[:i]) for i in range(len(sizes) + 1)]
 
     def places(self, each: int) -> list[tuple[int, int]]:
-        """For each row of the matrix: where the first pixel is in a strip, and how far apart
-        pixels are."""
+        """Return, for each row of the matrix, the place of the first pixel in a strip and the
+        distance between pixels."""
         return [
             (start + (i * d + k) * each, rows * d * each)
             for start, (rows, d) in zip(self.regions(each), self.irreps, strict=False)
@@ -67,21 +67,21 @@ class Sizes(NamedTuple):
         ]
 
 
-# What the machine code is called with; numbers are counted, not bytes.
+# The arguments of the machine code; sizes count numbers, not bytes.
 FIELDS = (
-    *("x", "y", "parts", "scratch", "counter", "pixels", "offsets", "bands", "copies"),
-    *("units", "band_count", "x_image", "y_image", "window"),
+    *("x", "y", "parts", "scratch", "counter", "pixels", "offsets", "tiles", "copies"),
+    *("units", "tile_count", "x_image", "y_image", "window"),
 )
 POINTERS = FIELDS[:9]
-# Of a band: where its rows begin in x and in y, how many pixels it has, and which copies to make.
-BAND = ("x", "y", "pixels", "first_copy", "copies")
-# Of a copy, from an image to the window of a band: where, and how many numbers.
+# A tile: the starts of its rows in x and in y, its number of pixels, and the copies to make.
+TILE = ("x", "y", "pixels", "first_copy", "copies")
+# A copy from an image to the window of a tile: places and number of values.
 COPY = ("source", "target", "length")
 
 
 @once
 def machine_code(sizes: Sizes):
-    """Takes units, bands of rows of an image, from the counter until none is left."""
+    """Return the code that takes units, tiles of an image, from the counter until none is left."""
     order, c_in, c_out = sizes.order, sizes.c_in, sizes.c_out
     matrix = np.array(sizes.matrix)
     patches = sizes.places(sizes.taps * c_in)
@@ -102,49 +102,49 @@ def machine_code(sizes: Sizes):
     f = llvm.Function("work", "ptr %call")
     call = {name: f.load("%call", i) for i, name in enumerate(FIELDS)}
     for name in POINTERS:
-        call[name] = f.let(f"inttoptr i64 {call[name]} to ptr")
+        call[name] = f.assign(f"inttoptr i64 {call[name]} to ptr")
     transformed = call["scratch"]
-    result = f.at(transformed, sizes.regions(sizes.taps * c_in)[-1])
-    window = f.at(result, sizes.regions(c_out)[-1])
+    result = f.gep(transformed, sizes.regions(sizes.taps * c_in)[-1])
+    window = f.gep(result, sizes.regions(c_out)[-1])
     parts = [f.load(call["parts"], i, "ptr") for i in range(len(sizes.irreps))]
-    padded = f.let(f"icmp ne i64 {call['window']}, 0")
+    padded = f.assign(f"icmp ne i64 {call['window']}, 0")
     window_bytes = f.product(call["window"], 4)
-    with f.turns(call["counter"], call["units"]) as unit:
-        n = f.let(f"udiv i64 {unit}, {call['band_count']}")
-        number = f.product(f.let(f"urem i64 {unit}, {call['band_count']}"), len(BAND))
-        band = {name: f.load(call["bands"], f.sum(number, i)) for i, name in enumerate(BAND)}
-        x = f.at(call["x"], f.product(n, call["x_image"]))
-        y = f.at(call["y"], f.sum(f.product(n, call["y_image"]), band["y"]))
-        rows = f.at(x, band["x"])
-        # With padding, what the band sees of the image is copied between zeros.
-        f.do(f"call void @llvm.memset.p0.i64(ptr {window}, i8 0, i64 {window_bytes}, i1 false)")
-        with f.loop(band["copies"]) as i:
-            number = f.product(f.sum(band["first_copy"], i), len(COPY))
+    with f.work_queue_loop(call["counter"], call["units"]) as unit:
+        n = f.assign(f"udiv i64 {unit}, {call['tile_count']}")
+        number = f.product(f.assign(f"urem i64 {unit}, {call['tile_count']}"), len(TILE))
+        tile = {name: f.load(call["tiles"], f.sum(number, i)) for i, name in enumerate(TILE)}
+        x = f.gep(call["x"], f.product(n, call["x_image"]))
+        y = f.gep(call["y"], f.sum(f.product(n, call["y_image"]), tile["y"]))
+        rows = f.gep(x, tile["x"])
+        # With padding, the part of the image that the tile sees is copied between zeros.
+        f.emit(f"call void @llvm.memset.p0.i64(ptr {window}, i8 0, i64 {window_bytes}, i1 false)")
+        with f.loop(tile["copies"]) as i:
+            number = f.product(f.sum(tile["first_copy"], i), len(COPY))
             copy = {k: f.load(call["copies"], f.sum(number, j)) for j, k in enumerate(COPY)}
-            ends = f"ptr {f.at(window, copy['target'])}, ptr {f.at(x, copy['source'])}"
+            ends = f"ptr {f.gep(window, copy['target'])}, ptr {f.gep(x, copy['source'])}"
             length = f.product(copy["length"], 4)
-            f.do(f"call void @llvm.memcpy.p0.p0.i64({ends}, i64 {length}, i1 false)")
-        source = f.let(f"select i1 {padded}, ptr {window}, ptr {rows}")
-        with f.loop(band["pixels"], sizes.strip) as p:
-            count = f.least(f.let(f"sub i64 {band['pixels']}, {p}"), sizes.strip)
-            pixels = f.at(call["pixels"], p, "i64")
-            here = f.at(y, f.product(p, order * c_out))
-            f.do(
+            f.emit(f"call void @llvm.memcpy.p0.p0.i64({ends}, i64 {length}, i1 false)")
+        source = f.assign(f"select i1 {padded}, ptr {window}, ptr {rows}")
+        with f.loop(tile["pixels"], sizes.strip) as p:
+            count = f.umin(f.assign(f"sub i64 {tile['pixels']}, {p}"), sizes.strip)
+            pixels = f.gep(call["pixels"], p, "i64")
+            here = f.gep(y, f.product(p, order * c_out))
+            f.emit(
                 f"call void @patches(ptr {source}, ptr {transformed}, ptr {pixels}, "
                 f"ptr {call['offsets']}, i64 {count})"
             )
             if sizes.filter_gradient:
-                f.do(f"call void @cotangent(ptr {here}, ptr {result}, i64 {count})")
+                f.emit(f"call void @cotangent(ptr {here}, ptr {result}, i64 {count})")
             starts = zip(sizes.regions(sizes.taps * c_in), sizes.regions(c_out), strict=True)
             for i, (start, end) in enumerate(itertools.islice(starts, len(parts))):
-                a, b = f.at(transformed, start), f.at(result, end)
+                a, b = f.gep(transformed, start), f.gep(result, end)
                 ends = f"ptr {parts[i]}, ptr {b}"
                 if sizes.filter_gradient:
                     ends = f"ptr {b}, ptr {parts[i]}"
                 length = f.product(count, sizes.irreps[i].rows)
-                f.do(f"call void @product{i}(ptr {a}, {ends}, i64 {length})")
+                f.emit(f"call void @product{i}(ptr {a}, {ends}, i64 {length})")
             if not sizes.filter_gradient:
-                f.do(f"call void @back(ptr {result}, ptr {here}, i64 {count})")
+                f.emit(f"call void @back(ptr {result}, ptr {here}, i64 {count})")
     declared = [
         "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)",
         "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
@@ -157,12 +157,12 @@ def _gather(name: str, matrix: np.ndarray, channels: int, taps: int, targets) ->
     f = llvm.Function(name, "ptr noalias %x, ptr noalias %y, ptr %pixels, ptr %offsets, i64 %count")
     order = matrix.shape[1]
     with f.loop("%count") as p:
-        pixel = f.at("%x", f.load("%pixels", p))
-        rows = [f.at("%y", f.sum(f.product(p, step), start)) for start, step in targets]
+        pixel = f.gep("%x", f.load("%pixels", p))
+        rows = [f.gep("%y", f.sum(f.product(p, step), start)) for start, step in targets]
         with f.loop(taps) as t:
             first, tap = f.product(t, order), f.product(t, channels)
-            sources = [f.at(pixel, f.load("%offsets", f.sum(first, s))) for s in range(order)]
-            llvm.combine(f, matrix, channels, sources, [f.at(row, tap) for row in rows])
+            sources = [f.gep(pixel, f.load("%offsets", f.sum(first, s))) for s in range(order)]
+            llvm.combine(f, matrix, channels, sources, [f.gep(row, tap) for row in rows])
     return f
 
 
@@ -172,7 +172,7 @@ def _rearrange(name: str, matrix: np.ndarray, channels: int, sources, targets) -
     with f.loop("%count") as p:
 
         def at(pointer, places):
-            return [f.at(pointer, f.sum(f.product(p, step), start)) for start, step in places]
+            return [f.gep(pointer, f.sum(f.product(p, step), start)) for start, step in places]
 
         llvm.combine(f, matrix, channels, at("%x", sources), at("%y", targets))
     return f

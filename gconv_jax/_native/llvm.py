@@ -1,7 +1,7 @@
-"""Functions that LLVM compiles while the program runs: optional, private, without a compiler.
+"""Functions that LLVM compiles while the program runs, without a compiler: optional and private.
 
-The wheel of ``llvmlite`` has LLVM in it. `Function` writes LLVM's assembly, `compile_functions`
-makes machine code of it, for the processor at hand.
+The wheel of ``llvmlite`` has LLVM in it. `Function` writes LLVM's assembly, and `compile_functions`
+makes machine code of it for the processor at hand.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from gconv_jax.ops.once import keep, once
 
 
 def available() -> bool:
-    """Whether llvmlite is installed and works on this processor."""
+    """Return whether llvmlite is installed and works on this processor."""
     return _binding() is not None
 
 
@@ -52,7 +52,7 @@ def _machine(binding):
 
 
 class Vectors(NamedTuple):
-    """The processor's: how many float32 numbers fit in one, and how many of them it has."""
+    """The vector registers of a processor: the float32 numbers in each, and how many there are."""
 
     width: int
     count: int
@@ -60,7 +60,7 @@ class Vectors(NamedTuple):
 
 @once
 def vectors() -> Vectors:
-    """Of the processor at hand, or those that all of its kind have."""
+    """Return the vector registers of the processor at hand, or those that all of its kind have."""
     binding: Any = _binding()
     features = binding.get_host_cpu_features()
     if features.get("avx512f"):
@@ -71,7 +71,7 @@ def vectors() -> Vectors:
 
 
 def compile_functions(assembly: str, name: str, arguments: int) -> Callable[..., None]:
-    """The function ``name``, of so many pointers, which returns nothing."""
+    """Return the function ``name``, compiled: it takes so many pointers and returns nothing."""
     binding: Any = _binding()
     module = binding.parse_assembly(assembly)
     module.verify()
@@ -92,86 +92,93 @@ class Function:
     def __str__(self) -> str:
         return "\n".join([*self._lines, "  ret void", "}"])
 
-    def do(self, instruction: str):
+    def emit(self, instruction: str):
         self._lines.append(f"  {instruction}")
 
-    def let(self, instruction: str) -> str:
-        """The name of what the instruction computes."""
+    def assign(self, instruction: str) -> str:
+        """Emit an instruction and return the name of its result."""
         name = self._name("%v")
-        self.do(f"{name} = {instruction}")
+        self.emit(f"{name} = {instruction}")
         return name
 
-    def at(self, pointer: str, index: str | int, kind: str = "float") -> str:
-        """The place ``index`` numbers on."""
-        return self.let(f"getelementptr {kind}, ptr {pointer}, i64 {index}")
+    def gep(self, pointer: str, index: str | int, kind: str = "float") -> str:
+        """Return the pointer that is ``index`` numbers on (``getelementptr``)."""
+        return self.assign(f"getelementptr {kind}, ptr {pointer}, i64 {index}")
 
     def load(self, pointer: str, index: str | int, kind: str = "i64") -> str:
-        return self.let(f"load {kind}, ptr {self.at(pointer, index, kind)}")
+        return self.assign(f"load {kind}, ptr {self.gep(pointer, index, kind)}")
 
     def sum(self, *terms: str | int) -> str:
-        return functools.reduce(lambda a, b: self.let(f"add i64 {a}, {b}"), map(str, terms))
+        return functools.reduce(lambda a, b: self.assign(f"add i64 {a}, {b}"), map(str, terms))
 
     def product(self, a: str | int, b: str | int) -> str:
-        return self.let(f"mul i64 {a}, {b}")
+        return self.assign(f"mul i64 {a}, {b}")
 
-    def least(self, a: str | int, b: str | int) -> str:
-        return self.let(f"select i1 {self.let(f'icmp ult i64 {a}, {b}')}, i64 {a}, i64 {b}")
+    def umin(self, a: str | int, b: str | int) -> str:
+        return self.assign(f"select i1 {self.assign(f'icmp ult i64 {a}, {b}')}, i64 {a}, i64 {b}")
 
     @contextlib.contextmanager
     def loop(self, count: str | int, step: int = 1) -> Iterator[str]:
-        """For 0, step, ... below the count."""
+        """Run the body for 0, step, ... below the count."""
         head, body, done = (self._name(part) for part in ("head", "body", "done"))
         index, following = self._name("%i"), self._name("%n")
-        self.do(f"br label %{head}")
+        self.emit(f"br label %{head}")
         before = self._block
         self._open(head)
         phi = len(self._lines)
-        self.do("")  # it names the block that comes back, which is not known yet
-        self.do(f"br i1 {self.let(f'icmp ult i64 {index}, {count}')}, label %{body}, label %{done}")
+        self.emit("")  # it names the block that comes back, which is not known yet
+        self.emit(
+            f"br i1 {self.assign(f'icmp ult i64 {index}, {count}')}, label %{body}, label %{done}"
+        )
         self._open(body)
         yield index
-        self.do(f"{following} = add i64 {index}, {step}")
-        self.do(f"br label %{head}")
+        self.emit(f"{following} = add i64 {index}, {step}")
+        self.emit(f"br label %{head}")
         self._lines[phi] = f"  {index} = phi i64 [0, %{before}], [{following}, %{self._block}]"
         self._open(done)
 
-    def sums(self, count: str | int, kind: str, sums: int, terms: Callable) -> list[str]:
-        """Sums of ``terms(index)``, so many lists of two factors, over the indices below the count,
-        of which there is one."""
+    def reduction_loop(self, count: str | int, kind: str, sums: int, terms: Callable) -> list[str]:
+        """Return sums over the indices below the count, at least one. ``terms(index)`` gives the
+        two factors of each sum's term."""
         body, done = self._name("body"), self._name("done")
         index, following = self._name("%i"), self._name("%n")
         totals = [self._name("%s") for _ in range(sums)]
-        self.do(f"br label %{body}")
+        self.emit(f"br label %{body}")
         before = self._block
         self._open(body)
         first = len(self._lines)
         self._lines += [""] * (1 + sums)  # they name the block that comes back
         new = [
-            self.let(f"fadd contract {kind} {total}, {self.let(f'fmul contract {kind} {a}, {b}')}")
+            self.assign(
+                f"fadd contract {kind} {total}, {self.assign(f'fmul contract {kind} {a}, {b}')}"
+            )
             for total, (a, b) in zip(totals, terms(index), strict=True)
         ]
-        self.do(f"{following} = add i64 {index}, 1")
+        self.emit(f"{following} = add i64 {index}, 1")
         self._lines[first] = f"  {index} = phi i64 [0, %{before}], [{following}, %{self._block}]"
         for i, (total, value) in enumerate(zip(totals, new, strict=True)):
             self._lines[first + 1 + i] = (
                 f"  {total} = phi {kind} [zeroinitializer, %{before}], [{value}, %{self._block}]"
             )
-        again = self.let(f"icmp ult i64 {following}, {count}")
-        self.do(f"br i1 {again}, label %{body}, label %{done}")
+        again = self.assign(f"icmp ult i64 {following}, {count}")
+        self.emit(f"br i1 {again}, label %{body}, label %{done}")
         self._open(done)
         return new
 
     @contextlib.contextmanager
-    def turns(self, counter: str, count: str | int) -> Iterator[str]:
-        """For the numbers below the count that no other thread has taken from the counter."""
+    def work_queue_loop(self, counter: str, count: str | int) -> Iterator[str]:
+        """Run the body for the numbers below the count that no other thread has taken from the
+        counter."""
         head, body, done = (self._name(part) for part in ("head", "body", "done"))
-        self.do(f"br label %{head}")
+        self.emit(f"br label %{head}")
         self._open(head)
-        index = self.let(f"atomicrmw add ptr {counter}, i64 1 monotonic")
-        self.do(f"br i1 {self.let(f'icmp ult i64 {index}, {count}')}, label %{body}, label %{done}")
+        index = self.assign(f"atomicrmw add ptr {counter}, i64 1 monotonic")
+        self.emit(
+            f"br i1 {self.assign(f'icmp ult i64 {index}, {count}')}, label %{body}, label %{done}"
+        )
         self._open(body)
         yield index
-        self.do(f"br label %{head}")
+        self.emit(f"br label %{head}")
         self._open(done)
 
     def _name(self, start: str) -> str:
@@ -184,7 +191,7 @@ class Function:
 
 
 def vector_width(numbers: int) -> int:
-    """Of the vectors for rows of so many numbers: the processor's, or as long a one as fits."""
+    """Return the width of vectors for rows of so many numbers: the processor's, or less."""
     return min(vectors().width, 1 << (numbers.bit_length() - 1))
 
 
@@ -200,8 +207,10 @@ def combine(
     vector = f"<{width} x float>"
     with f.loop(channels, width) as start:
         # The last vector may take numbers once more: the sources stay as they are.
-        c = f.least(start, channels - width)
-        numbers = [f.let(f"load {vector}, ptr {f.at(source, c)}, align 4") for source in sources]
+        c = f.umin(start, channels - width)
+        numbers = [
+            f.assign(f"load {vector}, ptr {f.gep(source, c)}, align 4") for source in sources
+        ]
         for row, target in zip(matrix, targets, strict=True):
             # One that is added first, so that nothing need be negated.
             terms = sorted(np.flatnonzero(row), key=lambda s: (abs(row[s]) != 1, -row[s]))
@@ -210,15 +219,15 @@ def combine(
                 term, size = numbers[s], abs(row[s])
                 if size != 1:
                     factor = ", ".join([f"float {_hexadecimal(size)}"] * width)
-                    term = f.let(f"fmul contract {vector} {term}, <{factor}>")
+                    term = f.assign(f"fmul contract {vector} {term}, <{factor}>")
                 if total is None:
-                    total = term if row[s] > 0 else f.let(f"fneg {vector} {term}")
+                    total = term if row[s] > 0 else f.assign(f"fneg {vector} {term}")
                 else:
                     sign = "fadd" if row[s] > 0 else "fsub"
-                    total = f.let(f"{sign} contract {vector} {total}, {term}")
-            f.do(f"store {vector} {total or 'zeroinitializer'}, ptr {f.at(target, c)}, align 4")
+                    total = f.assign(f"{sign} contract {vector} {total}, {term}")
+            f.emit(f"store {vector} {total or 'zeroinitializer'}, ptr {f.gep(target, c)}, align 4")
 
 
 def _hexadecimal(number: float) -> str:
-    """A float32, as LLVM writes it: the bits of the same number in float64."""
+    """Return a float32 as LLVM writes it: the bits of the same number in float64."""
     return f"0x{np.float64(np.float32(number)).view(np.uint64):016X}"

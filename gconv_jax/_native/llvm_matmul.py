@@ -9,12 +9,12 @@ from gconv_jax._native import llvm
 
 
 def block_rows() -> int:
-    """`multiply` computes a multiple of so many rows."""
+    """Return the number of rows of which `multiply` computes a multiple."""
     # The rest of the vectors hold factors.
     return llvm.vectors().count * 3 // 4
 
 
-# Numbers of a factor that are read again and again: of the right one in `multiply`, of the left one
+# How many numbers of a factor are read again and again: the right one in `multiply`, the left one
 # in `add_transposed`.
 RIGHT_CACHED, LEFT_CACHED = 3 * 2**16, 2**16
 
@@ -36,28 +36,28 @@ def multiply(name: str, inner: int, columns: int) -> llvm.Function:
                 rows = block_rows() // len(panel)
                 with f.loop(block_rows(), rows) as row:
                     first = f.sum(block, row)
-                    a = f.at("%a", f.sum(f.product(first, inner), start))
-                    b = f.at("%b", f.product(start, columns))
-                    y = f.at("%y", f.product(first, columns))
+                    a = f.gep("%a", f.sum(f.product(first, inner), start))
+                    b = f.gep("%b", f.product(start, columns))
+                    y = f.gep("%y", f.product(first, columns))
 
                     def terms(k, a=a, b=b, rows=rows, panel=panel):
-                        right = f.at(b, f.product(k, columns))
-                        return _outer(f, f.at(a, k), inner, rows, right, panel, width)
+                        right = f.gep(b, f.product(k, columns))
+                        return _outer(f, f.gep(a, k), inner, rows, right, panel, width)
 
-                    total = iter(f.sums(count, vector, rows * len(panel), terms))
+                    total = iter(f.reduction_loop(count, vector, rows * len(panel), terms))
                     for i in range(rows):
                         for column in panel:
-                            place = f.at(y, i * columns + column)
+                            place = f.gep(y, i * columns + column)
                             if add:
                                 _add(f, place, next(total), width, again=-column % width)
                             else:
-                                f.do(f"store {vector} {next(total)}, ptr {place}, align 4")
+                                f.emit(f"store {vector} {next(total)}, ptr {place}, align 4")
 
     part(0, cached, add=False)
     if cached < inner:
         with f.loop(inner - cached, cached) as after:
             start = f.sum(after, cached)
-            part(start, f.least(f.let(f"sub i64 {inner}, {start}"), cached), add=True)
+            part(start, f.umin(f.assign(f"sub i64 {inner}, {start}"), cached), add=True)
     return f
 
 
@@ -68,9 +68,9 @@ def add_transposed(name: str, inner: int, columns: int) -> llvm.Function:
     vector = f"<{width} x float>"
     cached = max(8, LEFT_CACHED // inner)
     with f.loop("%rows", cached) as start:
-        count = f.least(f.let(f"sub i64 %rows, {start}"), cached)
+        count = f.umin(f.assign(f"sub i64 %rows, {start}"), cached)
         chunk_a, chunk_b = (
-            f.at(p, f.product(start, n)) for p, n in (("%a", inner), ("%b", columns))
+            f.gep(p, f.product(start, n)) for p, n in (("%a", inner), ("%b", columns))
         )
         for panel in _panels(columns, width):
             most = block_rows() // len(panel)
@@ -80,23 +80,23 @@ def add_transposed(name: str, inner: int, columns: int) -> llvm.Function:
                     continue
                 with f.loop(last - first, rows) as row:
                     k = f.sum(row, first)
-                    a, y = f.at(chunk_a, k), f.at("%y", f.product(k, columns))
+                    a, y = f.gep(chunk_a, k), f.gep("%y", f.product(k, columns))
 
                     def terms(m, a=a, rows=rows, panel=panel):
-                        left = f.at(a, f.product(m, inner))
-                        right = f.at(chunk_b, f.product(m, columns))
+                        left = f.gep(a, f.product(m, inner))
+                        right = f.gep(chunk_b, f.product(m, columns))
                         return _outer(f, left, 1, rows, right, panel, width)
 
-                    total = iter(f.sums(count, vector, rows * len(panel), terms))
+                    total = iter(f.reduction_loop(count, vector, rows * len(panel), terms))
                     for i in range(rows):
                         for column in panel:
-                            place = f.at(y, i * columns + column)
+                            place = f.gep(y, i * columns + column)
                             _add(f, place, next(total), width, again=-column % width)
     return f
 
 
 def _panels(columns: int, width: int) -> list[list[int]]:
-    """Where vectors begin that cover the columns, by twos; the last may cover some again."""
+    """Return the starts of vectors that cover the columns, by twos; the last may overlap."""
     starts = [*range(0, columns - width + 1, width)]
     if columns % width:
         starts.append(columns - width)
@@ -104,24 +104,26 @@ def _panels(columns: int, width: int) -> list[list[int]]:
 
 
 def _outer(f: llvm.Function, left, step, rows, right, panel, width) -> list[tuple[str, str]]:
-    """The factors of ``left[i step] right[column]`` for each row and vector of columns."""
+    """Return the factors of ``left[i step] right[column]`` for each row and vector of columns."""
     vector = f"<{width} x float>"
-    b = [f.let(f"load {vector}, ptr {f.at(right, column)}, align 4") for column in panel]
+    b = [f.assign(f"load {vector}, ptr {f.gep(right, column)}, align 4") for column in panel]
     factors = []
     for i in range(rows):
         number = f.load(left, i * step, "float")
-        one = f.let(f"insertelement {vector} poison, float {number}, i64 0")
+        one = f.assign(f"insertelement {vector} poison, float {number}, i64 0")
         everywhere = f"{vector} poison, <{width} x i32> zeroinitializer"
-        a = f.let(f"shufflevector {vector} {one}, {everywhere}")
+        a = f.assign(f"shufflevector {vector} {one}, {everywhere}")
         factors += [(a, part) for part in b]
     return factors
 
 
 def _add(f: llvm.Function, place: str, total: str, width: int, again: int):
-    """To the numbers there, but not to those that another vector has been added to before."""
+    """Add to the numbers at a place, except those to which another vector was added before."""
     vector = f"<{width} x float>"
     if again:
         new = ", ".join(f"i1 {int(i >= again)}" for i in range(width))
-        total = f.let(f"select <{width} x i1> <{new}>, {vector} {total}, {vector} zeroinitializer")
-    old = f.let(f"load {vector}, ptr {place}, align 4")
-    f.do(f"store {vector} {f.let(f'fadd {vector} {old}, {total}')}, ptr {place}, align 4")
+        total = f.assign(
+            f"select <{width} x i1> <{new}>, {vector} {total}, {vector} zeroinitializer"
+        )
+    old = f.assign(f"load {vector}, ptr {place}, align 4")
+    f.emit(f"store {vector} {f.assign(f'fadd {vector} {old}, {total}')}, ptr {place}, align 4")

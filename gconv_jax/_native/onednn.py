@@ -101,7 +101,8 @@ def _load(path: Path) -> ctypes.CDLL:
 
 @contextlib.contextmanager
 def _opencl(folder: Path):
-    """With SYCL even the CPU is a device of OpenCL, whose driver pip cannot register."""
+    """Tell OpenCL where its driver for CPUs is: with SYCL even the CPU is one of its devices, and
+    pip cannot register it."""
     driver = folder / "libintelocl.so"
     if not driver.is_file():
         raise RuntimeError(f"{driver} is missing")
@@ -243,7 +244,7 @@ class _Step:
 
 
 class _Workspace:
-    """What one thread at a time may use of a plan."""
+    """The part of a plan that one thread at a time may use."""
 
     def __init__(self, plan: _Plan):
         lib = self.lib = plan.lib
@@ -321,13 +322,13 @@ def _target(kind: str) -> str:
 
 
 def available() -> bool:
-    """Whether oneDNN is installed and can be loaded."""
+    """Return whether oneDNN is installed and can be loaded."""
     return _library() is not None
 
 
 @once
 def _implements(dtype: str) -> bool:
-    """Whether this processor has kernels for it, and not just oneDNN's reference loops."""
+    """Return whether this processor has kernels for a type, beyond oneDNN's reference loops."""
     library = _library()
     shapes = {"x": (1, 8, 8, 16), "w": (3, 3, 16, 16), "y": (1, 6, 6, 16)}
     if library is None:
@@ -342,13 +343,13 @@ def _implements(dtype: str) -> bool:
 
 
 def supports(dtype: DTypeLike) -> bool:
-    """Whether there are convolutions of this type; bfloat16 is a matter of the processor."""
+    """Return whether there are convolutions of this type; bfloat16 depends on the processor."""
     name = np.dtype(dtype).name
     return name in DTYPES and available() and _implements(name)
 
 
 def conv(x, w, *, strides, padding, dilation) -> jax.Array:
-    """The convolution ``y[n, p, o] = sum_t sum_i x[n, s p + d t - low, i] w[t, i, o]``.
+    """Return the convolution ``y[n, p, o] = sum_t sum_i x[n, s p + d t - low, i] w[t, i, o]``.
 
     Args:
         x: ``[N, *spatial, C_in]`` with one, two or three spatial axes, and nothing empty.
@@ -379,9 +380,9 @@ def filter_gradient(x, g, *, kernel, strides, padding, dilation) -> jax.Array:
 
 def _call(kind: str, a, b, shape, strides, padding, dilation) -> jax.Array:
     if not available():
-        raise RuntimeError("oneDNN is not installed, or cannot be loaded.")
+        raise RuntimeError("oneDNN is not installed, or cannot be loaded: install gconv_jax[cpu]")
     if not (supports(a.dtype) and a.dtype == b.dtype):
-        raise TypeError(f"dtypes {a.dtype} and {b.dtype}: oneDNN takes two of {list(DTYPES)}.")
+        raise TypeError(f"dtypes {a.dtype} and {b.dtype}: oneDNN takes two of {list(DTYPES)}")
     low, high = zip(*padding, strict=True)
     window = dict(zip(WINDOW, (strides, low, high, dilation), strict=True))
     return xla_ffi.call(_target(kind), jax.ShapeDtypeStruct(tuple(shape), a.dtype))(

@@ -25,8 +25,8 @@ def test_combinations(channels, rng):
     x = rng.normal(size=(4, channels)).astype(np.float32)
     y = np.full((6, channels), 7, np.float32)
     f = llvm.Function("f", "ptr noalias %x, ptr noalias %y")
-    sources = [f.at("%x", s * channels) for s in range(4)]
-    targets = [f.at("%y", o * channels) for o in range(5)]
+    sources = [f.gep("%x", s * channels) for s in range(4)]
+    targets = [f.gep("%y", o * channels) for o in range(5)]
     llvm.combine(f, matrix, channels, sources, targets)
     run(f, x, y)
     np.testing.assert_allclose(y[:5], matrix @ x, rtol=0, atol=1e-5)
@@ -37,8 +37,8 @@ def test_combinations(channels, rng):
 def test_loops_may_be_empty_and_nested(count, step):
     f = llvm.Function("f", "ptr %x")
     with f.loop(count, step) as i, f.loop(2) as j:
-        place = f.at("%x", f.sum(f.product(i, 2), j), "i64")
-        f.do(f"store i64 {f.sum(i, j, 1)}, ptr {place}")
+        place = f.gep("%x", f.sum(f.product(i, 2), j), "i64")
+        f.emit(f"store i64 {f.sum(i, j, 1)}, ptr {place}")
     x = np.zeros(12, np.int64)
     run(f, x)
     expected = np.zeros((6, 2), np.int64)
@@ -49,8 +49,8 @@ def test_loops_may_be_empty_and_nested(count, step):
 
 def test_turns_are_taken_once():
     f = llvm.Function("f", "ptr %counter, ptr %x")
-    with f.turns("%counter", 5) as i:
-        f.do(f"store i64 1, ptr {f.at('%x', i, 'i64')}")
+    with f.work_queue_loop("%counter", 5) as i:
+        f.emit(f"store i64 1, ptr {f.gep('%x', i, 'i64')}")
     counter, x = np.array([2], np.int64), np.zeros(6, np.int64)
     run(f, counter, x)
     np.testing.assert_array_equal(x, [0, 0, 1, 1, 1, 0])
@@ -59,7 +59,7 @@ def test_turns_are_taken_once():
 
 def test_the_smaller_of_two():
     f = llvm.Function("f", "ptr %x")
-    f.do(f"store i64 {f.least(f.load('%x', 0), f.load('%x', 1))}, ptr {f.at('%x', 2, 'i64')}")
+    f.emit(f"store i64 {f.umin(f.load('%x', 0), f.load('%x', 1))}, ptr {f.gep('%x', 2, 'i64')}")
     for a, b in ((3, 9), (9, 3), (4, 4)):
         x = np.array([a, b, 0], np.int64)
         run(f, x)
