@@ -1,10 +1,12 @@
 """Importing the library is light, and every public name says what it is."""
 
+import ast
 import importlib
 import inspect
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -148,3 +150,60 @@ def test_not_loaded_in_this_check():
     """Child processes are fresh, whereas this one has loaded the test tools."""
     assert "pytest" in sys.modules
     assert "pytest" not in loaded_by("pass")
+
+
+def imports_of(top: str) -> dict[str, set[str]]:
+    """The modules of a package, each with those of the package that it imports."""
+    root = Path(__file__).parents[1]
+    files = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (root / top).rglob("*.py")
+        if "_editable" not in path.parts
+    }
+    found: dict[str, set[str]] = {}
+    for name, path in files.items():
+        package = name if path.stem == "__init__" else name.rpartition(".")[0]
+        found[name] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                above = package.split(".")[: package.count(".") + 2 - node.level]
+                base = ".".join([*(above if node.level else []), *filter(None, [node.module])])
+                for alias in node.names:
+                    full = f"{base}.{alias.name}"
+                    found[name].add(full if full in files else base)
+        found[name] = {other for other in found[name] if other in files and other != top}
+    return found
+
+
+def circles(edges: dict[str, set[str]]) -> set[str]:
+    """Those that can be reached from themselves."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = [start]
+        while waiting:
+            for other in edges.get(waiting.pop(), set()) - seen:
+                seen.add(other)
+                waiting.append(other)
+        return seen
+
+    return {name for name in edges if name in reached(name)}
+
+
+@pytest.mark.parametrize("top", ["gconv_jax", "train"])
+def test_there_are_no_circles_between_modules_or_packages(top):
+    modules = imports_of(top)
+    assert len(modules) > 40 and sum(map(len, modules.values())) > 60
+    assert not circles(modules)
+    packages: dict[str, set[str]] = {}
+    for name, others in modules.items():
+        own = name.split(".")[:2]
+        if name == top:
+            continue
+        others = {".".join(other.split(".")[:2]) for other in others} - {".".join(own)}
+        packages.setdefault(".".join(own), set()).update(others)
+    assert not circles(packages)
+
+
+def test_a_circle_is_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == {"b", "c"}
