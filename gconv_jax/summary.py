@@ -90,12 +90,12 @@ def summary(model: Callable, x: jax.Array | jax.ShapeDtypeStruct | Sequence[int]
     >>> from gconv_jax.summary import summary
     >>> model = nnx.eval_shape(lambda: LeNet(group=P4, rngs=nnx.Rngs(0)))
     >>> print(summary(model, (8, 28, 28, 1)))
-    layer               group      result        parameters
-    conv0    LiftConv   cyclic(4)  8x24x24x4x10         260
-    conv1    GroupConv  cyclic(4)  8x8x8x4x24        24,024
-    linear0  Linear                8x124            190,588
-    linear1  Linear                8x10               1,250
-    output                         8x10             216,122
+    layer               group  result        parameters
+    conv0    LiftConv   P4     8x24x24x4x10         260
+    conv1    GroupConv  P4     8x8x8x4x24        24,024
+    linear0  Linear            8x124            190,588
+    linear1  Linear            8x10               1,250
+    output                     8x10             216,122
     216,122 parameters
     """
     if not isinstance(model, nnx.Module | linen.Module):

@@ -41,7 +41,7 @@ BAD = [
     ),
     Bad("element bool", lambda: P4.subgroup(True), TypeError, "`element` must be an index .*True"),
     Bad(
-        "generator", lambda: P4.subgroup(4), ValueError, r"`element` must be in 0 \.\.\. 3 for cyc"
+        "generator", lambda: P4.subgroup(4), ValueError, r"`element` must be in 0 \.\.\. 3 for P4"
     ),
     Bad(
         "own group: lists",
@@ -90,13 +90,13 @@ BAD = [
         "subgroup is larger",
         lambda: g.coset_pool(MAP, group=P4, subgroup=P4M),
         ValueError,
-        r"`subgroup` must be a subgroup of cyclic\(4\), got dihedral\(4\), whose elements m, r90·m",
+        r"`subgroup` must be a subgroup of P4, got P4M, whose elements m, r90·m",
     ),
     Bad(
         "subgroup of the line",
         lambda: g.restrict(MAP, group=P4, subgroup=trivial(1)),
         ValueError,
-        r"`subgroup` must be a subgroup of cyclic\(4\), got trivial\(dimension=1\)",
+        r"`subgroup` must be a subgroup of P4, got trivial\(dimension=1\)",
     ),
     Bad(
         "subgroup as index",
@@ -115,19 +115,19 @@ BAD = [
         "element too large",
         lambda: g.transform(X, group=P4, element=4, lifted=False),
         ValueError,
-        r"`element` must be in 0 \.\.\. 3 for cyclic\(4\), got 4",
+        r"`element` must be in 0 \.\.\. 3 for P4, got 4",
     ),
     Bad(
         "element negative",
         lambda: g.transform(X, group=P4, element=-1, lifted=False),
         ValueError,
-        r"`element` must be in 0 \.\.\. 3 for cyclic\(4\), got -1",
+        r"`element` must be in 0 \.\.\. 3 for P4, got -1",
     ),
     Bad(
         "element float",
         lambda: P4.element_name(1.0),
         TypeError,
-        r"`element` must be an index or a name in cyclic\(4\), got 1\.0 of type float",
+        r"`element` must be an index or a name in P4, got 1\.0 of type float",
     ),
     # Layers: errors come as soon as they can, when a layer is made
     Bad("features", lambda: layer(c_in=0), ValueError, "`in_features` must be at least 1, got 0"),

@@ -53,34 +53,34 @@ BAD = [
         "feature map expected",
         lambda: conv(X),
         ValueError,
-        r"`x` must be \[\*batch, H, W, \|G\|=4, C_in=3\] for cyclic\(4\), got shape "
+        r"`x` must be \[\*batch, H, W, \|G\|=4, C_in=3\] for P4, got shape "
         r"\(2, 9, 9, 3\); for an image use lift_conv / LiftConv",
     ),
     Bad(
         "map of another group",
         lambda: conv(np.ones((2, 9, 9, 8, 3))),
         ValueError,
-        r"\|G\|=4, C_in=3\] for cyclic\(4\), got shape \(2, 9, 9, 8, 3\)",
+        r"\|G\|=4, C_in=3\] for P4, got shape \(2, 9, 9, 8, 3\)",
     ),
     Bad(
         "channels",
         lambda: lift(X[..., :2]),
         ValueError,
-        r"`x` must be \[\*batch, H, W, C_in=3\] for cyclic\(4\), got shape \(2, 9, 9, 2\)",
+        r"`x` must be \[\*batch, H, W, C_in=3\] for P4, got shape \(2, 9, 9, 2\)",
     ),
     Bad("no image", lambda: lift(np.ones(3)), ValueError, r"`x` must be .* got shape \(3,\)"),
     Bad(
         "rank of filter",
         lambda: lift(w=GROUP_W),
         ValueError,
-        r"`w` must be \[\*kernel, C_in, C_out\] with 2 kernel axes for cyclic\(4\), got shape "
+        r"`w` must be \[\*kernel, C_in, C_out\] with 2 kernel axes for P4, got shape "
         r"\(3, 3, 4, 3, 5\)",
     ),
     Bad(
         "filter of another group",
         lambda: conv(w=np.ones((3, 3, 8, 3, 5))),
         ValueError,
-        r"`w` must be .* with a group axis of size 4 for cyclic\(4\), got shape \(3, 3, 8, 3, 5\)",
+        r"`w` must be .* with a group axis of size 4 for P4, got shape \(3, 3, 8, 3, 5\)",
     ),
     Bad(
         "bias for each orientation",
@@ -92,7 +92,7 @@ BAD = [
         "image in a pool of maps",
         lambda: pool(X),
         ValueError,
-        r"`x` must be \[\*batch, H, W, \|G\|, C\] for cyclic\(4\) and lifted=True, got shape "
+        r"`x` must be \[\*batch, H, W, \|G\|, C\] for P4 and lifted=True, got shape "
         r"\(2, 9, 9, 3\); pass lifted=False for an image",
     ),
     Bad(
@@ -123,13 +123,13 @@ BAD = [
         "group axis of cosets",
         lambda: g.coset_pool(X, group=P4, subgroup=cyclic(2)),
         ValueError,
-        r"`x` must be \[\.\.\., \|G\|=4, C\] for cyclic\(4\), got shape \(2, 9, 9, 3\)",
+        r"`x` must be \[\.\.\., \|G\|=4, C\] for P4, got shape \(2, 9, 9, 3\)",
     ),
     Bad(
         "lifted and not",
         lambda: g.transform(X, group=P4, element=1, lifted=True),
         ValueError,
-        r"`x` must be \[\*batch, H, W, 4, C\] for cyclic\(4\) and lifted=True, got shape",
+        r"`x` must be \[\*batch, H, W, 4, C\] for P4 and lifted=True, got shape",
     ),
     Bad(
         "cosets of an image",
@@ -203,7 +203,7 @@ def test_bad_input(bad):
 
 
 def test_oblong_filters_of_groups_that_turn_them():
-    message = r"`kernel_size` must be equal on axes that cyclic\(4\) exchanges, got \(3, 5\)"
+    message = r"`kernel_size` must be equal on axes that P4 exchanges, got \(3, 5\)"
     with pytest.raises(ValueError, match=message):
         g.filter_bank(np.ones((3, 5, 1, 1)), group=P4, lifting=True)
     with pytest.raises(ValueError, match=message):  # and no warning about the windows before

@@ -257,7 +257,7 @@ def test_bad_input():
         (lambda: from_groupy(ones((5, 2, 4, 3, 3)), group=P4M), r"S = 1 \(from images\) or 8"),
         (lambda: from_groupy(ones((5, 2, 4, 3, 5)), group=P4), "got shape"),
         (lambda: from_groupy(w, group=cyclic(2)), "`group` must be P4 or P4M"),
-        (lambda: to_groupy(w, group=P4M), r"or \[k, k, 8, C_in, C_out\] for dihedral\(4\)"),
+        (lambda: to_groupy(w, group=P4M), r"or \[k, k, 8, C_in, C_out\] for P4M"),
         (lambda: to_groupy(ones((3, 5, 2, 2)), group=P4), "`w` must be"),
         (lambda: features_from_groupy(ones((1, 2, 8, 3, 3)), group=P4), r"\[N, C, 4, H, W\]"),
         (lambda: features_to_groupy(ones((1, 3, 3, 8, 2)), group=P4), r"\[N, H, W, 4, C\]"),

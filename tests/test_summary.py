@@ -61,7 +61,7 @@ def test_shared_parameters_count_once():
         ("conv", 0, True),
         ("tied", 0, True),
     ]
-    assert table.rows[1] == Row("conv", "GroupConv", "dihedral(4)", "2x9x9x8x4", kernel + 4, False)
+    assert table.rows[1] == Row("conv", "GroupConv", "P4M", "2x9x9x8x4", kernel + 4, False)
     assert table.parameters == 40 + kernel + 4 + 8
     assert table.statistics == 8 and table.output == "2x9x9x8x4"
     assert str(table).count("shared") == 2
@@ -82,10 +82,10 @@ def test_linen():
     variables = model.init(jax.random.key(0), jnp.ones((1, 9, 9, 1)))
     table = summary(model.bind(variables), (2, 9, 9, 1))
     assert [(row.layer, row.group, row.shape, row.parameters) for row in table.rows] == [
-        ("LiftConv", "cyclic(4)", "2x9x9x4x4", 40),
-        ("GroupConv", "cyclic(4)", "2x9x9x4x4", 9 * 4 * 16 + 4),
+        ("LiftConv", "P4", "2x9x9x4x4", 40),
+        ("GroupConv", "P4", "2x9x9x4x4", 9 * 4 * 16 + 4),
         ("BatchNorm", "", "2x9x9x4x4", 8),
-        ("GroupConv", "cyclic(4)", "2x9x9x4x4", 0),
+        ("GroupConv", "P4", "2x9x9x4x4", 0),
         ("Dense", "", "2x10", 50),
     ]
     assert table.parameters == sum(row.parameters for row in table.rows)

@@ -32,7 +32,7 @@ class FiniteGroup:
 
     >>> from gconv_jax import P4, P4M
     >>> P4M
-    dihedral(4)
+    P4M
     >>> P4.cayley[1, 3] == P4.identity, P4.inverse[1]  # a quarter turn and its inverse
     (np.True_, np.int64(3))
     >>> [P4M.element_name(g) for g in P4M.elements]

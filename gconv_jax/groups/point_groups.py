@@ -69,6 +69,8 @@ def constructor_calls(dimension: int, order: int) -> dict[tuple[Isometry, ...], 
         named = {f"cyclic({order})": turns(order)}
         if order % 2 == 0:
             named[f"dihedral({order // 2})"] = turns(order // 2, mirrored=True)
+        constants = {"Z2": turns(1), "P4": turns(4), "P4M": turns(4, mirrored=True)}
+        named = {name: g for name, g in named.items() if g not in constants.values()} | constants
         named["P6"] = turns(6, lattice="hexagonal")
         named["P6M"] = turns(6, mirrored=True, lattice="hexagonal")
         # The identity, the half turn and the third of a turn generate the smaller ones.

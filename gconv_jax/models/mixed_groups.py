@@ -63,7 +63,7 @@ class MixedGroupCNN(nnx.Module):
     ...     lambda: MixedGroupCNN(groups=(P4M, P4M, P4, Z2), rngs=nnx.Rngs(0))
     ... )
     >>> model.groups
-    (dihedral(4), dihedral(4), dihedral(4), dihedral(4), cyclic(4), cyclic(4), cyclic(1))
+    (P4M, P4M, P4M, P4M, P4, P4, Z2)
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class EarlyP4CNN(MixedGroupCNN):
     >>> from gconv_jax.models import EarlyP4CNN
     >>> model = nnx.eval_shape(lambda: EarlyP4CNN(rngs=nnx.Rngs(0)))
     >>> model.groups
-    (cyclic(4), cyclic(4), cyclic(4), cyclic(1), cyclic(1), cyclic(1), cyclic(1))
+    (P4, P4, P4, Z2, Z2, Z2, Z2)
     """
 
     def __init__(

@@ -331,7 +331,7 @@ def test_bad_input_to_a_group_convolution(x, error, message):
     ("group", "samples", "message"),
     [
         (SO2(), None, r"`samples` must be given for SO2\(\), e.g. samples=8"),
-        (P4, 8, r"`samples` must be left out for cyclic\(4\), all of whose 4 elements"),
+        (P4, 8, r"`samples` must be left out for P4, all of whose 4 elements"),
         (O2(), 3, "`samples` must be even"),
     ],
 )

@@ -121,7 +121,7 @@ def test_weights_enter_as_they_are():
         ((3, 3, 2), True, r"`w` must be .*C_in, C_out\] with 2 kernel axes .*\(3, 3, 2\)"),
         ((3, 3, 4, 2, 2), True, r"`w` must be .*got shape \(3, 3, 4, 2, 2\)"),
         ((3, 3, 2, 2), False, r"`w` must be .*\|G\|, C_in, C_out\]"),
-        ((3, 3, 8, 2, 2), False, r"group axis of size 4 for cyclic\(4\), got shape"),
+        ((3, 3, 8, 2, 2), False, r"group axis of size 4 for P4, got shape"),
         ((3, 5, 2, 2), True, r"`kernel_size` must be equal on axes .*\(3, 5\): element 1"),
     ],
 )

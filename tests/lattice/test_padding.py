@@ -133,7 +133,7 @@ def test_message_names_the_numbers_and_the_remedy():
         lift_conv(jnp.ones((1, 32, 32, 1)), jnp.ones((3, 3, 1, 1)), group=P4, strides=2, padding=1)
     (record,) = caught
     assert str(record.message) == (
-        "lift_conv over cyclic(4) is not exactly equivariant here: spatial axis 0 and 1: size 32, "
+        "lift_conv over P4 is not exactly equivariant here: spatial axis 0 and 1: size 32, "
         "padding 1+1, window 3, stride 2: (32 + 2 - 3) % 2 = 1, not 0; nearest sizes that keep "
         "it: 31 and 33"
     )

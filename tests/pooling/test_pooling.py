@@ -308,7 +308,7 @@ def test_induce(sub, rng, x64):
 
 
 def test_induce_checks_its_input():
-    with pytest.raises(ValueError, match=r"`x` must be \[..., \|G\|=4, C\] for cyclic\(4\)"):
+    with pytest.raises(ValueError, match=r"`x` must be \[..., \|G\|=4, C\] for P4"):
         induce(jnp.ones((1, 3, 3, 8, 2)), group=P4M, subgroup=P4)
     with pytest.raises(ValueError, match="`subgroup` must be a subgroup"):
         induce(jnp.ones((1, 3, 3, 8, 2)), group=P4, subgroup=P4M)

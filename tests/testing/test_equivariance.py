@@ -42,7 +42,7 @@ def test_failure_names_function_element_and_error():
     with pytest.raises(AssertionError) as failure:
         assert_equivariant(leftmost, x, group=P4)
     assert str(failure.value) == (
-        "leftmost is not equivariant under 2 of the 4 elements of cyclic(4); worst is element 2 "
+        "leftmost is not equivariant under 2 of the 4 elements of P4; worst is element 2 "
         "(r180): the largest error is 3, allowed 0.0003"
     )
 

@@ -30,7 +30,7 @@ def made_run(config: Config, path: Path) -> Run:
         "validation_images": 0,
         "test_images": 40,
         "test_error": 0.5,
-        "symmetry": {"group": "cyclic(4)", "elements": ["e", "r90", "r180", "r270"]},
+        "symmetry": {"group": "P4", "elements": ["e", "r90", "r180", "r270"]},
         "invariance_images": 40,
         "invariance_error_at_element": {"e": 0.0, "r90": 1e-7, "r180": 2e-7, "r270": 1e-7},
         "train_seconds": 1.0,

@@ -71,7 +71,7 @@ def test_the_report_states_figures_and_protocol(finished):
 
 def test_the_group_convolutions_are_invariant_after_training(finished):
     _, results, _ = finished
-    assert results["symmetry"]["group"] == "cyclic(4)" and results["invariance_images"] == 40
+    assert results["symmetry"]["group"] == "P4" and results["invariance_images"] == 40
     assert max(results["invariance_error_at_element"].values()) < 1e-5
     # A quarter turn is exact, so accuracy against angle repeats every 90 degrees.
     accuracy = dict(zip(ANGLES, results["accuracy_at_angle"], strict=True))

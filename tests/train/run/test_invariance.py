@@ -115,13 +115,13 @@ def test_reflections_count():
 
 def test_a_table_says_under_which_group():
     (cells,) = result_cells([OF_P4M])
-    assert (cells["invariance error"], cells["under"]) == ("1.0e-07", "dihedral(4)")
+    assert (cells["invariance error"], cells["under"]) == ("1.0e-07", "P4M")
     assert "interpolated" not in cells
     (cells,) = result_cells([OF_C8])
     assert (cells["invariance error"], cells["interpolated"]) == ("2.0e-07", "0.12")
     assert checked(PLAIN) == described(P4)
     cells = result_cells([PLAIN, OF_P4M])
-    assert [c["under"] for c in cells] == ["dihedral(4)"] * 2
+    assert [c["under"] for c in cells] == ["P4M"] * 2
     assert cells[0]["invariance error"] == "5.0e-01"
 
 
@@ -144,10 +144,10 @@ def test_results_of_an_earlier_version_are_read_and_not_mixed_up():
 @pytest.mark.parametrize(
     ("found", "beside", "words"),
     [
-        (OF_P4M, [], ["8 elements of dihedral(4)", "dihedral(4) is the symmetry that this"]),
+        (OF_P4M, [], ["8 elements of P4M", "P4M is the symmetry that this"]),
         (OF_C8, [], ["4 elements of cyclic(8) that move pixels", "largest over the other 4"]),
-        (PLAIN, [], ["4 elements of cyclic(4)", "without such a symmetry", "quarter turns, for"]),
-        (PLAIN, [PLAIN, OF_P4M], ["8 elements of dihedral(4)", "that of the network beside it"]),
+        (PLAIN, [], ["4 elements of P4", "without such a symmetry", "quarter turns, for"]),
+        (PLAIN, [PLAIN, OF_P4M], ["8 elements of P4M", "that of the network beside it"]),
     ],
     ids=["p4m", "c8", "plain", "plain beside p4m"],
 )
