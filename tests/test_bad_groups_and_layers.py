@@ -40,9 +40,7 @@ BAD = [
         "dimension float", lambda: trivial(2.0), TypeError, "`dimension` must be an integer, got 2"
     ),
     Bad("element bool", lambda: P4.subgroup(True), TypeError, "`element` must be an index .*True"),
-    Bad(
-        "generator", lambda: P4.subgroup(4), ValueError, r"`element` must be in 0 \.\.\. 3 for P4"
-    ),
+    Bad("generator", lambda: P4.subgroup(4), ValueError, r"`element` must be in 0 \.\.\. 3 for P4"),
     Bad(
         "own group: lists",
         lambda: FiniteGroup(2, list(P4.isometries)),  # pyright: ignore[reportArgumentType]
