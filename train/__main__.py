@@ -1,20 +1,6 @@
 """``python -m train``: the command line.
 
-python -m train                             the main job, on embedded data
-python -m train --data DIR [--options]      train on your own images, in a folder for each class
-python -m train PRESET [--options]          train a recipe
-python -m train --resume RUN                continue a run
-python -m train evaluate RUN                evaluate a run
-python -m train predict RUN IMAGE...        classify image files
-python -m train export RUN                  a file that runs without this library
-python -m train report RUN                  write the report of a run again
-python -m train compare RUN RUN...          one table, one picture, one slider for several runs
-python -m train table NAME [--seeds N]      reproduce a published table
-python -m train list                        the recipes
-
-with several processes, each with the same command and --distributed: one under SLURM, Open MPI,
-Kubernetes or on a TPU pod; elsewhere --coordinator HOST:PORT --processes N --process I as well;
-they wait for each other as long as --wait SECONDS says (60)
+Installed from a wheel, the same program is ``gconv-train``.
 """
 
 import difflib
@@ -30,34 +16,37 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-import tyro
+try:
+    import tyro
+except ModuleNotFoundError:
+    sys.exit('the training program needs more packages: pip install "gconv_jax[train]"')
 
 from .config import DATA_PLACES, FOLDER, Config, Group
 from .distributed import Distributed, option_words, run_distributed, take_options
 from .errors import TrainingDivergedError
-from .recipes.presets import PRESETS
+from .recipes.presets import GROUPS, PRESETS, group_of
 from .run_folder.command_line import PROGRAM, command
 
 STOPPED = 130
-"""The exit status after Ctrl-C, as of shells."""
+"""The exit status after Ctrl-C, the same as that of shells."""
 OTHERS = {
-    "digits": "Z2CNN beside P4CNN on embedded digits: the main job, and what runs by default.",
-    "evaluate": "Evaluate a run again, finished or not.",
-    "predict": "Classify image files with a run.",
-    "export": "Write the network of a run to a file that runs without this library.",
-    "report": "Write the report of a run again.",
-    "compare": "Put runs side by side.",
-    "table": "Reproduce a published table, row by row.",
-    "list": "List the recipes.",
+    "digits": "train a plain CNN beside a G-CNN on embedded digits; the default",
+    "evaluate": "measure a run again, finished or not",
+    "predict": "classify image files with a run",
+    "export": "write the network of a run to a file that runs without this library",
+    "report": "write the report of a run again",
+    "compare": "put runs side by side: one table, one picture, one slider",
+    "table": "reproduce a published table, row by row",
+    "list": "show the recipes of a group, or the networks (--models)",
 }
 COMMANDS = {
-    "digits": ("train.commands.digits", "Digits", "digits"),
-    "evaluate": ("train.commands.evaluate", "Evaluate", "evaluate"),
-    "predict": ("train.commands.predict", "Predict", "predict"),
-    "export": ("train.commands.export", "Export", "export"),
-    "report": ("train.commands.report", "Report", "report"),
-    "compare": ("train.commands.compare", "Compare", "compare"),
-    "table": ("train.commands.table", "Table", "table"),
+    "digits": (".commands.digits", "Digits", "digits"),
+    "evaluate": (".commands.evaluate", "Evaluate", "evaluate"),
+    "predict": (".commands.predict", "Predict", "predict"),
+    "export": (".commands.export", "Export", "export"),
+    "report": (".commands.report", "Report", "report"),
+    "compare": (".commands.compare", "Compare", "compare"),
+    "table": (".commands.table", "Table", "table"),
 }
 """Name -> (module, dataclass of its options, function that takes them)."""
 
@@ -73,13 +62,13 @@ class Resume:
     data: Path | None = None
     """The folder of your own images, if it has moved."""
     raw_dir: Path | None = None
-    """Where the original files of the data set are, if they have moved."""
+    """The folder of the original files of the data set, if it has moved."""
     data_dir: Path | None = None
-    """Where the prepared data set is, or is to be, if not where it was."""
+    """The folder of the prepared data set, if it is not the one of the run."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status. Errors of the user are one line, without a
+    """Run one command and return the exit status. A user's mistake is one line, without a
     traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
     # jaxlib 0.10.1 logs an error of 2,000 characters for each program that it takes from its cache
@@ -129,6 +118,9 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[:1] in (["-h"], ["--help"]):
         print(_overview())
         return 0
+    if arguments[:1] == ["--version"]:
+        print(f"{PROGRAM} {_version()}")
+        return 0
     _remember_compilations()
     if _has("--resume", arguments):
         return _resume(arguments)
@@ -142,14 +134,22 @@ def _dispatch(arguments: list[str]) -> int:
         _list(rest)
     elif command in COMMANDS:
         module, kind, function = COMMANDS[command]
-        module = importlib.import_module(module)  # only now: they import jax
+        module = importlib.import_module(module, __package__)  # only now: they import jax
         getattr(module, function)(_parse(getattr(module, kind), command, rest))
     else:
-        known = [*OTHERS, *PRESETS]
-        near = difflib.get_close_matches(command, known, n=1, cutoff=0.4)
-        hint = f"did you mean `{near[0]}`? " if near else ""
-        raise ValueError(f"unknown command or preset `{command}`; {hint}known: {', '.join(known)}")
+        near = difflib.get_close_matches(command, [*OTHERS, *PRESETS], n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(f'`{name}`' for name in near)}? " if near else ""
+        raise ValueError(
+            f"unknown command or recipe `{command}`; {hint}{PROGRAM} --help shows the commands, "
+            f"and {PROGRAM} list the recipes"
+        )
     return 0
+
+
+def _version() -> str:
+    from gconv_jax import __version__
+
+    return __version__
 
 
 def _has(option: str, arguments: list[str]) -> bool:
@@ -185,11 +185,18 @@ def _remember_compilations() -> None:
     """Keep compiled programs on disk, unless the user has set where (JAX_COMPILATION_CACHE_DIR)."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "gconv_jax" / "xla"))
-        # Small programs, too: those that draw parameters take seconds together.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if jax.config.jax_compilation_cache_dir is not None:  # pyright: ignore[reportAttributeAccessIssue]
+        return
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gconv_jax" / "xla"
+    if not cache.exists():
+        print(
+            f"compiled programs are kept in {cache}; JAX_COMPILATION_CACHE_DIR moves them, and "
+            "JAX_ENABLE_COMPILATION_CACHE=false keeps none",
+            file=sys.stderr,
+        )
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    # Small programs, too: those that draw parameters take seconds together.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _train(name: str, rest: list[str]) -> None:
@@ -210,11 +217,34 @@ def _train(name: str, rest: list[str]) -> None:
 
 
 def _list(rest: list[str]) -> None:
-    if rest:
-        raise ValueError(f"`list` takes no arguments, got {' '.join(rest)}")
-    width = max(map(len, PRESETS))
-    for name, (description, config) in PRESETS.items():
-        print(f"{name:{width}} {description} {config.epochs} epochs.")
+    """Print the groups of recipes, the recipes of one group, or the networks."""
+    if rest == ["--models"]:
+        from .steps.build_model import describe_networks
+
+        print(describe_networks())
+    elif not rest:
+        print(_lines({name: f"{text} ({_count(name)})" for name, text in GROUPS.items()}))
+        print(
+            f"\n{PROGRAM} list GROUP shows the recipes of one, {PROGRAM} list --models the networks"
+        )
+    elif len(rest) == 1 and rest[0] in GROUPS:
+        found = {n: r for n, r in PRESETS.items() if group_of(n) == rest[0]}
+        print(_lines({n: f"{text} {config.epochs} epochs." for n, (text, config) in found.items()}))
+    else:
+        near = difflib.get_close_matches(rest[0], GROUPS, n=3, cutoff=0.5)
+        raise ValueError(
+            f"`list` takes one of {', '.join(near or GROUPS)}, or --models; got {' '.join(rest)}"
+        )
+
+
+def _count(group: str) -> str:
+    count = sum(group_of(name) == group for name in PRESETS)
+    return f"{count} recipe{'s' * (count != 1)}"
+
+
+def _lines(texts: dict[str, str]) -> str:
+    width = max(map(len, texts))
+    return "\n".join(f"  {name:{width}}  {text}" for name, text in texts.items())
 
 
 def _resume(arguments: list[str]) -> int:
@@ -248,24 +278,24 @@ def _resume(arguments: list[str]) -> int:
 
 
 def _overview() -> str:
-    usage = __doc__.split("\n", 2)[2].rstrip()
-    commands = [f"  {name:24} {text}" for name, text in OTHERS.items()]
-    presets = [f"  {name:24} {text}" for name, (text, _) in PRESETS.items()]
-    return "\n".join(
-        [
-            f"usage: {PROGRAM} [COMMAND or PRESET] [options]",
-            "",
-            usage,
-            "",
-            "commands:",
-            *commands,
-            "",
-            "presets:",
-            *presets,
-            "",
-            f"options of each: {PROGRAM} NAME --help",
-        ]
-    )
+    """Return the help: one screen."""
+    return f"""usage: {PROGRAM} [COMMAND or RECIPE] [options]
+
+{PROGRAM}                           the main job, on embedded data
+{PROGRAM} --data DIR                your own images, in a folder for each class
+{PROGRAM} RECIPE [options]          train a recipe
+{PROGRAM} --resume RUN              continue a run
+
+commands:
+{_lines(OTHERS)}
+
+recipes, by the first word of their names ({PROGRAM} list GROUP shows them):
+{_lines(GROUPS)}
+
+options of each: {PROGRAM} NAME --help        version: {PROGRAM} --version
+several processes: add --distributed to the same command in each, under SLURM, Open MPI, Kubernetes
+or on a TPU pod; elsewhere --coordinator HOST:PORT --processes N --process I, too (--wait SECONDS)
+documentation: https://gconv-jax.github.io/gconv_jax/"""
 
 
 def _leave_at_once() -> None:

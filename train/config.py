@@ -1,30 +1,22 @@
-"""What a training run is made of.
+"""The configuration of a training run.
 
-The command line is made from these dataclasses, so the strings below each field are its help.
+The command line is made from it, so the strings below the fields are the help of the options.
 """
 
 import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, get_args, get_type_hints
 
 import tyro
 
+from .options.checks import check_schedule, fits, is_choice
+from .options.networks import CONTINUOUS_GROUPS, DEFAULTS, NETWORKS, describe, networks_with
+
 Group = Literal["z2", "mirror", "p2", "p4", "d2", "p4m", "c8", "c16", "d8", "d16", "so2", "o2"]
-CONTINUOUS_GROUPS = ("so2", "o2")
-WITH_GROUPS = ("mixed", "e2cnn", "small-e2cnn", "wide-resnet")
-WITHOUT_GROUP = ("z2cnn", "plain-cnn", "augerino", *WITH_GROUPS)
-WITH_SUPPORT = ("ck-resnet", "gcnn13")
-WITH_KERNEL_NETWORK = (*WITH_SUPPORT, "augerino")
-WITH_FILTERS = ("group-cnn", "e2cnn", "small-e2cnn", "wide-resnet", "densenet")
-WITH_GEOMETRY = ("all-cnn-c", "resnet", "resnet44", "resnet26", "wide-resnet")
-WITH_HEAD = ("resnet", "resnet44", "resnet26")
-WITH_BLOCKS = (*WITH_HEAD, "wide-resnet", "densenet")
-WITH_SEPARABLE = ("separable-cnn", *WITH_HEAD)
 FOLDER = "folder"
-OF_FOLDERS = {"data": None, "image_size": None, "channels": "auto", "test_fraction": 0.2}
+FOLDER_OPTIONS = {"data": None, "image_size": None, "channels": "auto", "test_fraction": 0.2}
 """The settings that only folders of images have, with their defaults."""
 DATA_PLACES = ("data", "raw_dir", "data_dir")
 """The options that say where the files of the data set are."""
@@ -33,30 +25,12 @@ NO_MATTER = (*PLACES, "report")
 """The options that change nothing of what is trained."""
 
 
-def _is_choice(hint) -> bool:
-    return get_origin(hint) is Literal
-
-
-def _fits(value, hint) -> bool:
-    """Whether a value is of the type of a field; the command line has made sure of that, a file or
-    a notebook need not have."""
-    if get_origin(hint) in (Union, UnionType):
-        return any(_fits(value, option) for option in get_args(hint))
-    if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(_fits(v, get_args(hint)[0]) for v in value)
-    if _is_choice(hint):
-        return isinstance(value, str) and value in get_args(hint)
-    if hint in (int, float):
-        return isinstance(value, int | hint) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that decides the result of a run, and where it goes."""
 
     preset: Annotated[str, tyro.conf.Suppress] = "custom"
-    """The recipe this began as; for the record."""
+    """The recipe that the run began as, for the record."""
     model: Literal[
         "z2cnn",
         "p4cnn",
@@ -80,39 +54,107 @@ class Config:
         "separable-cnn",
     ] = "p4cnn"
     """The network; see gconv_jax.models. The group may be written before it: p4m-resnet."""
-    group: Group | None = None
-    """The symmetry (default: p4); z2 is translations alone, p4m has reflections too, c8 turns by 45
-    degrees, and so on; so2 and o2, for ck-resnet and gcnn13, by any angle. Networks of pixel
-    filters have those up to p4m."""
-    groups: tuple[Group, ...] = ()
-    """Of mixed, the e2cnn and wide-resnet: a group for each part of the depth, each within the one
-    before."""
-    filters: Literal["pixel", "bilinear", "bicubic", "harmonic"] | None = None
-    """Of group-cnn, the e2cnn, wide-resnet and densenet: what filters are made of (default:
-    harmonic where they turn by other angles than 90 degrees, and in the e2cnn)."""
-    samples: int | None = None
-    """Of so2 and o2: elements that each layer is sampled at (default: 8), half of them mirrored."""
-    partial: bool = False
-    """Of ck-resnet and gcnn13: each layer learns how much of the group to respect."""
-    kernel_network: Literal["siren", "multiplicative"] | None = None
-    """Of ck-resnet, gcnn13 and augerino: what the filters are computed by (default: siren)."""
-    pools: Literal["early", "late"] | None = None
-    """Of ck-resnet: halve after the first two stages (default) or the last two."""
+    group: Annotated[
+        Group | None,
+        tyro.conf.arg(
+            help=describe(
+                "group",
+                "The symmetry (default: p4, and so2 for ck-resnet and gcnn13). z2 is translations "
+                "alone, p4m has reflections too, c8 turns by 45 degrees, so2 and o2 by any angle. "
+                "Networks of pixel filters have those up to p4m",
+            )
+        ),
+    ] = None
+    groups: Annotated[
+        tuple[Group, ...],
+        tyro.conf.arg(
+            help=describe("groups", "Groups per depth stage, each a subgroup of the previous one")
+        ),
+    ] = ()
+    filters: Annotated[
+        Literal["pixel", "bilinear", "bicubic", "harmonic"] | None,
+        tyro.conf.arg(
+            help=describe(
+                "filters",
+                "The kind of filters (default: harmonic where they turn by other angles than 90 "
+                "degrees, and always in the e2cnn)",
+            )
+        ),
+    ] = None
+    samples: Annotated[
+        int | None,
+        tyro.conf.arg(
+            help=describe(
+                "samples",
+                "The elements at which each layer over so2 or o2 is sampled (default: 8), "
+                "half of them mirrored for o2",
+            )
+        ),
+    ] = None
+    partial: Annotated[
+        bool,
+        tyro.conf.arg(help=describe("partial", "Learn how much of the group each layer respects")),
+    ] = False
+    kernel_network: Annotated[
+        Literal["siren", "multiplicative"] | None,
+        tyro.conf.arg(
+            help=describe("kernel_network", "The network that computes filters (default: siren)")
+        ),
+    ] = None
+    pools: Annotated[
+        Literal["early", "late"] | None,
+        tyro.conf.arg(
+            help=describe(
+                "pools",
+                "The stages after which images are halved: the first two (default) or the last",
+            )
+        ),
+    ] = None
     width: int | None = None
-    """Channels for each group element; by default what gives the published parameter count. Of
-    wide-resnet the widening factor (default: 10), of densenet the growth."""
-    blocks: int | None = None
-    """Of the resnets: blocks in each of the three stages, if not the published number; of densenet
-    layers in each of the five blocks (default: 1)."""
-    size: Literal["digits", "letters"] = "digits"
-    """Of plain-cnn, p4cnn and early-p4cnn: the published one, or the wider one for letters."""
-    geometry: Literal["exact", "published"] = "exact"
-    """Of all-cnn-c and the resnets: halving that keeps the law, or the published that breaks it."""
-    separable: Literal["none", "g", "gc"] | None = None
-    """Of separable-cnn (default: gc) and the resnets (default: none): filters are products of one
-    on space, for each pair of channels (g) or each output channel (gc), and one on the group."""
-    head: Literal["invariant", "published"] = "invariant"
-    """Of resnet, resnet44 and resnet26: the maximum over the group, or its published flattening."""
+    """The channels for each group element; by default those of the published parameter count. It is
+    the widening factor of wide-resnet (default: 10) and the growth of densenet."""
+    blocks: Annotated[
+        int | None,
+        tyro.conf.arg(
+            help=describe(
+                "blocks",
+                "The blocks in each of the three stages, if not the published number; the layers "
+                "in each of the five blocks of densenet (default: 1)",
+            )
+        ),
+    ] = None
+    size: Annotated[
+        Literal["digits", "letters"],
+        tyro.conf.arg(
+            help=describe("size", "The published widths, or the larger ones for letters")
+        ),
+    ] = "digits"
+    geometry: Annotated[
+        Literal["exact", "published"],
+        tyro.conf.arg(
+            help=describe(
+                "geometry",
+                "The halving of images: one that stays equivariant, or the published one, which "
+                "does not",
+            )
+        ),
+    ] = "exact"
+    separable: Annotated[
+        Literal["none", "g", "gc"] | None,
+        tyro.conf.arg(
+            help=describe(
+                "separable",
+                "Filters that are products of one on the group and one on space, for each pair of "
+                "channels (g) or each output channel (gc); default: gc in separable-cnn, else none",
+            )
+        ),
+    ] = None
+    head: Annotated[
+        Literal["invariant", "published"],
+        tyro.conf.arg(
+            help=describe("head", "The maximum over the group, or the published flattening of it")
+        ),
+    ] = "invariant"
 
     dataset: Literal[
         "digits",
@@ -134,20 +176,20 @@ class Config:
     """Your own images: a folder with a folder of image files for each class, or with train/ and
     test/ (and val/) that have those."""
     image_size: int | None = None
-    """Of your own images: pixels on a side, to which they are scaled without distortion (default:
-    64; --size 64 is understood too). Multiples of 4 keep the law in nearly all networks."""
+    """Pixels on a side to which your own images are scaled without distortion (default: 64; --size
+    64 is understood too). Multiples of 4 stay equivariant in nearly all networks."""
     channels: Literal["auto", "grey", "colour"] = "auto"
-    """Of your own images; auto: grey if all of them are."""
+    """The color of your own images; auto: grey if all of them are."""
     test_fraction: float = 0.2
-    """Of your own images without test/: the share of each class that is kept for the test, chosen
-    by a hash of the file names."""
+    """The share of each class of your own images that is kept for the test, chosen by a hash of the
+    file names, where there is no test/."""
     raw_dir: Path | None = None
     """Build the data set from original files in this folder instead of downloading them."""
     data_dir: Path | None = None
-    """Where prepared TFDS data sets are kept (default: ~/tensorflow_datasets)."""
+    """The folder of prepared TFDS data sets (default: ~/tensorflow_datasets)."""
     validation: int | float = 0
     """Training images held out to make choices with, or their share, such as 0.1; the test split is
-    read once, at the end. Of your own images with val/: those, whatever is said here."""
+    read once, at the end. Your own images with val/ use that, whatever is said here."""
     train_images: int | None = None
     """Use only the first so many training images."""
     test_images: int | None = None
@@ -167,7 +209,7 @@ class Config:
     learning_rate: float = 1e-3
     """The largest; see schedule."""
     momentum: float = 0.9
-    """Of sgd."""
+    """The momentum of sgd."""
     schedule: Literal["constant", "step", "exponential", "cosine"] = "constant"
     """step: times decay after each of the milestones; exponential: after every epoch from the one
     milestone on; cosine: to 0 at the last epoch."""
@@ -178,12 +220,11 @@ class Config:
     warmup: int = 0
     """Epochs over which the rate rises from 0 in a line."""
     weight_decay: float = 0.0
-    """Of the base filters: decoupled from the gradient in adam, part of it in sgd."""
+    """The decay of the base filters: decoupled from the gradient in adam, part of it in sgd."""
     support_rate: float = 1.0
-    """Of partial networks: the learning rate of what part of the group to keep, beside that of the
-    rest."""
+    """The learning rate of the supports of partial networks, relative to that of the rest."""
     monotone: float = 0.0
-    """Of partial networks: weight of the penalty on angles that grow with depth."""
+    """The weight of the penalty on angles that grow with depth, in partial networks."""
     clip: float | None = None
     """The largest norm of all gradients together; longer ones are shortened."""
     average: float | None = None
@@ -193,11 +234,11 @@ class Config:
     evaluate_every: int = 1
     """Epochs between evaluations on the validation images."""
     seed: int = 0
-    """Of initialisation, order, dropout and augmentation."""
+    """The seed of initialization, order, dropout and augmentation."""
     seeds: int = 1
     """Train so many networks, with seeds from seed on, in one compiled program."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of computation; parameters stay float32."""
+    """The dtype of computation; parameters stay float32."""
 
     parallel: Literal["auto", "jit", "pmap", "sharding"] = "auto"
     """jit on one device, pmap over the local ones, sharding over those of all processes; auto: what
@@ -206,12 +247,12 @@ class Config:
     """scan: an epoch is one compiled loop; step: a dispatch each step; auto: step on CPU, where
     XLA runs convolutions inside loops on one thread."""
     memory: Literal["auto", "device", "host"] = "auto"
-    """Where the images are: on the device, or fed from the host; auto: device up to 1 GiB."""
+    """The place of the images: on the device, or fed from the host; auto: device up to 1 GiB."""
     loader: Literal["memory", "grain"] = "memory"
     """memory: all images are read at the start; grain: they stay on the disk and Grain reads each
     batch ahead of its step, for data larger than memory. The result is the same."""
     workers: int = 0
-    """Of loader grain: processes that read and decode, started for each pass over the images; 0:
+    """Processes that read and decode for loader grain, started for each pass over the images; 0:
     threads, which is enough for most."""
     checkpoint_every: int = 1
     """Epochs between checkpoints."""
@@ -225,8 +266,8 @@ class Config:
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(Config).items():
-            if not _fits(getattr(self, name), hint):
-                choices = f"one of {', '.join(get_args(hint))}" if _is_choice(hint) else hint
+            if not fits(getattr(self, name), hint):
+                choices = f"one of {', '.join(get_args(hint))}" if is_choice(hint) else hint
                 raise ValueError(f"`{name}` must be {choices}, got {getattr(self, name)!r}")
         positive = ("epochs", "batch_size", "evaluate_every", "checkpoint_every", "seeds")
         optional = ("width", "blocks", "samples", "train_images", "test_images", "patience")
@@ -253,14 +294,14 @@ class Config:
             )
         if not 0 < self.test_fraction < 1:
             raise ValueError(f"`test_fraction` must be above 0 and below 1: {self.test_fraction}")
-        for name, default in OF_FOLDERS.items():
+        for name, default in FOLDER_OPTIONS.items():
             if getattr(self, name) != default and self.dataset != FOLDER:
                 raise ValueError(
                     f"`{name}` is for images of your own (--data DIR), not for {self.dataset}"
                 )
         self._check_feeding()
         self._check_model()
-        self._check_schedule()
+        check_schedule(self)
 
     def _check_feeding(self) -> None:
         if self.checkpoint_steps is not None and self.loop == "scan":
@@ -284,36 +325,24 @@ class Config:
                 raise ValueError(f"`{name}` {value} {why}")
 
     def _check_model(self) -> None:
-        if self.model in WITHOUT_GROUP and self.group is not None:
-            remedy = "; it takes --groups" if self.model in WITH_GROUPS else ""
+        takes = NETWORKS[self.model].options
+        if "group" not in takes and self.group is not None:
+            remedy = "; it takes --groups" if "groups" in takes else ""
             raise ValueError(f"`group` is not for {self.model}{remedy}, got {self.group!r}")
-        if self.groups and self.model not in WITH_GROUPS:
-            raise ValueError(f"`groups` are for {', '.join(WITH_GROUPS)}, not for {self.model}")
         if self.model == "mixed" and not self.groups:
             raise ValueError(
                 f"`groups` go with model mixed, e.g. --model mixed --groups p4m p4 z2; got model "
                 f"{self.model} and groups {self.groups}"
             )
-        for name, default, models in (
-            ("geometry", "exact", WITH_GEOMETRY),
-            ("head", "invariant", WITH_HEAD),
-            ("blocks", None, WITH_BLOCKS),
-            ("size", "digits", ("plain-cnn", "p4cnn", "early-p4cnn")),
-            ("filters", None, WITH_FILTERS),
-            ("samples", None, WITH_SUPPORT),
-            ("partial", False, WITH_SUPPORT),
-            ("kernel_network", None, WITH_KERNEL_NETWORK),
-            ("pools", None, ("ck-resnet",)),
-            ("separable", None, WITH_SEPARABLE),
-        ):
-            if getattr(self, name) != default and self.model not in models:
-                raise ValueError(f"`{name}` is for {', '.join(models)}, not for {self.model}")
-
+        for name, default in DEFAULTS.items():
+            if getattr(self, name) != default and name not in takes:
+                verb = "are" if name == "groups" else "is"
+                known = ", ".join(networks_with(name))
+                raise ValueError(f"`{name}` {verb} for {known}, not for {self.model}")
         for group in (self.group, *self.groups):
-            if group in CONTINUOUS_GROUPS and self.model not in WITH_SUPPORT:
-                raise ValueError(
-                    f"`group` {group} is for {', '.join(WITH_SUPPORT)}, not for {self.model}"
-                )
+            if group in CONTINUOUS_GROUPS and "samples" not in takes:
+                known = ", ".join(networks_with("samples"))
+                raise ValueError(f"`group` {group} is for {known}, not for {self.model}")
         if self.samples is not None and (self.group or "so2") not in CONTINUOUS_GROUPS:
             raise ValueError(
                 f"`samples` are of {', '.join(CONTINUOUS_GROUPS)}; all elements of {self.group} "
@@ -325,45 +354,12 @@ class Config:
         if self.size != "digits" and self.width is not None:
             raise ValueError(f"`size` {self.size} sets the widths: leave out --width {self.width}")
 
-    def _check_schedule(self) -> None:
-        if self.schedule == "exponential":
-            if len(self.milestones) != 1:
-                raise ValueError(
-                    "`milestones` of schedule exponential must be one, the epoch from which on the "
-                    f"rate falls, e.g. --milestones 15; got {self.milestones}"
-                )
-        elif (self.schedule == "step") != bool(self.milestones):
-            raise ValueError(
-                "`milestones` go with schedule step, e.g. --schedule step --milestones 50 100 (and "
-                f"--milestones alone for none); got schedule {self.schedule} and milestones "
-                f"{self.milestones}"
-            )
-        if list(self.milestones) != sorted({m for m in self.milestones if m > 0}):
-            raise ValueError(f"`milestones` must be positive and rise, got {self.milestones}")
-        if self.milestones and self.milestones[-1] >= self.epochs:
-            scaled = {max(1, m * self.epochs // (2 * self.milestones[-1])) for m in self.milestones}
-            raise ValueError(
-                f"`milestones` {self.milestones} must be below epochs={self.epochs}, or the rate "
-                f"never falls; e.g. --milestones {' '.join(map(str, sorted(scaled)))}"
-            )
-        if self.warmup >= self.epochs:
-            raise ValueError(f"`warmup` must be below epochs={self.epochs}, got {self.warmup}")
-        if self.patience is not None and not self.validation:
-            raise ValueError(
-                f"`patience` {self.patience} needs images to choose with: add --validation"
-            )
-        if self.patience is not None and self.evaluate_every > min(self.patience, self.epochs):
-            raise ValueError(
-                f"`evaluate_every` {self.evaluate_every} must be at most patience {self.patience} "
-                f"and epochs {self.epochs}, or there is nothing to choose between"
-            )
-
     @property
     def title(self) -> str:
         """The network in a table: model and group."""
         groups = self.groups or ((self.group,) if self.group else ())
         parts = [self.model, *(["-".join(groups)] if groups else [])]
-        if self.model in WITH_SUPPORT and self.group in CONTINUOUS_GROUPS:
+        if "samples" in NETWORKS[self.model].options and self.group in CONTINUOUS_GROUPS:
             parts[-1] += f"/{self.samples or 8}"
         if self.separable is not None:
             parts.append(self.separable)

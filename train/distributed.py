@@ -30,6 +30,7 @@ import numpy as np
 from .processes.links import Job
 from .processes.meeting import meet
 from .processes.supervisor import Worker, divide
+from .run_folder.command_line import PROGRAM
 
 WAIT_SECONDS = 60.0
 NEWS_SECONDS = 10.0
@@ -48,7 +49,7 @@ print(json.dumps(found[:3]))
 
 @dataclass(frozen=True)
 class Distributed:
-    """How the processes find each other; None for what JAX finds out by itself."""
+    """The way in which the processes find each other; JAX finds out by itself what is None."""
 
     coordinator: str | None = None
     processes: int | None = None
@@ -57,8 +58,8 @@ class Distributed:
 
 
 def take_options(arguments: list[str]) -> tuple[Distributed | None, list[str]]:
-    """What the command line says about processes, and the rest of it. ValueError for a part of it
-    without ``--distributed``."""
+    """Return what the command line says about processes, and the rest of it. ValueError for a part
+    of it without ``--distributed``."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--distributed", action="store_true")
     parser.add_argument("--coordinator")
@@ -122,7 +123,8 @@ def run_distributed(
     if "jax" in sys.modules:
         raise ValueError(
             "--distributed starts a process, which is not possible after jax is imported: use it "
-            "on the command line, `python -m train ... --distributed`"
+            "on the command line, `"
+            f"{PROGRAM} ... --distributed`"
         )
     job = _find_job(options)
     links = meet(job, _about(arguments), options.wait, _write)
@@ -139,7 +141,7 @@ def run_distributed(
 
 
 def _write(text: str) -> None:
-    print(f"python -m train: {text}", file=sys.stderr, flush=True)
+    print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
 
 
 def _find_job(options: Distributed) -> Job:
@@ -210,7 +212,7 @@ class _Work:
     job: Job
     arguments: list[str]
     own: Path
-    """Where a process that is not the first has its run folder."""
+    """The run folder of a process that is not the first."""
     dispatch: Callable[[list[str]], int]
     wait: float
 

@@ -256,8 +256,8 @@ def _train_epoch(
 
 
 def _is_due(session: Session, done: int) -> bool:
-    """Whether so many steps of an epoch want a checkpoint. All of them do if validation, which may
-    take long, comes before the checkpoint of the epoch."""
+    """Return whether so many steps of an epoch want a checkpoint. All of them do if validation,
+    which may take long, comes before the checkpoint of the epoch."""
     every, last = session.config.checkpoint_steps, session.feed.steps_per_epoch
     if every is None:
         return False

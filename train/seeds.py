@@ -50,7 +50,7 @@ def check_begun(config: Config, path: Path) -> None:
 
 
 def is_seeds(path: Path) -> bool:
-    """Whether `train_seeds` was begun in ``path``."""
+    """Return whether `train_seeds` was begun in ``path``."""
     return any(Path(path).glob("seed*/config.json"))
 
 
@@ -99,7 +99,7 @@ def _train_all(configs: list[Config], path: Path, log: Say) -> list[Run]:
 
 
 def _groups(configs: list[Config], runs: dict[int, Run]) -> list[list[Config]]:
-    """Which seeds go on together: those with a checkpoint of the same moment."""
+    """Return the seeds that go on together: those with a checkpoint of the same moment."""
     saved = {c.seed: set(Checkpoints(runs[c.seed].path / CHECKPOINTS).moments()) for c in configs}
     if all(saved.values()) and saved and set.intersection(*saved.values()):
         return [configs]

@@ -66,7 +66,7 @@ def test_group_conv(case, kernel, rng, x64):
 def test_linear_pools(case, x64):
     shape = (SIZE,) * case.dimension + (case.order, 1)
     for layer, lifted in [
-        (lambda x: group_pool(x, reduce="mean"), False),
+        (lambda x: group_pool(x, reduce="mean", group=case.group), False),
         (lambda x: avg_pool(x, group=case.group, window_shape=2, lifted=True), True),
         (lambda x: upsample(x, group=case.group, scale=2, method="bilinear", lifted=True), True),
     ]:

@@ -188,7 +188,7 @@ def test_early_network_is_not_invariant(rng, x64):
 @pytest.mark.parametrize(
     ("groups", "error", "match"),
     [
-        ((P4, P4M), ValueError, r"`groups` must get smaller .*: groups\[1\] = dihedral\(4\) is no"),
+        ((P4, P4M), ValueError, r"`groups` must get smaller .*: groups\[1\] = P4M is no"),
         (
             (P4M, P4, mirror()),
             ValueError,
@@ -196,7 +196,7 @@ def test_early_network_is_not_invariant(rng, x64):
         ),
         ((), ValueError, "`groups` must be 1 to 7 groups, got 0"),
         ((Z2,) * 8, ValueError, "`groups` must be 1 to 7 groups, got 8"),
-        (P4, TypeError, "`groups` must be a sequence of groups .*, got cyclic"),
+        (P4, TypeError, "`groups` must be a sequence of groups .*, got P4"),
         ((P4, "Z2"), TypeError, r"`groups\[1\]` must be a FiniteGroup .* got 'Z2'"),
         ((mirror(dimension=1),), ValueError, r"`groups\[0\]` must act on the plane"),
     ],

@@ -1,13 +1,20 @@
 """What a user types, and what is answered to mistakes."""
 
+import dataclasses
 import os
+import subprocess
+import sys
+from typing import get_args, get_type_hints
 
 import pytest
 
-from train.__main__ import main
+import gconv_jax
+from train.__main__ import COMMANDS, OTHERS, main
 from train.config import Config
-from train.recipes.presets import PRESETS
+from train.options.networks import DEFAULTS, NETWORKS, networks_with
+from train.recipes.presets import GROUPS, PRESETS
 from train.run_folder.folder import Run
+from train.steps.build_model import CLASSES
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -23,11 +30,18 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
     return status, out, err
 
 
-def test_help_shows_the_commands_and_presets(capsys):
-    status, out, _ = run(capsys, "--help")
-    assert status == 0
-    for word in (*PRESETS, "evaluate", "predict", "list", "--resume", "digits"):
+def test_help_is_one_screen_of_commands_and_groups(capsys):
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert len(lines) <= 40 and max(map(len, lines)) <= 100
+    for word in (*OTHERS, *GROUPS, "--resume", "--data", "--distributed", "--version"):
         assert word in out
+    assert set(COMMANDS) == OTHERS.keys() - {"list"}
+
+
+def test_version(capsys):
+    assert run(capsys, "--version")[:2] == (0, f"python -m train {gconv_jax.__version__}")
 
 
 def test_errors_of_xla_that_are_none_are_not_shown(capsys, monkeypatch):
@@ -47,15 +61,57 @@ def test_help_of_a_preset_shows_every_option_with_its_meaning(capsys):
     assert "--raw-dir" in out and "--parallel {auto,jit,pmap,sharding}" in out
 
 
-def test_list_names_every_preset(capsys):
+def test_lists_name_every_recipe_once(capsys):
     status, out, _ = run(capsys, "list")
-    assert status == 0
-    assert all(name in out for name in PRESETS)
+    assert status == 0 and "rotmnist" in out and "27 recipes" in out
+    shown = []
+    for group in GROUPS:
+        assert main(["list", group]) == 0
+        shown += [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(shown) == sorted(PRESETS)
+
+
+def test_list_of_networks(capsys):
+    assert main(["list", "--models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(NETWORKS) == list(CLASSES)
+    assert "(--filters, --groups)" in next(line for line in lines if " e2cnn " in line)
+
+
+def test_the_table_of_networks_is_that_of_the_configuration():
+    """Every network of the command line, and every option with its default."""
+    fields = {field.name: field for field in dataclasses.fields(Config)}
+    assert get_args(get_type_hints(Config)["model"]) == tuple(NETWORKS)
+    for option, default in DEFAULTS.items():
+        assert fields[option].default == default and networks_with(option)
+
+
+def test_the_cache_is_mentioned_where_it_is_made(tmp_path):
+    script = "import sys; from train.__main__ import main; sys.exit(main(['list', '--models']))"
+    env = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    env["XDG_CACHE_HOME"] = str(tmp_path)
+    command = [sys.executable, "-c", script]
+    first = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    where = str(tmp_path / "gconv_jax" / "xla")
+    assert where in first.stderr and "JAX_COMPILATION_CACHE_DIR moves" in first.stderr
+    (tmp_path / "gconv_jax" / "xla").mkdir(parents=True, exist_ok=True)
+    second = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert where not in second.stderr
+
+
+def test_without_the_extra_it_is_said_what_to_install(tmp_path):
+    script = "import sys; sys.modules['tyro'] = None; import train.__main__"
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 1 and run.stderr.count("\n") == 1
+    assert 'pip install "gconv_jax[train]"' in run.stderr
 
 
 MISTAKES = {
-    ("rotmnist-p4cn",): "unknown command or preset `rotmnist-p4cn`; did you mean `rotmnist-p4cnn`?",
-    ("evalute", "x"): "unknown command or preset `evalute`; did you mean `evaluate`?",
+    (
+        "rotmnist-p4cn",
+    ): "unknown command or recipe `rotmnist-p4cn`; did you mean `rotmnist-p4cnn` or `rotmni",
+    ("evalute", "x"): "unknown command or recipe `evalute`; did you mean `evaluate`?",
     ("rotmnist-p4cnn", "--epoch", "20"): "Perhaps you meant: --epochs INT",
     ("--epoch", "20"): "Perhaps you meant: --epochs INT",
     ("rotmnist-p4cnn", "--epochs", "0"): "`epochs` must be finite and at least 1, got 0",
@@ -132,7 +188,7 @@ MISTAKES = {
         "p4",
     ): "`model` p4-resnet says the group",
     ("digits-p4cnn", "--validation", "2.5"): "`validation` must be a number of images, or a share",
-    ("list", "x"): "`list` takes no arguments, got x",
+    ("list", "x"): "`list` takes one of digits, folder",
 }
 
 

@@ -26,7 +26,7 @@ class Digits:
     epochs: int = PRESETS[ROWS[0]][1].epochs
     """Passes over the training images."""
     seed: int = 0
-    """Of initialisation and order."""
+    """The seed of initialization and order."""
     parallel: Literal["auto", "jit", "pmap", "sharding"] = "auto"
     """jit on one device, pmap over the local ones, sharding over those of all processes; auto: what
     fits."""
@@ -71,7 +71,7 @@ def resume_digits(path: Path, log: Callable[[str], None] = print) -> str:
 
 
 def is_digits(path: Path) -> bool:
-    """Whether the main job was begun in ``path``."""
+    """Return whether the main job was begun in ``path``."""
     return any((folder / "config.json").is_file() for folder in row_folders(path))
 
 

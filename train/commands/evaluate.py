@@ -24,7 +24,7 @@ class Evaluate:
     split: Literal["test", "validation"] = "test"
     """validation: the images that were held out, with --validation."""
     raw_dir: Path | None = None
-    """Where the original files of the data set are, if not where they were in training."""
+    """The folder of the original files of the data set, if it is not that of the training."""
     data: Path | None = None
     """The same of a folder of your own images."""
 

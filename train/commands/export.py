@@ -76,8 +76,8 @@ class Export:
     out: Path | None = None
     """The file (default: model.stablehlo or model.onnx in the run folder)."""
     raw_dir: Path | None = None
-    """Where the original files of the data set are, if not where they were in training; for a run
-    that is not finished."""
+    """The folder of the original files of the data set, if it is not that of the training; for a
+    run that is not finished."""
     data: Path | None = None
     """The same of a folder of your own images."""
 

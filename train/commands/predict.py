@@ -22,11 +22,11 @@ class Predict:
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Image files of any size and format that Pillow reads; of several frames, the first."""
     ink: Literal["auto", "light", "dark"] = "auto"
-    """Whether the strokes are lighter or darker than the ground; auto looks at the border, and
+    """The brightness of strokes, lighter or darker than the ground; auto looks at the border, and
     leaves images as they are for a network of colours or of your own images (--data)."""
     raw_dir: Path | None = None
-    """Where the original files of the data set are, if not where they were in training; for a run
-    that is not finished."""
+    """The folder of the original files of the data set, if it is not that of the training; for a
+    run that is not finished."""
     data: Path | None = None
     """The same of a folder of your own images."""
 

@@ -27,7 +27,7 @@ class Report:
     run: tyro.conf.Positional[Path]
     """The run folder, or that of the main job."""
     raw_dir: Path | None = None
-    """Where the original files of the data set are, if not where they were in training."""
+    """The folder of the original files of the data set, if it is not that of the training."""
     data: Path | None = None
     """The same of a folder of your own images."""
 

@@ -31,7 +31,7 @@ class Table:
     """
 
     name: tyro.conf.Positional[Name]  # pyright: ignore[reportInvalidTypeForm]
-    """Which table."""
+    """The name of the table."""
     rows: tuple[str, ...] = ()
     """Only these rows, by the names of their recipes (python -m train list)."""
     seeds: int = 1
@@ -47,11 +47,11 @@ class Table:
     raw_dir: Path | None = None
     """Build the data set from original files in this folder instead of downloading them."""
     data_dir: Path | None = None
-    """Where prepared TFDS data sets are kept (default: ~/tensorflow_datasets)."""
+    """The folder of prepared TFDS data sets (default: ~/tensorflow_datasets)."""
     parallel: Literal["auto", "jit", "pmap", "sharding"] = "auto"
     """As in training."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of computation; parameters stay float32."""
+    """The dtype of computation; parameters stay float32."""
     report: Literal["full", "quick", "none"] = "full"
     """Reports of the single networks; as in training."""
     run: Path | None = None

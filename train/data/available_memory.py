@@ -1,4 +1,4 @@
-"""How much memory there is to use."""
+"""The memory that there is to use."""
 
 import os
 from pathlib import Path

@@ -27,22 +27,22 @@ class File(NamedTuple):
     name: str
     """Its path in the folder, with ``/``."""
     size: int
-    """In bytes."""
+    """The size in bytes."""
     digest: str | None = None
     """The SHA-256 of its content, once it is read."""
 
 
 class Listing(NamedTuple):
-    """What is in a folder."""
+    """The images in a folder."""
 
     files: list[File]
-    """In an order in which any first or last part has all classes in proportion."""
+    """The files, in an order in which any first or last part has all classes in proportion."""
     names: tuple[str, ...]
-    """Of the classes."""
+    """The names of the classes."""
     own_test: bool
-    """Whether there is a folder of test images."""
+    """True if there is a folder of test images."""
     notes: tuple[str, ...]
-    """What was left out."""
+    """Sentences on what was left out."""
 
 
 def list_images(path: Path, test_fraction: float) -> Listing:
@@ -175,7 +175,7 @@ def _hash(file: tuple[str, int]) -> bytes:
 
 
 def _entries(folder: Path) -> list[os.DirEntry]:
-    """What is in a folder, without what is hidden, sorted."""
+    """Return the entries of a folder that are not hidden, sorted."""
     with os.scandir(folder) as entries:
         visible = (e for e in entries if not e.name.startswith(".") and e.name != "__MACOSX")
         return sorted(visible, key=lambda entry: entry.name)

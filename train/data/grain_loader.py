@@ -25,7 +25,7 @@ def require_grain() -> Any:
 
 
 class _Pieces:
-    """What Grain asks of a source: element i is one of the pieces that each row is read in."""
+    """A source for Grain: element i is one of the pieces in which each row is read."""
 
     def __init__(self, image: ImagesOnDisk, rows: np.ndarray, pieces: int):
         self.image, self.pieces = image, pieces

@@ -47,5 +47,5 @@ def read_images(
 
 
 def is_grey(image: np.ndarray) -> bool:
-    """Whether all channels of ``[H, W, C]`` are equal."""
+    """Return whether all channels of ``[H, W, C]`` are equal."""
     return bool((image == image[..., :1]).all())

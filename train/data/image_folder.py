@@ -59,12 +59,12 @@ class ImageFolder:
     validation: Images | None
     test: Images
     names: tuple[str, ...]
-    """Of the classes, sorted; a label is a place in it."""
+    """The names of the classes, sorted; a label is a place in it."""
     files: tuple[File, ...]
     """All that were found, or are recorded, each with the part that it has in the run: one of
     train, validation, test, unused and unreadable."""
     own_test: bool
-    """Whether there is a folder of test images."""
+    """True if there is a folder of test images."""
     notes: tuple[str, ...]
     """Lines for the user: what was left out."""
 
@@ -173,7 +173,7 @@ class _Part(NamedTuple):
     label: np.ndarray
     files: list[File]
     hashes: list[int]
-    """Of the pixels of each image."""
+    """The digests of the pixels of each image."""
     grey: list[bool]
     """A flag for each image: whether it is grey."""
     unreadable: list[tuple[File, str]]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 Read = Callable[[np.ndarray], np.ndarray]
-"""From places on the disk ``[n]`` to pixels ``[n, H, W, C]``."""
+"""A function from places on the disk ``[n]`` to pixels ``[n, H, W, C]``."""
 
 
 class ImagesOnDisk:
@@ -39,7 +39,7 @@ class ImagesOnDisk:
 
     @property
     def nbytes(self) -> int:
-        """Of all images, if they were in memory."""
+        """The bytes that all images would take in memory."""
         return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
 
     def __len__(self) -> int:

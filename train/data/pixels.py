@@ -1,4 +1,4 @@
-"""What stored pixels stand for: numbers in [0, 1], and the sums of them."""
+"""The numbers in [0, 1] that stored pixels stand for."""
 
 import numpy as np
 

@@ -38,7 +38,7 @@ class Record(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """How the files of a folder differ from a record."""
+    """The differences between the files of a folder and a record."""
 
     new: list[str]
     gone: list[File]

@@ -37,9 +37,9 @@ class Data:
     std: float
     whitening: Whitening | None = None
     folder: ImageFolder | None = None
-    """Where the images come from, if they are the user's own."""
+    """The folder that the images come from, if they are the user's own."""
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """Of the classes, if they are known."""
+        """The names of the classes, if they are known."""
         return None if self.folder is None else self.folder.names

@@ -27,7 +27,7 @@ def chunks(count: int) -> Iterator[np.ndarray]:
 
 
 def pixel_sums(image: np.ndarray) -> np.ndarray:
-    """Of each image ``[N, H, W, C]``: the number of its values, and the sums of them in [0, 1] and
+    """Return, for each image ``[N, H, W, C]``, the number of its values, their sums in [0, 1] and
     of their squares, float64 ``[N, 3]``."""
     size = int(np.prod(image.shape[1:]))
     if image.dtype == np.uint8:  # from how many there are of each value: no copy in floats

@@ -26,7 +26,7 @@ class Whitening:
 
     @classmethod
     def fit(cls, image: np.ndarray) -> "Whitening":
-        """From training images ``[N, H, W, C]``.
+        """Return the whitening that training images ``[N, H, W, C]`` need.
 
         With the covariance ``U diag(s) U^T`` of the pixels the matrix is
         ``U diag(1 / sqrt(s + 1e-5)) U^T``, the whitening that changes images least.

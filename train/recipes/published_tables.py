@@ -26,7 +26,7 @@ class PublishedTable:
 
     title: str
     source: str
-    """Where the figures stand, and what their protocol was."""
+    """The publication of the figures, and their protocol."""
     rows: tuple[Row, ...]
     quick: Callable[[Config], Config]
     quick_rows: tuple[str, ...] = ()

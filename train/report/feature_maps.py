@@ -16,7 +16,7 @@ from .sprite_sheets import LARGEST_TILE, downscale, map_sheet
 
 LAYERS, ROWS, CHANNELS = 2, 8, 4
 MAP_BYTES = 1_200_000
-"""Of the maps of a network, as text."""
+"""The most bytes that the maps of a network take, as text."""
 
 
 @dataclass(frozen=True)

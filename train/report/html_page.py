@@ -23,7 +23,7 @@ from .turning_frames import first_image, page_images, turning
 
 PAGE = "report.html"
 FORMAT = 2
-"""Of the data in a page; those of another one are computed again."""
+"""The format of the data in a page; data of another one are computed again."""
 _HERE = Path(__file__).parent
 
 
@@ -102,7 +102,7 @@ def merge_frames(frames: dict[str, dict]) -> dict:
 
 
 def saved_frames(run: Run) -> dict | None:
-    """What `turning` found when the page of a run was written; None without a page of this
+    """Return what `turning` found when the page of a run was written; None without a page of this
     version, or if it was left out."""
     path = run.path / PAGE
     if not path.is_file():

@@ -52,7 +52,7 @@ CURVES = (
         "invariance error against angle",
     ),
 )
-"""Of one run or of several in one picture."""
+"""The curves that a picture has, of one run or of several."""
 
 
 def write_report(session: Session, state: TrainState, run: Run, results: dict) -> None:

@@ -84,8 +84,8 @@ def invariance_against_angle(runs: dict[str, dict], path: Path) -> None:
 
 
 def supports(of_layers: dict[str, dict], path: Path) -> None:
-    """What part of the group each layer keeps: the sector of its angles, and the probabilities of
-    discrete elements as bars beside it."""
+    """Draw the part of the group that each layer keeps: the sector of its angles, and the
+    probabilities of discrete elements as bars beside it."""
     figure = Figure(figsize=(1.9 * len(of_layers), 2.4), layout="constrained")
     for i, (name, kept) in enumerate(of_layers.items()):
         theta, probabilities = kept.get("theta"), kept.get("probabilities", [])
@@ -189,7 +189,7 @@ def filters(bank: np.ndarray, names: list[str], path: Path) -> None:
 
 
 def _short(name, most: int) -> str:
-    """For a picture: neither too long, nor read as mathematics."""
+    """Return a name for a picture: neither too long, nor read as mathematics."""
     name = str(name)
     return (name if len(name) <= most else f"{name[: most - 1]}…").replace("$", r"\$")
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ..config import FOLDER, Config
 from ..data.provenance import IMAGES
 from ..run.invariance import SENTENCE, checked, is_exact
+from ..run_folder.command_line import PROGRAM
 
 
 def protocol(config: Config, results: dict, beside: Sequence[dict] = ()) -> str:
@@ -55,7 +56,7 @@ def _invariance(config: Config, results: dict, beside: Sequence[dict]) -> str:
         missing = "The invariance error was not measured"
         if "equivariance_error" in results:
             missing += " as it is defined now: the run is of an earlier version"
-        return f"{missing}. `python -m train report` and the run folder adds it."
+        return f"{missing}. `{PROGRAM} report` and the run folder adds it."
     exact = sum(map(is_exact, group["elements"]))
     between = len(group["elements"]) - exact
     images = lower(first_images(results, "invariance_images"))

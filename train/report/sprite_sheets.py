@@ -12,7 +12,7 @@ from PIL import Image
 LARGEST_TILE = 32
 """Pixels of a picture; larger ones are shown smaller."""
 LEVELS = 7
-"""Of colour on either side of 0: with 16 in all, a pixel is half a byte."""
+"""The levels of color on either side of 0: with 16 in all, a pixel is half a byte."""
 BETWEEN = 2 * LEVELS + 1
 NEGATIVE, POSITIVE = (222, 62, 74), (38, 120, 205)
 

@@ -1,4 +1,4 @@
-"""What the slider of a report's page shows: test images at angles all around, and what a network
+"""The frames of the slider of a report's page: test images at angles all around, and what a network
 makes of each, computed ahead."""
 
 import hashlib
@@ -27,7 +27,7 @@ CLASSES = 10
 
 
 def page_images(session: Session) -> int:
-    """How many images pass through the network for `turning`."""
+    """Return how many images pass through the network for `turning`."""
     return min(IMAGES, len(session.data.test.label)) * (360 // STEP)
 
 
@@ -128,7 +128,7 @@ def _errors(logits: np.ndarray, upright: np.ndarray) -> np.ndarray:
 
 
 def class_names(session: Session) -> list[str]:
-    """Of all classes: words where the data set has them, else numbers."""
+    """Return the names of all classes: words where the data set has them, else numbers."""
     if session.data.names is not None:
         return list(session.data.names)
     dataset, count = session.config.dataset, session.data.classes

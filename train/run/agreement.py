@@ -30,7 +30,7 @@ def require_agreement(config: Config, data: Data) -> None:
 
 
 def disagreement(names: Sequence[str], table: np.ndarray) -> str | None:
-    """How the processes differ, or None: ``table`` is ``[process, name, byte of its hash]``."""
+    """Return how processes differ, or None: ``table`` is ``[process, name, byte of its hash]``."""
     differing = (table != table[:1]).any(-1)
     for process in np.flatnonzero(differing.any(-1))[:1]:
         parts = " and ".join(name for name, d in zip(names, differing[process], strict=True) if d)

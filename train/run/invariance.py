@@ -12,7 +12,8 @@ import numpy as np
 from gconv_jax import P4, P4M, Z2, FiniteGroup, LieGroup
 from gconv_jax.models import E2CNN, SmallE2CNN
 
-from ..config import CONTINUOUS_GROUPS, WITH_SUPPORT, Config
+from ..config import Config
+from ..options.networks import CONTINUOUS_GROUPS, NETWORKS
 from ..steps.build_model import GROUPS
 from ..steps.turned_images import Turn, turns_of
 
@@ -41,7 +42,7 @@ def symmetry(config: Config) -> FiniteGroup:
         return _finite(config.group, config)
     defaults = {"e2cnn": E2CNN.published_groups[-1], "small-e2cnn": SmallE2CNN.published_groups[-1]}
     defaults |= {"wide-resnet": GROUPS["p4m"], "mixed": Z2}
-    if config.model in WITH_SUPPORT:
+    if "samples" in NETWORKS[config.model].options:
         return _finite(CONTINUOUS_GROUPS[0], config)
     return defaults.get(config.model, P4)  # pyright: ignore[reportReturnType]
 

@@ -70,9 +70,9 @@ class Predictor:
     classes: int
     whitening: Whitening | None = None
     names: tuple[str, ...] | None = None
-    """Of the classes, if they have any."""
+    """The names of the classes, if they have any."""
     ink: str = "auto"
-    """How `train.data.image_files.read_image` reads files for it."""
+    """The arguments of `train.data.image_files.read_image` for its files."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         if self.whitening is not None:
@@ -80,7 +80,7 @@ class Predictor:
         return np.asarray(jax.jit(self.steps.logits)(self.params, self.stats, image))
 
     def probabilities(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Of the classes, ``[N, classes]``, for any number of images ``[H, W, C]``."""
+        """Return the probabilities ``[N, classes]`` of any number of images ``[H, W, C]``."""
         parts = [np.empty((0, self.classes), np.float32)]
         size = min(len(images), BATCH)
         for start in range(0, len(images), BATCH):

@@ -7,6 +7,8 @@ from typing import Literal
 
 from tqdm import tqdm
 
+from ..run_folder.command_line import PROGRAM
+
 Wanted = Literal["full", "quick", "table", "none"]
 TITLES = {
     "elements": "invariance error",
@@ -103,4 +105,4 @@ def left_out_sentence(left_out: dict[str, str]) -> str | None:
     if not left_out:
         return None
     parts = ", ".join(f"{TITLES[part]} ({left_out[part]})" for part in TITLES if part in left_out)
-    return f"Left out: {parts}. `python -m train report` and the run folder adds them."
+    return f"Left out: {parts}. `{PROGRAM} report` and the run folder adds them."

@@ -17,7 +17,7 @@ from .session import Session
 
 
 class Part(NamedTuple):
-    """What was measured of an epoch up to some step: NumPy arrays ``[step]``, and ``[]``."""
+    """The measurements of an epoch up to some step: NumPy arrays ``[step]``, and ``[]``."""
 
     loss: np.ndarray
     error: np.ndarray
@@ -30,13 +30,13 @@ class Part(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What a checkpoint holds of one network."""
+    """The content of a checkpoint for one network."""
 
     state: TrainState
     best: tuple | None
     """Parameters and statistics of the epoch with the lowest validation error, with patience."""
     part: Part | None
-    """Of the epoch that the checkpoint is in the middle of, if it is."""
+    """The measurements of the epoch in whose middle the checkpoint is, if it is."""
 
 
 class SeedRun:
@@ -51,7 +51,7 @@ class SeedRun:
 
     @property
     def stopped(self) -> bool:
-        """Whether the validation error has not fallen for ``patience`` epochs."""
+        """True if the validation error has not fallen for ``patience`` epochs."""
         if self.config.patience is None:
             return False
         records = self.run.metrics()

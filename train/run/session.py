@@ -19,7 +19,7 @@ from .trainer import Trainer
 
 @dataclass(frozen=True)
 class Session:
-    """What training, evaluation and prediction with one configuration need."""
+    """The parts that training, evaluation and prediction with one configuration need."""
 
     config: Config
     data: Data
@@ -29,7 +29,7 @@ class Session:
 
     @property
     def steps(self) -> Steps:
-        """Of the first seed."""
+        """The steps of the first seed."""
         return self.networks[0]
 
     def init(self) -> TrainState:

@@ -46,7 +46,7 @@ class Snapshot(Run):
 
     @property
     def title(self) -> str:
-        """How far it is, e.g. ``epoch 3 of 20``."""
+        """The progress of the run, e.g. ``epoch 3 of 20``."""
         return of_epochs(self.reached, self.config.epochs)
 
     def metrics(self) -> list[dict]:

@@ -1,4 +1,4 @@
-"""How images reach the step: from device memory or from the host, an epoch or a step at a time."""
+"""The feeding of steps: from device memory or from the host, an epoch or a step at a time."""
 
 import dataclasses
 import math
@@ -192,8 +192,8 @@ class Trainer:
         return jax.vmap(function, axes) if self._several else function
 
     def _order(self, epoch: int | jax.Array) -> jax.Array:
-        """Which images the steps of an epoch see: ``[steps, batch]``, or ``[steps, seeds, batch]``;
-        the same on every path."""
+        """Return the images that the steps of an epoch see: ``[steps, batch]``, or ``[steps, seeds,
+        batch]``; the same on every path."""
 
         def of_seed(key):
             key = jax.random.fold_in(key, epoch)

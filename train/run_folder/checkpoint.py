@@ -33,7 +33,7 @@ class CorruptCheckpointError(ValueError):
 
 
 class Moment(NamedTuple):
-    """So many whole epochs, and so many steps of the next one."""
+    """A moment of a training: whole epochs, and steps of the next one."""
 
     epoch: int
     step: int = 0
@@ -58,7 +58,7 @@ class Checkpoints:
         self.folder, self.keep, self.about = Path(folder).absolute(), keep, about
 
     def moments(self) -> list[Moment]:
-        """Of the checkpoints that are there, oldest first."""
+        """Return the moments of the checkpoints that are there, oldest first."""
         names = (re.fullmatch(r"(\d+)(?:\+(\d+))?", p.name) for p in self.folder.glob("[0-9]*"))
         return sorted(Moment(*(int(n or 0) for n in name.groups())) for name in names if name)
 

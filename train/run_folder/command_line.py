@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-PROGRAM = "python -m train"
+PROGRAM = "python -m train" if __name__.startswith("train.") else "gconv-train"
+"""The program as users type it: in a clone, or installed from a wheel."""
 
 
 def command(*arguments: str | Path) -> str:
@@ -34,6 +35,7 @@ def resumable(folder: Path) -> Iterator[None]:
 def _program() -> list[str]:
     """The words before the arguments, as they were typed."""
     script = Path(sys.argv[0])
-    if (script.parent.name, script.name) != ("train", "__main__.py"):  # in a test or a notebook
+    # In a test, a notebook, or the script that pip writes.
+    if (script.parent.name, script.name) != ("train", "__main__.py"):
         return [PROGRAM]
     return [shlex.quote(word) for word in sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1]]

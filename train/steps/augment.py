@@ -1,4 +1,4 @@
-"""From stored pixels to the network's input: scaling and augmentation, inside the compiled step."""
+"""Scaling and augmentation of stored pixels to the network's input, in the compiled step."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""From a configuration to the network it names."""
+"""The networks of configurations."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,8 @@ from flax import nnx
 import gconv_jax
 from gconv_jax import FiniteGroup, LieGroup, models
 
-from ..config import WITH_GEOMETRY, WITH_HEAD, WITH_SUPPORT, WITHOUT_GROUP, Config
+from ..config import Config
+from ..options.networks import NETWORKS
 
 GROUPS: dict[str, FiniteGroup | LieGroup] = {
     "z2": gconv_jax.Z2,
@@ -28,12 +29,12 @@ GROUPS: dict[str, FiniteGroup | LieGroup] = {
 
 
 def _augerino(*, rngs: nnx.Rngs, **options) -> models.Augerino:
-    """Over the plain 13-layer network, as published."""
+    """Return Augerino over the plain 13-layer network, as published."""
     plain = models.PartialGCNN13(group=gconv_jax.Z2, rngs=rngs, **options)
     return models.Augerino(plain, rngs=rngs)
 
 
-NETWORKS: dict[str, Callable[..., nnx.Module]] = {
+CLASSES: dict[str, Callable[..., nnx.Module]] = {
     "z2cnn": models.Z2CNN,
     "p4cnn": models.P4CNN,
     "p4cnn-rp": models.P4CNNRotationPooling,
@@ -55,34 +56,27 @@ NETWORKS: dict[str, Callable[..., nnx.Module]] = {
     "augerino": _augerino,
     "separable-cnn": models.SeparableCNN,
 }
-# Their channels change with depth: --width is that of the first layers.
-_MULTIPLES = {"all-cnn-c": (1, 2), **dict.fromkeys(WITH_HEAD, (1, 2, 4))}
-# What else --width sets.
-_WIDTHS = dict.fromkeys(("plain-cnn", "early-p4cnn", "mixed", "lenet"), "widths")
-_WIDTHS |= {"wide-resnet": "widen", "densenet": "growth"}
 _LETTERS = {"plain-cnn": "plain", "p4cnn": "p4", "early-p4cnn": "early"}
 
 
 def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module:
-    """The network with its initial parameters, which depend on ``config.seed`` alone."""
-    name = config.model
+    """Return the network with its initial parameters, which depend on ``config.seed`` alone."""
+    name, network = config.model, NETWORKS[config.model]
     options = {"classes": classes, "in_features": in_features, "rngs": nnx.Rngs(config.seed)}
     options["dtype"] = jnp.dtype(config.dtype)
     if config.groups:
         options["groups"] = tuple(GROUPS[group] for group in config.groups)
-    elif name not in WITHOUT_GROUP:
-        default = "so2" if name in WITH_SUPPORT else "p4"
-        options["group"] = GROUPS[config.group or default]
+    elif "group" in network.options:
+        options["group"] = GROUPS[config.group or network.default_group]
     if config.size == "letters":
         key = "width" if name == "p4cnn" else "widths"
         options[key] = models.LETTER_WIDTHS[_LETTERS[name]]
-    elif config.width is not None and name in _MULTIPLES:
-        options["widths"] = tuple(config.width * m for m in _MULTIPLES[name])
     elif config.width is not None:
-        options[_WIDTHS.get(name, "width")] = config.width  # pyright: ignore[reportCallIssue]
+        several = tuple(config.width * m for m in network.multiples)
+        options[network.width] = several or config.width
     if config.filters is not None:
         options["filters"] = config.filters
-    if name in WITH_SUPPORT:
+    if "samples" in network.options:
         options |= {"samples": config.samples, "partial": config.partial}
     if config.kernel_network is not None:
         options["kernel_network"] = _kernel_network(config)
@@ -90,16 +84,26 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
         options["early_pool"] = config.pools == "early"
     if config.separable is not None:
         options["separable"] = None if config.separable == "none" else config.separable
-    if name in WITH_GEOMETRY:
+    if "geometry" in network.options:
         options["geometry"] = config.geometry
-    if name in WITH_HEAD:
+    if "head" in network.options:
         options["head"] = config.head
         options["blocks"] = config.blocks
     elif name == "wide-resnet" and config.blocks is not None:
         options["depth"] = 6 * config.blocks + 4
     elif name == "densenet" and config.blocks is not None:
         options["blocks"] = (config.blocks,) * 5
-    return NETWORKS[name](**options)
+    return CLASSES[name](**options)
+
+
+def describe_networks() -> str:
+    """Return a line for each network: what it is for, its group and its options."""
+    width = max(map(len, NETWORKS))
+    lines = []
+    for name, network in NETWORKS.items():
+        options = ", ".join(f"--{option.replace('_', '-')}" for option in sorted(network.options))
+        lines.append(f"  {name:{width}}  {network.title}{f' ({options})' if options else ''}")
+    return "\n".join(lines)
 
 
 def _kernel_network(config: Config) -> gconv_jax.KernelNetwork:

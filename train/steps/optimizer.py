@@ -46,7 +46,7 @@ def _base_filters(params):
 
 
 def _supports(params):
-    """Which parameters say what part of the group a layer keeps."""
+    """Return which parameters are supports, the part of the group that a layer keeps."""
     return jax.tree_util.tree_map_with_path(
         lambda path, _: any(getattr(part, "key", None) in ("theta", "logits") for part in path),
         params,
@@ -54,5 +54,5 @@ def _supports(params):
 
 
 def temperature(config: Config, steps_per_epoch: int) -> optax.Schedule:
-    """Of the sampling of discrete elements in partial networks: in a line from 0.5 to 0.1."""
+    """Return the temperature of sampling in partial networks, which falls from 0.5 to 0.1."""
     return optax.linear_schedule(0.5, 0.1, config.epochs * steps_per_epoch)

@@ -1,0 +1,5 @@
+"""Options of runs.
+
+``networks`` has the table of networks and the options that each takes, ``checks`` what goes
+together.
+"""

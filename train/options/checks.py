@@ -1,0 +1,61 @@
+"""Checks of a configuration: the types of its values, and its schedule."""
+
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+
+def is_choice(hint) -> bool:
+    """Return whether a type is a ``Literal``."""
+    return get_origin(hint) is Literal
+
+
+def fits(value, hint) -> bool:
+    """Return whether a value is of the type of a field. The command line has made sure of that; a
+    file or a notebook need not have."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(fits(value, option) for option in get_args(hint))
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(fits(v, get_args(hint)[0]) for v in value)
+    if is_choice(hint):
+        return isinstance(value, str) and value in get_args(hint)
+    if hint in (int, float):
+        return isinstance(value, int | hint) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def check_schedule(config: Any) -> None:
+    """Raise ValueError unless the schedule, its milestones and the early stopping of a `Config` go
+    together."""
+    if config.schedule == "exponential":
+        if len(config.milestones) != 1:
+            raise ValueError(
+                "`milestones` of schedule exponential must be one, the epoch from which on the "
+                f"rate falls, e.g. --milestones 15; got {config.milestones}"
+            )
+    elif (config.schedule == "step") != bool(config.milestones):
+        raise ValueError(
+            "`milestones` go with schedule step, e.g. --schedule step --milestones 50 100 (and "
+            f"--milestones alone for none); got schedule {config.schedule} and milestones "
+            f"{config.milestones}"
+        )
+    if list(config.milestones) != sorted({m for m in config.milestones if m > 0}):
+        raise ValueError(f"`milestones` must be positive and rise, got {config.milestones}")
+    if config.milestones and config.milestones[-1] >= config.epochs:
+        scaled = {
+            max(1, m * config.epochs // (2 * config.milestones[-1])) for m in config.milestones
+        }
+        raise ValueError(
+            f"`milestones` {config.milestones} must be below epochs={config.epochs}, or the rate "
+            f"never falls; e.g. --milestones {' '.join(map(str, sorted(scaled)))}"
+        )
+    if config.warmup >= config.epochs:
+        raise ValueError(f"`warmup` must be below epochs={config.epochs}, got {config.warmup}")
+    if config.patience is not None and not config.validation:
+        raise ValueError(
+            f"`patience` {config.patience} needs images to choose with: add --validation"
+        )
+    if config.patience is not None and config.evaluate_every > min(config.patience, config.epochs):
+        raise ValueError(
+            f"`evaluate_every` {config.evaluate_every} must be at most patience {config.patience} "
+            f"and epochs {config.epochs}, or there is nothing to choose between"
+        )

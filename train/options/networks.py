@@ -1,0 +1,106 @@
+"""The table of networks: what each is for, and which options it takes.
+
+The checks of `Config`, the help of its options, ``list --models`` and `build_model` follow it.
+"""
+
+from typing import NamedTuple
+
+CONTINUOUS_GROUPS = ("so2", "o2")
+DEFAULTS = {
+    "group": None,
+    "groups": (),
+    "geometry": "exact",
+    "head": "invariant",
+    "blocks": None,
+    "size": "digits",
+    "filters": None,
+    "samples": None,
+    "partial": False,
+    "kernel_network": None,
+    "pools": None,
+    "separable": None,
+}
+"""The options that not all networks take, with the values that stand for none."""
+
+
+class Network(NamedTuple):
+    """A row of the table."""
+
+    title: str
+    options: frozenset[str]
+    """The names of `DEFAULTS` that the network takes."""
+    width: str = "width"
+    """The argument of the network that ``--width`` sets."""
+    multiples: tuple[int, ...] = ()
+    """The channels of each part of the depth, in multiples of ``--width``, if they differ."""
+    default_group: str = "p4"
+    """The group without ``--group``, for networks that take one."""
+
+
+def _row(title: str, options: str = "", **more) -> Network:
+    return Network(title, frozenset(options.split()), **more)
+
+
+_RESNET = "group blocks geometry head separable"
+_CONTINUOUS = "group samples partial kernel_network"
+
+NETWORKS: dict[str, Network] = {
+    "z2cnn": _row("the plain CNN of Cohen & Welling 2016 for rotated MNIST"),
+    "p4cnn": _row("the G-CNN beside it: small gray images without an upright", "group size"),
+    "p4cnn-rp": _row("the same, pooled over rotations after every layer", "group"),
+    "plain-cnn": _row("the plain CNN beside early-p4cnn and mixed", "size", width="widths"),
+    "early-p4cnn": _row("p4 at the bottom, ordinary on top", "group size", width="widths"),
+    "mixed": _row("another group in each part of the depth", "groups", width="widths"),
+    "lenet": _row("a LeNet with its two convolutions replaced", "group", width="widths"),
+    "group-cnn": _row("any planar group; upright digits to rotated ones", "group filters"),
+    "e2cnn": _row("finer rotations, 2.7 million parameters; for a GPU", "groups filters"),
+    "small-e2cnn": _row("finer rotations, 24,000 parameters", "groups filters"),
+    "all-cnn-c": _row(
+        "CIFAR-10, without skip connections",
+        "group geometry",
+        width="widths",
+        multiples=(1, 2),
+        default_group="p4",
+    ),
+    "resnet": _row(
+        "color images from 32 to 96 pixels", _RESNET, width="widths", multiples=(1, 2, 4)
+    ),
+    "resnet44": _row(
+        "the same with 44 layers, as published", _RESNET, width="widths", multiples=(1, 2, 4)
+    ),
+    "resnet26": _row(
+        "the same with 26 wide layers, as published", _RESNET, width="widths", multiples=(1, 2, 4)
+    ),
+    "wide-resnet": _row(
+        "a wide residual network, a group for each stage",
+        "groups filters blocks geometry",
+        width="widen",
+    ),
+    "densenet": _row(
+        "densely connected, for patches of tissue", "group filters blocks", width="growth"
+    ),
+    "ck-resnet": _row(
+        "continuous or partial equivariance", f"{_CONTINUOUS} pools", default_group="so2"
+    ),
+    "gcnn13": _row("the same, 13 layers", _CONTINUOUS, default_group="so2"),
+    "augerino": _row("a plain network, averaged over a learned range of angles", "kernel_network"),
+    "separable-cnn": _row("P4CNN with separable filters", "group separable"),
+}
+
+
+def networks_with(option: str) -> tuple[str, ...]:
+    """Return the networks that take an option, in the order of the table.
+
+    >>> networks_with("pools")
+    ('ck-resnet',)
+    """
+    return tuple(name for name, network in NETWORKS.items() if option in network.options)
+
+
+def describe(option: str, text: str) -> str:
+    """Return the help of an option: what it sets, then for which networks.
+
+    >>> describe("pools", "The stages that halve the image")
+    'The stages that halve the image (ck-resnet)'
+    """
+    return f"{text} ({', '.join(networks_with(option))})"
