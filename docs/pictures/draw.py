@@ -165,6 +165,7 @@ def invariants() -> Figure:
     x = digit()
     figure = Figure(figsize=(7.2, 4.3), layout="constrained")
     axes = figure.subplots(3, 4, sharey="row", height_ratios=(1.5, 1, 1))
+    upright = {}
     networks = [("plain CNN", Z2, COLOURS[1]), ("G-CNN (P4)", P4, COLOURS[0])]
     for turn, column in enumerate(axes.T):
         turned = jnp.rot90(x, turn, (1, 2))
@@ -174,8 +175,10 @@ def invariants() -> Figure:
             rngs = nnx.Rngs(3)
             lift = LiftConv(1, 8, 5, group=group, rngs=rngs)
             conv = GroupConv(8, 8, 5, group=group, rngs=rngs)
-            values = group_pool(nnx.relu(conv(nnx.relu(lift(turned))))).mean((1, 2))[0]
+            values = group_pool(nnx.relu(conv(nnx.relu(lift(turned))))).max((1, 2))[0]
+            upright[name] = upright.get(name, values)
             ax.bar(range(8), np.asarray(values), color=colour)
+            ax.step(range(-1, 9), [0, *upright[name], 0], where="mid", color=INK, linewidth=1)
             ax.set(xticks=[], yticks=[])
             if turn == 0:
                 ax.set_ylabel(name, fontsize=10, color=INK)
@@ -208,7 +211,9 @@ def hexagons() -> Figure:
         cells = np.argwhere(hexagon_mask(len(values)))
         places = (cells - (len(values) - 1) / 2) @ HEXAGONAL_BASIS.T
         colours = [values[tuple(cell)] for cell in cells]
-        ax.scatter(places[:, 1], -places[:, 0], c=colours, cmap="gray_r", s=9, marker="h", linewidths=0)
+        ax.scatter(
+            places[:, 1], -places[:, 0], c=colours, cmap="gray_r", s=9, marker="h", linewidths=0
+        )
         ax.set_title(f"{60 * g}°", fontsize=10, color=INK)
         ax.set(aspect="equal")
         ax.axis("off")
