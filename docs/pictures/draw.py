@@ -231,6 +231,7 @@ def voxels() -> Figure:
         turned = transform(jnp.asarray(piece), group=group, element=g, lifted=False)
         filled = np.asarray(turned)[0, ..., 0] > 0.5
         ax.voxels(filled, facecolors=COLOURS[0], edgecolors="white")
+        ax.set_aspect("equal")
         ax.axis("off")
     return figure
 
