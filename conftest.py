@@ -27,6 +27,13 @@ def pytest_addoption(parser) -> None:
     parser.addoption("--algorithm", help="how group convolutions are computed: dense, fourier")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist chooses
+def pytest_cmdline_main(config) -> None:
+    """With ``-n``, the tests of a file run in one worker, which compiles their programs once."""
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "loadfile"
+
+
 def pytest_configure(config) -> None:
     # Eight simulated devices, for the tests of pmap; all other tests use the first.
     jax.config.update("jax_num_cpu_devices", 8)

@@ -1,14 +1,19 @@
 """The pages of the documentation: their code runs, and the reference has every public name."""
 
 import importlib
+import inspect
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
+import jax
+import jax.numpy as jnp
 import pytest
+from flax import nnx
 
 from gconv_jax import models
-from tests.markdown import blocks_of, run
+from tests.markdown import Block, anchors_of, blocks_of, run_one_after_the_other
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
@@ -32,6 +37,8 @@ NAMES = {
     ],
     "gconv_jax.hexagonal": ["hexagon_mask", "hexagon_mean", "to_hexagonal", "to_square"],
 }
+# The name to install, where it is not that of the module.
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 PACKAGES = ("", ".nnx", ".linen", ".models", ".datasets")
 
 
@@ -39,20 +46,56 @@ def read(page: str) -> str:
     return (DOCS / page).read_text(encoding="utf-8")
 
 
+def processes_of(page: str) -> list[list[Block]]:
+    """The blocks of a page by the process that they run in: one for all, as a reader goes down the
+    page, but for a block after "In another program:" and those of the gallery, which run alone."""
+    text = read(page)
+    together: list[Block] = []
+    processes, current = [together], None
+    for block in blocks_of(text):
+        if block.language == "python":
+            alone = page == "gallery.md" or f"another program:\n\n```python\n{block.body}" in text
+            current = [] if alone else together
+            if alone:
+                processes.append(current)
+            current.append(block)
+        elif block.language == "" and current:
+            current.append(block)
+        else:
+            current = None
+    return [blocks for blocks in processes if blocks]
+
+
+def shown_of(blocks: list[Block]) -> list[str]:
+    """What the page says that each block of code prints."""
+    after = [*blocks[1:], Block("python", "")]
+    return [
+        follower.body if follower.language == "" else ""
+        for block, follower in zip(blocks, after, strict=True)
+        if block.language == "python"
+    ]
+
+
 @pytest.mark.parametrize("page", WITH_CODE)
-def test_code_prints_what_is_shown(page, tmp_path, monkeypatch):
-    """Blocks run in order; a block without a language shows what the one before it prints."""
-    monkeypatch.chdir(tmp_path)
-    namespace = {"__name__": "page"}
-    printed = None
-    for language, body in blocks_of(read(page)):
-        if language == "python":
-            assert not printed, f"what is printed is not shown: {printed}"
-            printed = run(body, page, namespace)
-        elif language == "" and printed is not None:
-            assert printed == body
-            printed = None
-    assert not printed, f"what is printed is not shown: {printed}"
+def test_code_prints_what_is_shown(page, tmp_path):
+    """One without a language after a block of code is what that prints."""
+    for blocks in processes_of(page):
+        sources = [block.body for block in blocks if block.language == "python"]
+        printed = run_one_after_the_other(sources, tmp_path)
+        assert printed == shown_of(blocks)
+
+
+@pytest.mark.parametrize("page", WITH_CODE)
+def test_a_page_tells_what_to_install(page):
+    """What it imports comes with the library, or with what the page says to install."""
+    known = {"jax", "jaxlib", "flax", "numpy", "gconv_jax", *sys.stdlib_module_names}
+    text = read(page)
+    for block in blocks_of(text):
+        if block.language != "python":
+            continue
+        for name in re.findall(r"^(?:from|import) (\w+)", block.body, re.MULTILINE):
+            package = DISTRIBUTIONS.get(name, name)
+            assert name in known or re.search(rf"pip install [^`\n]*\b{package}\b", text), name
 
 
 def test_the_reference_has_every_public_name():
@@ -98,29 +141,44 @@ def test_the_commands_shown_exist():
     assert shown > 8
 
 
-def test_links_of_the_readme_can_be_read_as_markdown():
-    """Pages with directives of MkDocs show nothing on the repository's own pages."""
-    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    for page in re.findall(r"\]\(docs/([\w/-]+\.md)", readme):
-        assert not re.search(r"^:::|\{\{", read(page), re.MULTILINE), page
+def test_pages_own_their_text_and_their_links_lead_somewhere():
+    for page in PAGES:
+        text = re.sub(r"```.*?```|`[^`]*`", "", read(page), flags=re.DOTALL)
+        assert "{{" not in text, page
+        for target, anchor in re.findall(r"\]\((?!http|#)([^)#]+)(?:#([^)]+))?\)", text):
+            path = (DOCS / page).parent / target
+            assert path.exists(), f"{page}: {target}"
+            assert not anchor or anchor in anchors_of(path.read_text("utf-8")), f"{page}: {anchor}"
 
 
-def test_the_table_of_networks_is_computed():
-    from docs.networks import NETWORKS, parameters
-
-    shown = dict(
-        re.findall(r"^\| `(\w+)` \|.*\| ([\d,]+) \| \d+ \|$", read("models.md"), re.MULTILINE)
-    )
-    assert shown == {name: f"{parameters(name):,}" for name in NETWORKS}
-    networks = {n for n, kind in vars(models).items() if isinstance(kind, type)}
-    assert networks - {"Augerino"} == NETWORKS.keys()
+def networks() -> list[tuple[str, int, int]]:
+    """The rows of the table of networks: name, parameters, smallest side."""
+    row = r"^\| `(\w+)` \|.*\| ([\d,]+) \| (\d+) \|$"
+    found = re.findall(row, read("models.md"), re.MULTILINE)
+    return [(name, int(count.replace(",", "")), int(side)) for name, count, side in found]
 
 
-@pytest.mark.slow
-def test_the_smallest_images_are_computed():
-    from docs.networks import table
+def test_the_table_of_networks_has_all_of_them():
+    public = {name for name, value in vars(models).items() if isinstance(value, type)}
+    assert {name for name, _, _ in networks()} == public - {"ResNet", "Augerino"}
 
-    assert table() in read("models.md")
+
+@pytest.mark.parametrize(("name", "parameters", "side"), networks())
+def test_the_table_of_networks_is_right(name, parameters, side):
+    network = getattr(models, name)
+    channels = inspect.signature(network.__init__).parameters["in_features"].default
+    axes = 3 if name == "VoxelCNN" else 2
+
+    def logits(side):
+        model = network(rngs=nnx.Rngs(0))
+        model.eval()
+        return model(jnp.zeros((1, *[side] * axes, channels)))
+
+    state = nnx.state(nnx.eval_shape(lambda: network(rngs=nnx.Rngs(0))), nnx.Param)
+    assert sum(leaf.size for leaf in jax.tree.leaves(state)) == parameters
+    nnx.eval_shape(lambda: logits(side))
+    with pytest.raises((ValueError, TypeError, ZeroDivisionError)):
+        nnx.eval_shape(lambda: logits(side - 1))
 
 
 def test_pictures_are_drawn(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.markdown import blocks_of, run
+from tests.markdown import anchors_of, blocks_of, run_alone
 
 pytestmark = pytest.mark.optimised
 
@@ -17,25 +17,29 @@ def blocks(language: str) -> list[str]:
     return [block.body for block in blocks_of(README) if block.language == language]
 
 
-def test_the_first_example_prints_the_law():
-    first, expected = blocks("python")[0], blocks("")[0]
-    assert run(first, "README.md", {}) == expected
-    assert len([line for line in first.splitlines() if line]) <= 15
-
-
-@pytest.mark.parametrize("number", range(1, len(blocks("python"))))
-def test_each_example_runs_on_its_own(number):
-    assert run(blocks("python")[number], "README.md", {"__name__": "readme"}) == ""
-
-
 def test_it_is_a_front_door():
     lines = README.splitlines()
     assert len(lines) <= 130
     assert max(map(len, lines)) <= 120
 
 
+def test_the_first_example_prints_the_law():
+    first, expected = blocks("python")[0], blocks("")[0]
+    assert run_alone(first) == expected
+    assert len([line for line in first.splitlines() if line]) <= 15
+
+
+def test_each_other_example_runs_in_a_process_of_its_own(tmp_path):
+    others = blocks("python")[1:]
+    assert others
+    for example in others:
+        assert run_alone(example, tmp_path) == "", "what it prints is not shown"
+
+
 def test_the_commands_are_one_line_each_and_ci_runs_the_second():
-    main_job, tests = blocks("sh")[1].splitlines()
+    install, commands = blocks("sh")[:2]
+    assert install.startswith("pip install")
+    main_job, tests = commands.splitlines()
     assert main_job.endswith("python -m train")
     assert "pytest" in tests
     assert next(line for line in README.splitlines() if "-m pytest" in line) == tests
@@ -43,8 +47,15 @@ def test_the_commands_are_one_line_each_and_ci_runs_the_second():
 
 
 def test_links_to_files_lead_somewhere():
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+    for target, anchor in re.findall(r"\]\((?!http)([^)#]+)(?:#([^)]+))?\)", README):
         assert (ROOT / target).exists(), target
+        assert not anchor or anchor in anchors_of((ROOT / target).read_text("utf-8")), anchor
+
+
+def test_what_is_linked_as_markdown_is_readable_as_markdown():
+    for target in re.findall(r"\]\((?!http)([^)#]+\.md)", README):
+        text = (ROOT / target).read_text(encoding="utf-8")
+        assert not re.search(r"^(:::|\{\{|\{%)", text, re.MULTILINE), target
 
 
 def test_the_options_shown_exist():

@@ -18,9 +18,24 @@ from matplotlib.patches import Rectangle
 from scipy.ndimage import zoom
 from sklearn.datasets import load_digits
 
-from gconv_jax import P4, P4M, P6, Z2, FiniteGroup, Harmonic, cyclic, filter_bank, lift_conv
+from gconv_jax import (
+    P4,
+    P4M,
+    P6,
+    Z2,
+    FiniteGroup,
+    Harmonic,
+    cyclic,
+    filter_bank,
+    group_pool,
+    lift_conv,
+    octahedral,
+    transform,
+)
 from gconv_jax.groups.elements import HEXAGONAL_BASIS
+from gconv_jax.hexagonal import to_hexagonal
 from gconv_jax.lattice.hexagons import hexagon_mask
+from gconv_jax.nnx import GroupConv, LiftConv
 
 HERE = Path(__file__).parent
 INDEX = 22  # of scikit-learn's digits: a two
@@ -145,6 +160,95 @@ def sizes() -> Figure:
     return figure
 
 
+def invariants() -> Figure:
+    """The digit as it turns, and eight features of a plain CNN and of a G-CNN, both untrained."""
+    x = digit()
+    figure = Figure(figsize=(7.2, 4.3), layout="constrained")
+    axes = figure.subplots(3, 4, sharey="row", height_ratios=(1.5, 1, 1))
+    upright = {}
+    networks = [("plain CNN", Z2, COLOURS[1]), ("G-CNN (P4)", P4, COLOURS[0])]
+    for turn, column in enumerate(axes.T):
+        turned = jnp.rot90(x, turn, (1, 2))
+        _image(column[0], turned[0, ..., 0], "gray_r")
+        column[0].set_title(TURNS[turn], fontsize=10, color=INK)
+        for ax, (name, group, colour) in zip(column[1:], networks, strict=True):
+            rngs = nnx.Rngs(3)
+            lift = LiftConv(1, 8, 5, group=group, rngs=rngs)
+            conv = GroupConv(8, 8, 5, group=group, rngs=rngs)
+            values = group_pool(nnx.relu(conv(nnx.relu(lift(turned))))).max((1, 2))[0]
+            upright[name] = upright.get(name, values)
+            ax.bar(range(8), np.asarray(values), color=colour)
+            ax.step(range(-1, 9), [0, *upright[name], 0], where="mid", color=INK, linewidth=1)
+            ax.set(xticks=[], yticks=[])
+            if turn == 0:
+                ax.set_ylabel(name, fontsize=10, color=INK)
+    return figure
+
+
+def pooling() -> Figure:
+    """Four maps of a `LiftConv`, one for each orientation, and their maximum."""
+    x = digit()
+    y = nnx.relu(lift_conv(x, edge_filter(), group=P4))
+    figure = Figure(figsize=(7.2, 1.9), layout="constrained")
+    axes = figure.subplots(1, 6)
+    _image(axes[0], x[0, ..., 0], "gray_r")
+    axes[0].set_title("image", fontsize=10, color=INK)
+    for g, ax in enumerate(axes[1:5]):
+        _image(ax, y[0, ..., g, 0], "magma")
+        ax.set_title(P4.element_name(g), fontsize=10, color=INK)
+    _image(axes[5], group_pool(y)[0, ..., 0], "magma")
+    axes[5].set_title("maximum", fontsize=10, color=INK)
+    return figure
+
+
+def hexagons() -> Figure:
+    """The digit on a lattice of hexagons, turned exactly by sixths of a turn."""
+    x = to_hexagonal(digit(), 27)
+    figure = Figure(figsize=(6.4, 1.9), layout="constrained")
+    for g, ax in enumerate(figure.subplots(1, 4)):
+        turned = transform(x, group=P6, element=g, lifted=False)
+        values = np.asarray(turned)[0, ..., 0]
+        cells = np.argwhere(hexagon_mask(len(values)))
+        places = (cells - (len(values) - 1) / 2) @ HEXAGONAL_BASIS.T
+        colours = [values[tuple(cell)] for cell in cells]
+        ax.scatter(
+            places[:, 1], -places[:, 0], c=colours, cmap="gray_r", s=9, marker="h", linewidths=0
+        )
+        ax.set_title(f"{60 * g}°", fontsize=10, color=INK)
+        ax.set(aspect="equal")
+        ax.axis("off")
+    return figure
+
+
+def voxels() -> Figure:
+    """A piece of four cubes in four of its 24 orientations."""
+    piece = np.zeros((1, 3, 3, 3, 1), np.float32)
+    piece[0, 1, 1, :, 0] = piece[0, 1, 2, 2, 0] = 1
+    group = octahedral()
+    figure = Figure(figsize=(7.2, 2.1), layout="constrained")
+    for place, g in enumerate((0, 5, 10, 17)):
+        ax = figure.add_subplot(1, 4, place + 1, projection="3d")
+        turned = transform(jnp.asarray(piece), group=group, element=g, lifted=False)
+        filled = np.asarray(turned)[0, ..., 0] > 0.5
+        ax.voxels(filled, facecolors=COLOURS[0], edgecolors="white")
+        ax.set_aspect("equal")
+        ax.axis("off")
+    return figure
+
+
+def arrows() -> Figure:
+    """A filter that is its own mirror image, in its poses under P4M: each of them occurs twice."""
+    weights = edge_filter() + edge_filter()[:, ::-1]
+    bank = np.asarray(filter_bank(weights, group=P4M, lifting=True))[:, :, 0]
+    figure = Figure(figsize=(7.2, 1.3), layout="constrained")
+    limit = np.abs(bank).max()
+    for g, ax in enumerate(figure.subplots(1, 8)):
+        ax.imshow(bank[..., g], cmap="RdBu_r", vmin=-limit, vmax=limit)
+        ax.set_title(P4M.element_name(g), fontsize=9, color=INK)
+        ax.axis("off")
+    return figure
+
+
 def _harmonic_weights() -> np.ndarray:
     """The harmonic coefficients nearest to a smooth edge of 7 x 7 taps: ``[P, 1, 1]``."""
     rows, columns = np.mgrid[-3:4, -3:4]
@@ -185,6 +289,11 @@ PICTURES = {
     "lifted_maps": lifted_maps,
     "filters": filters,
     "sizes": sizes,
+    "invariants": invariants,
+    "pooling": pooling,
+    "hexagons": hexagons,
+    "voxels": voxels,
+    "arrows": arrows,
 }
 
 
