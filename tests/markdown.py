@@ -1,4 +1,4 @@
-"""The code blocks in Markdown files: read them and run them as they stand there."""
+"""The code in Markdown files, run as it stands there."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Block(NamedTuple):
-    """A fenced block; ``language`` is the text after its first fence, which may be empty."""
+    """A fenced block: ``language`` is what follows its first fence, maybe nothing."""
 
     language: str
     body: str

@@ -22,7 +22,7 @@ WITH_CODE = [
     for page in PAGES
     if any(block.language == "python" for block in blocks_of((DOCS / page).read_text("utf-8")))
 ]
-# Public names of other modules are those for users.
+# Of other modules, what is for users.
 NAMES = {
     "gconv_jax.testing": [
         *("assert_equivariant", "equivariance_errors", "EquivarianceReport", "smooth_images"),
