@@ -78,7 +78,7 @@ def epoch(session, state, number: int):
     import jax
 
     started = time.perf_counter()
-    for new, metrics in session.feed.epoch(state, number):
+    for new, metrics in session.trainer.epoch(state, number):
         state = new
         jax.block_until_ready(metrics)
     return state, time.perf_counter() - started
@@ -87,9 +87,9 @@ def epoch(session, state, number: int):
 def measure(args, folder: Path, model: str, pixels: int, width: int, steps: int) -> dict:
     found = sessions(args, folder, model, pixels, width, steps)
     waiting = Waiting()
-    images = found["grain"].feed.steps_per_epoch * args.batch
+    images = found["grain"].trainer.steps_per_epoch * args.batch
     row = {"network": model, "pixels": pixels, "batch": args.batch, "steps": steps}
-    row["reading images/s"] = images / reading(found["grain"].feed)
+    row["reading images/s"] = images / reading(found["grain"].trainer)
     states = {name: session.init() for name, session in found.items()}
     seconds, waited = {name: [] for name in found}, []
     for turn in range(args.rounds + 1):  # the first one compiles
@@ -106,15 +106,15 @@ def measure(args, folder: Path, model: str, pixels: int, width: int, steps: int)
     return row
 
 
-def reading(feed) -> float:
+def reading(trainer) -> float:
     """Return the seconds in which an epoch's images are read, and nothing else is done."""
     import numpy as np
 
     from train.data.grain_loader import read_ahead
 
-    rows = np.arange(feed.steps_per_epoch * feed.batch_size).reshape(-1, feed.batch_size)
+    rows = np.arange(trainer.steps_per_epoch * trainer.batch_size).reshape(-1, trainer.batch_size)
     started = time.perf_counter()
-    for _ in read_ahead(feed.train.image, rows, lambda batch: batch, feed.workers):
+    for _ in read_ahead(trainer.train.image, rows, lambda batch: batch, trainer.workers):
         pass
     return time.perf_counter() - started
 

@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import dataclasses
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from tqdm import tqdm
 from .config import Config
 from .data.provenance import write_record
 from .data.whitening import WHITENING
-from .errors import TrainingDivergedError
 from .report.html_page import PAGE, or_warn, write_page
 from .report.markdown import write_report
 from .report.turning_frames import page_images
 from .run.early_stopping import best_epoch
+from .run.meter import Meter, diverged
 from .run.metrics import more_figures, test_figures
 from .run.predictor import load_run
 from .run.report_parts import LEAST_SECONDS, Parts, left_out_sentence
@@ -105,7 +104,7 @@ def complete(run: Run, log: Say) -> None:
 
 def train_together(session: Session, runs: list[Run], log: Say) -> list[Run]:
     """Train a network for each seed of the session, from where its run folder is to the end."""
-    config, feed = session.config, session.feed
+    config, trainer = session.config, session.trainer
     if session.data.folder is not None:
         for note in session.data.folder.notes:
             log(note)
@@ -117,7 +116,7 @@ def train_together(session: Session, runs: list[Run], log: Say) -> list[Run]:
         run.forget_metrics_after(first.epoch)
         run.mend(first)
     log(_header(session, runs))
-    total, done = config.epochs * feed.steps_per_epoch, first.epoch * feed.steps_per_epoch
+    total, done = config.epochs * trainer.steps_per_epoch, first.epoch * trainer.steps_per_epoch
     # disable=None: no bar where the output is not a terminal
     progress = tqdm(total=total, initial=done + first.step, unit="step", disable=None)
     with contextlib.ExitStack() as stack:
@@ -135,7 +134,7 @@ def train_together(session: Session, runs: list[Run], log: Say) -> list[Run]:
             bar.set_description(f"{config.model} {epoch}/{config.epochs}{held_out}")
             state, records = _train_epoch(session, state, epoch, bar, networks, running, parts)
             parts = None
-            states = feed.split(state)
+            states = trainer.split(state)
             records = [
                 n.record(records[n.which], states[n.which], writers[n.which]) for n in running
             ]
@@ -148,8 +147,8 @@ def train_together(session: Session, runs: list[Run], log: Say) -> list[Run]:
             if epoch % config.checkpoint_every == 0 or last:
                 for network in networks:
                     network.save(Moment(epoch), states[network.which])
-    for network, of_network in zip(networks, feed.split(state), strict=True):
-        _finish(session, network, of_network, log)
+    for network, own_state in zip(networks, trainer.split(state), strict=True):
+        _finish(session, network, own_state, log)
     return runs
 
 
@@ -168,18 +167,18 @@ def _restore(
         if None in found:
             if any(found):
                 log("no epoch has a whole checkpoint of all seeds: starting again")
-            return Moment(0), session.feed.join(fresh), None
+            return Moment(0), session.trainer.join(fresh), None
         moments = {moment for moment, _ in found}  # pyright: ignore[reportGeneralTypeIssues]
         if len(moments) == 1:
             break
         at_most = min(moments)
-    progress = [of_network for _, of_network in found]  # pyright: ignore[reportGeneralTypeIssues]
-    for network, of_network in zip(networks, progress, strict=True):
-        network.best = of_network.best
+    progress = [restored for _, restored in found]  # pyright: ignore[reportGeneralTypeIssues]
+    for network, restored in zip(networks, progress, strict=True):
+        network.best = restored.best
     (first,) = moments
     log(f"{', '.join(str(n.run.path) for n in networks)}: continuing after {first}")
-    parts = [jax.tree.map(np.asarray, of_network.part) for of_network in progress]
-    state = session.feed.join([of_network.state for of_network in progress])
+    parts = [jax.tree.map(np.asarray, restored.part) for restored in progress]
+    state = session.trainer.join([restored.state for restored in progress])
     return first, state, parts if first.step else None
 
 
@@ -192,94 +191,42 @@ def _train_epoch(
     running: list[SeedRun],
     parts: list[Part] | None,
 ) -> tuple[TrainState, list[dict]]:
-    """One epoch, or what is left of it after ``parts``, and its record for each network; the
-    metrics of a dispatch are read while the next one runs. Networks that are not ``running`` may
-    diverge: they are kept for the shape alone."""
-    config, feed = session.config, session.feed
+    """Train for one epoch, or for what is left of it after ``parts``; return the state and the
+    record of the epoch for each network. The metrics of a dispatch are read while the next one
+    runs. Networks that are not ``running`` may diverge: they are kept for the shape alone."""
+    trainer, config = session.trainer, session.config
     which = [network.which for network in running]
-    started = time.perf_counter()
-    before, losses, errors = 0.0, [], []
-    if parts is not None:
-        losses = list(np.stack([part.loss for part in parts], -1))
-        errors = list(np.stack([part.error for part in parts], -1))
-        before = float(parts[0].seconds)
-    first = len(losses)
+    before = (epoch - 1) * trainer.steps_per_epoch
+    meter = Meter(config, trainer.seeds, which, before, bar, parts)
     pending: collections.deque[Any] = collections.deque()
-
-    def seconds() -> float:
-        # Of one network: those trained beside it took their share.
-        return before + (time.perf_counter() - started) / len(feed.seeds)
-
-    def read(metrics) -> None:
-        steps = (epoch - 1) * feed.steps_per_epoch + len(losses)
-        loss, error = (np.asarray(m, np.float64).reshape(-1, len(feed.seeds)) for m in metrics)
-        losses.extend(loss)
-        errors.extend(error)
-        _require_finite(loss[:, which], steps, [feed.seeds[i] for i in which], config)
-        rate = (len(losses) - first) * config.batch_size / (time.perf_counter() - started)
-        bar.update(len(loss))
-        bar.set_postfix_str(f"loss {losses[-1].mean():.4f}, {rate:,.0f} images/s", refresh=False)
-
-    done = first
-    for new_state, metrics in feed.epoch(state, epoch, first):
+    done = meter.first
+    for new_state, metrics in trainer.epoch(state, epoch, meter.first):
         state = new_state
         pending.append(metrics)
         done += len(metrics.loss)
         save = _is_due(session, done)
         while len(pending) > (0 if save else 1):
-            read(pending.popleft())
+            meter.read(pending.popleft())
         if save:
-            states = feed.split(state)
+            states, moment = trainer.split(state), Moment(epoch - 1, done)
             for network in networks:
-                i = network.which
-                measured = np.stack(losses)[:, i], np.stack(errors)[:, i], seconds()
-                part = Part(*(np.asarray(m, np.float32) for m in measured))
-                network.save(Moment(epoch - 1, done), states[i], part)
+                network.save(moment, states[network.which], meter.part(network.which))
     while pending:
-        read(pending.popleft())
+        meter.read(pending.popleft())
     # The loss of the last step says nothing of what that step made of the parameters.
-    params = [feed.split(state)[i].params for i in which]
+    params = [trainer.split(state)[i].params for i in which]
     if not all(np.isfinite(np.asarray(p)).all() for p in jax.tree.leaves(params)):
-        raise _diverged("the parameters are not finite", epoch * feed.steps_per_epoch, config)
-    taken = seconds()
-    return state, [
-        {
-            "epoch": epoch,
-            "step": epoch * feed.steps_per_epoch,
-            "train_loss": float(loss),
-            "train_error": float(error),
-            "images_per_second": len(losses) * config.batch_size / taken,
-            "seconds": taken,
-        }
-        for loss, error in zip(np.mean(losses, 0), np.mean(errors, 0), strict=True)
-    ]
+        raise diverged("the parameters are not finite", epoch * trainer.steps_per_epoch, config)
+    return state, meter.records(epoch)
 
 
 def _is_due(session: Session, done: int) -> bool:
     """Return whether so many steps of an epoch want a checkpoint. All of them do if validation,
     which may take long, comes before the checkpoint of the epoch."""
-    every, last = session.config.checkpoint_steps, session.feed.steps_per_epoch
+    every, last = session.config.checkpoint_steps, session.trainer.steps_per_epoch
     if every is None:
         return False
     return session.data.validation is not None if done == last else done % every == 0
-
-
-def _require_finite(
-    losses: np.ndarray, steps_before: int, seeds: list[int], config: Config
-) -> None:
-    bad = np.argwhere(~np.isfinite(losses))
-    if bad.size:
-        step, which = bad[0]
-        seed = f" (seed {seeds[which]})" if len(seeds) > 1 else ""
-        raise _diverged(f"the loss is {losses[step, which]}{seed}", steps_before + step + 1, config)
-
-
-def _diverged(what: str, step: int, config: Config) -> TrainingDivergedError:
-    return TrainingDivergedError(
-        f"{what} at step {step}; try a smaller --learning-rate (it is {config.learning_rate:g})"
-        + (", --dtype float32" if config.dtype != "float32" else "")
-        + ", or look for pixels that are not finite numbers. The last checkpoint is kept."
-    )
 
 
 def _finish(session: Session, network: SeedRun, state: TrainState, log: Say) -> None:
@@ -294,7 +241,7 @@ def _finish(session: Session, network: SeedRun, state: TrainState, log: Say) -> 
     state = network_to_use(session, state, best, network.which)
     figures = test_figures(session, state)
     if not np.isfinite(figures["test_loss"]):
-        raise _diverged(f"the test loss is {figures['test_loss']}", int(state.step), config)
+        raise diverged(f"the test loss is {figures['test_loss']}", int(state.step), config)
     seconds = sum(record["seconds"] for record in records)
     parts = Parts(config.report, max(LEAST_SECONDS, seconds), log)
     untrained, images = session.networks[network.which].init, page_images(session)
@@ -325,7 +272,7 @@ def _page_or_warn(run: Run, log: Say) -> contextlib.AbstractContextManager[None]
 
 
 def _header(session: Session, runs: list[Run]) -> str:
-    config, parallel, devices = session.config, session.feed.parallel, jax.devices()
+    config, parallel, devices = session.config, session.trainer.parallel, jax.devices()
     processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
     return (
         f"{config.title}: {parameter_count(session.steps.init().params):,} parameters, "

@@ -120,7 +120,7 @@ def test_predict_reads_image_files_as_the_network_saw_them(finished, tmp_path, c
     state = session.steps.init()
     params, stats = load_tree(run.path / "model", (state.params, state.stats))
     state = dataclasses.replace(state, params=params, stats=stats)
-    logits = session.feed.logits(state, image)
+    logits = session.trainer.logits(state, image)
     expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     assert probabilities.shape == expected.shape == (3, 10)
     np.testing.assert_allclose(probabilities, expected, rtol=1e-4)

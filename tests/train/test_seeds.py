@@ -70,7 +70,7 @@ def test_eight_devices_under_pmap_equal_one_under_jit(config, options):
     states = []
     for parallel in ("jit", "pmap"):
         session = prepare_session(dataclasses.replace(few, parallel=parallel), (3, 4))
-        *_, (state, metrics) = session.feed.epoch(session.init(), 1)
+        *_, (state, metrics) = session.trainer.epoch(session.init(), 1)
         assert metrics.loss.shape[-1] == 2
         states.append((state.params, state.stats, metrics))
     chex.assert_trees_all_close(*states, atol=2e-5)
@@ -81,10 +81,10 @@ def test_batch_statistics_of_two_seeds_are_those_of_two_runs(config):
     """LeNet has none."""
     few = dataclasses.replace(config, train_images=48, validation=0, **P4CNN)
     session = prepare_session(few, (3, 4))
-    *_, (state, _) = session.feed.epoch(session.init(), 1)
-    for seed, found in zip((3, 4), session.feed.split(state), strict=True):
+    *_, (state, _) = session.trainer.epoch(session.init(), 1)
+    for seed, found in zip((3, 4), session.trainer.split(state), strict=True):
         alone = prepare_session(dataclasses.replace(few, seed=seed))
-        *_, (expected, _) = alone.feed.epoch(alone.init(), 1)
+        *_, (expected, _) = alone.trainer.epoch(alone.init(), 1)
         chex.assert_trees_all_close(
             (found.params, found.stats), (expected.params, expected.stats), atol=2e-5
         )

@@ -41,7 +41,7 @@ def evaluate(options: Evaluate, log: Callable[[str], None] = print) -> dict:
             if run.results["validation_images"]:
                 raise ValueError(f"the validation images of {run.path} are gone")
             raise ValueError(f"{run.path} held out no validation images (validation=0)")
-        figures = session.feed.evaluate(state, session.data.validation)
+        figures = session.trainer.evaluate(state, session.data.validation)
         log(f"validation error {100 * figures['error']:.2f} %, loss {figures['loss']:.4f}")
         return figures
     if isinstance(run, Snapshot):

@@ -59,10 +59,10 @@ def _complete(session: Session, state: TrainState, run: Run, log: Callable[[str]
     otherwise."""
     results: dict = run.results or {}
     if "invariance_error_at_element" not in results:
-        of_earlier = ("equivariance_error", "equivariance_group", "angles", "accuracy_at_angle")
-        of_earlier += ("invariance_error_at_angle", "invariance_error_at_angle_untrained")
-        of_earlier += ("probabilities_at_angle",)
-        results = {key: value for key, value in results.items() if key not in of_earlier}
+        earlier_keys = ("equivariance_error", "equivariance_group", "angles", "accuracy_at_angle")
+        earlier_keys += ("invariance_error_at_angle", "invariance_error_at_angle_untrained")
+        earlier_keys += ("probabilities_at_angle",)
+        results = {key: value for key, value in results.items() if key not in earlier_keys}
     parts = Parts("full", None, log)
     results |= more_figures(session, state, parts, untrained=session.steps.init, known=results)
     results["left_out"] = parts.left_out

@@ -86,7 +86,7 @@ def table(options: Table, log: Callable[[str], None] = print) -> str:
             log(f"{name}: {error}")
             diverged.append(name)
     runs = {name: _finished(path / name, options) for name in rows}
-    runs = {name: of_row for name, of_row in runs.items() if of_row}
+    runs = {name: row_runs for name, row_runs in runs.items() if row_runs}
     if not runs:
         raise TrainingDivergedError(f"no row of {options.name} was finished: {', '.join(diverged)}")
     written = _write(options, published, {rows[name]: runs[name] for name in runs}, path, log)
@@ -131,16 +131,18 @@ def _config(row: Row, options: Table) -> Config:
 def _write(
     options: Table, published: PublishedTable, runs: dict[Row, list[Run]], path: Path, log
 ) -> str:
-    chosen = [max((run.results or {} for run in of_row), key=_error) for of_row in runs.values()]
+    chosen = [
+        max((run.results or {} for run in row_runs), key=_error) for row_runs in runs.values()
+    ]
     errors = invariance_cells(chosen)
     lines = [
-        _line(row, of_row, of_errors)
-        for (row, of_row), of_errors in zip(runs.items(), errors, strict=True)
+        _line(row, row_runs, row_errors)
+        for (row, row_runs), row_errors in zip(runs.items(), errors, strict=True)
     ]
     table = markdown_table(lines)
     notes = "\n\n".join(
-        f"{row.preset}: {protocol(of_row[0].config, of_row[0].results, chosen)}"
-        for row, of_row in runs.items()
+        f"{row.preset}: {protocol(row_runs[0].config, row_runs[0].results, chosen)}"
+        for row, row_runs in runs.items()
     )
     quick = (
         "This is the `--quick` version: fewer images and epochs than the recipe, smaller networks "
@@ -148,7 +150,7 @@ def _write(
         if options.quick
         else ""
     )
-    first = {row.preset: of_row[0] for row, of_row in runs.items()}
+    first = {row.preset: row_runs[0] for row, row_runs in runs.items()}
     results = {name: run.results for name, run in first.items()}
     curves({name: run.metrics() for name, run in first.items()}, results, path)
     shown = "\n\n".join(f"![{s.alt}]({s.picture})" for s in curve_sections([*results.values()]))

@@ -74,7 +74,7 @@ def list_images(path: Path, test_fraction: float) -> Listing:
         by_split["train"], by_split["test"] = _kept_for_test(by_split["train"], test_fraction, path)
     files = []
     for split, classes in by_split.items():
-        labelled = {names.index(name): of_class for name, of_class in classes.items()}
+        labelled = {names.index(name): class_files for name, class_files in classes.items()}
         files += [File(split, label, *file) for label, file in _in_proportion(labelled)]
     notes = []
     for split, classes in by_split.items():
@@ -130,20 +130,20 @@ def _check_classes(path: Path, by_split: dict[str, dict[str, list]], folders: di
         raise ValueError(
             f"`data` {where} must have a folder for each of two or more classes; {found}"
         )
-    for split, of_split in by_split.items():
-        unknown = sorted(of_split.keys() - classes.keys())
+    for split, split_classes in by_split.items():
+        unknown = sorted(split_classes.keys() - classes.keys())
         if unknown:
             raise ValueError(
                 f"`data` {folders[split]} has classes that {folders['train']} has not: "
                 f"{join_names(unknown)}"
             )
-        empty = sorted(name for name, files in of_split.items() if not files)
+        empty = sorted(name for name, files in split_classes.items() if not files)
         if empty:
             raise ValueError(
                 f"`data` {folders[split]} has folders without image files: {join_names(empty)}; "
                 f"add images ({', '.join(SUFFIXES)}) or remove them"
             )
-        if not of_split:
+        if not split_classes:
             raise ValueError(f"`data` {folders[split]} has no folder for each class")
 
 

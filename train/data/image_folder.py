@@ -133,7 +133,7 @@ def load_folder(
     empty = _Part(parts["train"].image[:0], np.empty(0, np.int32), [], [], [], [])
     used = {"train": empty} | used
     seen = set(used["train"].hashes)
-    repeated = sum(of_image in seen for of_image in used["test"].hashes)
+    repeated = sum(digest in seen for digest in used["test"].hashes)
     if repeated:
         notes.append(
             f"{repeated:,} of the {len(used['test'].label):,} test images are equal to a "

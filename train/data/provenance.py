@@ -68,8 +68,8 @@ def read_record(run: Run) -> Record | None:
     classes = [name.split("/")[below] for _, name, _ in places]
     names = sorted(set(classes))
     files = tuple(
-        File(split, names.index(of_class), name, size, digest)
-        for (split, name, size), of_class, digest in zip(places, classes, digests, strict=True)
+        File(split, names.index(class_name), name, size, digest)
+        for (split, name, size), class_name, digest in zip(places, classes, digests, strict=True)
     )
     own_test = below and any(name.startswith("test/") for _, name, _ in places)
     divided = any("sha256" in row for row in rows)

@@ -33,7 +33,7 @@ def pixel_sums(image: np.ndarray) -> np.ndarray:
     if image.dtype == np.uint8:  # from how many there are of each value: no copy in floats
         values = to_unit(np.arange(256, dtype=np.uint8)).astype(np.float64)
         counts = (np.bincount(x.ravel(), minlength=256) for x in image)
-        sums = [(size, of_image @ values, of_image @ values**2) for of_image in counts]
+        sums = [(size, image_counts @ values, image_counts @ values**2) for image_counts in counts]
     else:
         rows = (x.astype(np.float64).ravel() for x in image)
         sums = [(size, row.sum(), row @ row) for row in rows]

@@ -37,7 +37,7 @@ def write_comparison(
     out.mkdir(parents=True, exist_ok=True)
     records = {name: run.metrics() for name, run in zip(names, runs, strict=True)}
     results = {name: run.results for name, run in zip(names, runs, strict=True)}
-    every = [of_run | {"model": name} for name, of_run in results.items()]
+    every = [run_results | {"model": name} for name, run_results in results.items()]
     curves(records, results, out)
     found = curve_sections(every)
     table = results_table(every)
@@ -98,7 +98,7 @@ def _folders(paths: list[Path]) -> list[str]:
     parts = [path.resolve().parts[1:] for path in paths]
     longest = max(map(len, parts))
     for count in range(1, longest + 1):
-        names = ["/".join(of_path[-count:]) for of_path in parts]
+        names = ["/".join(path_parts[-count:]) for path_parts in parts]
         if len(set(names)) == len(names):
             break
     return names

@@ -14,6 +14,6 @@ def curves(records: dict[str, list[dict]], results: dict[str, dict], folder: Pat
         ("accuracy_at_angle", plots.accuracy_against_angle, "accuracy_against_angle.png"),
         ("invariance_error_at_angle", plots.invariance_against_angle, INVARIANCE_PICTURE),
     ):
-        found = {run: of_run for run, of_run in results.items() if key in of_run}
+        found = {run: run_results for run, run_results in results.items() if key in run_results}
         if found:
             draw(found, folder / name)

@@ -83,10 +83,10 @@ def map_sprites(layers: list[Layer], results: list[list[tuple]]) -> tuple[list[d
         return [], "No layer of this network returns feature maps of each image."
     for every, largest in ((1, LARGEST_TILE), (1, 24), (1, 20), (1, 16), (2, 16), (6, 8)):
         maps = [
-            _sprites(layer, [of_image[i] for of_image in results], every, largest)
+            _sprites(layer, [image_maps[i] for image_maps in results], every, largest)
             for i, layer in enumerate(layers)
         ]
-        if sum(len(s["sprite"]) for of_layer in maps for s in of_layer["images"]) <= MAP_BYTES:
+        if sum(len(s["sprite"]) for layer_maps in maps for s in layer_maps["images"]) <= MAP_BYTES:
             return maps, "" if every == 1 else f"The maps are of one frame in {every}."
     return [], f"No feature maps: they would take more than {MAP_BYTES / 1e6:g} MB."
 

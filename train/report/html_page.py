@@ -87,10 +87,10 @@ def page(title: str, runs: dict[str, Run], frames: dict, pictures: str) -> str:
 def merge_frames(frames: dict[str, dict]) -> dict:
     """The data of a page: what `turning` found for networks by name, side by side if they see the
     same images; else a ``note`` that says why not."""
-    for name, of_network in frames.items():
-        if "note" in of_network:
-            return {"format": FORMAT} | of_network
-        if "inputs" not in of_network:
+    for name, network_frames in frames.items():
+        if "note" in network_frames:
+            return {"format": FORMAT} | network_frames
+        if "inputs" not in network_frames:
             raise ValueError(f"the frames of {name} have no `inputs`")
     first, *others = frames.values()
     if any(other["inputs"]["digest"] != first["inputs"]["digest"] for other in others):

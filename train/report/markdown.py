@@ -60,8 +60,8 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
     config, name = run.config, session.config.title
     test = Split(*(np.asarray(part[:SAMPLES]) for part in session.data.test))
     # As floating-point numbers, for which this has been compiled before.
-    pixels = to_unit(session.feed.preprocess(test.image))
-    predicted = session.feed.logits(state, pixels, preprocessed=True).argmax(-1)
+    pixels = to_unit(session.trainer.preprocess(test.image))
+    predicted = session.trainer.logits(state, pixels, preprocessed=True).argmax(-1)
     curves({name: run.metrics()}, {name: results}, run.path)
     names = np.array(session.data.names or range(session.data.classes))
     plots.predictions(test.image, names[test.label], names[predicted], run.path / "predictions.png")
@@ -189,10 +189,10 @@ def result_cells(rows: Sequence[dict]) -> list[dict[str, str]]:
             "model": row["model"],
             "parameters": f"{row['parameters']:,}",
             "test error": f"{100 * row['test_error']:.2f} %",
-            **of_row,
+            **cells,
             "training time": f"{row['train_seconds']:.0f} s",
         }
-        for row, of_row in zip(rows, invariance_cells(rows), strict=True)
+        for row, cells in zip(rows, invariance_cells(rows), strict=True)
     ]
 
 

@@ -83,13 +83,13 @@ def invariance_against_angle(runs: dict[str, dict], path: Path) -> None:
     _finish(figure, [axes], path, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
-def supports(of_layers: dict[str, dict], path: Path) -> None:
+def supports(layers: dict[str, dict], path: Path) -> None:
     """Draw the part of the group that each layer keeps: the sector of its angles, and the
     probabilities of discrete elements as bars beside it."""
-    figure = Figure(figsize=(1.9 * len(of_layers), 2.4), layout="constrained")
-    for i, (name, kept) in enumerate(of_layers.items()):
+    figure = Figure(figsize=(1.9 * len(layers), 2.4), layout="constrained")
+    for i, (name, kept) in enumerate(layers.items()):
         theta, probabilities = kept.get("theta"), kept.get("probabilities", [])
-        axes = figure.add_subplot(1, len(of_layers), i + 1, projection="polar")
+        axes = figure.add_subplot(1, len(layers), i + 1, projection="polar")
         axes.set(theta_zero_location="N", yticks=[], ylim=(0, 1))
         axes.set_xticks(np.deg2rad([0, 90, 180, 270]), ["0°", "90°", "180°", "270°"], fontsize=7)
         below = []

@@ -60,13 +60,13 @@ def turning(
     chosen = _chosen(test.label)
     stored = np.asarray(test.image[chosen])
     images = [
-        {"index": index, "label": int(test.label[index])} | image_sheet(of_image)
-        for index, of_image in zip(chosen, frames_of(stored), strict=True)
+        {"index": index, "label": int(test.label[index])} | image_sheet(image_frames)
+        for index, image_frames in zip(chosen, frames_of(stored), strict=True)
     ]
-    frames = frames_of(session.feed.preprocess(stored))
+    frames = frames_of(session.trainer.preprocess(stored))
     logits, maps, note = _run(session, state, frames, advance)
-    few = to_unit(session.feed.preprocess(np.asarray(test.image[:INVARIANCE_IMAGES])))
-    upright = session.feed.logits(state, few, preprocessed=True)
+    few = to_unit(session.trainer.preprocess(np.asarray(test.image[:INVARIANCE_IMAGES])))
+    upright = session.trainer.logits(state, few, preprocessed=True)
     return {
         "inputs": {
             "step": STEP,
@@ -75,9 +75,10 @@ def turning(
             "digest": hashlib.sha256(stored.tobytes()).hexdigest(),
         },
         "network": {
-            "probabilities": [_probabilities(of_image) for of_image in logits],
+            "probabilities": [_probabilities(image_logits) for image_logits in logits],
             "invariance": [
-                [float(f"{e:.3g}") for e in _errors(of_image, upright)] for of_image in logits
+                [float(f"{e:.3g}") for e in _errors(image_logits, upright)]
+                for image_logits in logits
             ],
             "maps": maps,
             "note": note,
@@ -155,10 +156,10 @@ def _run(
         return logits.astype(jnp.float32), maps
 
     found = []
-    for of_image in frames:
-        image = session.steps.prepare(of_image)
+    for image_frames in frames:
+        image = session.steps.prepare(image_frames)
         found.append(jax.tree.map(np.asarray, run(state.weights, state.stats, image)))
-        advance(len(of_image))
+        advance(len(image_frames))
     maps, note = map_sprites(layers, [maps for _, maps in found])
     if session.data.whitening is not None:
         note = "The network is given the whitened image, turned. " + note

@@ -61,7 +61,7 @@ def checked(results: dict, beside: Sequence[dict] = ()) -> dict | None:
     if "symmetry" not in results:
         return None
     groups = [results, *(other for other in beside if "symmetry" in other)]
-    own, *others = (of_run["symmetry"] for of_run in groups)
+    own, *others = (run_results["symmetry"] for run_results in groups)
     if len(own["elements"]) > 1:
         return own
     largest = max(others, key=lambda group: len(group["elements"]), default=own)

@@ -30,7 +30,7 @@ def final_figures(session: Session, state: TrainState, parts: Parts | None = Non
 
 def test_figures(session: Session, state: TrainState) -> dict:
     """Loss and error on all test images."""
-    figures = session.feed.evaluate(state, session.data.test, "testing")
+    figures = session.trainer.evaluate(state, session.data.test, "testing")
     return {
         "test_loss": figures["loss"],
         "test_error": figures["error"],
@@ -141,8 +141,8 @@ def logits_of_turns(
     What is turned is what the network is given: images are whitened before, if at all, since
     whitening is not invariant itself.
     """
-    pixels = to_unit(session.feed.preprocess(np.asarray(session.data.test.image[:count])))
-    batches = in_batches((turned(pixels, turn) for turn in turns), session.feed.logits_batch)
+    pixels = to_unit(session.trainer.preprocess(np.asarray(session.data.test.image[:count])))
+    batches = in_batches((turned(pixels, turn) for turn in turns), session.trainer.logits_batch)
     found: list[np.ndarray] = []
     seconds, places = 0.0, 0
     with parts.making(part, count * len(turns)) as advance:
@@ -150,7 +150,7 @@ def logits_of_turns(
             if parts.seconds_per_image is None:
                 parts.seconds_to_compile = _seconds(session, state, batch, [])
             seconds += _seconds(session, state, batch, found)
-            places += session.feed.logits_batch  # a smaller batch is filled up
+            places += session.trainer.logits_batch  # a smaller batch is filled up
             parts.seconds_per_image = seconds / places
             advance(len(batch))
     return np.concatenate(found).reshape(len(turns), count, -1).astype(np.float64)
@@ -170,7 +170,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def _seconds(session: Session, state: TrainState, batch: np.ndarray, found: list) -> float:
     """The time that a batch takes, whose logits are added to those that were found."""
     started = time.perf_counter()
-    found.append(session.feed.logits(state, batch, preprocessed=True))
+    found.append(session.trainer.logits(state, batch, preprocessed=True))
     return time.perf_counter() - started
 
 

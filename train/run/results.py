@@ -17,10 +17,10 @@ def network_to_use(
     if best is not None:
         params, stats = best
     else:
-        state = session.feed.calibrate(state, which, "batch statistics")
+        state = session.trainer.calibrate(state, which, "batch statistics")
         params, stats = state.weights, state.stats
     state = dataclasses.replace(state, params=params, stats=stats, average=None)
-    return session.feed.parallel.local(state)
+    return session.trainer.parallel.local(state)
 
 
 def collect(

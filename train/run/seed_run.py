@@ -78,8 +78,8 @@ class SeedRun:
         """Add an epoch to the metrics, with the validation error if it is due."""
         held_out = self.session.data.validation
         if held_out and record["epoch"] % self.config.evaluate_every == 0:
-            calibrated = self.session.feed.calibrate(state, self.which)
-            figures = self.session.feed.evaluate(calibrated, held_out)
+            calibrated = self.session.trainer.calibrate(state, self.which)
+            figures = self.session.trainer.evaluate(calibrated, held_out)
             record |= {f"validation_{name}": value for name, value in figures.items()}
             records = [*self.run.metrics(), record]
             if self.config.patience is not None and best_epoch(records) == record["epoch"]:

@@ -25,7 +25,7 @@ class Session:
     data: Data
     networks: tuple[Steps, ...]
     """One for each seed; they differ in their initial parameters alone."""
-    feed: Trainer
+    trainer: Trainer
 
     @property
     def steps(self) -> Steps:
@@ -34,7 +34,7 @@ class Session:
 
     def init(self) -> TrainState:
         """The state before the first step, of all seeds (`Trainer.join`)."""
-        return self.feed.join([steps.init() for steps in self.networks])
+        return self.trainer.join([steps.init() for steps in self.networks])
 
 
 def prepare_session(
@@ -70,7 +70,7 @@ def prepare_session(
     networks = tuple(
         _steps(dataclasses.replace(config, seed=seed), data, parallel) for seed in seeds
     )
-    feed = Trainer(
+    trainer = Trainer(
         networks[0],
         data.train,
         batch_size=config.batch_size,
@@ -81,7 +81,7 @@ def prepare_session(
         memory=config.memory,
         workers=config.workers,
     )
-    return Session(config, data, networks, feed)
+    return Session(config, data, networks, trainer)
 
 
 def _steps(config: Config, data: Data, parallel: Parallel) -> Steps:

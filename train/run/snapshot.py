@@ -47,7 +47,7 @@ class Snapshot(Run):
     @property
     def title(self) -> str:
         """The progress of the run, e.g. ``epoch 3 of 20``."""
-        return of_epochs(self.reached, self.config.epochs)
+        return progress_in_epochs(self.reached, self.config.epochs)
 
     def metrics(self) -> list[dict]:
         """The records of the epochs before the checkpoint."""
@@ -65,7 +65,7 @@ class Snapshot(Run):
         return results | {"model": model, "unfinished": self.title}
 
 
-def of_epochs(reached: Moment, epochs: int) -> str:
+def progress_in_epochs(reached: Moment, epochs: int) -> str:
     """A moment of a run of so many epochs."""
     within = f" and {reached.step:,} steps" if reached.step else ""
     return f"epoch {reached.epoch} of {epochs}{within}"

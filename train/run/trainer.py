@@ -1,21 +1,21 @@
-"""The feeding of steps: from device memory or from the host, an epoch or a step at a time."""
+"""The trainer: it feeds the compiled steps, from device memory or from the host."""
 
 import dataclasses
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from tqdm import tqdm
 
-from ..data.grain_loader import read_ahead
 from ..data.on_disk import ImagesOnDisk
 from ..data.splits import Split
 from ..steps.parallel import Parallel
 from ..steps.step import Batch, Metrics, Steps, TrainState
+from .batches import batches, shown
+from .compiled_steps import CompiledSteps
+from .order import epoch_order, filled_rows
 
 RESIDENT_BYTES = 2**30
 LOGITS_BATCH = 128
@@ -64,7 +64,14 @@ class Trainer:
         self._calibration_keys = keys[:, 2]
         if not self._several:
             keys = keys[0]
-        self._train_key, self._order_key = keys[..., 0], keys[..., 1]
+        self._train_key = keys[..., 0]
+        self._order = partial(
+            epoch_order,
+            keys[..., 1],
+            images=len(train.label),
+            steps=self.steps_per_epoch,
+            batch=batch_size,
+        )
         if memory == "auto":
             small = train.image.nbytes <= RESIDENT_BYTES and not isinstance(
                 train.image, ImagesOnDisk
@@ -80,29 +87,9 @@ class Trainer:
             )
         self.memory, self.loop = memory, loop
 
-        compile_ = parallel.compile
-        train_step = self._over_seeds(steps.train, (0, 0, 0))
-        self._train_step = compile_(train_step, sharded=(False, True, False), donate=True)
-        self._evaluate = compile_(steps.evaluate, sharded=(False, False, True, True))
-        self._batch_stats = compile_(steps.batch_stats, sharded=(False, False, True, False))
-        self._logits = jax.jit(steps.logits)
+        self._compiled = CompiledSteps(steps, parallel, several=self._several, order=self._order)
         if memory == "device":
             self._data = parallel.replicate(Batch(*train))
-
-            def gather_one(state, data, index, key):
-                return steps.train(state, jax.tree.map(lambda a: a[index], data), key)
-
-            gather_step = self._over_seeds(gather_one, (0, None, 0, 0))
-
-            def epoch(state, data, number, key, place):
-                order = self._order(number)
-                order = order.reshape(*order.shape[:-1], parallel.devices, -1)[..., place[0], :]
-                return lax.scan(lambda s, index: gather_step(s, data, index, key), state, order)
-
-            sharded = (False, True, True, False)
-            self._gather_step = compile_(gather_step, sharded=sharded, donate=True)
-            sharded = (False, True, False, False, True)
-            self._epoch = compile_(epoch, sharded=sharded, donate=True)
 
     def epoch(
         self, state: TrainState, epoch: int, first: int = 0
@@ -114,7 +101,7 @@ class Trainer:
             if first:
                 raise ValueError(f"`loop` scan takes whole epochs, not one from step {first} on")
             place = self.parallel.shard(np.arange(self.parallel.devices))
-            yield self._epoch(state, self._data, epoch, self._train_key, place)
+            yield self._compiled.epoch(state, self._data, epoch, self._train_key, place)
             return
         rows, axis = np.asarray(self._order(epoch))[first:], int(self._several)
         if not len(rows):
@@ -122,37 +109,38 @@ class Trainer:
         if self.memory == "device":
             for index in rows:
                 index = self.parallel.shard(index, axis)
-                state, metrics = self._gather_step(state, self._data, index, self._train_key)
+                state, metrics = self._compiled.gather(state, self._data, index, self._train_key)
                 yield state, jax.tree.map(lambda m: m[None], metrics)
             return
-        for batch in self._batches(self.train, rows, axis):
-            state, metrics = self._train_step(state, batch, self._train_key)
+        fed = batches(self.train, rows, self.parallel, axis=axis, workers=self.workers)
+        for batch in fed:
+            state, metrics = self._compiled.train(state, batch, self._train_key)
             yield state, jax.tree.map(lambda m: m[None], metrics)
 
     def join(self, states: Sequence[TrainState]) -> TrainState:
-        """The state of all seeds from those of each."""
+        """Return the state of all seeds, joined from those of each."""
         if not self._several:
             return states[0]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
 
     def split(self, state: TrainState) -> list[TrainState]:
-        """The inverse of `join`."""
+        """Return the state of each seed: the inverse of `join`."""
         if not self._several:
             return [state]
         return [jax.tree.map(lambda a, i=i: a[i], state) for i in range(len(self.seeds))]
 
     def calibrate(self, state: TrainState, which: int = 0, title: str | None = None) -> TrainState:
-        """The state of the seed number ``which`` with batch statistics that are the plain average
-        over the training images, as in the published protocol, instead of a running average; with
-        a title, behind a progress bar."""
+        """Return the state of the seed number ``which`` with batch statistics that are the plain
+        average over the training images, as in the published protocol, instead of a running
+        average; with a title, behind a progress bar."""
         if not jax.tree.leaves(state.stats):  # a network without batch normalisation
             return state
         total = None
         rows = np.arange(self.steps_per_epoch * self.batch_size).reshape(-1, self.batch_size)
-        batches = _shown(self._batches(self.train, rows), len(rows), title)
-        for i, batch in enumerate(batches):
+        fed = batches(self.train, rows, self.parallel, workers=self.workers)
+        for i, batch in enumerate(shown(fed, len(rows), title)):
             key = jax.random.fold_in(self._calibration_keys[which], i)
-            stats = self._batch_stats(state.weights, state.stats, batch.image, key)
+            stats = self._compiled.batch_stats(state.weights, state.stats, batch.image, key)
             total = stats if total is None else jax.tree.map(jnp.add, total, stats)
         stats = jax.tree.map(lambda s: s / self.steps_per_epoch, total)
         return dataclasses.replace(state, stats=stats)
@@ -160,23 +148,23 @@ class Trainer:
     def evaluate(
         self, state: TrainState, split: Split, title: str | None = None
     ) -> dict[str, float]:
-        """Mean loss and error (a fraction) over a split; with a title, behind a progress bar."""
+        """Return mean loss and error (a fraction) over a split, behind a bar with a title."""
         sums = None
-        rows, weights = self._rows(len(split.label), self.batch_size)
-        batches = self._batches(split, rows, preprocess=self.preprocess)
-        for batch, weight in _shown(zip(batches, weights, strict=True), len(rows), title):
+        rows, weights = filled_rows(len(split.label), self.batch_size)
+        fed = batches(split, rows, self.parallel, preprocess=self.preprocess, workers=self.workers)
+        for batch, weight in shown(zip(fed, weights, strict=True), len(rows), title):
             weight = self.parallel.shard(weight)
-            part = self._evaluate(state.weights, state.stats, batch, weight)
+            part = self._compiled.evaluate(state.weights, state.stats, batch, weight)
             sums = part if sums is None else jax.tree.map(jnp.add, sums, part)
         return {k: float(v) / len(split.label) for k, v in sums._asdict().items()}
 
     def logits(
         self, state: TrainState, image: np.ndarray, *, preprocessed: bool = False
     ) -> np.ndarray:
-        """Logits of stored images, or of ``preprocessed`` ones, ``[N, classes]``, on one device."""
+        """Return the logits ``[N, classes]`` of stored or ``preprocessed`` images, on one device."""
         image = image if preprocessed else self.preprocess(image)
-        rows, _ = self._rows(len(image), self.logits_batch)
-        parts = [self._logits(state.weights, state.stats, image[row]) for row in rows]
+        rows, _ = filled_rows(len(image), self.logits_batch)
+        parts = [self._compiled.logits(state.weights, state.stats, image[row]) for row in rows]
         return np.concatenate([np.asarray(p) for p in parts])[: len(image)]
 
     @property
@@ -187,55 +175,3 @@ class Trainer:
     @property
     def _several(self) -> bool:
         return len(self.seeds) > 1
-
-    def _over_seeds(self, function: Callable, axes: tuple[int | None, ...]) -> Callable:
-        return jax.vmap(function, axes) if self._several else function
-
-    def _order(self, epoch: int | jax.Array) -> jax.Array:
-        """Return the images that the steps of an epoch see: ``[steps, batch]``, or ``[steps, seeds,
-        batch]``; the same on every path."""
-
-        def of_seed(key):
-            key = jax.random.fold_in(key, epoch)
-            order = jax.random.permutation(key, len(self.train.label))
-            return order[: self.steps_per_epoch * self.batch_size].reshape(-1, self.batch_size)
-
-        if self._several:
-            return jax.vmap(of_seed, out_axes=1)(self._order_key)
-        return of_seed(self._order_key)
-
-    def _batches(
-        self,
-        split: Split,
-        rows: np.ndarray,
-        axis: int = 0,
-        preprocess: Callable[[np.ndarray], np.ndarray] = lambda image: image,
-    ) -> Iterator[Batch]:
-        """The images with the indices in each of the ``rows``, cut along ``axis`` for devices."""
-        rows = np.stack([self.parallel.own(row, axis) for row in rows])
-        labels = (self.parallel.put(split.label[row]) for row in rows)
-        if isinstance(split.image, ImagesOnDisk):
-            images = read_ahead(split.image, rows, self.parallel.put_early, self.workers)
-        else:
-            stored = split.image
-
-            def of_row(row: np.ndarray) -> np.ndarray:
-                image = preprocess(stored[row.ravel()])
-                return image.reshape(*row.shape, *image.shape[1:])
-
-            images = (self.parallel.put(of_row(row)) for row in rows)
-        for image, label in zip(images, labels, strict=True):
-            yield Batch(image, label)
-
-    def _rows(self, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices below ``count`` in rows of one size, and what each weighs: the last row is filled
-        with images that weigh nothing."""
-        index = np.arange(math.ceil(count / size) * size)
-        rows = np.minimum(index, count - 1).reshape(-1, size)
-        return rows, (index < count).astype(np.float32).reshape(rows.shape)
-
-
-def _shown(batches: Iterable, count: int, title: str | None) -> Iterable:
-    """The batches, behind a progress bar if they have a title and the output is a terminal."""
-    disable = True if title is None else None
-    return tqdm(batches, title, count, unit="batch", disable=disable, leave=False)

@@ -9,7 +9,7 @@ only dropout draws its masks for each device.
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -84,20 +84,11 @@ class Steps:
     ):
         self.tx, self.prepare, self.axis_name, self.average = tx, prepare, axis_name, average
         self.temperature, self.monotone = temperature, monotone
-        norms = [m for _, m in nnx.iter_graph(model) if isinstance(m, nnx.BatchNorm)]
-        for norm in norms:
-            norm.axis_name = axis_name
-        model.train()
-        self._train_def, self._params, self._rng, self._stats = _split(model)
-        model.eval()
-        self._eval_def = _split(model)[0]
-        # With momentum 0 the new statistics are those of the batch, whatever the old ones were.
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.use_running_average, norm.momentum = False, 0.0
-        self._calibration_def = _split(model)[0]
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.use_running_average, norm.momentum = True, momentum
+        train, evaluate, calibrate = (
+            _split(_in_mode(model, mode, axis_name)) for mode in ("train", "evaluate", "calibrate")
+        )
+        self._train_def, self._params, self._rng, self._stats = train
+        self._eval_def, self._calibration_def = evaluate[0], calibrate[0]
 
     def init(self) -> TrainState:
         """The state before the first step, with the model's own parameters."""
@@ -178,6 +169,24 @@ class Steps:
             for i, leaf in enumerate(leaves)
         ]
         return jax.tree.unflatten(treedef, fresh)
+
+
+def _in_mode(
+    model: nnx.Module, mode: Literal["train", "evaluate", "calibrate"], axis_name: str | None
+) -> nnx.Module:
+    """Return a copy of a model in one of the modes of its steps; the model stays as it is."""
+    model = nnx.clone(model)
+    if mode == "train":
+        model.train()
+    else:
+        model.eval()
+    for _, norm in nnx.iter_graph(model):
+        if isinstance(norm, nnx.BatchNorm):
+            norm.axis_name = axis_name
+            if mode == "calibrate":
+                # With momentum 0 the new statistics are those of the batch, whatever the old were.
+                norm.use_running_average, norm.momentum = False, 0.0
+    return model
 
 
 def _split(model: nnx.Module) -> tuple[nnx.GraphDef, nnx.State, nnx.State, nnx.State]:

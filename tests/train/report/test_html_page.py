@@ -89,13 +89,13 @@ def test_images_are_the_first_of_the_first_classes_and_turn_exactly(session, dat
 def test_probabilities_and_errors_are_those_of_the_network(session, data):
     """Against images that are turned one by one."""
     (network,) = data["networks"]
-    few = session.feed.logits(session.init(), session.data.test.image[:64])
+    few = session.trainer.logits(session.init(), session.data.test.image[:64])
     size = np.sqrt(2 * few.var(0, ddof=1).mean())
     for i, image in enumerate(data["inputs"]["images"]):
         pixels = to_unit(session.data.test.image[image["index"]])
         for frame in (0, 9, 18, 40, 71):
             pair = np.stack([turned(pixels, Turn(5 * frame)), pixels])
-            logits, upright = session.feed.logits(session.init(), pair)
+            logits, upright = session.trainer.logits(session.init(), pair)
             shown = network["probabilities"][i]
             assert shown["classes"] == list(range(10))
             np.testing.assert_allclose(shown["values"][frame], jax.nn.softmax(logits), atol=2e-4)

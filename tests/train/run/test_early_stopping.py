@@ -34,10 +34,10 @@ def stopping(smaller, monkeypatch):
     errors = {1: 0.9, 2: 0.4, 3: 0.5, 4: 0.6, 5: 0.1}
     real = Trainer.evaluate
 
-    def evaluate(feed, state, split, title=None):
-        figures = real(feed, state, split, title)
+    def evaluate(trainer, state, split, title=None):
+        figures = real(trainer, state, split, title)
         if len(split.label) == 40:
-            figures["error"] = errors[int(state.step) // feed.steps_per_epoch]
+            figures["error"] = errors[int(state.step) // trainer.steps_per_epoch]
         return figures
 
     monkeypatch.setattr(Trainer, "evaluate", evaluate)
@@ -90,14 +90,14 @@ def test_the_average_follows_the_parameters(smaller):
     state = session.init()
     expected = jax.tree.map(np.array, state.average)
     chex.assert_trees_all_equal(expected, jax.tree.map(np.array, state.params))
-    for step, (state, _) in enumerate(session.feed.epoch(state, 1)):  # noqa: B020
+    for step, (state, _) in enumerate(session.trainer.epoch(state, 1)):  # noqa: B020
         decay = min(0.9, (1 + step) / (10 + step))
         expected = jax.tree.map(lambda a, p, d=decay: d * a + (1 - d) * p, expected, state.params)
         chex.assert_trees_all_close(state.average, expected, atol=1e-6)
         expected = jax.tree.map(np.array, expected)
     assert state.weights is state.average
     plain = prepare_session(smaller)
-    *_, (other, _) = plain.feed.epoch(plain.init(), 1)
+    *_, (other, _) = plain.trainer.epoch(plain.init(), 1)
     chex.assert_trees_all_equal(other.params, state.params)
 
 
@@ -120,14 +120,14 @@ def test_seeds_that_stop_at_different_epochs(smaller, monkeypatch, tmp_path):
     seen = []
     real_calibrate, real = Trainer.calibrate, Trainer.evaluate
 
-    def calibrate(feed, state, which=0):
-        seen.append(feed.seeds[which])
-        return real_calibrate(feed, state, which)
+    def calibrate(trainer, state, which=0):
+        seen.append(trainer.seeds[which])
+        return real_calibrate(trainer, state, which)
 
-    def evaluate(feed, state, split, title=None):
-        figures = real(feed, state, split, title)
+    def evaluate(trainer, state, split, title=None):
+        figures = real(trainer, state, split, title)
         if len(split.label) == 40:
-            epoch = int(state.step) // feed.steps_per_epoch
+            epoch = int(state.step) // trainer.steps_per_epoch
             figures["error"] = errors[seen[-1]][epoch - 1]
         return figures
 

@@ -168,9 +168,9 @@ def test_logits_are_those_of_the_turned_images_in_any_batches(tiny):
     found = logits_of_turns(session, state, turns, 11, Parts(), "elements")
     assert found.shape == (3, 11, 10)
     image = session.data.test.image[:11]
-    expected = session.feed.logits(state, np.rot90(image[:, :, ::-1], 1, (1, 2)))
+    expected = session.trainer.logits(state, np.rot90(image[:, :, ::-1], 1, (1, 2)))
     np.testing.assert_allclose(found[1], expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found[0], session.feed.logits(state, image), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[0], session.trainer.logits(state, image), rtol=1e-4, atol=1e-5)
     assert np.abs(found[2] - found[0]).max() > 1e-3
 
 

@@ -18,22 +18,22 @@ from train.steps.parallel import Parallel, choose_parallel
 from train.steps.step import Batch, Steps
 
 
-def make_feed(config, parallel=None, **options):
+def make_trainer(config, parallel=None, **options):
     data = load_data(config)
     model = build_model(config, classes=10, in_features=1)
     parallel = parallel or Parallel("jit")
     prepare = Prepare(data.mean, data.std, config.augment)
     # Plain gradient descent: Adam would divide rounding errors of tiny gradients by themselves.
     steps = Steps(model, optax.sgd(0.01, momentum=0.9), prepare, parallel.axis_name)
-    feed = Trainer(steps, data.train, batch_size=16, seeds=(3,), parallel=parallel, **options)
-    return feed, steps.init(), data
+    trainer = Trainer(steps, data.train, batch_size=16, seeds=(3,), parallel=parallel, **options)
+    return trainer, steps.init(), data
 
 
 def three_steps(config, parallel=None, **options):
     config = dataclasses.replace(config, train_images=48)
-    feed, state, _ = make_feed(config, parallel, **options)
+    trainer, state, _ = make_trainer(config, parallel, **options)
     losses = []
-    for new_state, metrics in feed.epoch(state, 1):
+    for new_state, metrics in trainer.epoch(state, 1):
         state = new_state
         losses.extend(np.asarray(metrics.loss))
     assert int(state.step) == len(losses) == 3
@@ -57,8 +57,8 @@ def test_every_way_of_feeding_takes_the_same_steps(tiny):
     assert_same(three_steps(tiny, loop="step", memory="host"), expected, atol=1e-6)
     assert_same(three_steps(tiny, loop="scan"), expected, atol=2e-5)
     # A negative control: another order of images gives other parameters.
-    feed, state, _ = make_feed(dataclasses.replace(tiny, train_images=48), loop="step")
-    *_, (state, _) = feed.epoch(state, 2)
+    trainer, state, _ = make_trainer(dataclasses.replace(tiny, train_images=48), loop="step")
+    *_, (state, _) = trainer.epoch(state, 2)
     with pytest.raises(AssertionError):
         assert_same(jax.tree.map(np.asarray, (state.params, state.stats)), expected[0], atol=1e-3)
 
@@ -79,16 +79,16 @@ def test_the_step_is_compiled_once(tiny):
 
 
 def test_an_epoch_sees_every_image_once_in_another_order_each_time(tiny):
-    feed, _, _ = make_feed(tiny)
-    first, second = (np.asarray(feed._order(epoch)) for epoch in (1, 2))
+    trainer, _, _ = make_trainer(tiny)
+    first, second = (np.asarray(trainer._order(epoch)) for epoch in (1, 2))
     assert sorted(first.ravel()) == list(range(96))
     assert (first != second).any()
-    np.testing.assert_array_equal(first, feed._order(1))
+    np.testing.assert_array_equal(first, trainer._order(1))
 
 
 def test_calibration_is_the_plain_average_of_batch_statistics(tiny):
-    feed, state, data = make_feed(tiny)
-    calibrated = feed.calibrate(state)
+    trainer, state, data = make_trainer(tiny)
+    calibrated = trainer.calibrate(state)
     conv = build_model(tiny, classes=10, in_features=1).layer0.conv
     x = (data.train.image.astype(np.float32) / 255 - data.mean) / data.std
     y = np.asarray(conv(x), np.float64).reshape(6, 16, 26, 26, 4, 2)
@@ -104,12 +104,12 @@ def test_calibration_is_the_plain_average_of_batch_statistics(tiny):
 
 def test_evaluation_counts_every_image_once(tiny):
     """Sizes that do not divide by the batch: the last one is filled up with weight 0."""
-    feed, state, data = make_feed(tiny)
+    trainer, state, data = make_trainer(tiny)
     for count in (1, 15, 16, 17, 40):
         split = data.test[:count]
-        logits = feed.logits(state, split.image)
+        logits = trainer.logits(state, split.image)
         assert logits.shape == (count, 10)
-        figures = feed.evaluate(state, split)
+        figures = trainer.evaluate(state, split)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, split.label).mean()
         np.testing.assert_allclose(figures["error"], (logits.argmax(-1) != split.label).mean())
         np.testing.assert_allclose(figures["loss"], loss, rtol=1e-5)
@@ -118,8 +118,8 @@ def test_evaluation_counts_every_image_once(tiny):
 def test_evaluation_under_pmap_equals_jit(tiny):
     figures = []
     for parallel in (Parallel("jit"), Parallel("pmap", 8)):
-        feed, state, data = make_feed(tiny, parallel)
-        figures.append(feed.evaluate(feed.calibrate(state), data.test))
+        trainer, state, data = make_trainer(tiny, parallel)
+        figures.append(trainer.evaluate(trainer.calibrate(state), data.test))
     chex.assert_trees_all_close(*figures, atol=1e-4)
 
 
@@ -153,4 +153,4 @@ def test_auto_is_pmap_on_several_devices_and_the_batch_must_divide():
 
 def test_scan_from_host_memory_is_refused(tiny):
     with pytest.raises(ValueError, match="`loop` scan needs the images in device memory"):
-        make_feed(tiny, loop="scan", memory="host")
+        make_trainer(tiny, loop="scan", memory="host")
