@@ -54,10 +54,10 @@ class Waiting:
     """A meter of how long the loop waits in `train.data.grain_loader.read_ahead`."""
 
     def __init__(self):
-        from train.run import trainer
+        from train.run import batches
 
-        self.seconds, self._read_ahead = 0.0, trainer.read_ahead
-        trainer.read_ahead = self
+        self.seconds, self._read_ahead = 0.0, batches.read_ahead
+        batches.read_ahead = self
 
     def __call__(self, *args):
         batches = iter(self._read_ahead(*args))

@@ -49,7 +49,7 @@ class Parsed(html.parser.HTMLParser):
         self.title = self.heading = self.text = self._json = ""
         self.unclosed: list[str] = []
         self._in_data = False
-        self.trainer(text)
+        self.feed(text)
         self.close()
         self.data = json.loads(self._json)
 

@@ -161,7 +161,7 @@ class Trainer:
     def logits(
         self, state: TrainState, image: np.ndarray, *, preprocessed: bool = False
     ) -> np.ndarray:
-        """Return the logits ``[N, classes]`` of stored or ``preprocessed`` images, on one device."""
+        """Return logits ``[N, classes]`` of stored or ``preprocessed`` images, on one device."""
         image = image if preprocessed else self.preprocess(image)
         rows, _ = filled_rows(len(image), self.logits_batch)
         parts = [self._compiled.logits(state.weights, state.stats, image[row]) for row in rows]
