@@ -85,7 +85,7 @@ def test_the_middle_of_an_epoch(config, tmp_path, monkeypatch, quick_report, cap
 
     few = dataclasses.replace(config, checkpoint_steps=2)
     with monkeypatch.context() as patch:
-        patch.setattr("train.run.seed_run.Network.record", stop)  # the end of the first epoch
+        patch.setattr("train.run.seed_run.SeedRun.record", stop)  # the end of the first epoch
         with pytest.raises(KeyboardInterrupt):
             train(few, tmp_path / "run", lambda line: None)
     assert main(["report", str(tmp_path / "run")]) == 0
