@@ -286,7 +286,7 @@ def coordinate_count(group: PlanarGroup, kernel_size: int, *, lifting: bool) -> 
 
 
 def taps_in_disc(kernel_size: int) -> np.ndarray:
-    """Flat indices of the taps within k/2 pixels of the centre: all for k = 3, 37 of 49 for 7."""
+    """Flat indices of the taps within k/2 pixels of the center: all for k = 3, 37 of 49 for 7."""
     radius = np.linalg.norm(tap_positions(kernel_size), axis=-1)
     return np.flatnonzero(radius <= kernel_size / 2)
 

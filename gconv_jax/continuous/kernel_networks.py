@@ -4,7 +4,7 @@
 that filters can be evaluated anywhere (Schuett et al. 2017, arXiv:1706.08566; Finzi et al. 2020,
 arXiv:2002.12880; Romero & Lohit 2021, arXiv:2110.10211).
 
-At initialisation its outputs have mean 0 and variance 1 at every point, over the draws of the
+At initialization its outputs have mean 0 and variance 1 at every point, over the draws of the
 parameters: phases are uniform, so a sine has variance 1/2 whatever its frequency, and the linear
 maps keep what they are given.
 """

@@ -1,4 +1,4 @@
-"""Features on sampled elements of a group, which go with them; pooling and normalisation."""
+"""Features on sampled elements of a group, which go with them; pooling and normalization."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -104,7 +104,7 @@ def sampled_pool(x: SampledFeatures, *, reduce: Literal["max", "mean"] = "max") 
 
 
 def instance_norm(x: SampledFeatures, *, epsilon: float = 1e-5) -> SampledFeatures:
-    """Normalise each image and channel by itself: ``(x - mean) / sqrt(variance + epsilon)``, over
+    """Normalize each image and channel by itself: ``(x - mean) / sqrt(variance + epsilon)``, over
     space and over the elements that are there. It has no parameters.
 
     >>> import jax.numpy as jnp
@@ -121,5 +121,5 @@ def instance_norm(x: SampledFeatures, *, epsilon: float = 1e-5) -> SampledFeatur
     def mean(a: jax.Array) -> jax.Array:
         return jnp.einsum("...sc,s->...c", a.mean((-4, -3)), share)[..., None, None, None, :]
 
-    centred = values - mean(values)
-    return x._replace(values=centred * lax.rsqrt(mean(jnp.square(centred)) + epsilon))
+    centered = values - mean(values)
+    return x._replace(values=centered * lax.rsqrt(mean(jnp.square(centered)) + epsilon))

@@ -44,7 +44,7 @@ class Support(NamedTuple):
 
 
 def support_parameters(group: PlanarGroup) -> dict[str, tuple[Initializer, tuple[int, ...]]]:
-    """An initialiser and a shape for each parameter of a support, at first nearly all of the
+    """An initializer and a shape for each parameter of a support, at first nearly all of the
     group: ``theta`` 1, and ``logits`` of probability 0.88.
 
     >>> from gconv_jax import O2

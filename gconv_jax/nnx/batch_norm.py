@@ -1,4 +1,4 @@
-"""Batch normalisation of feature maps on the group, at the speed of a plain CNN's."""
+"""Batch normalization of feature maps on the group, at the speed of a plain CNN's."""
 
 from typing import overload
 
@@ -17,7 +17,7 @@ Mask = jax.Array | None
 
 
 class BatchNorm(nnx.BatchNorm):
-    """Flax's batch normalisation, faster on feature maps on the group: the same arguments,
+    """Flax's batch normalization, faster on feature maps on the group: the same arguments,
     variables and values as ``nnx.BatchNorm``, with statistics and parameters shared by the group.
 
     ``y = (x - mean) / sqrt(var + epsilon) * scale + bias``, with the mean and the variance over all
@@ -57,10 +57,10 @@ class BatchNorm(nnx.BatchNorm):
         elements that are there."""
         if isinstance(x, SampledFeatures):
             weights = x.elements.weights
-            return x.map(lambda values: self._normalise(values, use_running_average, mask, weights))
-        return self._normalise(x, use_running_average, mask, None)
+            return x.map(lambda values: self._normalize(values, use_running_average, mask, weights))
+        return self._normalize(x, use_running_average, mask, None)
 
-    def _normalise(self, x, use_running_average, mask, weights) -> jax.Array:
+    def _normalize(self, x, use_running_average, mask, weights) -> jax.Array:
         if use_running_average is None:
             use_running_average = self.use_running_average
         if (

@@ -155,7 +155,7 @@ class ContinuousLiftConv(_ContinuousConv):
 
     Attributes:
         kernel_0, bias_0, ...: the parameters of the kernel network. Its outputs are scaled so that
-            white inputs give outputs of variance 1 at initialisation.
+            white inputs give outputs of variance 1 at initialization.
         bias: ``[out_features]`` or None.
 
     >>> import jax.numpy as jnp

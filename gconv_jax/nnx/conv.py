@@ -124,7 +124,7 @@ class LiftConv(ConvLayer):
         dtype: of computation; by default what input and parameters promote to.
         param_dtype: of the parameters.
         precision: as in ``jax.lax``.
-        kernel_init, bias_init: initialisers. Fan-in is ``taps * C_in``, and
+        kernel_init, bias_init: initializers. Fan-in is ``taps * C_in``, and
             ``taps * |G| * C_in`` in `GroupConv`, with P in place of the taps for other filters.
         group: the symmetry, e.g. `gconv_jax.P4`.
         filters: what the parameters are: ``"pixel"``, the taps; for rotations finer than 90 degrees
@@ -132,7 +132,7 @@ class LiftConv(ConvLayer):
             `gconv_jax.filter_bank`.
         algorithm: of `GroupConv`, as in `gconv_jax.group_conv`; lifting is always dense.
         kernel_transform: a function of the base filters that is applied before they are used, such
-            as `gconv_jax.standardize_weights`, a spectral normalisation or a mask; every one keeps
+            as `gconv_jax.standardize_weights`, a spectral normalization or a mask; every one keeps
             the law.
         kernel_metadata, bias_metadata: of the parameters, as in ``nnx.Conv``.
         rngs: random key.

@@ -131,7 +131,7 @@ def description(run: Run, network: Predictor) -> dict[str, Any]:
         "auto": "grey images whose border is lighter than 127 on average are inverted",
     }[network.ink if channels == 1 else "light"]
     scaled = f"minus {network.steps.prepare.mean:g}, divided by {network.steps.prepare.std:g}"
-    whitened = "contrast normalised, then whitened (ZCA)"
+    whitened = "contrast normalized, then whitened (ZCA)"
     return {
         _WRITER: f"gconv_jax {__version__}",
         "model": run.config.title,
@@ -146,7 +146,7 @@ def description(run: Run, network: Predictor) -> dict[str, Any]:
             "read_image: transparent parts on black if the rest is light, else on white",
             f"read_image: {'grey' if channels == 1 else 'RGB'}; {ink}",
             f"read_image: scaled to fit into {height} x {width} pixels (height x width), bilinear, "
-            "without distortion, and centred on the median of the border",
+            "without distortion, and centered on the median of the border",
             "network: pixels divided by 255, "
             f"{scaled if network.whitening is None else whitened}; softmax of the logits",
         ],

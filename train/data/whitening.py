@@ -1,4 +1,4 @@
-"""Contrast normalisation and ZCA whitening, as CIFAR-10 was prepared for All-CNN-C and the G-CNNs.
+"""Contrast normalization and ZCA whitening, as CIFAR-10 was prepared for All-CNN-C and the G-CNNs.
 
 Goodfellow et al. 2013 (arXiv:1302.4389); Cohen & Welling 2016 (arXiv:1602.07576, section 8.2). The
 whitening matrix mixes pixels, so it keeps the law of a network only as far as the training images
@@ -19,7 +19,7 @@ _IMAGES = 1000
 
 @dataclass(frozen=True)
 class Whitening:
-    """``(z - mean) matrix`` for the contrast-normalised pixels z of an image, in one row."""
+    """``(z - mean) matrix`` for the contrast-normalized pixels z of an image, in one row."""
 
     mean: np.ndarray
     matrix: np.ndarray
@@ -69,7 +69,7 @@ class Whitening:
 
 def normalize_contrast(image, xp=np):
     """``[N, ...]`` to float32 ``[N, values]``, each image with mean 0 and standard deviation 1
-    (``N - 1`` in its denominator); an image of one colour becomes 0. With ``xp=jax.numpy`` of JAX
+    (``N - 1`` in its denominator); an image of one color becomes 0. With ``xp=jax.numpy`` of JAX
     arrays."""
     z = image.reshape(image.shape[0], -1).astype(xp.float32)
     z = z - z.mean(1, keepdims=True)

@@ -7,19 +7,19 @@ handed to a function that takes degrees), which is ``augment="jitter"``.
 
 folder is ours: what a CPU can train on a few hundred images, whatever they show.
 
-The cifar10 ones are of the same paper: contrast normalisation and ZCA, momentum 0.9, the published
+The cifar10 ones are of the same paper: contrast normalization and ZCA, momentum 0.9, the published
 geometry and head. All-CNN-C follows Springenberg et al. 2014 (arXiv:1412.6806) with rate 0.05. The
 weight decay of the resnets, 1e-3, is the default of the authors' code; the paper gives none.
 ``cifar10plus`` adds mirroring and sub-pixel shifts.
 
 lenet and early: early stopping with patience 5 on held-out images, as their source has it, which
-gives neither optimiser nor split; Adam 1e-3, batch 128 and 5,000 images are ours. upright: train on
+gives neither optimizer nor split; Adam 1e-3, batch 128 and 5,000 images are ours. upright: train on
 upright digits, test on rotated ones; AdamW 1e-2, decay 1e-4, batch 64, 10 epochs as published for
 z2 and p4; finer rotations are ours.
 
 rotmnist-e2cnn: Weiler & Cesa 2019 (arXiv:1911.08251) as far as their code tells: 40 epochs, batch
 64, rate 0.015 times 0.8 after each epoch from the 15th on, training images turned by any angle.
-Theirs is an Adam with L1 and L2 penalties and turns with nearest neighbours. rotmnist-small and
+Theirs is an Adam with L1 and L2 penalties and turns with nearest neighbors. rotmnist-small and
 -small-turned are ours, for a CPU.
 
 rotmnist-not-separable, -g and -gc: Lengyel & van Gemert 2021 (arXiv:2110.13059): Adam 1e-2, a tenth

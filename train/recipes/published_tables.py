@@ -136,7 +136,7 @@ TABLES: dict[str, PublishedTable] = {
     "cifar10": PublishedTable(
         "CIFAR-10",
         "Cohen & Welling 2016 (arXiv:1602.07576), table 2: 50,000 training images, one seed each. "
-        "In the authors' code the last normalisation of the residual networks uses the statistics "
+        "In the authors' code the last normalization of the residual networks uses the statistics "
         "of the test batch; ours those of the training images.",
         _rows("cifar10"),
         _quick_cifar10,

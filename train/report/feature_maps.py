@@ -118,7 +118,7 @@ def _sprites(layer: Layer, results: list[tuple], every: int, largest: int) -> di
     rows = rows[:: math.ceil(len(rows) / ROWS)]
     channels = max(2, min(CHANNELS, 12 // len(rows)))
     values = [downscale(v[::every][..., rows, :channels], largest) for v, _ in results]
-    # Each channel has one scale for all frames, so that what turns keeps its colour; not that of
+    # Each channel has one scale for all frames, so that what turns keeps its color; not that of
     # its largest values, which are often at the border.
     scale = np.quantile(np.abs(np.stack(values)), 0.99, (0, 1, 2, 3, 4))
     scale = np.where(scale > 0, scale, 1).astype(np.float32)

@@ -9,22 +9,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-COLOURS = (
+COLORS = (
     "#1f6fb4", "#d1495b", "#3a7d44", "#8d6a9f", "#e08e1b",
     "#17a2a2", "#8c564b", "#d76fb0", "#5c636b", "#a3a300",
 )  # fmt: skip
 MOST_CLASSES = 10
-"""Curves in one picture: as many as there are colours."""
+"""Curves in one picture: as many as there are colors."""
 
 
 def learning_curves(runs: dict[str, list[dict]], path: Path) -> None:
     """Loss and error against epochs; ``runs`` maps a name to its records."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     loss, error = figure.subplots(1, 2)
-    for colour, (name, records) in _coloured(runs):
+    for color, (name, records) in _colored(runs):
         epochs = [r["epoch"] for r in records]
         # A line from one point to nowhere would not be seen.
-        style: dict = {"color": colour, "marker": "." if len(records) < 30 else None}
+        style: dict = {"color": color, "marker": "." if len(records) < 30 else None}
         loss.plot(epochs, [r["train_loss"] for r in records], label=name, **style)
         values = [100 * r["train_error"] for r in records]
         error.plot(epochs, values, label=f"{name}, training", **style)
@@ -54,9 +54,9 @@ def accuracy_against_angle(runs: dict[str, dict], path: Path) -> None:
     """Accuracy on test images that are turned further; ``runs`` maps a name to its results."""
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.subplots()
-    for colour, (name, results) in _coloured(runs):
+    for color, (name, results) in _colored(runs):
         values = [100 * a for a in results["accuracy_at_angle"]]
-        axes.plot(results["angles"], values, color=colour, label=name, marker=".")
+        axes.plot(results["angles"], values, color=color, label=name, marker=".")
     # At least ten points high: a few images more or less are not a landscape.
     lowest = min(100 * min(results["accuracy_at_angle"]) for results in runs.values())
     axes.set(xlabel="further rotation (degrees)", ylabel="accuracy (%)", xlim=(0, 360))
@@ -66,16 +66,16 @@ def accuracy_against_angle(runs: dict[str, dict], path: Path) -> None:
 
 
 def invariance_against_angle(runs: dict[str, dict], path: Path) -> None:
-    """The invariance error when test images are turned, trained and as initialised."""
+    """The invariance error when test images are turned, trained and as initialized."""
     figure = Figure(figsize=(6.4, 3.4 + 0.3 * len(runs)), layout="constrained")
     axes = figure.subplots()
-    for colour, (name, results) in _coloured(runs):
+    for color, (name, results) in _colored(runs):
         angles = results["angles"]
         values = results["invariance_error_at_angle"]
-        axes.plot(angles, values, color=colour, label=name, marker=".")
+        axes.plot(angles, values, color=color, label=name, marker=".")
         before = results.get("invariance_error_at_angle_untrained")
         if before is not None:
-            axes.plot(angles, before, color=colour, label=f"{name}, untrained", linestyle=":")
+            axes.plot(angles, before, color=color, label=f"{name}, untrained", linestyle=":")
     axes.set(xlabel="further rotation (degrees)", ylabel="invariance error", xlim=(0, 360))
     axes.set_ylim(0, None)
     axes.set_xticks(range(0, 361, 45))
@@ -94,10 +94,10 @@ def supports(layers: dict[str, dict], path: Path) -> None:
         axes.set_xticks(np.deg2rad([0, 90, 180, 270]), ["0°", "90°", "180°", "270°"], fontsize=7)
         below = []
         if theta is not None:
-            axes.bar(0, 1, width=2 * np.pi * theta, color=COLOURS[0], alpha=0.75)
+            axes.bar(0, 1, width=2 * np.pi * theta, color=COLORS[0], alpha=0.75)
             below.append(f"±{180 * theta:.0f}°")
         elif len(probabilities) == 1:  # of a mirroring: a disc as full as it is likely
-            axes.bar(0, probabilities[0] ** 0.5, width=2 * np.pi, color=COLOURS[1], alpha=0.75)
+            axes.bar(0, probabilities[0] ** 0.5, width=2 * np.pi, color=COLORS[1], alpha=0.75)
         if len(probabilities):
             below.append("p = " + ", ".join(f"{p:.2f}" for p in probabilities))
         axes.set_title(name, fontsize=8)
@@ -127,11 +127,11 @@ def turning(
     largest = probabilities.max(0)
     order = [c for c in np.argsort(-largest, kind="stable") if largest[c] > 0.1]
     likely = sorted(order[:MOST_CLASSES])
-    for colour, c in zip(_colours(len(likely)), likely, strict=True):
+    for color, c in zip(_colors(len(likely)), likely, strict=True):
         axes.plot(
             angles,
             probabilities[:, c],
-            color=colour,
+            color=color,
             label=f"class {_short(names[c], 40)}",
             marker=".",
         )
@@ -158,12 +158,12 @@ def predictions(image: np.ndarray, label: np.ndarray, predicted: np.ndarray, pat
         top, left = i // columns * (height + gap) + gap, i % columns * (width + 2)
         low, high = (0, 255) if x.dtype == np.uint8 else (x.min(), x.max() or 1)
         picture[top : top + height, left : left + width] = (x - low) / (high - low or 1)
-        title, colour = _short(p, 13), "black"
+        title, color = _short(p, 13), "black"
         if p != y:
             between = " " if len(f"{p}{y}") < 6 else "\n"  # a line each, if they are names
-            title, colour = f"{_short(p, 13)}{between}(is {_short(y, 8)})", "#c1121f"
+            title, color = f"{_short(p, 13)}{between}(is {_short(y, 8)})", "#c1121f"
         axes.text(
-            left + width / 2, top - 0.05 * height, title, fontsize=9, color=colour, ha="center"
+            left + width / 2, top - 0.05 * height, title, fontsize=9, color=color, ha="center"
         )
     axes.imshow(picture, interpolation="nearest")
     figure.savefig(path, dpi=110)
@@ -195,21 +195,21 @@ def _short(name, most: int) -> str:
 
 
 def _displayed(image: np.ndarray) -> np.ndarray:
-    """Pixels ``[H, W, C]`` in [0, 1] as matplotlib shows them: in colour, or ``[H, W]``."""
+    """Pixels ``[H, W, C]`` in [0, 1] as matplotlib shows them: in color, or ``[H, W]``."""
     return np.clip(image if image.shape[-1] == 3 else image.mean(-1), 0, 1)
 
 
-def _colours(count: int) -> Sequence:
-    """Return so many colours, no two of them equal."""
-    if count <= len(COLOURS):
-        return COLOURS[:count]
+def _colors(count: int) -> Sequence:
+    """Return so many colors, no two of them equal."""
+    if count <= len(COLORS):
+        return COLORS[:count]
     return [colormaps["turbo"](x) for x in np.linspace(0.05, 0.95, count)]
 
 
-def _coloured(runs: dict):
-    """A colour, a name that leaves room for the curves, and what it names, for each run."""
+def _colored(runs: dict):
+    """A color, a name that leaves room for the curves, and what it names, for each run."""
     names = [name if len(name) <= 40 else f"...{name[-37:]}" for name in runs]
-    return zip(_colours(len(runs)), zip(names, runs.values(), strict=True), strict=True)
+    return zip(_colors(len(runs)), zip(names, runs.values(), strict=True), strict=True)
 
 
 def _finish(figure: Figure, every: list[Axes], path: Path, **legend) -> None:

@@ -1,4 +1,4 @@
-"""The protocol of a run in words: data, split, epochs, optimiser, and how it was measured."""
+"""The protocol of a run in words: data, split, epochs, optimizer, and how it was measured."""
 
 from collections.abc import Sequence
 
@@ -38,7 +38,7 @@ def protocol(config: Config, results: dict, beside: Sequence[dict] = ()) -> str:
         epochs = f"epoch {selected} of {results['epochs']}, that of the lowest validation error"
         if results["epochs"] < config.epochs:
             epochs += f" (stopped after {config.patience} epochs without a lower one)"
-    whitened = ", contrast-normalised and whitened" if config.preprocess == "whiten" else ""
+    whitened = ", contrast-normalized and whitened" if config.preprocess == "whiten" else ""
     return (
         f"Protocol: {config.dataset_title}{stand_in}; {results['train_images']:,} training, "
         f"{results['validation_images']:,} validation and {results['test_images']:,} test images"

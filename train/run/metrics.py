@@ -55,7 +55,7 @@ def more_figures(
         parts: which parts are made; the others leave nothing. What does not fit into their time is
             decided here.
         page_images: how many images the page with the slider needs, if it is to be made.
-        untrained: makes the network as it was initialised, for what training does to its
+        untrained: makes the network as it was initialized, for what training does to its
             invariance.
         known: figures of the same run.
     """

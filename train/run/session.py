@@ -1,4 +1,4 @@
-"""A configuration made ready: data, model, optimiser, compiled steps."""
+"""A configuration made ready: data, model, optimizer, compiled steps."""
 
 import dataclasses
 from dataclasses import dataclass

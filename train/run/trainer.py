@@ -133,7 +133,7 @@ class Trainer:
         """Return the state of the seed number ``which`` with batch statistics that are the plain
         average over the training images, as in the published protocol, instead of a running
         average; with a title, behind a progress bar."""
-        if not jax.tree.leaves(state.stats):  # a network without batch normalisation
+        if not jax.tree.leaves(state.stats):  # a network without batch normalization
             return state
         total = None
         rows = np.arange(self.steps_per_epoch * self.batch_size).reshape(-1, self.batch_size)

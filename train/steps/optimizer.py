@@ -1,4 +1,4 @@
-"""The optimiser that a configuration names."""
+"""The optimizer that a configuration names."""
 
 import jax
 import optax
@@ -41,7 +41,7 @@ def learning_rate(config: Config, steps_per_epoch: int) -> float | optax.Schedul
 
 
 def _base_filters(params):
-    """Decay acts on filters, once each, not on biases and normalisation."""
+    """Decay acts on filters, once each, not on biases and normalization."""
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
 

@@ -37,7 +37,7 @@ class Batch(NamedTuple):
 )
 @dataclass(frozen=True)
 class TrainState:
-    """All that training changes: parameters, batch statistics, optimiser state, step number, and
+    """All that training changes: parameters, batch statistics, optimizer state, step number, and
     the moving average of the parameters if one is kept."""
 
     params: nnx.State
@@ -64,7 +64,7 @@ class Steps:
 
     Args:
         model: an NNX module from images to logits.
-        tx: the optimiser.
+        tx: the optimizer.
         prepare: from stored pixels to the model's input.
         axis_name: of the devices under pmap; None under jit.
         average: decay of the moving average of the parameters; None for none.

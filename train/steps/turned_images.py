@@ -1,4 +1,4 @@
-"""Images turned by any angle: quarter turns exactly, and corners in the colour of the border."""
+"""Images turned by any angle: quarter turns exactly, and corners in the color of the border."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
