@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gconv_jax import models
 from tests.markdown import anchors_of, blocks_of, run_alone
 
 pytestmark = pytest.mark.optimised
@@ -69,6 +70,11 @@ def test_the_options_shown_exist():
             assert words[0] in {*OTHERS, *PRESETS}, line
         if words[0] == "table":
             assert words[1] in TABLES
+
+
+def test_the_number_of_networks():
+    networks = [name for name, value in vars(models).items() if isinstance(value, type)]
+    assert f"| {len(networks)} of them, with parameters" in README
 
 
 def test_no_placeholder_is_left():
