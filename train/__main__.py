@@ -27,6 +27,8 @@ from .errors import TrainingDivergedError
 from .recipes.presets import GROUPS, PRESETS, group_of
 from .run_folder.command_line import PROGRAM, command
 
+NEEDED = ("matplotlib", "optax", "sklearn", "tensorboardX", "tensorflow_datasets", "tqdm")
+"""The modules that the extra ``train`` brings, beside tyro."""
 STOPPED = 130
 """The exit status after Ctrl-C, the same as that of shells."""
 OTHERS = {
@@ -94,7 +96,9 @@ def _reported(work: Callable[[], int], given: list[str], several: Distributed | 
     try:
         return work()
     except (ValueError, TypeError, OSError, ImportError) as error:  # the last: of extras
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        missing = isinstance(error, ModuleNotFoundError) and error.name in NEEDED
+        remedy = '; pip install "gconv_jax[train]"' if missing else ""
+        print(f"{PROGRAM}: error: {error}{remedy}", file=sys.stderr)
         return 2
     except TrainingDivergedError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)

@@ -260,7 +260,7 @@ class Config:
     """Steps between checkpoints within an epoch, for epochs that take hours."""
     report: Literal["full", "quick", "none"] = "full"
     """full: all of it, but for parts that would take longer than the training and than a minute;
-    quick: table and curves; none: the test error. python -m train report RUN adds the rest."""
+    quick: table and curves; none: the test error. The command ``report`` adds the rest."""
     run: Path | None = None
     """The run folder (default: runs/PRESET-DATE-TIME)."""
 

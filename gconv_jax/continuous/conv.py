@@ -141,7 +141,8 @@ def continuous_group_conv(
 def continuous_options(caller: str, group: PlanarGroup, **given) -> ConvOptions:
     """Return the options of a convolution over a group of the plane, of which the part that maps
     the lattice onto itself decides whether the windows break equivariance."""
-    acts = group.lattice if isinstance(check_planar_group(group), LieGroup) else group
+    group = check_planar_group(group)
+    acts = group.lattice if isinstance(group, LieGroup) else group
     return ConvOptions(caller, refuse_hexagons(acts, caller), **given)
 
 
@@ -184,7 +185,11 @@ def _convolve(
     elements: Elements,
 ) -> SampledFeatures:
     bank = continuous_bank(
-        kernel, group=group, elements=elements, inputs=inputs, kernel_size=options.kernel_size
+        kernel,
+        group=group,
+        elements=elements,
+        inputs=inputs,
+        kernel_size=options.kernel_size,  # pyright: ignore[reportArgumentType]
     )
     if x.ndim < 3 or x.shape[-1] != bank.shape[-2]:
         parts = 1 if inputs is None else len(inputs.weights)

@@ -152,6 +152,7 @@ class LiftConv(ConvLayer):
     """
 
     lifting = True
+    kernel: nnx.Param
 
     def _convolve(self, x: jax.Array, *kernels: jax.Array, options: ConvOptions) -> jax.Array:
         return lift_conv_with(options, x, *kernels)

@@ -113,9 +113,14 @@ def _batched(conv: Convolution, bind: Bind, operands, dims, *, form: Form, stati
             out_axis %= y.ndim
             shape = (*y.shape[:out_axis], size, rest[axis], *y.shape[out_axis + 1 :])
             return y.reshape(shape), out_axis
+
     # Any mapped operands, e.g. those of several seeds at once.
-    each = functools.partial(bind, form, static=static)
-    default = functools.partial(conv.default, form, static=static)
+    def each(lhs, rhs):
+        return bind(form, lhs, rhs, static)
+
+    def default(lhs, rhs):
+        return conv.default(form, lhs, rhs, static)
+
     return lax.platform_dependent(
         *operands,
         cpu=functools.partial(_one_by_one, each, dims),

@@ -33,7 +33,7 @@ class Table:
     name: tyro.conf.Positional[Name]  # pyright: ignore[reportInvalidTypeForm]
     """The name of the table."""
     rows: tuple[str, ...] = ()
-    """Only these rows, by the names of their recipes (python -m train list)."""
+    """Only these rows, by the names of their recipes (see ``list``)."""
     seeds: int = 1
     """Networks for each row, trained at once."""
     seed: int = 0
