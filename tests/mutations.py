@@ -205,7 +205,7 @@ MISTAKES = [
         "train/steps/test_augment.py",
     ),
     Mistake(
-        "bands of rows forget the padding before them",
+        "tiles forget the padding before them",
         "gconv_jax/_native/tiling.py",
         "top = first * self.strides[0] - int(self.padding[0, 0])",
         "top = first * self.strides[0]",

@@ -83,7 +83,11 @@ def compile_functions(assembly: str, name: str, arguments: int) -> Callable[...,
 
 
 class Function:
-    """The assembly of one function, written from its first instruction to its last."""
+    """The assembly of one function, written from its first instruction to its last.
+
+    It is text, since ``llvmlite.ir.IRBuilder`` gave the same machine code and took longer to write
+    it.
+    """
 
     def __init__(self, name: str, parameters: str):
         self._lines = [f"define void @{name}({parameters}) {{", "entry:"]
@@ -120,46 +124,43 @@ class Function:
     @contextlib.contextmanager
     def loop(self, count: str | int, step: int = 1) -> Iterator[str]:
         """Run the body for 0, step, ... below the count."""
-        head, body, done = (self._name(part) for part in ("head", "body", "done"))
+        head, body, latch, done = map(self._name, ("head", "body", "latch", "done"))
         index, following = self._name("%i"), self._name("%n")
         self.emit(f"br label %{head}")
         before = self._block
         self._open(head)
-        phi = len(self._lines)
-        self.emit("")  # it names the block that comes back, which is not known yet
+        self.emit(f"{index} = phi i64 [0, %{before}], [{following}, %{latch}]")
         self.emit(
             f"br i1 {self.assign(f'icmp ult i64 {index}, {count}')}, label %{body}, label %{done}"
         )
         self._open(body)
         yield index
+        self.emit(f"br label %{latch}")
+        # A block of its own, so that its name is known before the body has opened others.
+        self._open(latch)
         self.emit(f"{following} = add i64 {index}, {step}")
         self.emit(f"br label %{head}")
-        self._lines[phi] = f"  {index} = phi i64 [0, %{before}], [{following}, %{self._block}]"
         self._open(done)
 
     def reduction_loop(self, count: str | int, kind: str, sums: int, terms: Callable) -> list[str]:
         """Return sums over the indices below the count, at least one. ``terms(index)`` gives the
         two factors of each sum's term."""
-        body, done = self._name("body"), self._name("done")
+        body, latch, done = map(self._name, ("body", "latch", "done"))
         index, following = self._name("%i"), self._name("%n")
         totals = [self._name("%s") for _ in range(sums)]
+        new = [self._name("%t") for _ in range(sums)]
         self.emit(f"br label %{body}")
         before = self._block
         self._open(body)
-        first = len(self._lines)
-        self._lines += [""] * (1 + sums)  # they name the block that comes back
-        new = [
-            self.assign(
-                f"fadd contract {kind} {total}, {self.assign(f'fmul contract {kind} {a}, {b}')}"
-            )
-            for total, (a, b) in zip(totals, terms(index), strict=True)
-        ]
+        self.emit(f"{index} = phi i64 [0, %{before}], [{following}, %{latch}]")
+        for total, value in zip(totals, new, strict=True):
+            self.emit(f"{total} = phi {kind} [zeroinitializer, %{before}], [{value}, %{latch}]")
+        for total, value, (a, b) in zip(totals, new, terms(index), strict=True):
+            product = self.assign(f"fmul contract {kind} {a}, {b}")
+            self.emit(f"{value} = fadd contract {kind} {total}, {product}")
+        self.emit(f"br label %{latch}")
+        self._open(latch)
         self.emit(f"{following} = add i64 {index}, 1")
-        self._lines[first] = f"  {index} = phi i64 [0, %{before}], [{following}, %{self._block}]"
-        for i, (total, value) in enumerate(zip(totals, new, strict=True)):
-            self._lines[first + 1 + i] = (
-                f"  {total} = phi {kind} [zeroinitializer, %{before}], [{value}, %{self._block}]"
-            )
         again = self.assign(f"icmp ult i64 {following}, {count}")
         self.emit(f"br i1 {again}, label %{body}, label %{done}")
         self._open(done)

@@ -90,7 +90,7 @@ CASES = {
     "one channel": (2, (6, 6), 1, 1, 3, {}),
     "not whole vectors": (2, (6, 5), 17, 35, 3, {}),
     "more pixels than a strip": (1, (5, 300), 2, 3, 3, {}),
-    "bands of several rows": (1, (50, 9), 3, 16, 3, {}),
+    "tiles of several rows": (1, (50, 9), 3, 16, 3, {}),
     "more than is seen": (1, (40, 40), 2, 2, 3, {"padding": (4, 3)}),
     "nothing but padding": (1, (3, 3), 2, 2, 3, {"padding": ((7, 7), (7, 7))}),
     "valid": (3, (9, 9), 4, 2, 5, {"padding": "VALID"}),
