@@ -7,24 +7,24 @@ import difflib
 import functools
 import importlib
 import io
-import itertools
 import multiprocessing
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 try:
     import tyro
 except ModuleNotFoundError:
     sys.exit('the training program needs more packages: pip install "gconv_jax[train]"')
 
-from .config import DATA_PLACES, FOLDER, Config, Group
+from .config import DATA_PLACES
 from .distributed import Distributed, option_words, run_distributed, take_options
 from .errors import TrainingDivergedError
+from .options.networks import NETWORKS, describe_network
 from .recipes.presets import GROUPS, PRESETS, group_of
+from .recipes.typed_options import configure
 from .run_folder.command_line import PROGRAM, command
 
 NEEDED = ("matplotlib", "optax", "sklearn", "tensorboardX", "tensorflow_datasets", "tqdm")
@@ -125,10 +125,8 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[:1] == ["--version"]:
         print(f"{PROGRAM} {_version()}")
         return 0
-    _remember_compilations()
     if _has("--resume", arguments):
         return _resume(arguments)
-    arguments = _spelled_out(arguments)
     if not arguments or arguments[0].startswith("-"):
         arguments = ["folder" if _has("--data", arguments) else "digits", *arguments]
     command, *rest = arguments
@@ -139,7 +137,9 @@ def _dispatch(arguments: list[str]) -> int:
     elif command in COMMANDS:
         module, kind, function = COMMANDS[command]
         module = importlib.import_module(module, __package__)  # only now: they import jax
-        getattr(module, function)(_parse(getattr(module, kind), command, rest))
+        options = _parse(getattr(module, kind), command, rest)
+        _remember_compilations()
+        getattr(module, function)(options)
     else:
         near = difflib.get_close_matches(command, [*OTHERS, *PRESETS], n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(f'`{name}`' for name in near)}? " if near else ""
@@ -160,36 +160,17 @@ def _has(option: str, arguments: list[str]) -> bool:
     return any(a == option or a.startswith(f"{option}=") for a in arguments)
 
 
-def _spelled_out(arguments: list[str]) -> list[str]:
-    """``--size 64`` as ``--image-size 64``, since a number is no size of filters, and ``--model
-    p4m-resnet`` as ``--model resnet --group p4m``."""
-    words: list[str] = []
-    for a in arguments:
-        words += a.split("=", 1) if a.startswith(("--size=", "--model=")) else [a]
-    out: list[str] = []
-    for i, word in enumerate(words):
-        after, before = "".join(words[i + 1 : i + 2]), out[-1] if out else ""
-        group, _, model = word.partition("-")
-        if word == "--size" and after.isdigit():
-            out.append("--image-size")
-        elif before == "--model" and group in get_args(Group) and model:
-            if _has("--group", arguments):
-                raise ValueError(f"`model` {word} says the group already: leave out --group")
-            out += [model, "--group", group]
-        else:
-            out.append(word)
-    return out
-
-
-def _parse(kind, name: str, rest: list[str], **options):
-    return tyro.cli(kind, prog=f"{PROGRAM} {name}", args=rest, **options)
+def _parse(kind, name: str, rest: list[str]):
+    return tyro.cli(kind, prog=f"{PROGRAM} {name}".rstrip(), args=rest)
 
 
 def _remember_compilations() -> None:
-    """Keep compiled programs on disk, unless the user has set where (JAX_COMPILATION_CACHE_DIR)."""
+    """Keep compiled programs on disk, unless the user has set where (JAX_COMPILATION_CACHE_DIR), or
+    that none are kept (JAX_ENABLE_COMPILATION_CACHE)."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is not None:  # pyright: ignore[reportAttributeAccessIssue]
+    set_by_user = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    if set_by_user is not None or not jax.config.jax_enable_compilation_cache:
         return
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gconv_jax" / "xla"
     if not cache.exists():
@@ -204,13 +185,8 @@ def _remember_compilations() -> None:
 
 
 def _train(name: str, rest: list[str]) -> None:
-    description, default = PRESETS[name]
-    if _has("--data", rest):
-        default = replace(default, dataset=FOLDER)
-    model = dict(itertools.pairwise(rest)).get("--model", default.model)
-    if name == "folder" and model != default.model:  # what is there of its size is of the resnet
-        default = replace(default, model=model, group=None, blocks=None, width=None)
-    config = _parse(Config, name, rest, default=default, description=description)
+    config = configure(name, rest)
+    _remember_compilations()
     from .loop import train
     from .seeds import summary, train_seeds
 
@@ -223,9 +199,7 @@ def _train(name: str, rest: list[str]) -> None:
 def _list(rest: list[str]) -> None:
     """Print the groups of recipes, the recipes of one group, or the networks."""
     if rest == ["--models"]:
-        from .steps.build_model import describe_networks
-
-        print(describe_networks())
+        print(_lines({name: describe_network(name) for name in NETWORKS}))
     elif not rest:
         print(_lines({name: f"{text} ({_count(name)})" for name, text in GROUPS.items()}))
         print(
@@ -255,6 +229,7 @@ def _resume(arguments: list[str]) -> int:
     # A preset before --resume is allowed if the run began as it.
     preset = None if arguments[0].startswith("-") else arguments[0]
     options = _parse(Resume, "", arguments if preset is None else arguments[1:])
+    _remember_compilations()
     from .commands.digits import is_digits, resume_digits
     from .loop import resume
     from .run_folder.folder import Run

@@ -87,16 +87,26 @@ def test_the_table_of_networks_is_that_of_the_configuration():
 
 
 def test_the_cache_is_mentioned_where_it_is_made(tmp_path):
-    script = "import sys; from train.__main__ import main; sys.exit(main(['list', '--models']))"
+    """And by no command that compiles nothing, and not if nothing is kept."""
+    cache = tmp_path / "gconv_jax" / "xla"
     env = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     env["XDG_CACHE_HOME"] = str(tmp_path)
-    command = [sys.executable, "-c", script]
-    first = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    where = str(tmp_path / "gconv_jax" / "xla")
-    assert where in first.stderr and "JAX_COMPILATION_CACHE_DIR moves" in first.stderr
-    (tmp_path / "gconv_jax" / "xla").mkdir(parents=True, exist_ok=True)
-    second = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    assert where not in second.stderr
+
+    def said(*words: str, **more: str) -> str:
+        script = "import sys; from train.__main__ import main; sys.exit(main(sys.argv[1:]))"
+        command = [sys.executable, "-c", script, *words]
+        return subprocess.run(
+            command, env=env | more, capture_output=True, text=True, check=False
+        ).stderr
+
+    compiles = ("evaluate", str(tmp_path / "no run"))
+    for words in (("list", "--models"), ("--version",), ("rotmnist-p4cnn", "--help")):
+        assert said(*words) == ""
+    assert str(cache) not in said(*compiles, JAX_ENABLE_COMPILATION_CACHE="false")
+    first = said(*compiles)
+    assert str(cache) in first and "JAX_COMPILATION_CACHE_DIR moves" in first
+    cache.mkdir(parents=True)
+    assert str(cache) not in said(*compiles)
 
 
 def test_without_the_extra_it_is_said_what_to_install(tmp_path):
@@ -187,6 +197,20 @@ MISTAKES = {
         "--group",
         "p4",
     ): "`model` p4-resnet says the group",
+    (
+        "--data",
+        "x",
+        "--size",
+        "32",
+        "--image-size",
+        "64",
+    ): "`size` 32 is the same as --image-size",
+    (
+        "digits-p4cnn",
+        "--model",
+        "p5-resnet",
+    ): "`model` must be one of z2cnn, p4cnn, p4cnn-rp,",
+    ("digits-p4cnn", "--size", "leters"): "leters",
     ("digits-p4cnn", "--validation", "2.5"): "`validation` must be a number of images, or a share",
     ("list", "x"): "`list` takes one of digits, folder",
 }

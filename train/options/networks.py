@@ -104,3 +104,14 @@ def describe(option: str, text: str) -> str:
     'The stages that halve the image (ck-resnet)'
     """
     return f"{text} ({', '.join(networks_with(option))})"
+
+
+def describe_network(name: str) -> str:
+    """Return the line on a network in ``list --models``: what it is for, and its options.
+
+    >>> describe_network("p4cnn-rp")
+    'the same, pooled over rotations after every layer (--group)'
+    """
+    title, takes, *_ = NETWORKS[name]
+    options = ", ".join(f"--{option.replace('_', '-')}" for option in sorted(takes))
+    return f"{title} ({options})" if options else title

@@ -96,16 +96,6 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
     return CLASSES[name](**options)
 
 
-def describe_networks() -> str:
-    """Return a line for each network: what it is for, its group and its options."""
-    width = max(map(len, NETWORKS))
-    lines = []
-    for name, network in NETWORKS.items():
-        options = ", ".join(f"--{option.replace('_', '-')}" for option in sorted(network.options))
-        lines.append(f"  {name:{width}}  {network.title}{f' ({options})' if options else ''}")
-    return "\n".join(lines)
-
-
 def _kernel_network(config: Config) -> gconv_jax.KernelNetwork:
     hidden = 8 if config.model != "ck-resnet" else 32
     if config.kernel_network == "siren":

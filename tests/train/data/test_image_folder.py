@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.train.runs import draw_shapes
-from train.__main__ import _spelled_out, main
+from train.__main__ import main
 from train.config import Config
 from train.data import image_folder as reading
 from train.data.available_memory import _of_container, available_memory
@@ -228,16 +228,6 @@ def test_shares_are_held_out_for_validation(own_images, tmp_path):
         load_data(dataclasses.replace(config, image_size=128, preprocess="whiten"))
     with pytest.raises(ValueError, match="needs the folder of your images: add --data DIR"):
         load_data(dataclasses.replace(config, data=None))
-
-
-@pytest.mark.parametrize(("typed", "meant"), [
-    ("--size 64", "--image-size 64"), ("--size=64", "--image-size 64"),
-    ("--size letters", "--size letters"), ("--model p4m-resnet", "--model resnet --group p4m"),
-    ("--model=z2-resnet44 --seed 1", "--model resnet44 --group z2 --seed 1"),
-    ("--model wide-resnet", "--model wide-resnet"), ("--model p4cnn-rp", "--model p4cnn-rp"),
-])  # fmt: skip
-def test_options_as_they_are_typed(typed, meant):
-    assert _spelled_out(typed.split()) == meant.split()
 
 
 def test_a_run_knows_its_classes_and_files(own_run, own_images):
