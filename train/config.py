@@ -21,7 +21,7 @@ FOLDER_OPTIONS = {"data": None, "image_size": None, "channels": "auto", "test_fr
 DATA_PLACES = ("data", "raw_dir", "data_dir")
 """The options that say where the files of the data set are."""
 PLACES = (*DATA_PLACES, "run")
-NO_MATTER = (*PLACES, "report")
+NO_MATTER = (*PLACES, "report", "angles")
 """The options that change nothing of what is trained."""
 
 
@@ -261,6 +261,9 @@ class Config:
     report: Literal["full", "quick", "none"] = "full"
     """full: all of it, but for parts that would take longer than the training and than a minute;
     quick: table and curves; none: the test error. The command ``report`` adds the rest."""
+    angles: int | None = None
+    """The angles of a full turn at which the report shows test images, a multiple of 4 (default: 32
+    in its curves, 72 on its slider)."""
     run: Path | None = None
     """The run folder (default: runs/PRESET-DATE-TIME)."""
 
@@ -292,6 +295,8 @@ class Config:
                 f"`validation` must be a number of images, or a share of them below 1, got "
                 f"{self.validation}"
             )
+        if self.angles is not None and self.angles not in range(4, 361, 4):
+            raise ValueError(f"`angles` must be a multiple of 4 from 4 to 360, got {self.angles}")
         if not 0 < self.test_fraction < 1:
             raise ValueError(f"`test_fraction` must be above 0 and below 1: {self.test_fraction}")
         for name, default in FOLDER_OPTIONS.items():

@@ -1,15 +1,11 @@
 import dataclasses
-import types
 from pathlib import Path
 
 import pytest
 
 from tests.train.runs import draw_shapes
-from train import loop
 from train.__main__ import main
 from train.config import Config
-from train.report import markdown
-from train.run import metrics
 from train.run_folder.folder import Run
 
 
@@ -25,28 +21,14 @@ def tiny() -> Config:
         epochs=2,
         batch_size=16,
         parallel="jit",
+        angles=4,
     )
 
 
 @pytest.fixture(scope="session")
 def smaller(tiny) -> Config:
-    """Two convolutions: for what training does around the network."""
-    return dataclasses.replace(tiny, model="lenet", group="p4")
-
-
-@pytest.fixture(scope="module")
-def quick_report():
-    """Few angles and no pictures, which others look at: half the time of a tiny run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "ANGLES", (0.0, 90.0, 360.0))
-        names = ("learning_curves", "accuracy_against_angle", "invariance_against_angle")
-        names += ("predictions", "turning", "filters")
-        nothing: dict = {name: lambda *args: None for name in names} | {"MOST_CLASSES": 10}
-        patch.setattr(markdown, "plots", types.SimpleNamespace(**nothing))
-        patch.setattr(markdown, "curves", lambda *args: None)
-        patch.setattr(markdown, "_first_filters", lambda model: (None, None))
-        patch.setattr(loop, "write_page", lambda *args: None)
-        yield
+    """Two convolutions and no report: for what training does around the network."""
+    return dataclasses.replace(tiny, model="lenet", group="p4", report="none")
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +43,5 @@ def own_run(own_images, tmp_path_factory) -> Run:
     path = tmp_path_factory.mktemp("own") / "run"
     options = ["--data", str(own_images), "--size", "28", "--model", "p4-lenet", "--epochs", "1"]
     options += ["--batch-size", "8", "--parallel", "jit", "--run", str(path)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "ANGLES", (0.0, 90.0, 360.0))
-        assert main(options) == 0
+    assert main([*options, "--angles", "4"]) == 0
     return Run.open(path)

@@ -100,7 +100,7 @@ def test_the_cache_is_mentioned_where_it_is_made(tmp_path):
         ).stderr
 
     compiles = ("evaluate", str(tmp_path / "no run"))
-    for words in (("list", "--models"), ("--version",), ("rotmnist-p4cnn", "--help")):
+    for words in (("list", "--models"), ("rotmnist-p4cnn", "--help")):
         assert said(*words) == ""
     assert str(cache) not in said(*compiles, JAX_ENABLE_COMPILATION_CACHE="false")
     first = said(*compiles)
@@ -211,6 +211,7 @@ MISTAKES = {
         "p5-resnet",
     ): "`model` must be one of z2cnn, p4cnn, p4cnn-rp,",
     ("digits-p4cnn", "--size", "leters"): "leters",
+    ("digits-p4cnn", "--angles", "30"): "`angles` must be a multiple of 4 from 4 to 360, got 30",
     ("digits-p4cnn", "--validation", "2.5"): "`validation` must be a number of images, or a share",
     ("list", "x"): "`list` takes one of digits, folder",
 }

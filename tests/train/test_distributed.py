@@ -24,8 +24,9 @@ from train.steps.parallel import Parallel, choose_parallel
 OPTIONS = [
     "digits-p4cnn", "--model", "lenet", "--group", "p4", "--width", "2", "--train-images", "96",
     "--test-images", "40", "--batch-size", "16", "--optimizer", "sgd", "--learning-rate", "0.01",
+    "--report", "none",
 ]  # fmt: skip
-# Few angles and no pictures, as `quick_report` for the tests in this process; and an accident.
+# The program, and an accident.
 PROGRAM = """
 import os, sys
 import train.__main__ as program
@@ -65,10 +66,6 @@ def other_settings():
 dispatch = program._dispatch
 
 def patched(arguments):
-    from train import loop
-    from train.run import metrics as evaluate
-    evaluate.ANGLES = (0.0, 90.0)
-    loop.write_report = loop.write_page = lambda *_: None
     accident and globals()[accident]()
     return dispatch(arguments)
 

@@ -17,7 +17,7 @@ from train.run_folder.folder import Run
 
 
 @pytest.fixture(scope="module")
-def finished(smaller, tmp_path_factory, quick_report):
+def finished(smaller, tmp_path_factory):
     return train(smaller, tmp_path_factory.mktemp("finished") / "run", lambda line: None)
 
 
@@ -66,7 +66,7 @@ def test_other_settings_than_the_checkpoints(copy, capsys):
     assert copy.metrics() and copy.path.joinpath("checkpoints", "000002").is_dir()
 
 
-def test_metrics_that_are_damaged_are_written_again(copy, finished, quick_report):
+def test_metrics_that_are_damaged_are_written_again(copy, finished):
     (copy.path / "results.json").unlink()
     lines = (copy.path / "metrics.jsonl").read_bytes().splitlines(keepends=True)
     (copy.path / "metrics.jsonl").write_bytes(lines[0] + b"\xff\xfe{")
@@ -76,7 +76,7 @@ def test_metrics_that_are_damaged_are_written_again(copy, finished, quick_report
     assert_same_bits(copy, finished)
 
 
-def test_what_a_kill_leaves_is_made_good(copy, finished, quick_report):
+def test_what_a_kill_leaves_is_made_good(copy, finished):
     for name in (".environment.json.tmp", ".report.html.tmp", "model.onnx.tmp", "notes.tmp"):
         (copy.path / name).write_text("cut off")
     for folder in (copy.path / "checkpoints" / ".000002.tmp", copy.path / ".model.tmp"):
@@ -97,25 +97,30 @@ def test_what_a_kill_leaves_is_made_good(copy, finished, quick_report):
     assert not (copy.path / ".report.html.tmp").exists()
 
 
-def test_another_environment_is_added_to_the_first(copy, finished, monkeypatch):
-    first = environment.read_environment(finished.path)
-    for cores, epoch in ((first["cores"], 1), (64, 2), (64, 3), (8, 4)):
-        monkeypatch.setattr(environment, "environment", lambda n=cores: first | {"cores": n})
+def test_another_environment_is_added_to_the_first(copy):
+    first = environment.read_environment(copy.path)
+    elsewhere = first | {"cores": first["cores"] + 1}
+    copy.write_json("environment.json", elsewhere)  # as if begun on another machine
+    for epoch in (1, 2):
         copy.mend(Moment(epoch))
     kept = environment.read_environment(copy.path)
-    resumed = [{"after": "epoch 2"} | first | {"cores": 64}]
-    resumed += [{"after": "epoch 4"} | first | {"cores": 8}]
-    assert kept == first | {"resumed": resumed}
+    assert kept == elsewhere | {"resumed": [{"after": "epoch 1"} | first]}
+    for cores, epoch in ((64, 3), (64, 4), (8, 5)):
+        kept = environment.with_resumed(kept, f"epoch {epoch}", first | {"cores": cores})
+    resumed = [{"after": f"epoch {e}"} | first | {"cores": c} for e, c in ((3, 64), (5, 8))]
+    assert kept["resumed"][1:] == resumed
+    copy.write_json("environment.json", kept)
+    own = first["cores"]
+    cores = f"{own + 1}, {own} after epoch 1, 64 after epoch 3, 8 after epoch 5"
     shown = environment.shown(copy.path)
-    cores = f"{first['cores']}, 64 after epoch 2, 8 after epoch 4"
     assert shown == {name: str(value) for name, value in first.items()} | {"cores": cores}
     (copy.path / "environment.json").write_text("{")
     copy.mend(Moment(5))
-    assert environment.read_environment(copy.path) == first | {"cores": 8}
+    assert environment.read_environment(copy.path) == first
 
 
 @pytest.mark.parametrize("broken", ["arrays", "manifest", "rename"])
-def test_a_full_disk(smaller, finished, tmp_path, monkeypatch, capsys, quick_report, broken):
+def test_a_full_disk(smaller, finished, tmp_path, monkeypatch, capsys, broken):
     run = Run(tmp_path / "run")
 
     def full(*_, **__):

@@ -46,18 +46,16 @@ def test_kill_9_in_mid_epoch_and_resume_end_with_the_same_bits(tmp_path):
 
 
 def test_the_main_job_compares_both_networks_and_continues_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr("train.run.metrics.ANGLES", (0.0, 90.0, 360.0))
-    monkeypatch.setattr("train.report.turning_frames.STEP", 45)
-    from train.commands import digits
     from train.recipes import presets
 
-    smaller = {"width": 2, "train_images": 96, "test_images": 40, "parallel": "jit"}
+    smaller = {"width": 2, "train_images": 96, "test_images": 40, "parallel": "jit", "angles": 4}
     small = {
         name: (text, dataclasses.replace(config, **smaller))
         for name, (text, config) in presets.PRESETS.items()
         if name.startswith("digits")
     }
-    monkeypatch.setattr(digits, "PRESETS", small)
+    for name, recipe in small.items():
+        monkeypatch.setitem(presets.PRESETS, name, recipe)
     run = tmp_path / "digits"
     assert main(["--epochs", "1", "--run", str(run)]) == 0
     report = (run / "report.md").read_text()

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.datasets.prepared import write_prepared
 from train.commands.evaluate import Evaluate, evaluate
 from train.commands.export import Export, export
 from train.commands.predict import Predict, predict
 from train.config import Config
-from train.data import load
-from train.data.splits import Split
 from train.loop import train
 from train.report.html_page import saved_frames
 from train.report.turning_frames import CLASSES, IMAGES
@@ -21,35 +20,29 @@ from train.run.session import prepare_session
 from train.run_folder.folder import Run
 
 SLOW = pytest.mark.slow
-FEW = Config(train_images=32, test_images=16, epochs=1, batch_size=16, parallel="jit")
-
-
-@pytest.fixture(autouse=True)
-def few_angles(monkeypatch):
-    monkeypatch.setattr("train.run.metrics.ANGLES", (0.0, 90.0, 360.0))
-    monkeypatch.setattr("train.report.turning_frames.STEP", 45)
+FEW = Config(train_images=32, test_images=16, epochs=1, batch_size=16, parallel="jit", angles=8)
 
 
 @pytest.fixture
-def colour(monkeypatch, rng):
-    """A little set of 16 x 16 colour images in place of the downloaded ones; of few colours, so
-    that a few images are enough to whiten with."""
+def color(tmp_path, rng):
+    """A run on color images in place of the downloaded ones; of few colors, so that a few images
+    are enough to whiten with."""
 
     def split(count):
         coarse = rng.integers(0, 256, (count, 2, 2, 3)).astype(np.uint8)
-        return Split(coarse.repeat(8, 1).repeat(8, 2), np.arange(count, dtype=np.int32) % 10)
+        return coarse.repeat(16, 1).repeat(16, 2), np.arange(count) % 10
 
-    splits = split(64), split(32)
-    monkeypatch.setattr(load, "_load_tfds", lambda config: splits)
+    write_prepared("cifar10", tmp_path / "data", {"train": split(64), "test": split(32)})
     return dataclasses.replace(
-        FEW, dataset="cifar10", preprocess="whiten", model="resnet44", group="p4", blocks=1, width=2
-    )
+        FEW, dataset="cifar10", data_dir=tmp_path / "data", preprocess="whiten", model="resnet44",
+        group="p4", blocks=1, width=2,
+    )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_whitened_colour_images_from_training_to_prediction(colour, tmp_path, capsys):
+def test_whitened_color_images_from_training_to_prediction(color, tmp_path, capsys):
     said = []
-    run = train(colour, tmp_path / "run", said.append)
+    run = train(color, tmp_path / "run", said.append)
     results = run.results
     assert results["input"]["mean"] == 0 and results["input"]["std"] == 1
     assert "contrast-normalised and whitened" in (run.path / "report.md").read_text()
@@ -84,9 +77,9 @@ def test_whitened_colour_images_from_training_to_prediction(colour, tmp_path, ca
 
 @SLOW
 @pytest.mark.filterwarnings("ignore::gconv_jax.InexactEquivarianceWarning")
-def test_all_cnn_c_as_published_with_augmentation(colour, tmp_path):
+def test_all_cnn_c_as_published_with_augmentation(color, tmp_path):
     config = dataclasses.replace(
-        colour,
+        color,
         model="all-cnn-c",
         blocks=None,
         geometry="published",
@@ -121,16 +114,16 @@ def test_all_cnn_c_as_published_with_augmentation(colour, tmp_path):
     ],
     ids=str,
 )
-def test_the_networks_for_letters(monkeypatch, tmp_path, rng, options):
+def test_the_networks_for_letters(tmp_path, rng, options):
     """47 classes, as EMNIST has."""
 
     def split(count):
         image = rng.integers(0, 256, (count, 28, 28, 1)).astype(np.uint8)
-        return Split(image, np.arange(count, dtype=np.int32) % 47)
+        return image, np.arange(count) % 47
 
-    splits = split(64), split(94)
-    monkeypatch.setattr(load, "_load_tfds", lambda config: splits)
-    config = dataclasses.replace(FEW, dataset="emnist/balanced", **options)
+    data = tmp_path / "data"
+    write_prepared("emnist/balanced", data, {"train": split(64), "test": split(94)})
+    config = dataclasses.replace(FEW, dataset="emnist/balanced", data_dir=data, **options)
     said = []
     run = train(config, tmp_path / "run", said.append)
     assert not [line for line in said if "warning" in line]

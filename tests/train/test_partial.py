@@ -11,11 +11,10 @@ from flax import nnx
 
 from gconv_jax import O2, sampled_pool
 from gconv_jax.nnx import ContinuousLiftConv, PartialGroupConv, Temperature
+from tests.datasets.prepared import write_prepared
 from train.commands.evaluate import Evaluate, evaluate
 from train.config import Config
-from train.data import load
 from train.data.load import load_data
-from train.data.splits import Split
 from train.loop import train
 from train.recipes.presets import PRESETS
 from train.report.html_page import saved_frames
@@ -39,25 +38,19 @@ PARTIAL = Config(
     support_rate=0.5,
     monotone=0.1,
     parallel="jit",
+    angles=4,
 )
 
 
-@pytest.fixture
-def sixes(monkeypatch, rng):
+@pytest.mark.slow
+def test_a_run_shows_what_was_learned(tmp_path, rng):
     def split(count):
         image = rng.integers(0, 256, (count, 28, 28, 1)).astype(np.uint8)
-        return Split(image, np.arange(count, dtype=np.int32) % 2)
+        return image, np.arange(count, dtype=np.int32) % 2
 
-    splits = split(64), split(16)
-    monkeypatch.setattr(load, "_load_tfds", lambda config: splits)
-
-
-@pytest.mark.slow
-def test_a_run_shows_what_was_learned(sixes, tmp_path, monkeypatch):
-    monkeypatch.setattr("train.run.metrics.ANGLES", (0.0, 90.0, 180.0, 270.0, 360.0))
-    monkeypatch.setattr("train.report.turning_frames.STEP", 45)
+    write_prepared(PARTIAL.dataset, tmp_path, {"train": split(64), "test": split(16)})
     said = []
-    run = train(PARTIAL, tmp_path / "run", said.append)
+    run = train(dataclasses.replace(PARTIAL, data_dir=tmp_path), tmp_path / "run", said.append)
     assert not [line for line in said if "warning" in line]
     lift, part = saved_frames(run)["network"]["maps"]
     assert lift["kind"] == "ContinuousLiftConv" and part["kind"] == "PartialGroupConv"
@@ -135,14 +128,14 @@ def test_a_part_has_the_parameters_of_the_whole_and_the_supports():
         assert count(f"mnist6-{which}-partial") == count(f"mnist6-{which}") + supports
 
 
-def test_validation_images_of_the_set_come_last(monkeypatch):
+def test_validation_images_of_the_set_come_last(tmp_path):
     def part(label, count):
-        image = np.full((count, 8, 8, 1), label, np.uint8)
-        return {"image": image, "label": np.full(count, label, np.int32)}
+        return np.full((count, 28, 28, 1), label, np.uint8), np.full(count, label)
 
     splits = {"train": part(0, 20), "validation": part(1, 6), "test": part(0, 4)}
-    monkeypatch.setattr("gconv_jax.datasets.load_arrays", lambda *a, **k: splits)
-    found = load_data(Config(dataset="mnist6_180", validation=6, batch_size=10))
+    write_prepared("mnist6_180", tmp_path, splits)
+    config = Config(dataset="mnist6_180", validation=6, batch_size=10, data_dir=tmp_path)
+    found = load_data(config)
     assert len(found.train.label) == 20 and (found.train.label == 0).all()
     assert (found.validation.label == 1).all()
 

@@ -17,7 +17,6 @@ from train.data.digits import load_digits
 from train.data.image_files import read_image
 from train.errors import TrainingDivergedError
 from train.loop import resume, train
-from train.run.metrics import ANGLES
 from train.run.predictor import load_predictor
 from train.run.session import prepare_session
 from train.run_folder.checkpoint import load_tree
@@ -26,14 +25,14 @@ from train.run_folder.folder import Run
 
 @pytest.fixture(scope="module")
 def finished(tiny, tmp_path_factory):
-    config = dataclasses.replace(tiny, validation=40)
+    config = dataclasses.replace(tiny, validation=40, angles=None)
     said = []
     run = train(config, tmp_path_factory.mktemp("runs") / "finished", said.append)
     return run, run.results, said
 
 
 @pytest.fixture(scope="module")
-def whole(smaller, quick_report, tmp_path_factory):
+def whole(smaller, tmp_path_factory):
     """A run of two epochs, to be left as it is."""
     return train(smaller, tmp_path_factory.mktemp("runs") / "whole", lambda line: None)
 
@@ -74,10 +73,12 @@ def test_the_group_convolutions_are_invariant_after_training(finished):
     assert results["symmetry"]["group"] == "P4" and results["invariance_images"] == 40
     assert max(results["invariance_error_at_element"].values()) < 1e-5
     # A quarter turn is exact, so accuracy against angle repeats every 90 degrees.
-    accuracy = dict(zip(ANGLES, results["accuracy_at_angle"], strict=True))
-    assert all(abs(accuracy[a] - accuracy[a + 90]) < 0.03 for a in ANGLES if a + 90 <= 360)
+    angles = results["angles"]
+    assert angles == [11.25 * i for i in range(33)]
+    accuracy = dict(zip(angles, results["accuracy_at_angle"], strict=True))
+    assert all(abs(accuracy[a] - accuracy[a + 90]) < 0.03 for a in angles if a + 90 <= 360)
     for key in ("invariance_error_at_angle", "invariance_error_at_angle_untrained"):
-        error = dict(zip(ANGLES, results[key], strict=True))
+        error = dict(zip(angles, results[key], strict=True))
         assert all(error[a] < 1e-5 for a in (0, 90, 180, 270, 360))
         assert 0.01 < error[45] < 2
 
@@ -226,9 +227,7 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(smaller, whole, tmp_pa
     ],  # the only step comes after its loss
     ids=["in training", "in the last step"],
 )
-def test_a_loss_that_is_not_finite_stops_with_the_step_and_a_remedy(
-    smaller, quick_report, tmp_path, steps, what
-):
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_a_remedy(smaller, tmp_path, steps, what):
     config = dataclasses.replace(smaller, learning_rate=3e38, train_images=16 * steps, epochs=1)
     with pytest.raises(
         TrainingDivergedError, match=rf"{what} at step \d; try a smaller --learning"

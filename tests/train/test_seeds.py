@@ -13,8 +13,6 @@ from train.run.session import prepare_session
 from train.run_folder.folder import Run
 from train.seeds import is_seeds, resume_seeds, train_seeds
 
-pytestmark = pytest.mark.usefixtures("quick_report")
-
 
 def assert_close(a: Run, b: Run) -> None:
     for x, y in zip(final_arrays(a), final_arrays(b), strict=True):
@@ -31,10 +29,10 @@ def config(smaller):
 
 
 @pytest.fixture(scope="module")
-def together(config, quick_report, tmp_path_factory):
+def together(config, tmp_path_factory):
     path = tmp_path_factory.mktemp("seeds") / "run"
     said = []
-    runs = train_seeds(dataclasses.replace(config, seeds=2), path, said.append)
+    runs = train_seeds(dataclasses.replace(config, seeds=2, report="quick"), path, said.append)
     return path, runs, said
 
 

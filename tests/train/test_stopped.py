@@ -1,52 +1,62 @@
 """Ctrl-C: the line to type, whatever the run folder is called."""
 
+import contextlib
+import io
 import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
-from train import loop, seeds
+from train import loop
 from train.__main__ import main
-from train.commands import digits, table
+from train.commands import digits
 from train.recipes import presets
+from train.recipes.published_tables import TABLES, PublishedTable, Row
 from train.run_folder.command_line import command, typed
 from train.run_folder.folder import Run
 
 NAMES = ["run", 'it\'s "one" [1];`x`', "-run"]
 
 
-@pytest.fixture
-def stopped(monkeypatch, tmp_path):
-    """Ctrl-C comes when training begins."""
+class InterruptedOutput(io.StringIO):
+    """Ctrl-C comes when the line is written that is the last before training begins."""
 
-    def stop(*_):
-        raise KeyboardInterrupt
+    def write(self, text: str) -> int:
+        if "training images" in text:
+            raise KeyboardInterrupt
+        return super().write(text)
 
+
+@pytest.fixture(autouse=True)
+def in_a_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for module in (loop, seeds):
-        monkeypatch.setattr(module, "train_together", stop)
+
+
+def interrupted(*arguments: str) -> int:
+    with contextlib.redirect_stdout(InterruptedOutput()):
+        return main(list(arguments))
 
 
 def line_of(capsys, *arguments: str) -> list[str]:
     """The words of the line that is said when a command is stopped."""
-    assert main(list(arguments)) == 130
+    assert interrupted(*arguments) == 130
     said, _, line = capsys.readouterr().err.strip().partition(": stopped; continue with\n")
     assert said == "python -m train" and "\n" not in line
     return shlex.split(line)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_run_goes_on_by_the_line_that_was_said(stopped, capsys, name):
+def test_a_run_goes_on_by_the_line_that_was_said(capsys, name):
     started = ["digits-p4cnn", "--train-images", "64", "--parallel", "jit", f"--run={name}"]
     expected = ["python", "-m", "train", "--resume", f"./{name}" if name[0] == "-" else name]
     assert line_of(capsys, *started) == expected
     assert Run.open(name).config.train_images == 64
     assert line_of(capsys, *expected[3:]) == expected, "and again"
-    assert main(expected[3:]) == 130
+    assert interrupted(*expected[3:]) == 130
 
 
-def test_seeds_and_the_main_job_name_their_one_folder(stopped, capsys):
+def test_seeds_and_the_main_job_name_their_one_folder(capsys):
     resume = ["python", "-m", "train", "--resume"]
     small = ["digits-p4cnn", "--train-images", "64", "--parallel", "jit"]
     assert line_of(capsys, *small, "--seeds", "2", "--run", "two [2]") == [*resume, "two [2]"]
@@ -56,16 +66,15 @@ def test_seeds_and_the_main_job_name_their_one_folder(stopped, capsys):
     assert line_of(capsys, *resume[3:], "main job") == [*resume, "main job"]
 
 
-def test_a_table_goes_on_by_the_same_command(stopped, capsys, monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt("seeds of one row")
-
-    monkeypatch.setattr(table, "train_seeds", stop)
-    given = ["table", "rotmnist", "--quick", "--run", "a table"]
+def test_a_table_goes_on_by_the_same_command(capsys, monkeypatch):
+    rows = (Row("digits-p4cnn", "5.03"),)
+    monkeypatch.setitem(TABLES, "rotmnist", PublishedTable("", "", rows, lambda c: c))
+    given = ["table", "rotmnist", "--quick", "--parallel", "jit", "--run", "a table"]
     assert line_of(capsys, *given) == ["python", "-m", "train", *given]
+    assert Run.open("a table/digits-p4cnn/seed0").config.preset == "digits-p4cnn", "it was begun"
 
 
-def test_what_cannot_go_on_is_only_stopped(stopped, capsys, monkeypatch):
+def test_what_cannot_go_on_is_only_stopped(capsys, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 

@@ -21,7 +21,7 @@ def config(tiny):
 
 
 @pytest.fixture(scope="module")
-def shorter(config, quick_report, tmp_path_factory):
+def shorter(config, tmp_path_factory):
     """A run that ends after the first epoch."""
     path = tmp_path_factory.mktemp("runs") / "shorter"
     return train(dataclasses.replace(config, epochs=1), path, lambda line: None)
@@ -60,10 +60,7 @@ def test_it_predicts_and_is_exported_as_it_stands(unfinished, shorter, tmp_path,
     assert (tmp_path / "network").is_file()
 
 
-def test_reports_say_that_it_is_not_finished(
-    unfinished, shorter, tmp_path, monkeypatch, quick_report, capsys
-):
-    monkeypatch.setattr("train.report.turning_frames.STEP", 180)
+def test_reports_say_that_it_is_not_finished(unfinished, shorter, tmp_path, monkeypatch, capsys):
     assert main(["report", str(unfinished.path)]) == 0
     note = "not finished: epoch 1 of 2"
     report = (unfinished.path / "report.md").read_text()
@@ -79,7 +76,7 @@ def test_reports_say_that_it_is_not_finished(
 
 
 @pytest.mark.slow
-def test_the_middle_of_an_epoch(config, tmp_path, monkeypatch, quick_report, capsys):
+def test_the_middle_of_an_epoch(config, tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt
 

@@ -9,7 +9,7 @@ import numpy as np
 from .on_disk import ImagesOnDisk
 
 _THREADS = min(16, os.cpu_count() or 1)  # more only wait for each other's interpreter lock
-_AHEAD_BYTES = 2**28
+AHEAD_BYTES = 2**28
 _ON_DEVICE = 2
 
 
@@ -43,11 +43,16 @@ class _Pieces:
 
 
 def read_ahead(
-    image: ImagesOnDisk, rows: np.ndarray, put: Callable[[np.ndarray], Any], workers: int = 0
+    image: ImagesOnDisk,
+    rows: np.ndarray,
+    put: Callable[[np.ndarray], Any],
+    workers: int = 0,
+    *,
+    ahead_bytes: int = AHEAD_BYTES,
 ) -> Iterator[Any]:
-    """``put(image[row])`` for each of the ``rows`` ``[steps, ...]``, in their order.
+    """Yield ``put(image[row])`` for each of the ``rows`` ``[steps, ...]``, in their order.
 
-    Some threads, or ``workers`` processes, read and decode batches ahead, about 256 MiB of them,
+    Some threads, or ``workers`` processes, read and decode batches ahead, ``ahead_bytes`` of them,
     each batch in several pieces so that the first one is there soon; one more thread puts the next
     ones on the device. What comes depends on the rows alone, so an epoch is continued at step k
     with ``rows[k:]``.
@@ -56,7 +61,7 @@ def read_ahead(
     shape = rows.shape[1:]
     count = int(np.prod(shape))
     size = max(1, count * int(np.prod(image.item)) * np.dtype(image.dtype).itemsize)
-    ahead = int(np.clip(_AHEAD_BYTES // size, 2, 64))
+    ahead = int(np.clip(ahead_bytes // size, 2, 64))
     pieces = max(1, min(workers or _THREADS, count))
     threads, buffer = _THREADS, ahead * pieces
     if workers:  # each has such a buffer, and another in shared memory

@@ -26,9 +26,13 @@ def write_comparison(
     page_name: str = PAGE,
     *,
     again: bool = True,
+    map_bytes: int = MAP_BYTES,
 ) -> str:
-    """Write ``report.md``, its pictures and the page into the folder ``out``; returns the table.
-    Frames that a run has no page with are computed, if they may be computed ``again``."""
+    """Write ``report.md``, its pictures and the page into the folder ``out``; return the table.
+
+    Frames that a run has no page with are computed, if they may be computed ``again``. Feature maps
+    take at most ``map_bytes``: the last runs have none if they would take more.
+    """
     names = [run.results["model"] for run in runs]
     if len(set(names)) < len(names):  # the same network twice: tell them apart by folder
         names = _folders([run.path for run in runs])
@@ -61,13 +65,13 @@ def write_comparison(
     )
     with or_warn(log, f"write {out / page_name} again with the same command"):
         named = dict(zip(names, runs, strict=True))
-        text = page(title, named, _frames(named, log, again), figures(found, out))
+        text = page(title, named, _frames(named, log, again, map_bytes), figures(found, out))
         Run(out).write(page_name, text)
     log(f"\n{table}\n\nReport with pictures: {out / 'report.md'} and, with a slider, {page_name}")
     return table
 
 
-def _frames(runs: dict[str, Run], log: Callable[[str], None], again: bool) -> dict:
+def _frames(runs: dict[str, Run], log: Callable[[str], None], again: bool, map_bytes: int) -> dict:
     """The data of a page, those of each run from its own page or computed ``again``; without
     feature maps where they would become too much."""
     frames, size = {}, 0
@@ -86,7 +90,7 @@ def _frames(runs: dict[str, Run], log: Callable[[str], None], again: bool) -> di
                 found = {"note": f"There is no input to turn here: {name} cannot be run again."}
         for layer in found.get("network", {}).get("maps", []):
             size += sum(len(sheet["sprite"]) for sheet in layer["images"])
-        if size > MAP_BYTES:
+        if size > map_bytes:
             found["network"] |= {"maps": [], "note": "No feature maps, for the size of the page."}
         frames[name] = found
     return merge_frames(frames)

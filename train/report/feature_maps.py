@@ -72,12 +72,15 @@ def with_maps(model: Callable, image: jax.Array, layers: list[Layer]) -> tuple:
     return y, [found[layer.path] for layer in layers]
 
 
-def map_sprites(layers: list[Layer], results: list[list[tuple]]) -> tuple[list[dict], str]:
-    """Sprites of the maps, and a sentence on what was left out to stay within `MAP_BYTES`.
+def map_sprites(
+    layers: list[Layer], results: list[list[tuple]], most_bytes: int = MAP_BYTES
+) -> tuple[list[dict], str]:
+    """Return sprites of the maps, and a sentence on what was left out to save space.
 
     Args:
         layers: of `first_layers`.
         results: for each image those of `with_maps`, whose N images are the frames.
+        most_bytes: the most that all sprites may take, as text.
     """
     if not layers:
         return [], "No layer of this network returns feature maps of each image."
@@ -86,9 +89,9 @@ def map_sprites(layers: list[Layer], results: list[list[tuple]]) -> tuple[list[d
             _sprites(layer, [image_maps[i] for image_maps in results], every, largest)
             for i, layer in enumerate(layers)
         ]
-        if sum(len(s["sprite"]) for layer_maps in maps for s in layer_maps["images"]) <= MAP_BYTES:
+        if sum(len(s["sprite"]) for layer_maps in maps for s in layer_maps["images"]) <= most_bytes:
             return maps, "" if every == 1 else f"The maps are of one frame in {every}."
-    return [], f"No feature maps: they would take more than {MAP_BYTES / 1e6:g} MB."
+    return [], f"No feature maps: they would take more than {most_bytes / 1e6:g} MB."
 
 
 def sampled_names(matrices: np.ndarray) -> list[str]:

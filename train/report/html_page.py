@@ -93,8 +93,9 @@ def merge_frames(frames: dict[str, dict]) -> dict:
         if "inputs" not in network_frames:
             raise ValueError(f"the frames of {name} have no `inputs`")
     first, *others = frames.values()
-    if any(other["inputs"]["digest"] != first["inputs"]["digest"] for other in others):
-        note = "These runs have different test images, so there is none to turn for all of them."
+    keys = ("digest", "step")
+    if any(other["inputs"][key] != first["inputs"][key] for other in others for key in keys):
+        note = "These runs have different test images or angles: there is none to turn for all."
         return {"format": FORMAT, "note": note}
     networks = [{"name": name} | found["network"] for name, found in frames.items()]
     begin = first_image(first["inputs"]["images"], networks)

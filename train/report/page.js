@@ -4,7 +4,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   if (!data.inputs) return;
   const { inputs, networks } = data;
-  const frames = 360 / inputs.step;
+  const frames = Math.round(360 / inputs.step);
   const byId = (id) => document.getElementById(id);
   const slider = byId("angle");
   const play = byId("play");
@@ -26,7 +26,7 @@
 
   // The colours of the pictures; more networks than there are of those share out the hues.
   const colour = (i) => (networks.length <= 10 ? `var(--run${i})` : `hsl(${(360 * i) / networks.length} 60% 50%)`);
-  const frame = () => (Number(slider.value) / inputs.step) % frames;
+  const frame = () => Math.round(Number(slider.value) / inputs.step) % frames;
 
   // The text is there before the pictures are: what is drawn is drawn again once they are.
   const sheets = [inputs.images, ...networks.flatMap((n) => n.maps.map((m) => m.images))].flat();

@@ -17,8 +17,8 @@ from ..steps.turned_images import Turn, turned
 from .feature_maps import first_layers, map_sprites, with_maps
 from .sprite_sheets import image_sheet
 
-STEP = 5
-"""Degrees between frames; divides 90."""
+FRAMES = 72
+"""The angles of a full turn that are shown, if the configuration says nothing else."""
 IMAGES = 5
 """Odd, so that one of them is in the middle."""
 LARGEST_IMAGE = 128
@@ -28,7 +28,11 @@ CLASSES = 10
 
 def page_images(session: Session) -> int:
     """Return how many images pass through the network for `turning`."""
-    return min(IMAGES, len(session.data.test.label)) * (360 // STEP)
+    return min(IMAGES, len(session.data.test.label)) * _frames(session)
+
+
+def _frames(session: Session) -> int:
+    return session.config.angles or FRAMES
 
 
 def turning(
@@ -37,7 +41,7 @@ def turning(
     """The frames of a network as plain numbers and PNG files in text, ready for JSON.
 
     They are of the first test image of each of the first five classes, and of the first others if
-    there are fewer, at every multiple of 5 degrees (`train.steps.turned_images.turned`).
+    there are fewer, at 72 angles or as many as the configuration says (`turned_images`).
 
     Args:
         session: its test images are turned.
@@ -59,17 +63,18 @@ def turning(
         }
     chosen = _chosen(test.label)
     stored = np.asarray(test.image[chosen])
+    count = _frames(session)
     images = [
         {"index": index, "label": int(test.label[index])} | image_sheet(image_frames)
-        for index, image_frames in zip(chosen, frames_of(stored), strict=True)
+        for index, image_frames in zip(chosen, frames_of(stored, count), strict=True)
     ]
-    frames = frames_of(session.trainer.preprocess(stored))
+    frames = frames_of(session.trainer.preprocess(stored), count)
     logits, maps, note = _run(session, state, frames, advance)
     few = to_unit(session.trainer.preprocess(np.asarray(test.image[:INVARIANCE_IMAGES])))
     upright = session.trainer.logits(state, few, preprocessed=True)
     return {
         "inputs": {
-            "step": STEP,
+            "step": 360 / count,
             "classes": class_names(session),
             "images": images,
             "digest": hashlib.sha256(stored.tobytes()).hexdigest(),
@@ -86,11 +91,11 @@ def turning(
     }
 
 
-def frames_of(image: np.ndarray) -> np.ndarray:
-    """Images ``[N, n, n, C]`` at every angle: ``[N, frames, n, n, C]``, of the range that the
-    network is given."""
+def frames_of(image: np.ndarray, count: int) -> np.ndarray:
+    """Return images ``[N, n, n, C]`` at so many angles of a full turn: ``[N, count, n, n, C]``, of
+    the range that the network is given."""
     pixels = to_unit(image)
-    return np.stack([turned(pixels, Turn(angle)) for angle in range(0, 360, STEP)], 1)
+    return np.stack([turned(pixels, Turn(360 * i / count)) for i in range(count)], 1)
 
 
 def first_image(images: list[dict], networks: list[dict]) -> int:

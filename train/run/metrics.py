@@ -15,7 +15,9 @@ from .invariance import described, invariance_errors, symmetry
 from .report_parts import Parts
 from .session import Session
 
-ANGLES = tuple(11.25 * i for i in range(33))
+ANGLES = 32
+"""The angles of a full turn that figures are measured at, if the configuration says nothing else.
+"""
 ANGLE_IMAGES = 200
 """The first test images, on which the accuracy against the angle is measured."""
 INVARIANCE_IMAGES = 64
@@ -67,7 +69,8 @@ def more_figures(
     few, many = min(INVARIANCE_IMAGES, count), min(ANGLE_IMAGES, count)
     if few < 2:  # nothing to compare a change with
         parts.leave_out(("elements", "untrained"), "needs two test images")
-    turns = [Turn(angle % 360) for angle in ANGLES]
+    angles = _angles(session)
+    turns = [Turn(angle % 360) for angle in angles]
     several = list(dict.fromkeys(turns))
     if parts.has("elements") and "invariance_error_at_element" not in known:
         found |= _at_elements(session, state, parts, few)
@@ -88,8 +91,14 @@ def more_figures(
         errors = invariance_errors(logits, logits[several.index(Turn(0.0))]).tolist()
         by_turn = dict(zip(several, errors, strict=True))
         found["invariance_error_at_angle_untrained"] = [by_turn[turn] for turn in turns]
-        found["angles"] = list(ANGLES)
+        found["angles"] = angles
     return found
+
+
+def _angles(session: Session) -> list[float]:
+    """Return the angles of a full turn in degrees, with both of its ends."""
+    count = session.config.angles or ANGLES
+    return [360.0 * i / count for i in range(count + 1)]
 
 
 def _at_elements(session: Session, state: TrainState, parts: Parts, count: int) -> dict:
@@ -116,7 +125,7 @@ def _at_angles(logits: np.ndarray, session: Session, few: int) -> dict:
     right = probabilities[:, np.arange(len(labels)), labels].mean(0)
     image = middle(right)
     found = {
-        "angles": list(ANGLES),
+        "angles": _angles(session),
         "angle_images": len(labels),
         "accuracy_at_angle": (logits.argmax(-1) == labels).mean(-1).tolist(),
         "turning_image": image,

@@ -26,14 +26,13 @@ def environment() -> dict:
     }
 
 
-def with_resumed(known: dict, after: str) -> dict:
-    """The contents of ``environment.json`` for a run that goes on after some moment: those that are
-    ``known``, and the environment of now if it is another than the last one."""
+def with_resumed(known: dict, after: str, now: dict) -> dict:
+    """Return the contents of ``environment.json`` for a run that goes on after some moment: those
+    that are ``known``, and the environment of ``now`` if it is another than the last one."""
     if not known:
-        return environment()
+        return now
     resumed = known.get(RESUMED, [])
     last = resumed[-1] if resumed else known
-    now = environment()
     if all(last.get(name) == value for name, value in now.items()):
         return known
     return known | {RESUMED: [*resumed, {"after": after} | now]}

@@ -92,9 +92,9 @@ class Run:
         """Make up for what a kill left undone: for a run that goes on after a moment."""
         self.remove_leftovers()
         known = read_environment(self.path)
-        now = with_resumed(known, str(reached))
-        if now != known:
-            self.write_json(ENVIRONMENT, now)
+        found = with_resumed(known, str(reached), environment())
+        if found != known:
+            self.write_json(ENVIRONMENT, found)
 
     def remove_leftovers(self) -> None:
         """Remove files and checkpoints that were being written when a kill came."""

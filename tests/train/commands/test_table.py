@@ -20,7 +20,7 @@ from train.steps.build_model import build_model, parameter_count
 
 
 @pytest.fixture
-def small(smaller, quick_report, monkeypatch):
+def small(smaller, monkeypatch):
     """Two rows of a table on the embedded digits, of other networks than their names say."""
     for model, group in (("z2cnn", "z2"), ("p4cnn", "p4")):
         config = dataclasses.replace(smaller, group=group, preset=f"small-{model}")
@@ -31,7 +31,8 @@ def small(smaller, quick_report, monkeypatch):
 
 
 def test_rows_are_trained_once_and_stand_beside_the_published(small, tmp_path):
-    options, said = Table("rotmnist", seeds=2, parallel="jit", run=tmp_path / "t"), []
+    said = []
+    options = Table("rotmnist", seeds=2, parallel="jit", report="quick", run=tmp_path / "t")
     written = table(options, said.append)
     assert "| small-z2cnn " in written and "| 2.28 ± 0.04 " in written
     report = (tmp_path / "t" / "report.md").read_text()
@@ -54,7 +55,7 @@ def test_rows_are_trained_once_and_stand_beside_the_published(small, tmp_path):
 
 
 def test_quick_is_labelled_and_rows_can_be_chosen(small, tmp_path, capsys):
-    options = ("--quick", "--rows", "small-p4cnn", "--parallel", "jit")
+    options = ("--quick", "--rows", "small-p4cnn", "--parallel", "jit", "--report", "none")
     assert main(["table", "rotmnist", *options, "--run", str(tmp_path / "q")]) == 0
     report = (tmp_path / "q" / "report.md").read_text()
     assert "This is the `--quick` version" in report and "small-z2cnn" not in report
@@ -71,7 +72,9 @@ def test_other_epochs_keep_the_shape_of_the_schedule():
 
 
 def test_other_options_are_noticed_before_anything_is_trained(small, tmp_path):
-    options = Table("rotmnist", parallel="jit", run=tmp_path, rows=("small-p4cnn",), epochs=1)
+    options = Table(
+        "rotmnist", parallel="jit", report="none", run=tmp_path, rows=("small-p4cnn",), epochs=1
+    )
     table(options, lambda line: None)
     every = dataclasses.replace(options, rows=(), epochs=2)
     with pytest.raises(ValueError, match=r"small-p4cnn.seed0 was begun with other options"):
@@ -86,7 +89,7 @@ def test_a_row_that_diverges_does_not_end_the_table(small, tmp_path, monkeypatch
     text, config = PRESETS["small-z2cnn"]
     wild = dataclasses.replace(config, learning_rate=3e38)
     monkeypatch.setitem(PRESETS, "small-z2cnn", (text, wild))
-    options = Table("rotmnist", parallel="jit", run=tmp_path, epochs=1)
+    options = Table("rotmnist", parallel="jit", report="none", run=tmp_path, epochs=1)
     with pytest.raises(TrainingDivergedError, match="small-z2cnn diverged; the other rows are"):
         table(options, lambda line: None)
     assert "small-p4cnn" in (tmp_path / "report.md").read_text()

@@ -1,18 +1,19 @@
 """Images that stay on the disk: the same batches and the same runs as from memory."""
 
-import builtins
 import dataclasses
 import os
 import pickle
 import shutil
 import signal
+import sys
 
 import chex
 import numpy as np
 import pytest
 
-from gconv_jax.datasets import Mnist, open_records
-from tests.datasets import more_raw_files, raw_files
+from gconv_jax.datasets import open_records
+from tests.datasets import raw_files
+from tests.datasets.prepared import write_prepared
 from tests.train.runs import assert_same_bits
 from tests.train.steps.test_step import assert_same, three_steps
 from train.__main__ import main
@@ -29,8 +30,6 @@ from train.run.trainer import Trainer
 from train.run_folder.folder import Run
 from train.seeds import train_seeds
 from train.steps.parallel import Parallel
-
-pytestmark = pytest.mark.usefixtures("quick_report")
 
 
 class Memory:
@@ -92,45 +91,38 @@ def test_batches_come_in_their_order_and_from_any_step_on(image, workers):
     np.testing.assert_array_equal(later, image[rows[31:]])
 
 
-def test_an_error_while_reading_reaches_the_loop(tmp_path, own_images, capsys, monkeypatch):
+def test_an_error_while_reading_reaches_the_loop(tmp_path, own_images, own_run):
     folder = shutil.copytree(own_images, tmp_path / "shapes")
-    options = ["--size", "28", "--model", "p4-lenet", "--epochs", "2", "--batch-size", "8"]
-    options += ["--parallel", "jit", "--loader", "grain", "--run", str(tmp_path / "run")]
-    epoch = Trainer.epoch
 
-    def removed(*args):
-        shutil.rmtree(folder / "star")
-        return epoch(*args)
+    def remove_images(line: str) -> None:
+        if "training images" in line:  # the last line before training begins
+            shutil.rmtree(folder / "star")
 
-    monkeypatch.setattr(Trainer, "epoch", removed)
-    assert main(["--data", str(folder), *options]) == 2
-    assert "no such image file: " in capsys.readouterr().err
+    config = dataclasses.replace(own_run.config, data=folder, loader="grain")
+    with pytest.raises(ValueError, match="no such image file: "):
+        train(config, tmp_path / "run", remove_images)
 
 
 @pytest.mark.parametrize("mode", ["pmap", "sharding"])
-def test_eight_devices_equal_one(smaller, monkeypatch, mode):
+def test_eight_devices_equal_one(smaller, mode):
     expected = three_steps(smaller, memory="host")
-
-    def on_disk(config):
-        data = load_data(config)
-        return dataclasses.replace(data, train=Split(stored(data.train.image), data.train.label))
-
-    monkeypatch.setattr("tests.train.steps.test_step.load_data", on_disk)
-    assert_same(three_steps(smaller), expected, atol=0)
-    assert_same(three_steps(smaller, Parallel(mode, 8)), expected, atol=2e-5)
+    data = load_data(dataclasses.replace(smaller, train_images=48))
+    data = dataclasses.replace(data, train=Split(stored(data.train.image), data.train.label))
+    assert_same(three_steps(smaller, data=data), expected, atol=0)
+    assert_same(three_steps(smaller, Parallel(mode, 8), data), expected, atol=2e-5)
 
 
 @pytest.fixture(scope="module")
-def of_folder(own_images) -> Config:
+def own_config(own_images) -> Config:
     return Config(
         model="lenet", group="p4", width=2, dataset="folder", data=own_images, image_size=28,
-        batch_size=4, epochs=2, validation=4, patience=2, parallel="jit",
+        batch_size=4, epochs=2, validation=4, patience=2, parallel="jit", report="quick", angles=4,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def from_memory(of_folder, quick_report, tmp_path_factory) -> Run:
-    return train(of_folder, tmp_path_factory.mktemp("memory") / "run", lambda line: None)
+def from_memory(own_config, tmp_path_factory) -> Run:
+    return train(own_config, tmp_path_factory.mktemp("memory") / "run", lambda line: None)
 
 
 GREY = pytest.param({"channels": "grey"}, marks=pytest.mark.slow)
@@ -138,12 +130,12 @@ WORKERS = pytest.param({"workers": 2}, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("options", [{}, GREY, WORKERS], ids=str)
-def test_a_run_on_ones_own_images_has_the_same_bits(of_folder, from_memory, tmp_path, options):
+def test_a_run_on_ones_own_images_has_the_same_bits(own_config, from_memory, tmp_path, options):
     expected = from_memory
     if "channels" in options:
-        config = dataclasses.replace(of_folder, **options)
+        config = dataclasses.replace(own_config, **options)
         expected = train(config, tmp_path / "memory", lambda line: None)
-    config = dataclasses.replace(of_folder, loader="grain", **options)
+    config = dataclasses.replace(own_config, loader="grain", **options)
     run = train(config, tmp_path / "run", lambda line: None)
     assert_same_bits(run, expected)
     for name in ("test_loss", "test_error", "input", "accuracy_at_angle", "fingerprint"):
@@ -164,16 +156,11 @@ def test_grey_images_in_colour_files_have_one_channel(tmp_path):
     assert (grain.mean, grain.std) == pytest.approx((memory.mean, memory.std), rel=1e-12)
 
 
-@pytest.fixture
-def tiny_mnist(monkeypatch, tmp_path):
-    monkeypatch.setattr(Mnist, "_mnist", raw_files.write_mnist(tmp_path / "raw"))
-    return {"raw_dir": tmp_path / "raw", "data_dir": tmp_path / "data"}
-
-
-def test_a_run_on_a_tfds_set_has_the_same_bits(tmp_path, tiny_mnist):
+def test_a_run_on_a_tfds_set_has_the_same_bits(tmp_path):
+    write_prepared("mnist", tmp_path / "data", raw_files.tiny_mnist())
     config = Config(
         model="lenet", width=2, dataset="mnist", batch_size=2, epochs=2, validation=2,
-        train_images=6, test_images=4, parallel="jit", **tiny_mnist,
+        train_images=6, test_images=4, parallel="jit", data_dir=tmp_path / "data", report="none",
     )  # fmt: skip
     runs = [
         train(dataclasses.replace(config, loader=loader), tmp_path / loader, lambda line: None)
@@ -184,10 +171,9 @@ def test_a_run_on_a_tfds_set_has_the_same_bits(tmp_path, tiny_mnist):
     assert one["input"] == other["input"] and one["test_loss"] == other["test_loss"]
 
 
-def test_images_of_several_splits_are_one_after_another(tmp_path, monkeypatch):
-    files = more_raw_files.write_cifar("cifar10", tmp_path / "raw")
-    monkeypatch.setattr("gconv_jax.datasets.Cifar10._cifar", files)
-    splits = open_records("cifar10", data_dir=tmp_path / "data", raw_dir=tmp_path / "raw")
+def test_images_of_several_splits_are_one_after_another(tmp_path):
+    write_prepared("mnist", tmp_path, raw_files.tiny_mnist())
+    splits = open_records("mnist", data_dir=tmp_path)
     both = [splits["train"], splits["test"]]
     whole = np.concatenate([r.read(range(len(r)))["image"] for r in both])
     places = np.random.default_rng(0).permutation(len(whole))
@@ -200,44 +186,56 @@ class Stop(Exception):
     pass
 
 
-def stopping(monkeypatch, after: int) -> None:
-    """The process ends after so many checkpoints."""
+@pytest.fixture
+def train_until(monkeypatch):
+    """Train as a process does that ends after so many checkpoints."""
     from train.run_folder import checkpoint
 
-    save, saved = checkpoint.save_tree, []
+    def run(function, checkpoints: int, *args) -> None:
+        save, saved = checkpoint.save_tree, []
 
-    def save_and_stop(*args, **options):
-        save(*args, **options)
-        saved.append(args[0])
-        if len(saved) == after:
-            raise Stop
+        def save_and_stop(*args, **options):
+            save(*args, **options)
+            saved.append(args[0])
+            if len(saved) == checkpoints:
+                raise Stop
 
-    monkeypatch.setattr(checkpoint, "save_tree", save_and_stop)
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, "save_tree", save_and_stop)
+            with pytest.raises(Stop):
+                function(*args, lambda line: None)
+
+    return run
+
+
+@pytest.fixture
+def epochs_of_steps(monkeypatch) -> list[int]:
+    """The epoch of each step that is taken."""
+    taken, epoch = [], Trainer.epoch
+
+    def counted(self, state, number, first=0):
+        for step in epoch(self, state, number, first):
+            taken.append(number)
+            yield step
+
+    monkeypatch.setattr(Trainer, "epoch", counted)
+    return taken
 
 
 @pytest.mark.parametrize("loader", ["memory", "grain"])
 def test_a_run_goes_on_in_mid_epoch_with_the_same_bits(
-    of_folder, from_memory, tmp_path, monkeypatch, loader
+    own_config, from_memory, tmp_path, train_until, epochs_of_steps, loader
 ):
-    config = dataclasses.replace(of_folder, loader=loader, checkpoint_steps=2)
+    config = dataclasses.replace(own_config, loader=loader, checkpoint_steps=2)
     # Of 22 images, 5 steps an epoch: after 2, 4, 5 and the validation of the first, then after 2.
-    with monkeypatch.context() as patch:
-        stopping(patch, 5)
-        with pytest.raises(Stop):
-            train(config, tmp_path / "run", lambda line: None)
-    said, steps, epoch = [], [], Trainer.epoch
-
-    def counted(self, state, number, first=0):
-        for step in epoch(self, state, number, first):
-            steps.append(number)
-            yield step
-
-    monkeypatch.setattr(Trainer, "epoch", counted)
+    train_until(train, 5, config, tmp_path / "run")
     names = sorted(p.name for p in (tmp_path / "run" / "checkpoints").glob("[0-9]*"))
     assert names[1:] == ["000001", "000001+00000002"], "the first is about to be removed"
+    said = []
+    epochs_of_steps.clear()
     run = resume(tmp_path / "run", log=said.append)
     assert any(line.endswith("continuing after epoch 1 and 2 steps") for line in said)
-    assert steps == [2, 2, 2], "the first two steps are not done again"
+    assert epochs_of_steps == [2, 2, 2], "the first two steps are not done again"
     assert_same_bits(run, from_memory)
     for ours, theirs in zip(run.metrics(), from_memory.metrics(), strict=True):
         for name in ("epoch", "train_loss", "train_error", "validation_loss"):
@@ -245,48 +243,42 @@ def test_a_run_goes_on_in_mid_epoch_with_the_same_bits(
     assert (tmp_path / "run" / "checkpoints" / "000002").is_dir()
 
 
-def test_a_run_goes_on_before_the_validation(of_folder, from_memory, tmp_path, monkeypatch):
-    config = dataclasses.replace(of_folder, checkpoint_steps=4)
-    with monkeypatch.context() as patch:
-        stopping(patch, 5)  # after 4, 5 and validation, then after 4 and 5
-        with pytest.raises(Stop):
-            train(config, tmp_path / "run", lambda line: None)
-    said, trained = [], []
-    with monkeypatch.context() as patch:
-        step = Trainer.epoch
-        patch.setattr(Trainer, "epoch", lambda *args: (trained.append(1) or s for s in step(*args)))
-        run = resume(tmp_path / "run", log=said.append)
+def test_a_run_goes_on_before_the_validation(
+    own_config, from_memory, tmp_path, train_until, epochs_of_steps
+):
+    config = dataclasses.replace(own_config, checkpoint_steps=4)
+    # After 4, 5 and validation, then after 4 and 5.
+    train_until(train, 5, config, tmp_path / "run")
+    said = []
+    epochs_of_steps.clear()
+    run = resume(tmp_path / "run", log=said.append)
     assert any(line.endswith("continuing after epoch 1 and 5 steps") for line in said)
-    assert not trained
+    assert not epochs_of_steps
     assert_same_bits(run, from_memory)
     assert [r["validation_loss"] for r in run.metrics()] == [
         r["validation_loss"] for r in from_memory.metrics()
     ]
 
 
-def test_fewer_epochs_than_have_begun_are_refused(of_folder, tmp_path, monkeypatch):
-    config = dataclasses.replace(of_folder, epochs=3, checkpoint_steps=2)
-    with monkeypatch.context() as patch:
-        stopping(patch, 6)
-        with pytest.raises(Stop):
-            train(config, tmp_path / "run", lambda line: None)
+def test_fewer_epochs_than_have_begun_are_refused(own_config, tmp_path, train_until):
+    config = dataclasses.replace(own_config, epochs=3, checkpoint_steps=2)
+    train_until(train, 6, config, tmp_path / "run")
     with pytest.raises(ValueError, match=r"`epochs` must be more than 1: .* epoch 1 and 4 steps"):
         resume(tmp_path / "run", epochs=1)
     assert Run(tmp_path / "run").config.epochs == 3, "nothing was changed"
 
 
-def test_more_steps_than_an_epoch_has_are_refused(of_folder):
+def test_more_steps_than_an_epoch_has_are_refused(own_config):
     with pytest.raises(ValueError, match="`checkpoint_steps` 5 must be below the 5 steps of an ep"):
-        prepare_session(dataclasses.replace(of_folder, checkpoint_steps=5))
+        prepare_session(dataclasses.replace(own_config, checkpoint_steps=5))
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_is_named(image, monkeypatch):
-    monkeypatch.setattr("train.data.grain_loader._AHEAD_BYTES", 1)
+def test_a_worker_that_dies_is_named(image):
     places = np.arange(len(image))
     kept = ImagesOnDisk(_Dying(), places, image.shape[1:], image.dtype, pixel_sums(image))
     with pytest.raises(OSError, match=r"a process that reads images has ended .*fewer --workers"):
-        list(read_ahead(kept, np.zeros((9, 4), int), lambda batch: batch, 2))
+        list(read_ahead(kept, np.zeros((9, 4), int), lambda batch: batch, 2, ahead_bytes=1))
 
 
 class _Dying:
@@ -295,15 +287,13 @@ class _Dying:
         raise AssertionError
 
 
-def test_two_seeds_go_on_from_what_both_have(smaller, tmp_path, monkeypatch):
+def test_two_seeds_go_on_from_what_both_have(smaller, tmp_path, train_until):
     config = dataclasses.replace(
         smaller, seeds=2, train_images=64, checkpoint_steps=1, optimizer="sgd", learning_rate=0.01
     )
     whole = train_seeds(config, tmp_path / "whole", lambda line: None)
-    with monkeypatch.context() as patch:
-        stopping(patch, 5)  # the first seed has three steps, the second two
-        with pytest.raises(Stop):
-            train_seeds(config, tmp_path / "run", lambda line: None)
+    # The first seed has three steps, the second two.
+    train_until(train_seeds, 5, config, tmp_path / "run")
     said = []
     runs = train_seeds(config, tmp_path / "run", said.append)
     assert any(line.endswith("continuing after epoch 0 and 2 steps") for line in said)
@@ -332,13 +322,6 @@ def test_what_does_not_go_together_is_refused(options, message):
 
 
 def test_without_grain_it_is_said_how_to_get_it(own_images, monkeypatch, capsys):
-    real = builtins.__import__
-
-    def missing(name, *args, **options):
-        if name == "grain":
-            raise ImportError("No module named 'grain'")
-        return real(name, *args, **options)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setitem(sys.modules, "grain", None)
     assert main(["--data", str(own_images), "--loader", "grain"]) == 2
     assert "pip install 'gconv_jax[grain]'" in capsys.readouterr().err

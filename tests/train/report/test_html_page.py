@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import shutil
 import types
 
 import jax
@@ -9,13 +10,12 @@ import numpy as np
 import pytest
 
 from tests.train.pages import Parsed, decoded, made_run, parse
-from train import loop
 from train.commands import compare
 from train.commands.compare import Compare
 from train.data.pixels import to_unit
 from train.data.splits import Split
-from train.loop import train
-from train.report import comparison, feature_maps, html_page
+from train.loop import resume
+from train.report import feature_maps, html_page
 from train.report.comparison import write_comparison
 from train.report.html_page import PAGE, merge_frames, or_warn, saved_frames, write_page
 from train.report.sprite_sheets import BETWEEN, LEVELS
@@ -30,7 +30,7 @@ QUARTER = 18
 
 @pytest.fixture(scope="module")
 def session(tiny):
-    return prepare_session(tiny)
+    return prepare_session(dataclasses.replace(tiny, angles=None))
 
 
 @pytest.fixture(scope="module")
@@ -150,13 +150,12 @@ def test_images_that_do_not_fit_have_a_sentence_instead(run, shape):
     assert found["note"] in parsed.text and "angle" not in parsed.ids
 
 
-def test_maps_are_made_smaller_then_fewer_then_none(monkeypatch, rng):
+def test_maps_are_made_smaller_then_fewer_then_none(rng):
     layer = feature_maps.Layer("a", "Conv", ["e", "r180"], (26, 26, 2, 9), True)
     values = rng.normal(size=(12, 26, 26, 2, 4)).astype(np.float32)
     found = []
     for limit in (10**9, 18_000, 1_500, 100):
-        monkeypatch.setattr(feature_maps, "MAP_BYTES", limit)
-        shown, note = feature_maps.map_sprites([layer], [[(values, None)]])
+        shown, note = feature_maps.map_sprites([layer], [[(values, None)]], limit)
         found.append((*[(m["images"][0]["size"][0], m["every"]) for m in shown], note))
     assert found == [
         ((52, 1), ""),
@@ -174,25 +173,31 @@ def test_a_network_without_maps_says_so():
     )
 
 
-def test_a_page_that_fails_is_a_warning_and_not_the_end_of_a_run(
-    smaller, quick_report, tmp_path, monkeypatch
-):
-    def fail(*args):
-        raise RuntimeError("no room")
-
-    monkeypatch.setattr(loop, "write_page", fail)
-    said = []
-    run = train(dataclasses.replace(smaller, epochs=1), tmp_path / "run", said.append)
-    assert run.results["test_images"] == 40 and not (run.path / PAGE).exists()
-    (warning,) = [line for line in said if line.startswith("warning")]
-    assert "RuntimeError: no room" in warning and f"python -m train report {run.path}" in warning
-    with pytest.raises(KeyboardInterrupt), or_warn(said.append, ""):
-        raise KeyboardInterrupt
+@pytest.fixture
+def without_page(own_run, tmp_path) -> Run:
+    """A finished run whose page was lost."""
+    run = Run(shutil.copytree(own_run.path, tmp_path / "without a page"))
+    (run.path / PAGE).unlink()
+    return run
 
 
 @pytest.fixture
-def no_pictures(monkeypatch):
-    monkeypatch.setattr(comparison, "curves", lambda *args: None)
+def without_images(without_page, tmp_path) -> Run:
+    """The same, but its images are not where they were, so that the page cannot be made."""
+    config = dataclasses.replace(without_page.config, data=tmp_path / "nowhere")
+    without_page.write("config.json", config.to_json())
+    return without_page
+
+
+def test_a_page_that_fails_is_a_warning_and_not_the_end_of_a_run(without_images):
+    said = []
+    run = resume(without_images.path, log=said.append)
+    assert run.results and not (run.path / PAGE).exists()
+    (warning,) = [line for line in said if line.startswith("warning")]
+    assert "nowhere does not exist" in warning
+    assert f"python -m train report '{run.path}'" in warning
+    with pytest.raises(KeyboardInterrupt), or_warn(said.append, ""):
+        raise KeyboardInterrupt
 
 
 def copy_of(run: Run, path) -> Run:
@@ -201,7 +206,7 @@ def copy_of(run: Run, path) -> Run:
     return other
 
 
-def test_one_slider_turns_the_same_input_for_several_runs(run, data, tmp_path, no_pictures):
+def test_one_slider_turns_the_same_input_for_several_runs(run, data, tmp_path):
     other = copy_of(run, tmp_path / "<b>other")
     said = []
     compare.compare(Compare((run.path, other.path), tmp_path / "out"), said.append)
@@ -214,7 +219,7 @@ def test_one_slider_turns_the_same_input_for_several_runs(run, data, tmp_path, n
     assert not [line for line in said if "warning" in line]
 
 
-def test_runs_on_other_images_have_tables_and_no_slider(run, tmp_path, no_pictures):
+def test_runs_on_other_images_have_tables_and_no_slider(run, tmp_path):
     other = copy_of(run, tmp_path / "other")
     text = (other.path / PAGE).read_text()
     digest = saved_frames(other)["inputs"]["digest"]
@@ -225,32 +230,28 @@ def test_runs_on_other_images_have_tables_and_no_slider(run, tmp_path, no_pictur
     assert "These runs have different test images" in found.text and "50.00 %" in found.text
 
 
-def test_a_page_of_many_runs_has_the_maps_of_the_first(run, tmp_path, no_pictures, monkeypatch):
+def test_a_page_of_many_runs_has_the_maps_of_the_first(run, tmp_path):
     other = copy_of(run, tmp_path / "other")
     size = len((run.path / PAGE).read_text())
-    monkeypatch.setattr(comparison, "MAP_BYTES", size)
-    write_comparison("Both", [run, other], tmp_path, lambda line: None)
+    write_comparison("Both", [run, other], tmp_path, lambda line: None, map_bytes=size)
     first, second = Parsed((tmp_path / PAGE).read_text()).data["networks"]
     assert first["maps"] and not second["maps"] and second["note"].startswith("No feature maps")
 
 
-def test_frames_are_computed_where_a_run_has_no_page(run, tmp_path, no_pictures, monkeypatch):
-    """Or the page says that they cannot be."""
-    other = made_run(run.config, tmp_path / "other")
-    monkeypatch.setattr(comparison, "load_run", lambda run: (run, None))
-    monkeypatch.setattr(comparison, "turning", lambda *args: saved_frames(run))
-    write_comparison("Both", [run, other], tmp_path, lambda line: None)
-    assert len(Parsed((tmp_path / PAGE).read_text()).data["networks"]) == 2
-
-    def absent(*args):
-        raise FileNotFoundError("the data set is gone")
-
-    monkeypatch.setattr(comparison, "load_run", absent)
+def test_frames_are_computed_where_a_run_has_no_page(own_run, without_page, tmp_path):
     said = []
-    write_comparison("Both", [run, other], tmp_path, said.append)
-    assert "the data set is gone" in said[0] and said[0].startswith("warning")
+    write_comparison("Both", [own_run, without_page], tmp_path, said.append)
+    assert "turning an input for" in said[0] and "has none" in said[0]
+    first, second = Parsed((tmp_path / PAGE).read_text()).data["networks"]
+    assert first["maps"] and first["maps"] == second["maps"]
+
+
+def test_a_run_whose_images_are_gone_has_no_slider(own_run, without_images, tmp_path):
+    said = []
+    write_comparison("Both", [own_run, without_images], tmp_path, said.append)
+    assert "nowhere does not exist" in said[0] and said[0].startswith("warning")
     parsed = Parsed((tmp_path / PAGE).read_text())
-    assert "cannot be run again" in parsed.text and "50.00 %" in parsed.text
+    assert "cannot be run again" in parsed.text and "angle" not in parsed.ids
 
 
 def test_a_page_of_another_version_is_not_read(run, tmp_path):

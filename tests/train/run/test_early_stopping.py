@@ -18,8 +18,6 @@ from train.run_folder.checkpoint import load_tree
 from train.run_folder.folder import Run
 from train.seeds import train_seeds
 
-pytestmark = pytest.mark.usefixtures("quick_report")
-
 
 def test_the_best_epoch_is_the_first_of_the_lowest_error():
     records = [{"epoch": i, "validation_error": e} for i, e in enumerate((0.5, 0.2, 0.3, 0.2), 1)]
@@ -42,7 +40,13 @@ def stopping(smaller, monkeypatch):
 
     monkeypatch.setattr(Trainer, "evaluate", evaluate)
     return dataclasses.replace(
-        smaller, validation=40, patience=2, epochs=5, test_images=24, train_images=64
+        smaller,
+        validation=40,
+        patience=2,
+        epochs=5,
+        test_images=24,
+        train_images=64,
+        report="quick",
     )
 
 
@@ -103,8 +107,9 @@ def test_the_average_follows_the_parameters(smaller):
 
 @pytest.mark.slow
 def test_a_run_keeps_the_average(smaller, tmp_path):
+    config = dataclasses.replace(smaller, report="quick")
     kept, plain = (
-        train(dataclasses.replace(smaller, average=a), tmp_path / str(a), lambda line: None)
+        train(dataclasses.replace(config, average=a), tmp_path / str(a), lambda line: None)
         for a in (0.5, None)
     )
     assert kept.results["test_loss"] != plain.results["test_loss"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 
@@ -9,7 +10,11 @@ from tests.train.pages import parse
 from train.__main__ import main
 from train.config import Config
 from train.loop import train
-from train.report.html_page import PAGE, saved_frames
+from train.report.html_page import saved_frames, write_page
+from train.report.markdown import write_report
+from train.report.turning_frames import page_images
+from train.run.metrics import more_figures
+from train.run.predictor import load_run
 from train.run.report_parts import LEAST_SECONDS, TITLES, Parts, left_out_sentence
 from train.run_folder.folder import Run
 
@@ -77,16 +82,11 @@ def test_progress_is_a_line_where_there_is_no_terminal():
 
 @pytest.fixture
 def short(smaller) -> Config:
-    return dataclasses.replace(smaller, epochs=1, train_images=32)
+    return dataclasses.replace(smaller, epochs=1, train_images=32, report="full")
 
 
-FEW = (0.0, 90.0, 180.0, 270.0, 360.0)
-
-
-def test_a_run_without_a_report_gets_all_of_it_later(short, tmp_path, monkeypatch):
+def test_a_run_without_a_report_gets_all_of_it_later(short, tmp_path):
     """So does one of an earlier version, whose figures were others."""
-    monkeypatch.setattr("train.run.metrics.ANGLES", FEW)
-    monkeypatch.setattr("train.report.turning_frames.STEP", 90)
     run = train(dataclasses.replace(short, report="none"), tmp_path / "run", lambda line: None)
     found = run.results
     assert found["test_images"] == 40 and not [key for key in found if "invariance" in key]
@@ -102,8 +102,9 @@ def test_a_run_without_a_report_gets_all_of_it_later(short, tmp_path, monkeypatc
     whole = train(short, tmp_path / "whole", lambda line: None)
     times = ("train_seconds",)
     a, b = ({k: v for k, v in r.results.items() if k not in times} for r in (run, whole))
-    assert a == b
-    assert "inputs" in saved_frames(run) and "Left out" not in (run.path / "report.md").read_text()
+    assert a == b and a["angles"] == [0.0, 90.0, 180.0, 270.0, 360.0], "four, as configured"
+    assert saved_frames(run)["inputs"]["step"] == 90.0
+    assert "Left out" not in (run.path / "report.md").read_text()
 
     old = {k: v for k, v in a.items() if not k.startswith(("invariance", "symm", "left"))}
     old |= {"equivariance_error": 1e-7, "equivariance_group": "cyclic(4)", "train_seconds": 1.0}
@@ -118,24 +119,38 @@ def test_a_run_without_a_report_gets_all_of_it_later(short, tmp_path, monkeypatc
     assert run.results == a | {"train_seconds": 1.0}
 
 
-def test_a_quick_report_and_one_without_time_name_what_they_lack(short, tmp_path, monkeypatch):
-    monkeypatch.setattr("train.run.metrics.ANGLES", FEW)
-    quick = train(dataclasses.replace(short, report="quick"), tmp_path / "quick", lambda _: None)
+@pytest.fixture(scope="module")
+def quick(smaller, tmp_path_factory) -> Run:
+    config = dataclasses.replace(smaller, epochs=1, train_images=32, report="quick")
+    return train(config, tmp_path_factory.mktemp("quick") / "run", lambda line: None)
+
+
+def test_a_quick_report_names_what_it_lacks(quick):
     assert {"accuracy_at_angle", "invariance_error_at_element"} <= set(quick.results)
     assert "slider that turns an input (not asked for)" in (quick.path / "report.md").read_text()
     page = parse(quick)
     assert "angle" not in page.ids and "slider that turns an input (not asked for)" in page.text
     assert saved_frames(quick) is None, "a comparison computes them"
+
+
+def test_a_report_without_time_names_what_it_lacks(quick, tmp_path):
     assert LEAST_SECONDS >= 30
-    monkeypatch.setattr("train.loop.LEAST_SECONDS", 0.0)
-    monkeypatch.setattr("train.run.report_parts.Parts._spent", lambda self: 1e6)
-    said = []
-    late = train(short, tmp_path / "late", said.append)
-    assert set(late.results["left_out"]) == {"angles", "page", "untrained"}
-    assert late.results["test_error"] == quick.results["test_error"]
-    assert "accuracy against angle (no time)" in said[-1]
-    assert "(no time)" in (late.path / "report.md").read_text() and (late.path / PAGE).is_file()
-    assert not (late.path / "accuracy_against_angle.png").exists()
+    session, state = load_run(quick)
+    parts = Parts("full", 1e-9)
+    images = page_images(session)
+    found = more_figures(session, state, parts, page_images=images, untrained=session.steps.init)
+    late = {"angles": "no time", "page": "no time", "untrained": "no time"}
+    assert parts.left_out == late
+    run = Run(tmp_path / "late")
+    shutil.copytree(quick.path, run.path, ignore=shutil.ignore_patterns("*.png", "report.*"))
+    results = {k: v for k, v in run.results.items() if "angle" not in k}
+    run.write_json("results.json", results | found | {"left_out": late})
+    write_report(session, state, run, run.results)
+    write_page(session, state, run, parts)
+    assert "accuracy against angle (no time)" in (run.path / "report.md").read_text()
+    page = parse(run)
+    assert "accuracy against angle (no time)" in page.text and "angle" not in page.ids
+    assert not (run.path / "accuracy_against_angle.png").exists()
 
 
 def test_what_is_reported_does_not_make_another_run(short, tmp_path):

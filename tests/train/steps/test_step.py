@@ -18,8 +18,8 @@ from train.steps.parallel import Parallel, choose_parallel
 from train.steps.step import Batch, Steps
 
 
-def make_trainer(config, parallel=None, **options):
-    data = load_data(config)
+def make_trainer(config, parallel=None, data=None, **options):
+    data = data or load_data(config)
     model = build_model(config, classes=10, in_features=1)
     parallel = parallel or Parallel("jit")
     prepare = Prepare(data.mean, data.std, config.augment)
@@ -29,9 +29,9 @@ def make_trainer(config, parallel=None, **options):
     return trainer, steps.init(), data
 
 
-def three_steps(config, parallel=None, **options):
+def three_steps(config, parallel=None, data=None, **options):
     config = dataclasses.replace(config, train_images=48)
-    trainer, state, _ = make_trainer(config, parallel, **options)
+    trainer, state, _ = make_trainer(config, parallel, data, **options)
     losses = []
     for new_state, metrics in trainer.epoch(state, 1):
         state = new_state
