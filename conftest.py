@@ -87,9 +87,9 @@ def _forget_programs():
 
 @pytest.fixture(autouse=True, scope="module")
 def _compiled_quickly(request):
-    """Without most of XLA's optimisations, since tests take longer to compile than to run. Modules
-    marked ``optimised`` are compiled as users compile them."""
-    if request.node.get_closest_marker("optimised"):
+    """Without most of XLA's optimizations, since tests take longer to compile than to run. Modules
+    marked ``optimized`` are compiled as users compile them."""
+    if request.node.get_closest_marker("optimized"):
         yield
         return
     jax.config.update("jax_disable_most_optimizations", True)

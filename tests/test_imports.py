@@ -207,3 +207,15 @@ def test_there_are_no_circles_between_modules_or_packages(top):
 
 def test_a_circle_is_found():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == {"b", "c"}
+
+
+def test_machine_code_has_one_door_and_two_users():
+    """All works without it, and each part of it can be deleted."""
+    used = {
+        (name, other)
+        for name, others in imports_of("gconv_jax").items()
+        for other in others
+        if "_native" in other and "_native" not in name
+    }
+    door = "gconv_jax._native.door"
+    assert used == {("gconv_jax.conv.fourier", door), ("gconv_jax.planar.implementation", door)}

@@ -8,7 +8,7 @@ import jaxlib
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.optimised
+pytestmark = pytest.mark.optimized
 
 
 def wrong(*versions: str) -> pytest.MarkDecorator:

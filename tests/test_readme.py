@@ -8,7 +8,7 @@ import pytest
 from gconv_jax import models
 from tests.markdown import anchors_of, blocks_of, run_alone
 
-pytestmark = pytest.mark.optimised
+pytestmark = pytest.mark.optimized
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

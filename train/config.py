@@ -179,7 +179,7 @@ class Config:
     """Pixels on a side to which your own images are scaled without distortion (default: 64; --size
     64 is understood too). Multiples of 4 stay equivariant in nearly all networks."""
     channels: Literal["auto", "grey", "colour"] = "auto"
-    """The color of your own images; auto: grey if all of them are."""
+    """The color of your own images; auto: gray if all of them are."""
     test_fraction: float = 0.2
     """The share of each class of your own images that is kept for the test, chosen by a hash of the
     file names, where there is no test/."""

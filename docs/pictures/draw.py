@@ -39,7 +39,7 @@ from gconv_jax.nnx import GroupConv, LiftConv
 
 HERE = Path(__file__).parent
 INDEX = 22  # of scikit-learn's digits: a two
-COLOURS = ("#1f6fb4", "#d1495b", "#3a7d44", "#8d6a9f")
+COLORS = ("#1f6fb4", "#d1495b", "#3a7d44", "#8d6a9f")
 TURNS = ("upright", "turned by 90°", "by 180°", "by 270°")
 INK = "#333333"
 
@@ -59,7 +59,7 @@ def edge_filter() -> jnp.ndarray:
 
 
 def plain_maps() -> Figure:
-    """What one filter of a plain CNN makes of the digit as it turns, and the same turned back."""
+    """Draw the maps of one filter of a plain CNN as the digit turns, and the same turned back."""
     x, w = digit(), edge_filter()
     figure = Figure(figsize=(7.2, 5.5), layout="constrained")
     axes = figure.subplots(3, 4)
@@ -76,7 +76,7 @@ def plain_maps() -> Figure:
 
 
 def lifted_maps() -> Figure:
-    """What the same filter makes of it in a `LiftConv` over P4; equal maps have equal frames."""
+    """Draw the maps of the same filter in a `LiftConv` over P4; equal maps have equal frames."""
     x, w = digit(), edge_filter()
     figure = Figure(figsize=(7.2, 8.9), layout="constrained")
     axes = figure.subplots(5, 4)
@@ -86,7 +86,7 @@ def lifted_maps() -> Figure:
         _image(column[0], turned[0, ..., 0], "gray_r")
         column[0].set_title(TURNS[turn], fontsize=10, color=INK)
         for g in P4.elements:
-            _image(column[1 + g], y[0, ..., g, 0], "magma", COLOURS[(g - turn) % 4])
+            _image(column[1 + g], y[0, ..., g, 0], "magma", COLORS[(g - turn) % 4])
     axes[0, 0].set_ylabel("image", fontsize=10, color=INK)
     for g in P4.elements:
         axes[1 + g, 0].set_ylabel(f"orientation {P4.element_name(g)}", fontsize=10, color=INK)
@@ -148,7 +148,7 @@ def sizes() -> Figure:
                         (left + 0.06, y + 0.66 + 0.17 * (k % 2)),
                         2.88,
                         0.11,
-                        facecolor=COLOURS[0] if not mirrored else COLOURS[1],
+                        facecolor=COLORS[0] if not mirrored else COLORS[1],
                     )
                 )
         verdict = "the same places" if good else "other places: the law breaks"
@@ -166,18 +166,18 @@ def invariants() -> Figure:
     figure = Figure(figsize=(7.2, 4.3), layout="constrained")
     axes = figure.subplots(3, 4, sharey="row", height_ratios=(1.5, 1, 1))
     upright = {}
-    networks = [("plain CNN", Z2, COLOURS[1]), ("G-CNN (P4)", P4, COLOURS[0])]
+    networks = [("plain CNN", Z2, COLORS[1]), ("G-CNN (P4)", P4, COLORS[0])]
     for turn, column in enumerate(axes.T):
         turned = jnp.rot90(x, turn, (1, 2))
         _image(column[0], turned[0, ..., 0], "gray_r")
         column[0].set_title(TURNS[turn], fontsize=10, color=INK)
-        for ax, (name, group, colour) in zip(column[1:], networks, strict=True):
+        for ax, (name, group, color) in zip(column[1:], networks, strict=True):
             rngs = nnx.Rngs(3)
             lift = LiftConv(1, 8, 5, group=group, rngs=rngs)
             conv = GroupConv(8, 8, 5, group=group, rngs=rngs)
             values = group_pool(nnx.relu(conv(nnx.relu(lift(turned))))).max((1, 2))[0]
             upright[name] = upright.get(name, values)
-            ax.bar(range(8), np.asarray(values), color=colour)
+            ax.bar(range(8), np.asarray(values), color=color)
             ax.step(range(-1, 9), [0, *upright[name], 0], where="mid", color=INK, linewidth=1)
             ax.set(xticks=[], yticks=[])
             if turn == 0:
@@ -210,9 +210,9 @@ def hexagons() -> Figure:
         values = np.asarray(turned)[0, ..., 0]
         cells = np.argwhere(hexagon_mask(len(values)))
         places = (cells - (len(values) - 1) / 2) @ HEXAGONAL_BASIS.T
-        colours = [values[tuple(cell)] for cell in cells]
+        colors = [values[tuple(cell)] for cell in cells]
         ax.scatter(
-            places[:, 1], -places[:, 0], c=colours, cmap="gray_r", s=9, marker="h", linewidths=0
+            places[:, 1], -places[:, 0], c=colors, cmap="gray_r", s=9, marker="h", linewidths=0
         )
         ax.set_title(f"{60 * g}°", fontsize=10, color=INK)
         ax.set(aspect="equal")
@@ -230,7 +230,7 @@ def voxels() -> Figure:
         ax = figure.add_subplot(1, 4, place + 1, projection="3d")
         turned = transform(jnp.asarray(piece), group=group, element=g, lifted=False)
         filled = np.asarray(turned)[0, ..., 0] > 0.5
-        ax.voxels(filled, facecolors=COLOURS[0], edgecolors="white")
+        ax.voxels(filled, facecolors=COLORS[0], edgecolors="white")
         ax.set_aspect("equal")
         ax.axis("off")
     return figure
@@ -270,11 +270,11 @@ def _hexagons(ax: Axes, values: np.ndarray, limit: float) -> None:
     size = len(values)
     cells = np.argwhere(hexagon_mask(size))
     places = (cells - (size - 1) / 2) @ HEXAGONAL_BASIS.T
-    colours = [values[tuple(cell)] for cell in cells]
+    colors = [values[tuple(cell)] for cell in cells]
     ax.scatter(
         places[:, 1],
         -places[:, 0],
-        c=colours,
+        c=colors,
         cmap="RdBu_r",
         vmin=-limit,
         vmax=limit,

@@ -13,7 +13,7 @@ from gconv_jax.conv.common import convolve
 from gconv_jax.conv.options import ConvOptions
 from gconv_jax.filters.bank import basis_table, filter_axes, filter_bank, gather_table
 from gconv_jax.filters.basis import Filters, find_basis
-from gconv_jax.filters.fast_initializers import changed
+from gconv_jax.filters.fast_initializers import with_new_values
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.padding import PaddingLike
 from gconv_jax.ops.accumulation import accumulation_dtype
@@ -163,7 +163,7 @@ def quotient_kernel(
     shape = (*filter_axes(filters, group, kernel_size), len(in_cosets), in_features, out_features)
     share = _variance_share(group, in_subgroup, out_subgroup, filters, kernel_size)
     factor = np.asarray(share**-0.5, dtype)
-    return changed(init(key, shape, dtype), lambda kernel: kernel * factor)
+    return with_new_values(init(key, shape, dtype), lambda kernel: kernel * factor)
 
 
 def _variance_share(group, in_subgroup, out_subgroup, filters, kernel_size) -> float:

@@ -67,7 +67,7 @@ def compile_unoptimized(initializer: Initializer) -> Initializer:
     return initialize
 
 
-def changed(made: Any, function: Callable[[jax.Array], jax.Array]) -> Any:
+def with_new_values(made: Any, function: Callable[[jax.Array], jax.Array]) -> Any:
     """Return the result of an initializer with other values, and with the same Flax metadata.
 
     Args:
@@ -78,7 +78,7 @@ def changed(made: Any, function: Callable[[jax.Array], jax.Array]) -> Any:
     >>> from flax import nnx
     >>> from jax.nn.initializers import ones
     >>> made = nnx.with_metadata(ones, frozen=True)(jax.random.key(0), (2, 3))
-    >>> halves = nnx.Param(changed(made, lambda kernel: kernel / 2))
+    >>> halves = nnx.Param(with_new_values(made, lambda kernel: kernel / 2))
     >>> float(halves[...].max()), halves.frozen
     (0.5, True)
     """

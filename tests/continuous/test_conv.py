@@ -62,14 +62,14 @@ def convolution_by_hand(group, x, kernel, elements, inputs, size):
     """Loops over the definition, zero outside the image; ``x[H, W, S, C]``."""
     height, width = x.shape[:2]
     share = np.ones(1) if inputs is None else np.asarray(inputs.weights / inputs.weights.sum())
-    centre = (size - 1) / 2
+    center = (size - 1) / 2
     y = None
     for r, u in enumerate(np.asarray(elements.matrices)):
         for s in range(x.shape[2]):
             v = None if inputs is None else np.asarray(inputs.matrices)[s]
             for i in range(size):
                 for j in range(size):
-                    tap = np.array([i, j]) - centre
+                    tap = np.array([i, j]) - center
                     if np.hypot(*tap) > size / 2:
                         continue
                     at = coordinates_by_hand(group, u, tap, v, size)
@@ -113,8 +113,8 @@ def test_convolutions_are_their_definition(x64, rng, group, size):
 @pytest.mark.one_in(3)
 @pytest.mark.parametrize("group", [trivial(), P4M, dihedral(3)], ids=repr)
 def test_over_a_finite_group_it_is_its_group_convolution(x64, rng, group):
-    """With the filter psi / |G| at the taps: an oracle whose code shares nothing but the planar
-    convolution. Finer rotations go by the identity's filter alone."""
+    """The oracle has the filter psi / |G| at the taps and shares nothing with our code but the
+    planar convolution. Finer rotations go by the identity's filter alone."""
     size, elements = 3, all_elements(group)
     flips = any(np.linalg.det(m) < 0 for m in group.matrices)
     turns = group.order > 1 + flips
@@ -201,8 +201,8 @@ def _move(values, acting, g):
 
 
 def test_random_elements_keep_the_law_on_average(rng):
-    """With independent offsets in each layer the error of a mean over draws falls as one over the
-    square root of their number."""
+    """The error of a mean over draws falls as one over the square root of their number, since the
+    offsets of each layer are independent."""
     lifting, kernel = smooth_kernel(1, 2, 1, 2), smooth_kernel(2, 4, 2, 2)
     group = SO2()
 
@@ -259,7 +259,7 @@ def test_white_features_keep_unit_variance(rng, size, c_in, samples):
 
 
 @pytest.mark.parametrize("reduce", ["max", "mean"])
-def test_pooling_and_normalisation_leave_out_what_is_not_there(rng, reduce):
+def test_pooling_and_normalization_leave_out_what_is_not_there(rng, reduce):
     values = rng.normal(size=(2, 3, 3, 4, 5)).astype(np.float32) - 3
     elements = Elements(all_elements(SO2(), 4).matrices, jnp.array([1.0, 0.0, 1.0, 0.0]))
     x, there = SampledFeatures(jnp.asarray(values), elements), values[..., ::2, :]

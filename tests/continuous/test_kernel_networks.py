@@ -1,4 +1,4 @@
-"""Kernel networks: unit variance at initialisation, at every point and frequency."""
+"""Kernel networks: unit variance at initialization, at every point and frequency."""
 
 import jax
 import jax.numpy as jnp

@@ -83,7 +83,7 @@ def test_grids_are_fixed_and_full_ones_closed_under_quarter_turns(x64):
 
 
 def _loss(parameters, key, group, samples):
-    """Of a convolution and pooling over a random support, smooth in its elements."""
+    """Return a loss, of a convolution and pooling over a random support, smooth in its elements."""
     rng = np.random.default_rng(0)
     d = 2 + group.reflections
     frequency = jnp.asarray(rng.normal(size=(d, 2, 2)))
@@ -103,7 +103,7 @@ def _loss(parameters, key, group, samples):
 
 @pytest.mark.parametrize(("group", "samples"), [(SO2(), 5), (O2(), 6)], ids=str)
 def test_gradients_to_theta_agree_with_finite_differences(x64, group, samples):
-    """Of the expected loss, with the same noise on both sides."""
+    """The gradients are those of the expected loss, with the same noise on both sides."""
     keys = jax.random.split(jax.random.key(1), 64)
 
     @jax.jit

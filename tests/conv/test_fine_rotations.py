@@ -77,7 +77,7 @@ def test_every_layer_and_element(x64):
 
 @pytest.mark.slow
 def test_the_error_shrinks_with_the_pixels(x64):
-    """What is left is sampling: on an image drawn finer it goes away, unlike a wrong turn."""
+    """The rest of the error is sampling: it goes away on finer images, unlike a wrong turn."""
     stack = Stack(cyclic(8), "harmonic", kernel=5)
     error = {}
     for size, length in ((33, 2.0), (65, 4.0)):

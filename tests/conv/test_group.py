@@ -20,7 +20,7 @@ from tests.helpers import (
     some_cases,
 )
 
-pytestmark = pytest.mark.optimised
+pytestmark = pytest.mark.optimized
 
 
 class Setting(NamedTuple):
@@ -182,8 +182,8 @@ def test_trivial_group_is_the_ordinary_convolution(rng, x64):
 
 @some_cases("p4", "p4m")
 def test_which_orientation_an_output_reads(case, rng, x64):
-    """With a filter that looks at orientation s alone, output r reads orientation r s of the
-    input; a mistaken s r or r^-1 s keeps the shapes, and in an abelian group the law too."""
+    """Output r reads orientation r s of the input if the filter looks at orientation s alone; a
+    mistaken s r or r^-1 s keeps the shapes, and in an abelian group the law too."""
     x, psi = feature_map(rng, case, 5, channels=1), rng.normal(size=(3, 3, 1, 1))
     images = np.moveaxis(x, -2, 0)[:, 0]  # the orientations, as a batch
     lifted = run(lift_conv, images, psi, group=case.group)  # [orientation, H, W, r, 1]
@@ -198,7 +198,7 @@ def test_which_orientation_an_output_reads(case, rng, x64):
 
 @some_cases("p4", "line-mirror")
 def test_a_feature_map_is_not_lifted_again(case, rng):
-    """With the right number of channels it would pass for images with two batch axes."""
+    """It would pass for images with two batch axes if it had the right number of channels."""
     x, w = feature_map(rng, case, 5), lifting_filter(rng, case, 3, 2, 3)
     with pytest.raises(ValueError, match=r"use group_conv .*two batch axes, reshape"):
         lift_conv(x, w, group=case.group)

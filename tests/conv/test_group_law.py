@@ -93,7 +93,7 @@ def test_bias(case, rng, x64):
 
 @every_case
 def test_two_layers(case, rng, x64):
-    """What the second layer expects of the group axis is what the first one delivers."""
+    """The second layer expects of the group axis what the first one delivers."""
     first = lift(case, lifting_filter(rng, case, 3, 1, 2))
     second = convolve(case, group_filter(rng, case, 2, 2, 2), padding="VALID")
     x = image(rng, case, 6, 1)

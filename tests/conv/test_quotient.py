@@ -236,7 +236,7 @@ def test_hexagons(rng, x64):
 
 
 class Arrows(nnx.Module):
-    """From an image to arrows, lines, and an image again."""
+    """A network from an image to arrows, lines, and an image again."""
 
     def __init__(self, *, rngs: nnx.Rngs, **options):
         options |= {"group": P4M, "rngs": rngs}

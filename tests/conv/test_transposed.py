@@ -128,7 +128,7 @@ def test_finer_rotations_and_three_dimensions(rng, x64):
 
 @pytest.mark.parametrize(("size", "kernel"), [(3, 3), (4, 3), (4, 5)])
 def test_negative_control_same_with_odd_kernels_and_even_strides(size, kernel, rng, x64):
-    """What other frameworks call output padding 1."""
+    """Other frameworks call it output padding 1."""
     case = BY_NAME["p4m"]
     x, w = feature_map(rng, case, size), group_filter(rng, case, kernel, 2, 3)
     up = functools.partial(group_conv_transpose, w=w, group=P4M, strides=2)

@@ -182,7 +182,7 @@ def test_pools_keep_the_law(case, rng, x64):
 
 
 def test_restriction_and_cosets(rng, x64):
-    """From the rotations of the cube to those about one axis."""
+    """The group is that of the cube, and the subgroup has the rotations about one axis."""
     sub, case = rotations_about(1), OCTAHEDRAL
     x = feature_map(rng, case, 3, 2)
     members = case.group.indices(sub)

@@ -80,7 +80,8 @@ DAMAGE = {
 
 
 def flipped(content: bytes) -> bytes:
-    """With another bit in the middle of the first image: files are filled up to 64 KiB."""
+    """Return the file with another bit in the middle of the first image (files are filled up to 64
+    KiB)."""
     first = content.index(b"image") + 400
     return content[:first] + bytes([content[first] ^ 1]) + content[first + 1 :]
 

@@ -239,8 +239,8 @@ def test_gradients(filters, rng, x64):
 @pytest.mark.parametrize("group", [cyclic(8), cyclic(16), dihedral(5)], ids=str)
 @pytest.mark.parametrize("k", [3, 4, 5, *(pytest.param(k, marks=SLOW) for k in (7, 9))])
 def test_harmonic_layers_keep_the_variance(group, k):
-    """With the usual initializer, noise of unit variance becomes noise of unit variance, for every
-    orientation: the mean over the parameters of the squared norm of their functions is 1."""
+    """Noise of unit variance becomes noise of unit variance, for every orientation, with the usual
+    initializer: the mean over the parameters of the squared norm of their functions is 1."""
     (parameters,) = filter_axes("harmonic", group, (k, k))
     squares = (basis_table(Harmonic(), group, (k, k)) ** 2).sum(1)  # [r, p]
     np.testing.assert_allclose(squares[0].mean(), 1, atol=1e-12)

@@ -25,7 +25,7 @@ from jax.sharding import Mesh, PartitionSpec
 import gconv_jax.linen
 import gconv_jax.nnx
 from gconv_jax import P4, SO2, SampledFeatures, all_elements
-from gconv_jax.filters.fast_initializers import changed, compile_unoptimized
+from gconv_jax.filters.fast_initializers import compile_unoptimized, with_new_values
 from gconv_jax.nnx import GroupConv
 from tests.helpers import assert_close
 
@@ -61,12 +61,12 @@ def test_inside_transformations():
 
 def test_changed_keeps_what_is_said_about_an_array():
     made = nnx.with_metadata(ones, note="here")(KEY, (2,), jnp.float32)
-    param = nnx.Param(changed(made, lambda a: 3 * a))
+    param = nnx.Param(with_new_values(made, lambda a: 3 * a))
     assert param.note == "here" and (param[...] == 3).all()
     box = nn.with_partitioning(ones, ("model",))(KEY, (2,), jnp.float32)
-    box = changed(box, lambda a: 3 * a)
+    box = with_new_values(box, lambda a: 3 * a)
     assert box.names == ("model",) and (box.value == 3).all()
-    assert (changed(jnp.ones(2), lambda a: 3 * a) == 3).all()
+    assert (with_new_values(jnp.ones(2), lambda a: 3 * a) == 3).all()
 
 
 # --------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from tests import oracles
 from tests.helpers import BY_NAME, assert_close, every_case, feature_map, group_filter
 
 pytestmark = [
-    pytest.mark.optimised,
+    pytest.mark.optimized,
     pytest.mark.skipif(not llvm.available(), reason="llvmlite is not installed"),
 ]
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not llvm.available(), reason="llvmlite is not in
 
 
 def run(f: llvm.Function, *arguments) -> None:
-    """With arrays, and numbers as they are."""
+    """Run a function on pointers to arrays, and on numbers as they are."""
     code = llvm.compile_functions(str(f), "f", len(arguments))
     code(*(a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments))
 

@@ -16,7 +16,7 @@ from jax import lax
 from gconv_jax._native import onednn
 from gconv_jax.ops.once import once
 
-pytestmark = pytest.mark.optimised
+pytestmark = pytest.mark.optimized
 
 needs_library = pytest.mark.skipif(not onednn.available(), reason="oneDNN is not installed")
 

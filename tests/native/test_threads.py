@@ -12,7 +12,7 @@ import pytest
 from gconv_jax._native import llvm, onednn
 
 pytestmark = [
-    pytest.mark.optimised,
+    pytest.mark.optimized,
     pytest.mark.skipif(
         not (onednn.available() and llvm.available()), reason="the extra `cpu` is not installed"
     ),

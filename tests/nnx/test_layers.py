@@ -97,7 +97,7 @@ def test_precision_reaches_the_convolution():
     assert "Precision.HIGHEST" in str(jax.make_jaxpr(layer.init)(jax.random.key(0), x))
 
 
-def test_initialisers():
+def test_initializers():
     inits = {"kernel_init": nnx.initializers.ones, "bias_init": nnx.initializers.constant(2.0)}
     layer = gnnx.LiftConv(1, 2, 3, group=P4, rngs=nnx.Rngs(0), **inits)
     x = jnp.ones((1, 3, 3, 1))

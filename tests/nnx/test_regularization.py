@@ -1,4 +1,4 @@
-"""Flax's normalisations on feature maps, and dropout: the law in training, on and off the group."""
+"""Flax's normalizations on feature maps, and dropout: the law in training, on and off the group."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,8 @@ if hasattr(nnx, "InstanceNorm"):  # older Flax lacks it
 
 
 def error(fn, case, x) -> float:
-    """Of ``fn(L_g x) = L_g fn(x)``, a batch at a time: its statistics are of one pose."""
+    """Return the error of ``fn(L_g x) = L_g fn(x)``, a batch at a time: its statistics are of one
+    pose."""
     y = np.asarray(fn(jnp.asarray(x)))
     turned = (
         np.abs(fn(act(case, x, g, lifted=True)) - act(case, y, g, lifted=True)).max()
@@ -36,7 +37,7 @@ def error(fn, case, x) -> float:
 @some_cases("p4", "p4m", "line-mirror")
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("train", [True, False])
-def test_normalisations_keep_the_law(case, norm, train, rng, x64):
+def test_normalizations_keep_the_law(case, norm, train, rng, x64):
     model = random_float64(lambda: NORMS[norm](nnx.Rngs(0)), rng)
     (model.train if train else model.eval)()
     graphdef, state = nnx.split(model)

@@ -19,7 +19,7 @@ from gconv_jax import (
 )
 from gconv_jax.ops.maximum import max_over
 
-pytestmark = pytest.mark.optimised
+pytestmark = pytest.mark.optimized
 
 AXES = [0, -1, (1, 2), (-3, -2), (0, 1, 2, 3)]
 

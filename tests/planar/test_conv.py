@@ -15,7 +15,7 @@ from gconv_jax.planar import implementation as planar
 from gconv_jax.planar.implementation import planar_implementation
 from tests.helpers import assert_close
 
-pytestmark = pytest.mark.optimised
+pytestmark = pytest.mark.optimized
 
 needs_onednn = pytest.mark.skipif(not door.available("onednn"), reason="oneDNN is not installed")
 IMPLEMENTATIONS = ["auto", "xla", "patches", pytest.param("onednn", marks=needs_onednn)]
@@ -210,7 +210,7 @@ def test_nothing_to_sum(implementation, shape):
 
 
 def test_one_program_for_every_platform(operands):
-    """What is exported holds for a GPU or a TPU too: the choice is made for each platform."""
+    """An exported program holds for a GPU or a TPU too: the choice is made for each platform."""
     with planar_implementation("patches"):  # programs that call oneDNN cannot be exported
         exported = export.export(jax.jit(ours), platforms=["cpu", "cuda", "tpu"])(*operands)
     assert_close(exported.call(*operands), reference(*operands), atol=1e-5)

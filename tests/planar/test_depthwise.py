@@ -10,7 +10,7 @@ from gconv_jax.planar.conv import planar_conv
 from gconv_jax.planar.depthwise import depthwise_conv
 from tests.helpers import assert_close
 
-pytestmark = pytest.mark.optimised
+pytestmark = pytest.mark.optimized
 
 SETTINGS = [
     # spatial, kernel, strides, padding, dilation

@@ -12,7 +12,7 @@ from jax import lax
 from gconv_jax import conv_general_dilated
 from tests.helpers import assert_close
 
-pytestmark = pytest.mark.optimised
+pytestmark = pytest.mark.optimized
 
 CHANNELS_LAST = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC")}
 # Shapes of images and filters, other arguments, and whether ours computes it or lax.
@@ -97,7 +97,7 @@ def test_positions_of_the_arguments_of_lax(rng, x64):
     ids=str,
 )
 def test_bad_arguments_of_lax(bad):
-    """What `jax.lax` says."""
+    """The error is the one that `jax.lax` raises."""
     x, w = jnp.ones((2, 6, 6, 3)), jnp.ones((3, 3, 3, 2))
     given = {"window_strides": (1, 1), "padding": "SAME", "dimension_numbers": CHANNELS_LAST[2]}
     with pytest.raises((TypeError, ValueError)) as theirs:

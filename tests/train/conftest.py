@@ -33,7 +33,7 @@ def smaller(tiny) -> Config:
 
 @pytest.fixture(scope="session")
 def own_images(tmp_path_factory) -> Path:
-    """A folder of rings and stars, in colour, of several sizes and formats."""
+    """A folder of rings and stars, in color, of several sizes and formats."""
     return draw_shapes(tmp_path_factory.mktemp("own") / "shapes", 16)
 
 

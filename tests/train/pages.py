@@ -1,4 +1,4 @@
-"""What tests of pages share: a finished run that nobody trained, and a page taken apart."""
+"""A finished run that nobody trained, and a page taken apart: shared by tests of pages."""
 
 import base64
 import collections
@@ -41,7 +41,7 @@ def made_run(config: Config, path: Path) -> Run:
 
 
 class Parsed(html.parser.HTMLParser):
-    """What a page holds; `links` are the places that it refers to."""
+    """The contents of a page; `links` are the places that it refers to."""
 
     def __init__(self, text: str):
         super().__init__()

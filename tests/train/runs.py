@@ -1,4 +1,4 @@
-"""What tests of whole runs share."""
+"""Helpers that tests of whole runs share."""
 
 import socket
 from pathlib import Path
@@ -33,7 +33,7 @@ def assert_same_bits(a: Run, b: Run) -> None:
 
 
 def draw_shapes(folder: Path, count: int) -> Path:
-    """So many rings and stars, each in the folder of its class."""
+    """Draw so many rings and stars, each in the folder of its class."""
     rng = np.random.default_rng(0)
     for label in ("ring", "star"):
         (folder / label).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What a user types, and what is answered to mistakes."""
+"""Commands that a user types, and the answers to mistakes."""
 
 import dataclasses
 import os
@@ -255,5 +255,5 @@ def test_the_main_job_cannot_be_continued_with_other_files(capsys, tmp_path):
 def test_configuration_survives_a_round_trip(tmp_path):
     config = Config(raw_dir=tmp_path, epochs=7, width=3, augment="jitter", run=tmp_path / "r")
     assert Config.from_json(config.to_json()) == config
-    with pytest.raises(ValueError, match="unknown settings in the configuration: colour"):
-        Config.from_json(config.to_json().replace('"epochs"', '"colour"'))
+    with pytest.raises(ValueError, match="unknown settings in the configuration: color"):
+        Config.from_json(config.to_json().replace('"epochs"', '"color"'))

@@ -45,7 +45,7 @@ def test_whitened_color_images_from_training_to_prediction(color, tmp_path, caps
     run = train(color, tmp_path / "run", said.append)
     results = run.results
     assert results["input"]["mean"] == 0 and results["input"]["std"] == 1
-    assert "contrast-normalised and whitened" in (run.path / "report.md").read_text()
+    assert "contrast-normalized and whitened" in (run.path / "report.md").read_text()
     assert not [line for line in said if "warning" in line]
     frames = saved_frames(run)
     assert frames["inputs"]["classes"][:2] == ["airplane", "automobile"]
@@ -95,7 +95,7 @@ def test_all_cnn_c_as_published_with_augmentation(color, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        # Its gradient was NaN where XLA is told not to optimise, as here.
+        # Its gradient was NaN where XLA is told not to optimize, as here.
         pytest.param({"model": "small-e2cnn", "groups": ("d8", "c8"), "width": 1}, marks=SLOW),
         {"model": "mixed", "groups": ("p4m", "p4", "z2"), "width": 2},
         pytest.param({"model": "early-p4cnn", "size": "letters"}, marks=SLOW),

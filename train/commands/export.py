@@ -128,7 +128,7 @@ def description(run: Run, network: Predictor) -> dict[str, Any]:
     height, width, channels = network.shape
     ink = {
         "light": "the brightness stays as it is",
-        "auto": "grey images whose border is lighter than 127 on average are inverted",
+        "auto": "gray images whose border is lighter than 127 on average are inverted",
     }[network.ink if channels == 1 else "light"]
     scaled = f"minus {network.steps.prepare.mean:g}, divided by {network.steps.prepare.std:g}"
     whitened = "contrast normalized, then whitened (ZCA)"
@@ -144,7 +144,7 @@ def description(run: Run, network: Predictor) -> dict[str, Any]:
             "read_image: the first frame, turned upright as its EXIF data say",
             "read_image: 16 and 32 bits scaled to 8",
             "read_image: transparent parts on black if the rest is light, else on white",
-            f"read_image: {'grey' if channels == 1 else 'RGB'}; {ink}",
+            f"read_image: {'gray' if channels == 1 else 'RGB'}; {ink}",
             f"read_image: scaled to fit into {height} x {width} pixels (height x width), bilinear, "
             "without distortion, and centered on the median of the border",
             "network: pixels divided by 255, "

@@ -23,7 +23,7 @@ class Predict:
     """Image files of any size and format that Pillow reads; of several frames, the first."""
     ink: Literal["auto", "light", "dark"] = "auto"
     """The brightness of strokes, lighter or darker than the ground; auto looks at the border, and
-    leaves images as they are for a network of colours or of your own images (--data)."""
+    leaves images as they are for a network of colors or of your own images (--data)."""
     raw_dir: Path | None = None
     """The folder of the original files of the data set, if it is not that of the training; for a
     run that is not finished."""

@@ -74,8 +74,8 @@ def list_images(path: Path, test_fraction: float) -> Listing:
         by_split["train"], by_split["test"] = _kept_for_test(by_split["train"], test_fraction, path)
     files = []
     for split, classes in by_split.items():
-        labelled = {names.index(name): class_files for name, class_files in classes.items()}
-        files += [File(split, label, *file) for label, file in _in_proportion(labelled)]
+        labeled = {names.index(name): class_files for name, class_files in classes.items()}
+        files += [File(split, label, *file) for label, file in _in_proportion(labeled)]
     notes = []
     for split, classes in by_split.items():
         if missing := [name for name in names if name not in classes]:

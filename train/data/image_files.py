@@ -11,7 +11,7 @@ import numpy as np
 
 from gconv_jax.export.image_files import Shape, read_image
 
-__all__ = ["Shape", "in_threads", "is_grey", "read_image", "read_images"]
+__all__ = ["Shape", "in_threads", "is_gray", "read_image", "read_images"]
 
 # Of oddities in files that are read all the same; for whatever thread or process reads them.
 warnings.filterwarnings("ignore", module="PIL")
@@ -46,6 +46,6 @@ def read_images(
     return in_threads(read, paths)
 
 
-def is_grey(image: np.ndarray) -> bool:
+def is_gray(image: np.ndarray) -> bool:
     """Return whether all channels of ``[H, W, C]`` are equal."""
     return bool((image == image[..., :1]).all())

@@ -22,7 +22,7 @@ from .class_folders import (
     printable,
     require_folder,
 )
-from .image_files import Shape, in_threads, is_grey, read_image
+from .image_files import Shape, in_threads, is_gray, read_image
 from .on_disk import ImagesOnDisk
 from .provenance import UNREADABLE, UNUSED, Changes, Record
 from .statistics import pixel_sums
@@ -41,13 +41,13 @@ class Images(NamedTuple):
 class ImageFiles:
     """Reads image files as pixels of one size, for `ImagesOnDisk`."""
 
-    def __init__(self, paths: Sequence[Path], size: Shape, *, grey: bool = False):
-        self.paths, self.size, self.grey = tuple(map(str, paths)), size, grey
+    def __init__(self, paths: Sequence[Path], size: Shape, *, gray: bool = False):
+        self.paths, self.size, self.gray = tuple(map(str, paths)), size, gray
 
     def __call__(self, places: np.ndarray) -> np.ndarray:
         images = [read_image(Path(self.paths[i]), self.size, ink="light") for i in places]
         pixels = np.stack(images) if images else np.empty((0, *self.size), np.uint8)
-        return pixels[..., :1] if self.grey else pixels
+        return pixels[..., :1] if self.gray else pixels
 
 
 @dataclass(frozen=True)
@@ -139,11 +139,11 @@ def load_folder(
             f"{repeated:,} of the {len(used['test'].label):,} test images are equal to a "
             "training image, pixel for pixel: the test error is too low"
         )
-    grey = config.channels == "auto" and all(all(part.grey) for part in used.values())
+    gray = config.channels == "auto" and all(all(part.gray) for part in used.values())
     if trained is not None:
-        grey = trained[-1] < shape[-1]
+        gray = trained[-1] < shape[-1]
     images = {
-        split: Images(_grey(part.image) if grey else part.image, part.label)
+        split: Images(_gray(part.image) if gray else part.image, part.label)
         for split, part in used.items()
     }
     digests = {f.name: f.digest for part in parts.values() for f in part.files}
@@ -174,8 +174,8 @@ class _Part(NamedTuple):
     files: list[File]
     hashes: list[int]
     """The digests of the pixels of each image."""
-    grey: list[bool]
-    """A flag for each image: whether it is grey."""
+    gray: list[bool]
+    """A flag for each image: whether it is gray."""
     unreadable: list[tuple[File, str]]
     """The files that cannot be read, and why."""
 
@@ -208,7 +208,7 @@ def _read(path: Path, files: Sequence[File], size: Shape, bar: tqdm, *, stored: 
             images[len(part.files)] = image
         part.files.append(file)
         part.hashes.append(hash(image.tobytes()))
-        part.grey.append(is_grey(image))
+        part.gray.append(is_gray(image))
     label = np.asarray([file.label for file in part.files], np.int32)
     if not stored:
         return part._replace(image=images[: len(label)], label=label)
@@ -280,22 +280,22 @@ def _cut(parts: dict[str, _Part], divided: dict[str, str], split: str) -> _Part 
                 image=part.image[kept],
                 label=part.label[kept],
                 hashes=part.hashes[kept],
-                grey=part.grey[kept],
+                gray=part.gray[kept],
             )
     return None
 
 
-def _grey(image: np.ndarray | ImagesOnDisk) -> np.ndarray | ImagesOnDisk:
+def _gray(image: np.ndarray | ImagesOnDisk) -> np.ndarray | ImagesOnDisk:
     """One of three equal channels."""
     if not isinstance(image, ImagesOnDisk):
         return image[..., :1].copy()
     files: ImageFiles = image.read  # pyright: ignore[reportAssignmentType]
-    reader = ImageFiles(files.paths, files.size, grey=True)  # pyright: ignore[reportArgumentType]
+    reader = ImageFiles(files.paths, files.size, gray=True)  # pyright: ignore[reportArgumentType]
     return ImagesOnDisk(reader, image.places, (*image.item[:2], 1), image.dtype, image.sums / 3)
 
 
 def _require_memory(count: int, size: int, channels: int) -> None:
-    # A second copy on the device, or while grey images are taken out of colour.
+    # A second copy on the device, or while gray images are taken out of color.
     needed, available = 2 * count * size * size * channels, available_memory()
     if available is not None and needed > available:
         raise ValueError(

@@ -211,7 +211,7 @@ below show the same at some angles.</p></noscript>
 <section id="turning" hidden>
 <h2>An input that turns</h2>
 <p>Everything here was computed for each turned image. Quarter turns are exact; in between, the
-image is interpolated, and corners that come from outside have the median colour of its border. The
+image is interpolated, and corners that come from outside have the median color of its border. The
 images are those that come first of each of the first classes. {{{{first}}}}</p>
 <p class="soft">{SENTENCE} (root mean squares over all classes).</p>
 <div class="controls card">

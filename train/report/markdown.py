@@ -128,7 +128,7 @@ def sections(results: dict) -> list[Section]:
         "accuracy_at_angle": [
             accuracy._replace(
                 text=f"{first_images(results, 'angle_images')}, turned further (bilinear). "
-                "Corners that come from outside the\nimage have the median colour of its border."
+                "Corners that come from outside the\nimage have the median color of its border."
             )
         ],
         "invariance_error_at_angle": [

@@ -24,8 +24,8 @@
     return parent.appendChild(element);
   }
 
-  // The colours of the pictures; more networks than there are of those share out the hues.
-  const colour = (i) => (networks.length <= 10 ? `var(--run${i})` : `hsl(${(360 * i) / networks.length} 60% 50%)`);
+  // The colors of the pictures; more networks than there are of those share out the hues.
+  const color = (i) => (networks.length <= 10 ? `var(--run${i})` : `hsl(${(360 * i) / networks.length} 60% 50%)`);
   const frame = () => Math.round(Number(slider.value) / inputs.step) % frames;
 
   // The text is there before the pictures are: what is drawn is drawn again once they are.
@@ -62,7 +62,7 @@
   const views = networks.map((network, i) => {
     const article = add(byId("networks"), "article", { class: "network card" });
     const title = add(article, "h3");
-    add(title, "span", { class: "swatch", style: `background: ${colour(i)}` });
+    add(title, "span", { class: "swatch", style: `background: ${color(i)}` });
     title.append(network.name);
     const line = add(article, "p", {}, "invariance error ");
     const error = add(line, "output", { for: "angle", class: "error" });
@@ -100,7 +100,7 @@
       view.cells = classes.map((c) => {
         const row = add(view.bars, "tr", { class: c === image.label ? "true" : "" });
         add(row, "th", { scope: "row" }, className(c));
-        const bar = add(add(row, "td"), "i", { style: `background: ${colour(n)}` });
+        const bar = add(add(row, "td"), "i", { style: `background: ${color(n)}` });
         return { bar, number: add(row, "td") };
       });
     });
@@ -159,10 +159,10 @@
     }
     values.forEach((of, n) => {
       const points = [...of, of[0]].map((e, i) => `${x(i * inputs.step)},${y(e)}`).join(" ");
-      addSvg(svg, "polyline", { points, fill: "none", stroke: colour(n), "stroke-width": 2 });
+      addSvg(svg, "polyline", { points, fill: "none", stroke: color(n), "stroke-width": 2 });
     });
     const line = addSvg(svg, "line", { y1: y(0), y2: y(top), stroke: "var(--ink)", "stroke-dasharray": "4 3" });
-    const dots = values.map((_, n) => addSvg(svg, "circle", { r: 5, fill: colour(n), stroke: "var(--card)", "stroke-width": 2 }));
+    const dots = values.map((_, n) => addSvg(svg, "circle", { r: 5, fill: color(n), stroke: "var(--card)", "stroke-width": 2 }));
     scale = { x, y, line, dots };
   }
 

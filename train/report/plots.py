@@ -18,7 +18,8 @@ MOST_CLASSES = 10
 
 
 def learning_curves(runs: dict[str, list[dict]], path: Path) -> None:
-    """Loss and error against epochs; ``runs`` maps a name to its records."""
+    """Draw loss and error against epochs; ``runs`` maps a name to its records, of which the first
+    epoch has none before its end."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     loss, error = figure.subplots(1, 2)
     for color, (name, records) in _colored(runs):
@@ -37,14 +38,14 @@ def learning_curves(runs: dict[str, list[dict]], path: Path) -> None:
             error.plot(epochs, values, label=label, **style)
     losses = [r["train_loss"] for records in runs.values() for r in records]
     loss.set(xlabel="epoch", ylabel="training loss")
-    if max(losses) > 10 * min(losses) > 0:
+    if losses and max(losses) > 10 * min(losses) > 0:
         loss.set_yscale("log")
     else:
         loss.set_ylim(0, 1.05 * max(losses, default=1.0))
     error.set(xlabel="epoch", ylabel="error (%)", ylim=(0, 1.05 * error.get_ylim()[1]))
     longest = max((len(records) for records in runs.values()), default=1)
     for axes in (loss, error):
-        if longest == 1:
+        if longest <= 1:
             axes.set_xlim(0, 2)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _finish(figure, [loss, error], path)

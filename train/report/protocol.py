@@ -108,7 +108,7 @@ def _symmetries(every: Sequence[dict]) -> list[dict]:
 def _images(config: Config, results: dict) -> str:
     """Return what became of the images of a folder, and which they are."""
     height, width, channels = results["input"]["shape"]
-    kind = "grey" if channels == 1 else "in colour"
+    kind = "gray" if channels == 1 else "in color"
     test = "those in test/"
     if not results["own_test"]:
         test = f"{config.test_fraction:g} of each class, chosen by hashes of the file names"

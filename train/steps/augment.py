@@ -20,7 +20,7 @@ class Prepare:
     """``(pixels - mean) / std``, then a random change if ``augment`` says so.
 
     ``jitter`` turns by an angle uniform in +-3.14 degrees and fills with 0 after scaling, i.e.
-    with the mean grey, as the published code did; ``rotate`` turns by any angle and fills with
+    with the mean gray, as the published code did; ``rotate`` turns by any angle and fills with
     the ground of the image (`train.steps.turned_images.ground`); ``shift-flip`` mirrors every other
     image and moves it (`shift`) by up to two pixels on each axis (Cohen & Welling 2016,
     arXiv:1602.07576, CIFAR10+).

@@ -26,7 +26,7 @@ PLAIN = Config(model="lenet", group="z2", width=2)
 FOLDER = dataclasses.replace(PLAIN, dataset="folder", data=Path("photos"), image_size=28)
 CONFIGS = {
     "digits": (PLAIN, (28, 28, 1), None),
-    "colour": (FOLDER, (28, 28, 3), ["bird", "cat", "dog", "élan"]),
+    "color": (FOLDER, (28, 28, 3), ["bird", "cat", "dog", "élan"]),
     "whitened": (
         dataclasses.replace(FOLDER, preprocess="whiten"),
         (28, 28, 1),
@@ -71,7 +71,7 @@ def odd_files(folder: Path) -> list[Path]:
     seen.putalpha(Image.fromarray((255 * (x + y > 0.8)).astype(np.uint8)))
     seen.save(folder / "transparent.png")
     photo.quantize(16).save(folder / "palette.png", transparency=3)
-    Image.fromarray(paper).save(folder / "grey.png")
+    Image.fromarray(paper).save(folder / "gray.png")
     photo.resize((3, 2)).save(folder / "tiny.png")
     photo.resize((400, 9)).save(folder / "wide.webp", lossless=True)
     photo.convert("CMYK").save(folder / "print.tif")
@@ -81,8 +81,8 @@ def odd_files(folder: Path) -> list[Path]:
 
 def plainly_read(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
     with Image.open(path) as image:
-        grey = image.convert("L" if shape[-1] == 1 else "RGB")
-    return np.asarray(grey.resize(shape[1::-1])).reshape(shape)
+        gray = image.convert("L" if shape[-1] == 1 else "RGB")
+    return np.asarray(gray.resize(shape[1::-1])).reshape(shape)
 
 
 WITHOUT = """
@@ -109,7 +109,8 @@ LIBRARY = ["gconv_jax", "train", "flax", "optax", "orbax"]
 
 
 def classify(program: Path, files: list[Path], without: list[str]) -> tuple[np.ndarray, str]:
-    """What a program finds in a process that has none of some packages, and what it prints."""
+    """Return the probabilities that a program writes, in a process that has none of some packages,
+    and what it prints."""
     words = [sys.executable, "-c", WITHOUT, ",".join(without), program.name, *map(str, files)]
     ran = subprocess.run(words, cwd=program.parent, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
@@ -118,7 +119,7 @@ def classify(program: Path, files: list[Path], without: list[str]) -> tuple[np.n
 
 @pytest.mark.parametrize(("run", "form"), [
     *((name, "onnx") for name in CONFIGS), ("digits", "stablehlo"),
-    *(pytest.param(name, "stablehlo", marks=pytest.mark.slow) for name in ("colour", "whitened")),
+    *(pytest.param(name, "stablehlo", marks=pytest.mark.slow) for name in ("color", "whitened")),
 ], indirect=["run"])  # fmt: skip
 def test_another_program_gives_the_probabilities_of_predict(run, form, tmp_path, capsys):
     if form == "onnx":

@@ -54,7 +54,7 @@ def test_rows_are_trained_once_and_stand_beside_the_published(small, tmp_path):
     assert any("finished; nothing to do" in line for line in said)
 
 
-def test_quick_is_labelled_and_rows_can_be_chosen(small, tmp_path, capsys):
+def test_quick_is_labeled_and_rows_can_be_chosen(small, tmp_path, capsys):
     options = ("--quick", "--rows", "small-p4cnn", "--parallel", "jit", "--report", "none")
     assert main(["table", "rotmnist", *options, "--run", str(tmp_path / "q")]) == 0
     report = (tmp_path / "q" / "report.md").read_text()

@@ -125,11 +125,11 @@ def from_memory(own_config, tmp_path_factory) -> Run:
     return train(own_config, tmp_path_factory.mktemp("memory") / "run", lambda line: None)
 
 
-GREY = pytest.param({"channels": "grey"}, marks=pytest.mark.slow)
+GRAY = pytest.param({"channels": "grey"}, marks=pytest.mark.slow)
 WORKERS = pytest.param({"workers": 2}, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("options", [{}, GREY, WORKERS], ids=str)
+@pytest.mark.parametrize("options", [{}, GRAY, WORKERS], ids=str)
 def test_a_run_on_ones_own_images_has_the_same_bits(own_config, from_memory, tmp_path, options):
     expected = from_memory
     if "channels" in options:
@@ -142,7 +142,7 @@ def test_a_run_on_ones_own_images_has_the_same_bits(own_config, from_memory, tmp
         assert run.results[name] == expected.results[name], name
 
 
-def test_grey_images_in_colour_files_have_one_channel(tmp_path):
+def test_gray_images_in_color_files_have_one_channel(tmp_path):
     from PIL import Image
 
     for label in "ab":

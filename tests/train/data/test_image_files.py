@@ -12,12 +12,12 @@ import pytest
 from PIL import Image, ImageOps
 
 from train.__main__ import main
-from train.data.image_files import is_grey, read_image, read_images
+from train.data.image_files import is_gray, read_image, read_images
 
 
 @pytest.fixture(scope="module")
 def photo() -> Image.Image:
-    """Colours that change slowly, so that lossy formats keep them."""
+    """Colors that change slowly, so that lossy formats keep them."""
     y, x = np.mgrid[:60, :90]
     return Image.fromarray(np.stack([2 * x, 3 * y, x + y], -1).astype(np.uint8))
 
@@ -106,7 +106,7 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path):
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_of_several_frames_the_first_is_taken(tmp_path, photo, kind):
-    dark, light = (Image.new("RGB", (20, 20), colour) for colour in ("navy", "yellow"))
+    dark, light = (Image.new("RGB", (20, 20), color) for color in ("navy", "yellow"))
     dark.save(tmp_path / "x", kind, save_all=True, append_images=[light], lossless=True)
     with Image.open(tmp_path / "x") as image:
         assert image.n_frames == 2
@@ -124,7 +124,7 @@ def test_palettes_with_transparency_and_sixteen_bits(tmp_path):
     names = ("palette.png", "deep.png")
     images = list(read_images([tmp_path / n for n in names], (16, 16, 3), "light"))
     for image, light in zip(images, (255, 155), strict=True):
-        assert is_grey(image) and image[8, 8, 0] == light and image[0, 0, 0] == 0
+        assert is_gray(image) and image[8, 8, 0] == light and image[0, 0, 0] == 0
 
 
 def test_photographs_stand_upright_and_damaged_exif_is_no_matter(tmp_path, photo):

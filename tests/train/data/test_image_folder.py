@@ -33,11 +33,11 @@ def touch(folder: Path, *names: str) -> Path:
 
 
 def paint(folder: Path, **images) -> Path:
-    """Images of one colour, by ``class__name`` without a suffix."""
-    for name, (size, colour) in images.items():
+    """Images of one color, by ``class__name`` without a suffix."""
+    for name, (size, color) in images.items():
         path = folder / f"{name.replace('__', '/')}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L" if isinstance(colour, int) else "RGB", size, colour).save(path)
+        Image.new("L" if isinstance(color, int) else "RGB", size, color).save(path)
     return folder
 
 
@@ -151,20 +151,20 @@ def test_images_are_fitted_without_distortion_on_their_own_ground(tmp_path):
     images = np.concatenate([data.train.image, data.test.image])
     labels = np.concatenate([data.train.label, data.test.label])
     assert images.shape == (4, 16, 16, 3) and images.dtype == np.uint8 and labels.sum() == 2
-    assert (images[labels == 1] == 7).all(), "grey images on their own ground"
+    assert (images[labels == 1] == 7).all(), "gray images on their own ground"
     (small,) = (x for x in images if (x == red).all())
     (fitted,) = (x for x in images if x[8, 8, 2] == 200)
     assert (fitted[[0, 3, 12, 15]] == red).all() and (fitted[7:9, 6:10] == blue).all()
     assert (fitted[8, 0] == red).all() and small.shape == (16, 16, 3)
 
 
-@pytest.mark.parametrize(("channels", "colour", "expected"), [
+@pytest.mark.parametrize(("channels", "color", "expected"), [
     ("auto", 200, 1), ("auto", (200, 200, 200), 1), ("auto", (200, 0, 0), 3),
     ("colour", 200, 3), ("grey", (200, 0, 0), 1),
 ])  # fmt: skip
-def test_grey_if_all_images_are(tmp_path, channels, colour, expected):
+def test_gray_if_all_images_are(tmp_path, channels, color, expected):
     folder = paint(tmp_path, a__1=((9, 9), 100), a__2=((9, 9), 250), b__1=((9, 9), 5))
-    paint(folder, b__2=((9, 9), colour))
+    paint(folder, b__2=((9, 9), color))
     config = dataclasses.replace(OF_FOLDER, data=folder, channels=channels, test_fraction=0.5)
     data = load_folder(config)
     assert data.train.image.shape[-1] == data.test.image.shape[-1] == expected

@@ -18,7 +18,7 @@ from train.data.whitening import WHITENING
 from train.run_folder.folder import Run
 
 CLASSES = {"apple": 0, "bread": 100, "cake": 200}
-"""The grey values of the images of each class begin here: each image has a value of its own."""
+"""The gray values of the images of each class begin here: each image has a value of its own."""
 COUNT = 20
 BASE = Config(dataset="folder", image_size=8, batch_size=4, validation=0.25, channels="grey")
 
@@ -29,7 +29,7 @@ def paint(path: Path, value: int) -> None:
 
 
 def values(split) -> list[int]:
-    """The grey values of the images of a split, in their order."""
+    """The gray values of the images of a split, in their order."""
     return [] if split is None else np.asarray(split.image)[:, 0, 0, 0].tolist()
 
 
@@ -251,7 +251,7 @@ def test_folders_of_training_and_test_images_keep_their_parts(images, tmp_path):
 
 
 def test_a_finished_run_keeps_its_channels_and_whitening(images, tmp_path):
-    """One image is in colour, and it is a training image that is gone."""
+    """One image is in color, and it is a training image that is gone."""
     files = sorted(images.glob("*/*.png"))
     plain, _ = begin(dataclasses.replace(BASE, data=images), tmp_path / "plain")
     in_training = next(row["file"] for row in rows_of(plain) if row["split"] == "train")

@@ -1,4 +1,4 @@
-"""Contrast normalisation and ZCA against their definitions."""
+"""Contrast normalization and ZCA against their definitions."""
 
 import jax
 import numpy as np

@@ -16,8 +16,10 @@ ABOUT = {"jax": "1.0", "command": "digits\n--epochs 5"}
 
 
 def meeting(*processes, port=None, wait=10.0, count=None, host="127.0.0.1", late=False):
-    """What `meet` returns or raises in each of some processes, each a number or ``(number, about,
-    number of processes)``, and the lines it says; the last one may be ``late``."""
+    """Return what `meet` returns or raises in each of some processes, and the lines it says.
+
+    A process is a number or ``(number, about, number of processes)``; the last one may be ``late``.
+    """
     port, count = port or free_port(), count or len(processes)
     lines = [[] for _ in processes]
 

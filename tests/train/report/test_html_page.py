@@ -35,7 +35,7 @@ def session(tiny):
 
 @pytest.fixture(scope="module")
 def run(session, tmp_path_factory):
-    """Finished without training: P4CNN as it was initialised."""
+    """Finished without training: P4CNN as it was initialized."""
     run = made_run(session.config, tmp_path_factory.mktemp("runs") / "run")
     write_page(session, session.init(), run)
     return run

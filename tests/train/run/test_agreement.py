@@ -1,4 +1,4 @@
-"""What has to be equal in all processes, and how a difference is told."""
+"""Settings that have to be equal in all processes, and how a difference is told."""
 
 import dataclasses
 from pathlib import Path

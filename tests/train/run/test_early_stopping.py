@@ -125,9 +125,9 @@ def test_seeds_that_stop_at_different_epochs(smaller, monkeypatch, tmp_path):
     seen = []
     real_calibrate, real = Trainer.calibrate, Trainer.evaluate
 
-    def calibrate(trainer, state, which=0):
+    def calibrate(trainer, state, which=0, title=None):
         seen.append(trainer.seeds[which])
-        return real_calibrate(trainer, state, which)
+        return real_calibrate(trainer, state, which, title)
 
     def evaluate(trainer, state, split, title=None):
         figures = real(trainer, state, split, title)

@@ -162,7 +162,7 @@ def test_the_protocol_says_what_was_measured(found, beside, words):
 
 
 def test_logits_are_those_of_the_turned_images_in_any_batches(tiny):
-    """Of a whitened data set, of what the network is given."""
+    """The images that are turned are those that the network is given."""
     session = prepare_session(dataclasses.replace(tiny, batch_size=32))
     state, turns = session.init(), [Turn(0.0), Turn(90.0, mirrored=True), Turn(30.0)]
     found = logits_of_turns(session, state, turns, 11, Parts(), "elements")

@@ -1,4 +1,4 @@
-"""Which parts of a report are made: what was asked for, and what there is time for."""
+"""The parts of a report that are made: those that were asked for and that there is time for."""
 
 import dataclasses
 import json
@@ -86,7 +86,7 @@ def short(smaller) -> Config:
 
 
 def test_a_run_without_a_report_gets_all_of_it_later(short, tmp_path):
-    """So does one of an earlier version, whose figures were others."""
+    """A run of an earlier version, whose figures were others, gets it too."""
     run = train(dataclasses.replace(short, report="none"), tmp_path / "run", lambda line: None)
     found = run.results
     assert found["test_images"] == 40 and not [key for key in found if "invariance" in key]

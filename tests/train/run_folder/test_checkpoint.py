@@ -1,4 +1,4 @@
-"""A checkpoint comes back bit for bit, or is recognised as damaged."""
+"""A checkpoint comes back bit for bit, or is recognized as damaged."""
 
 import hashlib
 import json

@@ -13,7 +13,7 @@ from train.steps.turned_images import Turn, ground, in_batches, turned, turns_of
 
 @pytest.fixture
 def photographs(rng):
-    """Each on a ground of its own, with one pixel of another colour at the border."""
+    """Each on a ground of its own, with one pixel of another color at the border."""
     image = np.broadcast_to(rng.uniform(0.2, 0.9, (3, 1, 1, 3)), (3, 21, 21, 3)).copy()
     image[:, 8:13, 8:13] = rng.uniform(size=(3, 5, 5, 3))
     image[:, 0, 4] = 0
@@ -59,7 +59,7 @@ def test_the_ground_is_what_files_are_padded_with(tmp_path, rng):
 
 
 def test_digits_have_a_black_ground():
-    """So they are turned and augmented as they were before there was a ground."""
+    """They are turned and augmented as they were before there was a ground."""
     for split in load_digits():
         assert not np.asarray(ground(split.image.astype(np.float32))).any()
 
