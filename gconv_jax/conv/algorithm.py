@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from gconv_jax.conv.exact_subgroup import exact_subgroup
 from gconv_jax.conv.fourier import Platform, is_gathered, is_native
-from gconv_jax.filters.basis import FilterBasis
+from gconv_jax.filters.basis import Filters, find_basis
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.groups.irreps import real_irreps
 from gconv_jax.planar import implementation as planar
@@ -101,14 +102,18 @@ def fourier_platforms(
     return platforms
 
 
-def check_algorithm(algorithm: Algorithm, basis: FilterBasis | None = None) -> None:
-    """Raise ValueError unless ``algorithm`` is one of `ALGORITHMS` and suits this basis."""
+def check_algorithm(
+    algorithm: Algorithm, group: FiniteGroup | None = None, filters: Filters = "pixel"
+) -> None:
+    """Raise ValueError unless ``algorithm`` is one of `ALGORITHMS` and suits these filters."""
     if algorithm not in ALGORITHMS:
         raise ValueError(f"`algorithm` must be one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
-    if algorithm == "fourier" and basis is not None:
+    if algorithm != "fourier" or group is None or find_basis(filters, group) is None:
+        return
+    if exact_subgroup(group).is_trivial:
         raise ValueError(
-            "`algorithm` must be 'auto' or 'dense' for filters other than pixels, got 'fourier': "
-            "the transform needs filters whose taps move onto taps"
+            f"`algorithm` must be 'auto' or 'dense' for these filters over {group!r}, got "
+            "'fourier': the transform needs elements that move the taps of a square onto taps"
         )
 
 

@@ -1,6 +1,6 @@
 """Group convolutions: a filter bank, then one planar convolution."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +9,14 @@ from jax.typing import DTypeLike
 
 from gconv_jax.conv.algorithm import Algorithm, check_algorithm, fourier_platforms
 from gconv_jax.conv.common import convolve
-from gconv_jax.conv.fourier import fourier_conv
+from gconv_jax.conv.exact_subgroup import exact_subgroup
+from gconv_jax.conv.fourier import Platform, fourier_conv
 from gconv_jax.conv.options import ConvOptions
 from gconv_jax.filters.bank import filter_bank
 from gconv_jax.filters.basis import Filters
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.padding import PaddingLike
-from gconv_jax.ops.arguments import spatial_axes
+from gconv_jax.ops.arguments import per_axis, spatial_axes
 from gconv_jax.ops.channels import merge_channels
 from gconv_jax.planar.conv import planar_conv
 
@@ -129,8 +130,9 @@ def group_conv(
             `lift_conv`.
         algorithm: ``dense`` convolves with the filter bank, ``fourier`` transforms over the group
             (`gconv_jax.conv.fourier`), which needs fewer multiplications and gives the same values
-            to rounding; ``auto`` takes the faster (`gconv_jax.conv.algorithm`). Filters other than
-            pixels are always dense.
+            to rounding; ``auto`` takes the faster (`gconv_jax.conv.algorithm`). With ``filters``
+            other than pixels, the transform is over the elements that map the lattice onto itself,
+            such as `P4` in ``cyclic(16)`` (`gconv_jax.conv.exact_subgroup`).
 
     Returns:
         ``[*batch, *spatial', |G|, C_out]``.
@@ -164,28 +166,58 @@ def group_conv_with(
     group, x, w = options.group, jnp.asarray(x), jnp.asarray(w)
     kernel = options.kernel(w, lifting=False)
     _check_feature_map(x, w, group)
-    basis = options.basis
-    check_algorithm(algorithm, basis)
+    check_algorithm(algorithm, group, options.filters)
     dtype = options.result_dtype(x, w)
-    # Sums of integers are exact. Filters other than pixels are not moved tap by tap.
-    dense = basis is not None or not jnp.issubdtype(dtype, jnp.inexact)
+    form = _form(options, kernel, w, dtype, algorithm)
+    return convolve(
+        x.astype(dtype), form, options, kernel=kernel, channel_axes=2, order=group.order
+    )
 
-    def run(x: jax.Array, **settings) -> jax.Array:
-        if dense:
-            bank = filter_bank(w, **options.filter_options).astype(dtype)
-            return planar_conv(merge_channels(x), bank, **settings)
-        platforms = fourier_platforms(
+
+def _form(
+    options: ConvOptions,
+    kernel: tuple[int, ...],
+    w: jax.Array,
+    dtype: DTypeLike,
+    algorithm: Algorithm,
+) -> Callable[..., jax.Array]:
+    """Return the convolution of `group_conv` with ``w``, in the form that ``algorithm`` asks for:
+    a filter bank, or a Fourier transform over the group or over its exact subgroup."""
+    group, basis = options.group, options.basis
+
+    def dense(x: jax.Array, **settings) -> jax.Array:
+        bank = filter_bank(w, **options.filter_options).astype(dtype)
+        return planar_conv(merge_channels(x), bank, **settings)
+
+    def platforms(group: FiniteGroup, copies: int) -> tuple[Platform, ...]:
+        return fourier_platforms(
             algorithm,
             group=group,
             kernel=kernel,
-            strides=settings["strides"],
-            c_in=x.shape[-1],
-            c_out=w.shape[-1],
+            strides=per_axis(options.strides, group.dimension, "strides"),
+            c_in=copies * w.shape[-2],
+            c_out=copies * w.shape[-1],
             dtype=dtype,
         )
-        return fourier_conv(x, w.astype(dtype), group=group, platforms=platforms, **settings)
 
-    return convolve(x.astype(dtype), run, options, kernel=kernel, channel_axes=2, order=group.order)
+    if not jnp.issubdtype(dtype, jnp.inexact):  # sums of integers are exact
+        return dense
+    if basis is None:
+        where = platforms(group, 1)
+        return lambda x, **settings: fourier_conv(
+            x, w.astype(dtype), group=group, platforms=where, **settings
+        )
+    exact = exact_subgroup(group)
+    if algorithm == "dense" or exact.is_trivial:
+        return dense
+    where = platforms(exact.subgroup, exact.cosets)
+    # Two copies of feature maps cost more than a smaller filter bank saves.
+    if exact.permutes and not where:
+        return dense
+    v = exact.filter(w, basis, kernel).astype(dtype)
+    return lambda x, **settings: exact.extend(
+        fourier_conv(exact.restrict(x), v, group=exact.subgroup, platforms=where, **settings)
+    )
 
 
 def _check_image(x: jax.Array, w: jax.Array, group: FiniteGroup) -> None:

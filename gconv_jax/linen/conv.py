@@ -14,7 +14,7 @@ from gconv_jax.conv.algorithm import Algorithm, check_algorithm
 from gconv_jax.conv.group import group_conv_with, lift_conv_with
 from gconv_jax.conv.options import ConvOptions
 from gconv_jax.filters.bank import filter_axes
-from gconv_jax.filters.basis import Filters, find_basis
+from gconv_jax.filters.basis import Filters
 from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.filters.kernel_transforms import KernelTransform, check_transform
 from gconv_jax.groups.finite import FiniteGroup, check_group
@@ -47,7 +47,7 @@ class ConvLayer(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[..., (|G|,) C_in]`` to ``[..., |G|, features]``."""
         check_group(self.group)
-        check_algorithm(self.algorithm, find_basis(self.filters, self.group))
+        check_algorithm(self.algorithm, self.group, self.filters)
         features = check_integer("features", self.features, least=1)
         kernel_size = per_axis(self.kernel_size, self.group.dimension, "kernel_size")
         per_axis(self.kernel_dilation, self.group.dimension, "kernel_dilation")

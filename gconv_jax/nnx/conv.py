@@ -15,7 +15,7 @@ from gconv_jax.conv.algorithm import Algorithm, check_algorithm
 from gconv_jax.conv.group import group_conv_with, lift_conv_with
 from gconv_jax.conv.options import ConvOptions
 from gconv_jax.filters.bank import filter_axes
-from gconv_jax.filters.basis import Filters, find_basis
+from gconv_jax.filters.basis import Filters
 from gconv_jax.filters.fast_initializers import compile_unoptimized
 from gconv_jax.filters.kernel_transforms import KernelTransform, check_transform
 from gconv_jax.groups.finite import FiniteGroup, check_group
@@ -53,7 +53,7 @@ class ConvLayer(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_group(group)
-        check_algorithm(algorithm, find_basis(filters, group))
+        check_algorithm(algorithm, group, filters)
         self.in_features = check_integer("in_features", in_features, least=1)
         self.out_features = check_integer("out_features", out_features, least=1)
         self.kernel_size = per_axis(kernel_size, group.dimension, "kernel_size")

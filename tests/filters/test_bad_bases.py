@@ -89,8 +89,10 @@ def test_bad_shapes_and_combinations():
         filter_bank(w, group=P4, lifting=True, filters="harmonic", kernel_size=(3, 5))
     with pytest.raises(ValueError, match="`filters` must be 'pixel' for a group that does not"):
         gnnx.LiftConv(1, 1, 3, group=mirror(1), filters="harmonic", rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match="`algorithm` must be 'auto' or 'dense' for filters"):
-        gnnx.GroupConv(1, 1, 3, group=P4, filters="harmonic", algorithm="fourier", rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="`algorithm` must be 'auto' or 'dense' for these filters"):
+        gnnx.GroupConv(
+            1, 1, 3, group=cyclic(5), filters="harmonic", algorithm="fourier", rngs=nnx.Rngs(0)
+        )
     with pytest.raises(ValueError, match="`dtype` must be floating for filters='harmonic', got"):
         lift_conv(
             jnp.ones((1, 9, 9, 1)), w, group=P4, filters="harmonic", kernel_size=3, dtype=jnp.int32
