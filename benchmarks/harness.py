@@ -16,6 +16,7 @@ import json
 import math
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -103,8 +104,9 @@ def interleave(
 ) -> dict[str, list[float]]:
     """Return the seconds of every run of every contender.
 
-    Each round gives all contenders a turn, a different one first each time. A turn is as many runs
-    as fill ``turn`` seconds, at least one and at most ``most``.
+    Each round gives all contenders a turn, in an order of its own: PyTorch's threads wait busily
+    for a moment after their work, and whoever always came next would look slow. A turn is as many
+    runs as fill ``turn`` seconds, at least one and at most ``most``.
     """
     runs = {}
     for name, run in contenders.items():
@@ -113,8 +115,7 @@ def interleave(
     times = {name: [] for name in contenders}
     names = list(contenders)
     for i in range(rounds):
-        first = i % len(names) if names else 0
-        for name in names[first:] + names[:first]:
+        for name in random.Random(i).sample(names, len(names)):
             times[name] += contenders[name](runs[name])
     return times
 

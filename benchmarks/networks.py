@@ -7,9 +7,13 @@ is ``train`` (one step of Adam on the mean cross-entropy, batch norm in training
 
 import harness
 
-PIXELS = {"p4cnn": 28, "p4m_resnet": 33}  # odd, so that strides of 2 are exact
-CHANNELS = {"p4cnn": 1, "p4m_resnet": 3}
+PIXELS = {"p4cnn": 28, "e2cnn": 28, "p4m_resnet": 33}  # odd, so that strides of 2 are exact
+CHANNELS = {"p4cnn": 1, "e2cnn": 1, "p4m_resnet": 3}
 WIDTHS = (11, 23, 45)
+E2CNN_WIDTHS = (12, 16, 18, 18, 32, 48)
+# kernel, padding and pooling of its layers, for an interpreter without gconv_jax
+E2CNN_LAYERS = ((9, 0, 0), (7, 3, 1), (7, 3, 0), (7, 3, 1), (7, 3, 0), (5, 0, 0))
+E2CNN_HIDDEN = (96, 96)
 JAX_IMPORTS = ("jax", "flax.nnx", "optax", "gconv_jax.models", "gconv_jax.nnx")
 
 
@@ -45,9 +49,11 @@ def jax_model(network: str, twin: str = "group", dtype: str | None = None, block
     from jax import lax
 
     from gconv_jax import P4, P4M, cyclic
-    from gconv_jax.models import P4CNN, Z2CNN
+    from gconv_jax.models import E2CNN, P4CNN, Z2CNN
 
     options = {"dtype": dtype, "rngs": nnx.Rngs(0)}
+    if network == "e2cnn":
+        return E2CNN(groups=[cyclic(8)], width=E2CNN_WIDTHS, dropout=0.0, **options)
     if network == "p4m_resnet":
         group, wider = (P4M, 1) if twin == "group" else (cyclic(1), P4M.order)
         return resnet(group, [wider * width for width in WIDTHS], blocks, **options)
@@ -242,6 +248,42 @@ def escnn_p4cnn(mode: str, batch: int):
             return self.layers(nn.GeometricTensor(x, image)).tensor.flatten(1)
 
     return torch_step(P4CNN(), mode, batch, torch.contiguous_format)
+
+
+def escnn_e2cnn(mode: str, batch: int):
+    """Make a contender: E2CNN over C8 of escnn's own layers, with the widths of ours."""
+    import torch
+    from escnn import gspaces, nn
+
+    torch.manual_seed(0)
+    space = gspaces.rot2dOnR2(8)
+    image = before = nn.FieldType(space, [space.trivial_repr])
+    layers = []
+    for width, (kernel, padding, pool) in zip(E2CNN_WIDTHS, E2CNN_LAYERS, strict=True):
+        fields = nn.FieldType(space, width * [space.regular_repr])
+        layers.append(nn.R2Conv(before, fields, kernel_size=kernel, padding=padding))
+        layers.append(nn.InnerBatchNorm(fields))
+        if kernel == E2CNN_LAYERS[-1][0]:
+            layers.append(nn.GroupPooling(fields))
+            fields = layers[-1].out_type
+        layers.append(nn.ELU(fields))
+        if pool:
+            layers.append(nn.PointwiseMaxPool(fields, kernel_size=2))
+        before = fields
+    head = []
+    for a, b in zip((E2CNN_WIDTHS[-1], *E2CNN_HIDDEN), E2CNN_HIDDEN, strict=False):
+        head += [torch.nn.Linear(a, b), torch.nn.BatchNorm1d(b), torch.nn.ELU()]
+    head.append(torch.nn.Linear(E2CNN_HIDDEN[-1], 10))
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers, self.head = nn.SequentialModule(*layers), torch.nn.Sequential(*head)
+
+        def forward(self, x):
+            return self.head(self.layers(nn.GeometricTensor(x, image)).tensor.amax((2, 3)))
+
+    return torch_step(Network(), mode, batch, torch.contiguous_format)
 
 
 def torch_step(model, mode: str, batch: int, layout):

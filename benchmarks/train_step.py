@@ -16,7 +16,7 @@ import os
 import sys
 
 import harness
-from networks import JAX_IMPORTS, escnn_p4cnn, jax_network, torch_p4cnn
+from networks import JAX_IMPORTS, escnn_e2cnn, escnn_p4cnn, jax_network, torch_p4cnn
 
 JAX = {
     "gconv_jax": "group",
@@ -25,8 +25,12 @@ JAX = {
     "plain flax, ours": "flax, ours",
 }
 PEERS = ("torch", "torch channels-last", "escnn")
-CONTENDERS = {"p4cnn": [*JAX, *PEERS], "p4m_resnet": ["gconv_jax", "plain"]}
-BATCH = {"p4cnn": 128, "p4m_resnet": 32}
+CONTENDERS = {
+    "p4cnn": [*JAX, *PEERS],
+    "p4m_resnet": ["gconv_jax", "plain"],
+    "e2cnn": ["gconv_jax", "escnn"],
+}
+BATCH = {"p4cnn": 128, "p4m_resnet": 32, "e2cnn": 16}
 
 
 def worker(contender: str, escnn_python: str) -> harness.Worker:
@@ -42,7 +46,8 @@ def build(contender: str, worker: harness.Worker, model: str, mode: str, batch: 
     if contender in JAX:
         return worker.build(jax_network, network=model, twin=JAX[contender], **spec, **size)
     if contender == "escnn":
-        return worker.build(escnn_p4cnn, **spec)
+        network = {"p4cnn": escnn_p4cnn, "e2cnn": escnn_e2cnn}[model]
+        return worker.build(network, **spec)
     return worker.build(torch_p4cnn, channels_last=contender != "torch", **spec)
 
 
