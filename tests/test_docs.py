@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from flax import nnx
 
 from gconv_jax import models
-from tests.markdown import Block, anchors_of, blocks_of, run_one_after_the_other
+from tests.markdown import Block, anchors_of, blocks_of, run_alone, run_one_after_the_other
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
@@ -46,48 +47,46 @@ def read(page: str) -> str:
     return (DOCS / page).read_text(encoding="utf-8")
 
 
-def processes_of(page: str) -> list[list[Block]]:
-    """The blocks of a page by the process that they run in: one for all, as a reader goes down the
-    page, but for a block after "In another program:" and those of the gallery, which run alone."""
-    text = read(page)
-    together: list[Block] = []
-    processes, current = [together], None
-    for block in blocks_of(text):
-        if block.language == "python":
-            alone = page == "gallery.md" or f"another program:\n\n```python\n{block.body}" in text
-            current = [] if alone else together
-            if alone:
-                processes.append(current)
-            current.append(block)
-        elif block.language == "" and current:
-            current.append(block)
-        else:
-            current = None
-    return [blocks for blocks in processes if blocks]
+CONTINUED = "Each block goes on where the one before ended"
+"""The words of a page whose blocks are one program."""
 
 
-def shown_of(blocks: list[Block]) -> list[str]:
-    """What the page says that each block of code prints."""
-    after = [*blocks[1:], Block("python", "")]
-    return [
-        follower.body if follower.language == "" else ""
-        for block, follower in zip(blocks, after, strict=True)
-        if block.language == "python"
-    ]
+def code_of(page: str) -> tuple[list[str], list[str]]:
+    """Return the blocks of code of a page, and what the page says that each of them prints: one
+    without a language after it."""
+    blocks = [*blocks_of(read(page)), Block("end", "")]
+    pairs = [(b, after) for b, after in itertools.pairwise(blocks) if b.language == "python"]
+    shown = [after.body if after.language == "" else "" for _, after in pairs]
+    return [block.body for block, _ in pairs], shown
 
 
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_code_prints_what_is_shown(page, tmp_path):
-    """One without a language after a block of code is what that prints."""
-    for blocks in processes_of(page):
-        sources = [block.body for block in blocks if block.language == "python"]
-        printed = run_one_after_the_other(sources, tmp_path)
-        assert printed == shown_of(blocks)
+    """No block needs a name of another one, so that each can be copied."""
+    sources, shown = code_of(page)
+    continued = CONTINUED in read(page)
+    assert continued == (page == "tutorial.md")
+    assert run_one_after_the_other(sources, tmp_path, share_names=continued) == shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in WITH_CODE if CONTINUED not in read(page)])
+def test_each_block_runs_in_a_process_of_its_own(page, tmp_path):
+    """They share a folder: one writes a file that another reads."""
+    sources, shown = code_of(page)
+    assert [run_alone(source, tmp_path) for source in sources] == shown
+
+
+def test_negative_control_a_name_of_another_block_is_noticed(tmp_path):
+    sources = ["x = 1", "print(x)"]
+    assert run_one_after_the_other(sources, tmp_path, share_names=True) == ["", "1\n"]
+    with pytest.raises(AssertionError, match="name 'x' is not defined"):
+        run_one_after_the_other(sources, tmp_path)
 
 
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_a_page_tells_what_to_install(page):
-    """What it imports comes with the library, or with what the page says to install."""
+    """Its imports come with the library, or with what the page says to install."""
     known = {"jax", "jaxlib", "flax", "numpy", "gconv_jax", *sys.stdlib_module_names}
     text = read(page)
     for block in blocks_of(text):

@@ -24,7 +24,7 @@ SMALL = {
     },
     "your_own_model": None,
 }
-"""What stands in place of the cell with the tag "parameters"; None leaves it."""
+"""The text in place of the cell with the tag "parameters"; None leaves it."""
 
 
 def tags(cell) -> list[str]:

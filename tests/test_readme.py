@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""The README shows what happens."""
 
 import re
 from pathlib import Path

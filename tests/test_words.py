@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("gconv_jax", "train", "benchmarks", "examples")
+ROOMS = ("gconv_jax", "train", "benchmarks", "examples", "docs", "tests")
 FILES = sorted(path for name in ROOMS for path in (ROOT / name).rglob("*.py"))
 FORBIDDEN = {"Of", "From", "For", "In", "On", "With", "What", "Whether", "Which", "So"}
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
