@@ -8,7 +8,8 @@ from flax import nnx
 from jax import lax
 
 from gconv_jax.continuous.sampled import SampledFeatures
-from gconv_jax.ops.channels import mean_channels, merge_channels, tile_channels
+from gconv_jax.ops.channels import merge_channels, tile_channels
+from gconv_jax.ops.normalize import Settings, normalize
 
 # Versions of Flax differ in how they promote shorter types.
 _LONG = (jnp.float32, jnp.float64)
@@ -25,8 +26,10 @@ class BatchNorm(nnx.BatchNorm):
 
     ``nnx.BatchNorm`` is right on ``[*batch, *spatial, |G|, C]`` as it stands. But XLA:CPU then
     loops over C numbers at a time, too few for its vector units; this one computes on the merged
-    ``|G| C`` channels, as `GroupConv` and the poolings do. Calls with a ``mask``, and layers with
-    settings that this has no use for, are Flax's own.
+    ``|G| C`` channels, as `GroupConv` and the poolings do. In training it has a derivative of its
+    own (`gconv_jax.ops.normalize`), and a variance that is right for means far from zero, whatever
+    ``use_fast_variance`` says. Calls with a ``mask``, and layers with settings that this has no use
+    for, are Flax's own.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -68,7 +71,6 @@ class BatchNorm(nnx.BatchNorm):
             or mask is not None
             or self.axis not in (-1, x.ndim - 1)
             or self.axis_index_groups is not None
-            or not self.use_fast_variance
             or x.dtype not in _LONG
             or (self.dtype is not None and self.dtype not in _LONG)
             or x.ndim < 3
@@ -80,37 +82,23 @@ class BatchNorm(nnx.BatchNorm):
         parameters = [p[...] for p in (self.scale, self.bias) if p is not None]
         dtype = self.dtype or jnp.result_type(x, *parameters)
         order, merged = x.shape[-2], merge_channels(x.astype(dtype))
+        features = x.shape[-1]
+        scale, bias = (
+            jnp.full((features,), value, dtype) if p is None else p[...].astype(dtype)
+            for p, value in ((self.scale, 1), (self.bias, 0))
+        )
         if use_running_average:
-            mean, var = self.mean[...], self.var[...]
-        else:
-            mean, var = self._statistics(merged, order, weights)
-            keep = self.momentum
-            for running, new in ((self.mean, mean), (self.var, var)):
-                old = running[...]
-                running[...] = (keep * old + (1 - keep) * new).astype(old.dtype)
-        factor = lax.rsqrt(var + self.epsilon)
-        if self.scale is not None:
-            factor = factor * self.scale[...]
-
-        def tile(a):
-            return jnp.expand_dims(tile_channels(a, order), tuple(range(merged.ndim - 1)))
-
-        y = (merged - tile(mean)) * tile(factor)
-        if self.bias is not None:
-            y = y + tile(self.bias[...])
-        return y.astype(dtype).reshape(x.shape)
-
-    def _statistics(
-        self, x: jax.Array, order: int, weights: jax.Array | None
-    ) -> tuple[jax.Array, jax.Array]:
-        axes = tuple(range(x.ndim - 1))
-        moments = jnp.stack([x.mean(axes), (x * x).mean(axes)])
-        if weights is None:
-            moments = mean_channels(moments, order)
-        else:
-            share = lax.stop_gradient(weights / weights.sum()).astype(x.dtype)
-            moments = jnp.einsum("mgc,g->mc", moments.reshape(2, order, -1), share)
-        if self.axis_name is not None:
-            moments = lax.pmean(moments, self.axis_name)
-        mean, square = moments  # over the devices of a named axis, as in Flax
-        return mean, jnp.maximum(square - mean * mean, 0)
+            factor = lax.rsqrt(self.var[...] + self.epsilon) * scale
+            mean, factor, bias = (tile_channels(a, order) for a in (self.mean[...], factor, bias))
+            y = (merged - mean) * factor + bias
+            return y.astype(dtype).reshape(x.shape)
+        share = None
+        if weights is not None:
+            share = lax.stop_gradient(weights / weights.sum()).astype(dtype)
+        settings = Settings(order, self.epsilon, self.axis_name)
+        y, mean, var = normalize(merged, scale, bias, share, settings)
+        keep = self.momentum
+        for running, new in ((self.mean, mean), (self.var, var)):
+            old = running[...]
+            running[...] = (keep * old + (1 - keep) * new).astype(old.dtype)
+        return y.reshape(x.shape)
