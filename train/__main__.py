@@ -23,6 +23,7 @@ from .config import DATA_PLACES
 from .distributed import Distributed, option_words, run_distributed, take_options
 from .errors import TrainingDivergedError
 from .options.networks import NETWORKS, describe_network
+from .processes.large_pages import restart_with_large_pages
 from .recipes.presets import GROUPS, PRESETS, group_of
 from .recipes.typed_options import configure
 from .run_folder.command_line import PROGRAM, command
@@ -288,6 +289,7 @@ def _leave_at_once() -> None:
 
 def console() -> None:
     """Run the command line and end the process: the program ``gconv-train``."""
+    restart_with_large_pages()
     status = main()
     if status == STOPPED:
         _leave_at_once()
