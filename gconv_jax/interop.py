@@ -18,13 +18,13 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gconv_jax.conv.exact_subgroup import exact_subgroup
 from gconv_jax.filters.bank import gather_table
 from gconv_jax.groups.finite import P4, P4M, FiniteGroup, check_group, cyclic, dihedral
 
 # The index in our groups of each element of GrouPy's. GrouPy mirrors up-down after the turn, we
 # left-right before it: M R^r = R^(2 - r) F.
 _GROUPY = {P4: (0, 1, 2, 3), P4M: (0, 1, 2, 3, 6, 5, 4, 7)}
-_ESCNN = {f(n): n for n in (1, 2, 4) for f in (cyclic, dihedral)}
 
 
 def from_groupy(w: ArrayLike, *, group: FiniteGroup) -> np.ndarray:
@@ -118,28 +118,33 @@ def from_escnn(
     """Return the base filter and bias of a convolution that escnn has exported.
 
     The convolution is the result of ``R2Conv.export()``, to fields of the regular representation.
-    The exported filter holds all orientations. One of them determines the rest, and the others are
-    checked against it. Channels go field by field, each with one channel for each group element:
+    The exported filter holds all orientations. Some of them determine the rest, and the others are
+    checked against them. Channels go field by field, each with one channel for each group element:
     first the turns, then the mirroring followed by each turn, as in our groups.
+
+    A layer over a finer group, such as C8, has filters that turn by other angles than 90 degrees.
+    It is exactly a layer over the elements that map pixels onto pixels, such as `P4`, with m times
+    the channels, m = |G| / |H|: one copy for each right coset H c_j, the copies slow. Feature maps
+    go along by `gconv_jax.conv.exact_subgroup`: those of `cyclic` are ours with the group and
+    channel axes reshaped.
 
     Args:
         weight: ``[|G| C_out, |G| C_in, k, k]``, or ``[|G| C_out, C_in, k, k]`` if ``lifting``.
         bias: ``[|G| C_out]`` or None.
-        group: ``cyclic(N)`` for ``rot2dOnR2(N)``, ``dihedral(N)`` for ``flipRot2dOnR2(N)``, with N
-            = 1, 2 or 4. escnn does not move the filters of finer rotations pixel by pixel: keep
-            those layers as the plain convolutions that they are.
+        group: ``cyclic(N)`` for ``rot2dOnR2(N)``, ``dihedral(N)`` for ``flipRot2dOnR2(N)``.
         lifting: whether the input fields are of the trivial representation, such as images.
         axis: the axis of the mirroring, as in ``flipRot2dOnR2``; by default the vertical one, which
             mirrors left-right.
         tolerance: the largest error of the other orientations, relative to the largest weight.
 
     Returns:
-        ``w`` and ``bias`` for `group_conv`, ``[k, k, |G|, C_in, C_out]`` and ``[C_out]``, or for
-        `lift_conv`, ``[k, k, C_in, C_out]`` and ``[C_out]``.
+        ``w`` and ``bias`` for `group_conv` over H, ``[k, k, |H|, m C_in, m C_out]`` and
+        ``[m C_out]``, or for `lift_conv`, ``[k, k, C_in, m C_out]`` and ``[m C_out]``. With N = 1,
+        2 or 4, H is the whole group and m = 1.
 
     Raises:
-        ValueError: shapes do not fit, the group is finer, or the filter or bias is not of this
-            form, e.g. that of other representations or of another group.
+        ValueError: shapes do not fit, or the filter or bias is not of this form, e.g. that of
+            other representations or of another group.
 
     >>> import numpy as np
     >>> from gconv_jax import P4
@@ -147,6 +152,12 @@ def from_escnn(
     >>> w, bias = from_escnn(np.ones((64, 32, 3, 3)), np.ones(64), group=P4)
     >>> w.shape, bias.shape
     ((3, 3, 4, 8, 16), (16,))
+
+    A layer of C8, 4 fields to 8, over P4:
+
+    >>> from gconv_jax import cyclic
+    >>> from_escnn(np.ones((64, 32, 5, 5)), group=cyclic(8))[0].shape
+    (5, 5, 4, 8, 16)
     """
     order, weight = _escnn_order(group, axis), np.asarray(weight)
     inner = 1 if lifting else len(order)
@@ -157,10 +168,16 @@ def from_escnn(
             f"`weight` must be [{len(order)} C_out, {fields}, k, k] for {group!r} and "
             f"lifting={lifting}, got shape {weight.shape}"
         )
-    k = weight.shape[2]
-    base = weight.reshape(-1, len(order), weight.shape[1] // inner, inner, k, k)[:, 0]
-    base = base.transpose(3, 4, 2, 1, 0)  # [k, k, s, C_in, C_out]
-    base = base[:, :, 0] if lifting else base[:, :, np.argsort(order)]
+    k, exact, ours = weight.shape[2], exact_subgroup(group), np.argsort(order)
+    bank = weight.reshape(-1, len(order), weight.shape[1] // inner, inner, k, k)
+    bank = bank.transpose(4, 5, 3, 2, 1, 0)[..., ours, :]  # [k, k, s, C_in, r, C_out]
+    base = bank[..., exact.elements[exact.subgroup.identity], :]  # r = c_i
+    base = base.reshape(*base.shape[:4], -1)
+    if lifting:
+        base = base[:, :, 0]
+    else:
+        base = base[:, :, ours][:, :, exact.elements.ravel()]  # s = u c_j
+        base = base.reshape(k, k, exact.subgroup.order, -1, base.shape[-1])
     _check_same(
         "weight",
         weight,
@@ -177,7 +194,7 @@ def from_escnn(
     each = bias.reshape(-1, len(order))[:, 0]
     expanded = np.repeat(each, len(order))
     _check_same("bias", bias, expanded, tolerance, "equal over the elements of each field")
-    return base, each
+    return base, np.tile(each, exact.cosets)
 
 
 def to_escnn(
@@ -190,7 +207,8 @@ def to_escnn(
     """Return the inverse of `from_escnn`: weight and bias of an ordinary convolution.
 
     It is a ``Conv2d`` of PyTorch on fields of the regular representation; the filter may have any
-    size.
+    size. For a finer group, ``w`` and ``bias`` are those over its exact elements, as `from_escnn`
+    returns them.
 
     >>> import numpy as np
     >>> from gconv_jax import P4
@@ -199,20 +217,28 @@ def to_escnn(
     (64, 32, 3, 3)
     """
     order, w = _escnn_order(group, axis), np.asarray(w)
-    _check_base_filter(w, group)
-    lifting = w.ndim == 4
-    k, (c_in, c_out) = w.shape[0], w.shape[-2:]
-    table = gather_table(group, w.shape[:2], lifting)  # [taps, (s,) r]
-    bank = w.reshape(-1, c_in, c_out)[table.reshape(k * k, -1, len(order))]
-    bank = bank[:, :, list(order)]  # [taps, s, r, C_in, C_out]
-    bank = bank if lifting else bank[:, list(order)]
-    weight = bank.transpose(4, 2, 3, 1, 0).reshape(c_out * len(order), -1, k, k)
+    exact = exact_subgroup(group)
+    lifting, m = w.ndim == 4, exact.cosets
+    _check_base_filter(w, exact.subgroup)
+    if w.shape[-1] % m or (not lifting and w.shape[-2] % m):
+        raise ValueError(f"`w` must have a multiple of {m} channels for {group!r}, got {w.shape}")
+    k, copies, places = w.shape[0], 1 if lifting else m, np.argsort(exact.elements.ravel())
+    table = gather_table(exact.subgroup, w.shape[:2], lifting)  # [taps, (u,) v]
+    bank = w.reshape(-1, *w.shape[-2:])[table.reshape(k * k, -1, exact.subgroup.order)]
+    bank = bank.reshape(*bank.shape[:3], copies, -1, m, w.shape[-1] // m)
+    bank = bank.transpose(0, 1, 3, 2, 5, 4, 6)  # [taps, u, j, v, i, C_in, C_out]
+    bank = bank.reshape(k * k, -1, group.order, *bank.shape[-2:])[:, :, places[list(order)]]
+    bank = bank if lifting else bank[:, places[list(order)]]
+    weight = bank.transpose(4, 2, 3, 1, 0).reshape(-1, bank.shape[1] * bank.shape[3], k, k)
     if bias is None:
         return weight, None
     bias = np.asarray(bias)
-    if bias.shape != (c_out,):
-        raise ValueError(f"`bias` must have shape ({c_out},), got {bias.shape}")
-    return weight, np.repeat(bias, len(order))
+    if bias.shape != w.shape[-1:]:
+        raise ValueError(f"`bias` must have shape ({w.shape[-1]},), got {bias.shape}")
+    each = bias.reshape(m, -1)
+    if (each != each[0]).any():
+        raise ValueError(f"`bias` must be equal over the {m} cosets of {exact.subgroup!r}")
+    return weight, np.repeat(each[0], len(order))
 
 
 def features_from_escnn(
@@ -258,13 +284,9 @@ def _groupy_order(group: FiniteGroup) -> tuple[int, ...]:
 
 def _escnn_order(group: FiniteGroup, axis: float) -> tuple[int, ...]:
     """Return the index in our group of each element of escnn's."""
-    if check_group(group) not in _ESCNN:
-        raise ValueError(
-            f"`group` must be cyclic(n) or dihedral(n) with n = 1, 2 or 4, got {group!r}: escnn "
-            "does not move the filters of other groups pixel by pixel; such a layer can stay the "
-            "plain convolution that escnn exports, on channels |G| C"
-        )
-    n = _ESCNN[group]
+    n = sum(not g.mirrored for g in check_group(group).isometries) if group.dimension == 2 else 0
+    if not n or group not in (cyclic(n), dihedral(n)):
+        raise ValueError(f"`group` must be cyclic(n) or dihedral(n), got {group!r}")
     if group.order == n:
         return tuple(group.elements)
     shift = n * (axis / math.pi - 1 / 2)  # escnn's mirroring is ours followed by so many turns

@@ -5,7 +5,7 @@ arXiv:1602.07576, eq. 10 and 11, and its documented coordinates): an element (m,
 matrix ``diag((-1)^m, 1) R^r`` on (row, column), with ``R = [[0, -1], [1, 0]]``, and stands at
 4 m + r.
 
-``escnn.npz`` holds results of escnn itself (1.0.11, PyTorch 2.13). It was made by::
+``escnn.npz`` holds results of escnn itself (1.0.11, PyTorch 2.14). It was made by::
 
     import numpy as np, torch
     from escnn import gspaces, nn
@@ -17,6 +17,8 @@ matrix ``diag((-1)^m, 1) R^r`` on (row, column), with ``R = [[0, -1], [1, 0]]``,
         "D4-horizontal": gspaces.flipRot2dOnR2(4, axis=0.0),
         "D1": gspaces.flip2dOnR2(),
         "C8": gspaces.rot2dOnR2(8),
+        "C6": gspaces.rot2dOnR2(6),
+        "D8": gspaces.flipRot2dOnR2(8),
     }
     arrays = {}
     for name, space in spaces.items():
@@ -49,6 +51,7 @@ from flax import nnx
 import gconv_jax.linen as glinen
 import gconv_jax.nnx as gnnx
 from gconv_jax import P4, P4M, P6, cyclic, dihedral, group_conv, lift_conv, mirror, octahedral
+from gconv_jax.conv.exact_subgroup import exact_subgroup
 from gconv_jax.interop import (
     features_from_escnn,
     features_from_groupy,
@@ -179,10 +182,15 @@ def escnn():
         ("D4", {"group": P4M}),
         ("D4-horizontal", {"group": P4M, "axis": 0.0}),
         ("D1", {"group": mirror()}),
+        ("C8", {"group": cyclic(8)}),
+        ("C6", {"group": cyclic(6)}),
+        ("D8", {"group": dihedral(8)}),
     ],
 )
 def test_layers_with_weights_of_escnn(name, options, escnn):
-    group = options["group"]
+    """Finer groups by their exact elements, with more channels."""
+    exact = exact_subgroup(options["group"])
+    group = exact.subgroup
     x = escnn[f"{name} x"].transpose(0, 2, 3, 1)
     layers = []
     for i in range(2):
@@ -198,7 +206,7 @@ def test_layers_with_weights_of_escnn(name, options, escnn):
         first = lift_conv(x, w, bias=bias, group=group)
         return first, group_conv(jax.nn.relu(first), v, bias=other, group=group)
 
-    for i, actual in enumerate(ours(x)):
+    for i, actual in enumerate(map(exact.extend, ours(x))):
         y = escnn[f"{name} y{i}"]
         np.testing.assert_allclose(features_to_escnn(actual, **options), y, atol=1e-5)
         np.testing.assert_allclose(actual, features_from_escnn(y, **options), atol=1e-5)
@@ -237,13 +245,14 @@ def test_filters_that_are_no_group_convolutions_are_refused(escnn):
         (weight, {"group": P4M, "lifting": True}),
         (escnn["C4 weight1"], {"group": dihedral(2)}),
         (escnn["C8 weight1"], {"group": P4}),
+        (escnn["C8 weight1"], {"group": P4M}),
+        (escnn["D8 weight1"], {"group": cyclic(16)}),
+        (escnn["C4 weight1"], {"group": cyclic(8)}),
         (np.where(np.arange(16)[:, None, None, None] == 3, np.nan, weight), {"group": P4M}),
     ]
     for given, options in wrong:
         with pytest.raises(ValueError, match=message):
             from_escnn(given, **options)
-    with pytest.raises(ValueError, match=r"got cyclic\(8\): escnn does not move"):
-        from_escnn(escnn["C8 weight1"], group=cyclic(8))
     with pytest.raises(ValueError, match="`bias` must be equal over the elements of each field"):
         from_escnn(weight, bias + np.arange(16), group=P4M)
     zeros, none = from_escnn(0 * weight, group=P4M)
@@ -266,6 +275,11 @@ def test_bad_input():
         (lambda: from_escnn(ones((8, 4, 3, 3)), ones(2), group=P4), r"`bias` must have shape"),
         (lambda: to_escnn(w, ones(4), group=P4), r"`bias` must have shape \(5,\)"),
         (lambda: to_escnn(w, group=octahedral()), "or dihedral"),
+        (lambda: to_escnn(w, group=cyclic(8)), "`w` must have a multiple of 2 channels for cyclic"),
+        (
+            lambda: to_escnn(ones((3, 3, 4, 2, 2)), np.arange(2.0), group=cyclic(8)),
+            "equal over the 2",
+        ),
         (lambda: to_escnn(w, group=P6), "or dihedral"),
         (lambda: to_escnn(w, group=P4M, axis=0.1), "`axis` must be that of a mirroring"),
         (lambda: features_from_escnn(ones((1, 6, 3, 3)), group=P4), r"\[N, 4 C, H, W\]"),
