@@ -21,7 +21,7 @@ from gconv_jax.ops.channels import mean_channels, tile_channels
 
 
 class Settings(NamedTuple):
-    """What goes with every call, and has no derivative."""
+    """The arguments that have no derivative."""
 
     order: int
     """The elements of the group, which share the channels."""

@@ -34,7 +34,7 @@ def operands(rng, shape, order):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_values_and_derivatives_are_those_of_the_definition(shape, order, weighted, rng, x64):
-    """With cotangents of all three results."""
+    """All three results have cotangents."""
     arguments = operands(rng, shape, order)
     share = rng.uniform(size=order) if weighted else None
     share = None if share is None else jnp.asarray(share / share.sum())
@@ -77,7 +77,7 @@ def test_a_mean_far_from_zero_does_not_lose_the_variance(rng):
 
 
 def test_the_gradient_far_from_zero(rng):
-    """In float32, beside float64."""
+    """Float32 beside float64."""
     x = rng.normal(1e3, 1, size=(8, 7, 7, 2, 3)).astype(np.float32)
     cotangent = rng.normal(size=x.shape)
     found = []
