@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 try:
     import tyro
@@ -170,8 +171,8 @@ def _remember_compilations() -> None:
     that none are kept (JAX_ENABLE_COMPILATION_CACHE)."""
     import jax
 
-    set_by_user = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
-    if set_by_user is not None or not jax.config.jax_enable_compilation_cache:
+    config: Any = jax.config  # whose attributes are made at run time
+    if config.jax_compilation_cache_dir is not None or not config.jax_enable_compilation_cache:
         return
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gconv_jax" / "xla"
     if not cache.exists():
@@ -180,9 +181,9 @@ def _remember_compilations() -> None:
             "JAX_ENABLE_COMPILATION_CACHE=false keeps none",
             file=sys.stderr,
         )
-    jax.config.update("jax_compilation_cache_dir", str(cache))
+    config.update("jax_compilation_cache_dir", str(cache))
     # Small programs, too: those that draw parameters take seconds together.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _train(name: str, rest: list[str]) -> None:

@@ -100,8 +100,7 @@ def test_the_cache_is_mentioned_where_it_is_made(tmp_path):
         ).stderr
 
     compiles = ("evaluate", str(tmp_path / "no run"))
-    for words in (("list", "--models"), ("rotmnist-p4cnn", "--help")):
-        assert said(*words) == ""
+    assert said("list", "--models") == ""
     assert str(cache) not in said(*compiles, JAX_ENABLE_COMPILATION_CACHE="false")
     first = said(*compiles)
     assert str(cache) in first and "JAX_COMPILATION_CACHE_DIR moves" in first
