@@ -1,4 +1,4 @@
-"""`max_over`: the value, the gradient, and what it is for."""
+"""`max_over` and `max_of_twos`: the values, the derivatives, and what they are for."""
 
 import itertools
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from gconv_jax import (
     P4M,
@@ -17,7 +18,7 @@ from gconv_jax import (
     mirror,
     sampled_pool,
 )
-from gconv_jax.ops.maximum import max_over
+from gconv_jax.ops.maximum import max_of_twos, max_of_twos_pays, max_over
 
 pytestmark = pytest.mark.optimized
 
@@ -34,7 +35,9 @@ POOLS = {
 
 @pytest.mark.one_in(5)
 @pytest.mark.parametrize("axes", AXES, ids=str)
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 3, 4, 5), (7, 6, 1, 13)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1, 1), (2, 3, 4, 5), (7, 6, 1, 13), (2, 4, 2, 17)], ids=str
+)
 def test_value_and_gradient(shape, axes, rng, x64):
     """Where no two entries are equal, the gradient goes to the largest."""
     x = rng.permutation(np.prod(shape)).reshape(shape).astype(float)
@@ -78,8 +81,95 @@ def test_negative_control_the_gradient_of_jax():
     assert np.isnan(spoilt_gradient(lambda x: x.max(-2))).any()
 
 
-def spoilt_gradient(pool) -> np.ndarray:
-    x = jax.random.normal(jax.random.key(0), (2, 3, 3, 8, 2))
+def test_no_maximum_loses_its_gradient():
+    """Where a compiler rounds in two ways, one entry of each maximum still wins."""
+    sums = spoilt_gradient(lambda x: max_of_twos(x, (1, 3)), (3, 2, 5, 2, 4)).sum((1, 3))
+    np.testing.assert_array_equal(sums, np.ones((3, 5, 4)))
+
+
+def test_negative_control_maxima_of_slices_lose_their_gradient():
+    assert not spoilt_gradient(lambda x: maxima_of_slices(x, (1, 3)), (3, 2, 5, 2, 4)).any()
+
+
+def maxima_of_slices(x, axes):
+    """The definition of `max_of_twos`, whose derivative is JAX's own."""
+    for i, axis in enumerate(axes):
+        axis -= sum(a < axis for a in axes[:i])
+        x = jnp.maximum(jnp.take(x, 0, axis), jnp.take(x, 1, axis))
+    return x
+
+
+@pytest.mark.parametrize("axes", [(1,), (1, 3), (3, 1), (0, 1, 3), (4,)], ids=str)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_derivatives_are_those_of_maxima_of_slices(axes, dtype, rng, x64):
+    """Equal entries, infinities and NaN are among them, under jit and vmap. Reverse mode is equal
+    bit for bit, forward mode to the rounding of a sum."""
+    x = rng.integers(0, 3, size=(2, 2, 3, 2, 2)).astype(float)
+    x[0, 0, 0], x[1, :, 1], x[:, 1, 2, 0] = np.nan, np.inf, -np.inf
+    x, tangent = jnp.asarray(x, dtype), jnp.asarray(rng.normal(size=x.shape), dtype)
+    results = []
+    for maximum in (max_of_twos, maxima_of_slices):
+
+        @jax.jit
+        @jax.vmap
+        def derivatives(x, tangent, maximum=maximum):
+            f = lambda x: maximum(x, axes)  # noqa: E731
+            y, pullback = jax.vjp(f, x)
+            return y, *pullback(jnp.cos(jnp.nan_to_num(y))), jax.jvp(f, (x,), (tangent,))[1]
+
+        results.append(derivatives(jnp.stack([x, x[::-1]]), jnp.stack([tangent, -tangent])))
+    for a, b in zip(*results, strict=True):
+        assert a.dtype == b.dtype == dtype
+    (*exact, forward), (*expected, expected_forward) = (
+        [np.asarray(r, float) for r in result] for result in results
+    )
+    np.testing.assert_array_equal(exact[0], expected[0])
+    np.testing.assert_array_equal(exact[1], expected[1])
+    np.testing.assert_allclose(forward, expected_forward, atol=4 * float(jnp.finfo(dtype).eps))
+
+
+def test_negative_control_the_first_of_equal_entries(x64):
+    """A gradient that does not share between equal entries is another one."""
+    x = jnp.zeros((1, 2))
+    gradients = [jax.grad(lambda x, f=f: f(x).sum())(x) for f in (max_by_index, shared)]
+    assert gradients[0].tolist() == [[1, 0]] and gradients[1].tolist() == [[0.5, 0.5]]
+
+
+def max_by_index(x):
+    return jnp.take_along_axis(x, x.argmax(1, keepdims=True), 1)
+
+
+def shared(x):
+    return max_of_twos(x, (1,))
+
+
+def test_second_derivatives(rng, x64):
+    x = jnp.asarray(rng.permutation(2 * 2 * 3 * 2 * 2).reshape(2, 2, 3, 2, 2) / 48)
+    check_grads(
+        lambda x: jnp.sin(max_of_twos(x**2, (1, 3))) * x.mean(), (x,), order=2,
+        modes=["fwd", "rev"], atol=1e-5, rtol=1e-5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("case", "pays"),
+    [
+        ((16, 2, jnp.float32, "cpu"), True),
+        ((64, 1, jnp.bfloat16, "cpu"), True),
+        ((15, 2, jnp.float32, "cpu"), False),
+        ((64, 3, jnp.float32, "cpu"), False),
+        ((64, 2, jnp.int32, "cpu"), False),
+        ((64, 2, jnp.float32, "gpu"), False),
+        ((64, 2, jnp.float32, "tpu"), False),
+    ],
+    ids=str,
+)
+def test_the_choice(case, pays):
+    assert max_of_twos_pays(*case) == pays
+
+
+def spoilt_gradient(pool, shape=(2, 3, 3, 8, 2)) -> np.ndarray:
+    x = jax.random.normal(jax.random.key(0), shape)
     program = jax.make_jaxpr(jax.grad(lambda x: pool(x).sum()))(x)
 
     def evaluate(jaxpr, consts, args):
@@ -89,8 +179,8 @@ def spoilt_gradient(pool) -> np.ndarray:
             operands = [read(v) for v in eqn.invars]
             if eqn.primitive.name == "eq":
                 operands[0] = perturbed(operands[0])
-            if "jaxpr" in eqn.params:  # of a jitted function
-                inner = eqn.params["jaxpr"]
+            inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
+            if inner is not None:  # of a jitted function, or of one with a derivative of its own
                 results = evaluate(inner.jaxpr, inner.consts, operands)
             else:
                 results = eqn.primitive.bind(*operands, **eqn.params)

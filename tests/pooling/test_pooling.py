@@ -312,3 +312,35 @@ def test_induce_checks_its_input():
         induce(jnp.ones((1, 3, 3, 8, 2)), group=P4M, subgroup=P4)
     with pytest.raises(ValueError, match="`subgroup` must be a subgroup"):
         induce(jnp.ones((1, 3, 3, 8, 2)), group=P4, subgroup=P4M)
+
+
+@pytest.mark.parametrize("size", [(6, 6), (7, 6), (9, 5)], ids=str)
+@pytest.mark.parametrize("channels", [3, 16])
+@pytest.mark.filterwarnings("ignore::gconv_jax.InexactEquivarianceWarning")
+def test_gradient_of_windows_that_tile(size, channels, rng, x64):
+    """It goes to the largest of each window, and half to each of two that are equal, with either
+    derivative (`max_of_twos_pays`)."""
+    x = rng.permutation(2 * np.prod(size) * channels).reshape(2, *size, channels).astype(float)
+    x[:, 2:4, 2:4] = 0
+    x[:, 2, 2:4] = 1
+    rows, columns = (n // 2 for n in size)
+    cotangent = rng.normal(size=(2, rows, columns, channels))
+    y, pullback = jax.vjp(jax.jit(lambda x: max_pool(x, group=Z2, window_shape=2, lifted=False)), x)
+    expected = np.zeros_like(x)
+    for i, j in np.ndindex(rows, columns):
+        window = x[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
+        largest = window.max((1, 2), keepdims=True)
+        np.testing.assert_array_equal(y[:, i, j], largest[:, 0, 0])
+        wins = window == largest
+        share = wins / wins.sum((1, 2), keepdims=True)
+        expected[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2] = share * cotangent[:, None, i, None, j]
+    assert_close(pullback(cotangent)[0], expected, atol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_the_gradient_of_max_pool_turns_with_its_input(channels, rng, x64):
+    """8 channels in all, or 40."""
+    x = feature_map(rng, P4M_CASE, 6, channels=channels)
+    pool = functools.partial(max_pool, group=P4M, window_shape=2, lifted=True)
+    gradient = jax.jit(jax.grad(lambda x: jnp.sin(pool(x)).sum()))
+    assert law_error(gradient, P4M_CASE, x, lifted=(True, True)) < 1e-14
