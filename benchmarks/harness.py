@@ -104,18 +104,17 @@ def interleave(
 ) -> dict[str, list[float]]:
     """Return the seconds of every run of every contender.
 
-    Each round gives all contenders a turn, in an order of its own: PyTorch's threads wait busily
-    for a moment after their work, and whoever always came next would look slow. A turn is as many
-    runs as fill ``turn`` seconds, at least one and at most ``most``.
+    Each round gives all contenders a turn, in an order of its own, since PyTorch's threads wait
+    busily after their work, which slows down whoever is next. A turn is as many runs as fill
+    ``turn`` seconds, at least one and at most ``most``.
     """
     runs = {}
     for name, run in contenders.items():
         fastest = min(run(1)[0] for _ in range(max(warmup, 1)))
         runs[name] = min(max(round(turn / fastest), 1), most)
     times = {name: [] for name in contenders}
-    names = list(contenders)
     for i in range(rounds):
-        for name in random.Random(i).sample(names, len(names)):
+        for name in random.Random(i).sample(list(contenders), len(contenders)):
             times[name] += contenders[name](runs[name])
     return times
 

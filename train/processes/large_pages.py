@@ -1,9 +1,8 @@
 """Large memory pages on Linux: a training step on a CPU takes a fifth less time with them.
 
 The arrays of a step are allocated anew each time, tens of megabytes in pages of 4 KiB. Where the
-kernel gives pages of 2 MiB to those who ask (``madvise``, the default of most distributions), glibc
-asks for a whole process if an environment variable said so before it began. So the program starts
-itself again, once.
+kernel gives pages of 2 MiB to those who ask (``madvise``), glibc asks for a whole process if an
+environment variable said so before it began. So the program starts itself again, once.
 """
 
 import os
