@@ -16,7 +16,7 @@ from gconv_jax.lattice.hexagons import check_hexagons, hexagon_mask, mask_of, re
 from gconv_jax.lattice.padding import PaddingLike, Windows, make_windows
 from gconv_jax.ops.accumulation import accumulation_dtype
 from gconv_jax.ops.arguments import per_axis, spatial_axes
-from gconv_jax.ops.maximum import max_of_twos, max_of_twos_pays
+from gconv_jax.ops.maximum import max_of_pairs, max_of_pairs_pays
 from gconv_jax.planar.depthwise import depthwise_conv
 
 # Larger windows would make too many slices; they go to reduce_window.
@@ -64,8 +64,8 @@ def max_pool(
                 x, init, lax.max, (1, *windows.size, 1), (1, *windows.strides, 1), pads
             )
         tiling = windows.size == windows.strides and set(windows.size) == {2}
-        if tiling and max_of_twos_pays(x.shape[-1], x.ndim - 2, x.dtype, jax.default_backend()):
-            return _max_of_tiles(x)
+        if tiling and max_of_pairs_pays(x.shape[-1], x.ndim - 2, x.dtype, jax.default_backend()):
+            return max_of_pairs(x, tuple(range(1, x.ndim - 1)))
         # XLA fuses maxima of slices with the operations around them, and on a CPU their gradient is
         # several times faster than that of reduce_window.
         for axis, (size, stride) in enumerate(zip(windows.size, windows.strides, strict=True), 1):
@@ -201,16 +201,6 @@ def upsample(
 def _lowest(dtype) -> np.ndarray:
     """Return the value of a dtype that never wins a maximum."""
     return np.array(-np.inf if jnp.issubdtype(dtype, jnp.inexact) else jnp.iinfo(dtype).min, dtype)
-
-
-def _max_of_tiles(x: jax.Array) -> jax.Array:
-    """Return the maximum over windows of two pixels on each spatial axis that tile the image."""
-    batch, *spatial, channels = x.shape
-    halves = [n // 2 for n in spatial]
-    # A last row that is in no window is cut off.
-    x = lax.slice(x, [0] * x.ndim, [batch, *(2 * n for n in halves), channels])
-    tiles = x.reshape(batch, *(size for n in halves for size in (n, 2)), channels)
-    return max_of_twos(tiles, tuple(range(2, tiles.ndim - 1, 2)))
 
 
 def _hexagonal_pool(x: jax.Array, windows: Windows, pads, channel_axes: int, *, largest: bool):

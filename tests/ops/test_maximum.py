@@ -1,4 +1,4 @@
-"""`max_over` and `max_of_twos`: the values, the derivatives, and what they are for."""
+"""`max_over` and `max_of_pairs`: the values, the derivatives, and what they are for."""
 
 import itertools
 
@@ -18,7 +18,7 @@ from gconv_jax import (
     mirror,
     sampled_pool,
 )
-from gconv_jax.ops.maximum import max_of_twos, max_of_twos_pays, max_over
+from gconv_jax.ops.maximum import max_of_pairs, max_of_pairs_pays, max_over
 
 pytestmark = pytest.mark.optimized
 
@@ -35,9 +35,7 @@ POOLS = {
 
 @pytest.mark.one_in(5)
 @pytest.mark.parametrize("axes", AXES, ids=str)
-@pytest.mark.parametrize(
-    "shape", [(1, 1, 1, 1), (2, 3, 4, 5), (7, 6, 1, 13), (2, 4, 2, 17)], ids=str
-)
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 3, 4, 5), (7, 6, 1, 13)], ids=str)
 def test_value_and_gradient(shape, axes, rng, x64):
     """Where no two entries are equal, the gradient goes to the largest."""
     x = rng.permutation(np.prod(shape)).reshape(shape).astype(float)
@@ -83,32 +81,33 @@ def test_negative_control_the_gradient_of_jax():
 
 def test_no_maximum_loses_its_gradient():
     """Where a compiler rounds in two ways, one entry of each maximum still wins."""
-    sums = spoilt_gradient(lambda x: max_of_twos(x, (1, 3)), (3, 2, 5, 2, 4)).sum((1, 3))
-    np.testing.assert_array_equal(sums, np.ones((3, 5, 4)))
+    gradient = spoilt_gradient(lambda x: max_of_pairs(x, (1, 2)), (3, 4, 6, 5))
+    sums = gradient.reshape(3, 2, 2, 3, 2, 5).sum((2, 4))
+    np.testing.assert_array_equal(sums, np.ones((3, 2, 3, 5)))
 
 
 def test_negative_control_maxima_of_slices_lose_their_gradient():
-    assert not spoilt_gradient(lambda x: maxima_of_slices(x, (1, 3)), (3, 2, 5, 2, 4)).any()
+    assert not spoilt_gradient(lambda x: maxima_of_slices(x, (1, 2)), (3, 4, 6, 5)).any()
 
 
 def maxima_of_slices(x, axes):
-    """The definition of `max_of_twos`, whose derivative is JAX's own."""
-    for i, axis in enumerate(axes):
-        axis -= sum(a < axis for a in axes[:i])
-        x = jnp.maximum(jnp.take(x, 0, axis), jnp.take(x, 1, axis))
+    """The definition of `max_of_pairs`, whose derivative is JAX's own."""
+    for axis in axes:
+        even, odd = (jnp.arange(i, x.shape[axis] // 2 * 2, 2) for i in range(2))
+        x = jnp.maximum(jnp.take(x, even, axis), jnp.take(x, odd, axis))
     return x
 
 
-@pytest.mark.parametrize("axes", [(1,), (1, 3), (3, 1), (0, 1, 3), (4,)], ids=str)
+@pytest.mark.parametrize("axes", [(1,), (1, 2), (0, 2), (0, 1, 2), (3,)], ids=str)
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
 def test_derivatives_are_those_of_maxima_of_slices(axes, dtype, rng, x64):
     """Equal entries, infinities and NaN are among them, under jit and vmap. Reverse mode is equal
     bit for bit, forward mode to the rounding of a sum."""
-    x = rng.integers(0, 3, size=(2, 2, 3, 2, 2)).astype(float)
-    x[0, 0, 0], x[1, :, 1], x[:, 1, 2, 0] = np.nan, np.inf, -np.inf
+    x = rng.integers(0, 3, size=(2, 7, 6, 2)).astype(float)
+    x[0, 0, 0], x[1, :, 1], x[:, 4:6, 2:4, 0] = np.nan, np.inf, -np.inf
     x, tangent = jnp.asarray(x, dtype), jnp.asarray(rng.normal(size=x.shape), dtype)
     results = []
-    for maximum in (max_of_twos, maxima_of_slices):
+    for maximum in (max_of_pairs, maxima_of_slices):
 
         @jax.jit
         @jax.vmap
@@ -140,13 +139,13 @@ def max_by_index(x):
 
 
 def shared(x):
-    return max_of_twos(x, (1,))
+    return max_of_pairs(x, (1,))
 
 
 def test_second_derivatives(rng, x64):
-    x = jnp.asarray(rng.permutation(2 * 2 * 3 * 2 * 2).reshape(2, 2, 3, 2, 2) / 48)
+    x = jnp.asarray(rng.permutation(2 * 5 * 4 * 2).reshape(2, 5, 4, 2) / 80)
     check_grads(
-        lambda x: jnp.sin(max_of_twos(x**2, (1, 3))) * x.mean(), (x,), order=2,
+        lambda x: jnp.sin(max_of_pairs(x**2, (1, 2))) * x.mean(), (x,), order=2,
         modes=["fwd", "rev"], atol=1e-5, rtol=1e-5,
     )  # fmt: skip
 
@@ -165,7 +164,7 @@ def test_second_derivatives(rng, x64):
     ids=str,
 )
 def test_the_choice(case, pays):
-    assert max_of_twos_pays(*case) == pays
+    assert max_of_pairs_pays(*case) == pays
 
 
 def spoilt_gradient(pool, shape=(2, 3, 3, 8, 2)) -> np.ndarray:

@@ -319,7 +319,7 @@ def test_induce_checks_its_input():
 @pytest.mark.filterwarnings("ignore::gconv_jax.InexactEquivarianceWarning")
 def test_gradient_of_windows_that_tile(size, channels, rng, x64):
     """It goes to the largest of each window, and half to each of two that are equal, with either
-    derivative (`max_of_twos_pays`)."""
+    derivative (`max_of_pairs_pays`)."""
     x = rng.permutation(2 * np.prod(size) * channels).reshape(2, *size, channels).astype(float)
     x[:, 2:4, 2:4] = 0
     x[:, 2, 2:4] = 1
