@@ -1,6 +1,6 @@
 """All measurements on a GPU, in one call.
 
-    python benchmarks/gpu.py [--budget-seconds 480] [--quick] [--json PATH]
+    python benchmarks/gpu.py [--budget-seconds 480] [--parts p4cnn,epochs] [--quick] [--json PATH]
 
 The script runs in a checkout without installation. It needs jax, flax, optax and numpy; PyTorch is
 a contender where it sees the GPU. Measurements that no longer fit into the budget are left out and
@@ -18,7 +18,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import harness
 import jax
 from group_conv import best_matmul, group, jax_group_conv, matmul
-from networks import JAX_IMPORTS, Training, data, jax_model, jax_network
+from networks import JAX_IMPORTS, Training, data, jax_model, jax_network, torch_p4cnn
 from planar_conv import flops, jax_conv, label, torch_conv
 
 DTYPES = ("float32", "bfloat16")
@@ -31,7 +31,7 @@ PLANAR = [
     (256, 16, 176, 176, 3, 1),
 ]
 GROUP = [("cyclic4", 64), ("dihedral4", 16), ("dihedral4", 64)]
-EPOCH, BATCH = 12_000, 128
+EPOCH, BATCH, SEEDS = 12_000, 128, 5
 
 
 class Budget:
@@ -63,7 +63,7 @@ def here(factory, **spec):
 
     def build() -> harness.Contender:
         try:
-            if factory is torch_conv and ON_GPU:
+            if factory in (torch_conv, torch_p4cnn) and ON_GPU:
                 import torch
 
                 torch.zeros(1, device="cuda")
@@ -155,27 +155,33 @@ def steps(budget: Budget, args, network: str, batch: int, need: float, **size) -
             continue
         spec = {"network": network, "mode": "train", "batch": batch, "dtype": dtype, **size}
         builders = {twin: here(jax_network, twin=twin, **spec) for twin in ("group", "plain")}
+        if network == "p4cnn" and dtype == "float32":
+            torch = {"mode": "train", "batch": batch, "channels_last": True}
+            builders["torch"] = here(torch_p4cnn, **torch)
         seconds = measure(builders, args)
         row = {"network": network, "batch": batch, "type": dtype}
-        if seconds.keys() == {"group", "plain"}:
+        if seconds.keys() >= {"group", "plain"}:
             row |= {
                 "ms": 1e3 * seconds["group"],
                 "images/s": batch / seconds["group"],
                 "plain ms": 1e3 * seconds["plain"],
                 "step / plain": seconds["group"] / seconds["plain"],
             }
+        if "torch" in seconds:
+            row["torch ms"] = 1e3 * seconds["torch"]
         rows.append(row)
     budget.report(f"{network} training step", rows)
 
 
 def epochs(budget: Budget, args) -> None:
-    """Measure an epoch of P4CNN in one dispatch, with the data on the device."""
+    """Measure an epoch of P4CNN in one dispatch, with the data on the device: of one seed, and of
+    several that are trained together."""
     count, batch = (64, 8) if args.quick else (EPOCH, BATCH)
     images, labels = data("p4cnn", count)
     rows = []
     for dtype in DTYPES:
-        for twin in ("group", "plain"):
-            if not budget.fits(f"epoch {twin} {dtype}", 40):
+        for twin, seeds in (("group", 1), ("plain", 1), ("group", SEEDS)):
+            if not budget.fits(f"epoch {twin} {dtype}, {seeds} seeds", 40):
                 continue
             training = Training(jax_model("p4cnn", twin, dtype))
 
@@ -188,17 +194,24 @@ def epochs(budget: Budget, args) -> None:
                 state, losses = jax.lax.scan(step, state, order.reshape(-1, batch))
                 return state, losses.mean()
 
+            state, split = training.state, jax.random.key
+            if seeds > 1:
+                epoch = jax.vmap(epoch, in_axes=(0, 0, None, None))
+                state = jax.tree.map(lambda a: jax.numpy.stack(seeds * [a]), state)  # noqa: B023
+
+                def split(number):
+                    return jax.random.split(jax.random.key(number), seeds)  # noqa: B023
+
             epoch = jax.jit(epoch, donate_argnums=0)
             start, seconds = time.perf_counter(), []
             for number in range(1 + min(args.rounds, 5)):
-                training.state, _ = jax.block_until_ready(
-                    epoch(training.state, jax.random.key(number), images, labels)
-                )
+                state, _ = jax.block_until_ready(epoch(state, split(number), images, labels))
                 seconds.append(time.perf_counter() - start)
                 start = time.perf_counter()
             median = harness.medians({"epoch": seconds[1:]})["epoch"]
-            row = {"network": twin, "type": dtype, "images": count, "seconds": median}
-            rows.append(row | {"images/s": count / median, "first": seconds[0]})
+            row = {"network": twin, "type": dtype, "seeds": seeds, "images": count}
+            row |= {"seconds": median, "images/s": seeds * count / median, "first": seconds[0]}
+            rows.append(row)
     budget.report("epoch in one dispatch", rows)
 
 
@@ -241,24 +254,47 @@ def peak_memory(twin: str, dtype: str, batch: int) -> float | None:
             return None
 
 
+def resnet(budget: Budget, args) -> None:
+    if args.quick:
+        steps(budget, args, "p4m_resnet", 1, 60, blocks=1)
+    else:
+        steps(budget, args, "p4m_resnet", BATCH, 120)
+
+
+def p4cnn(budget: Budget, args) -> None:
+    steps(budget, args, "p4cnn", 4 if args.quick else BATCH, 40)
+
+
+PARTS = {
+    "p4cnn": p4cnn,
+    "epochs": epochs,
+    "program": program,
+    "planar": planar,
+    "groups": groups,
+    "resnet": resnet,
+}
+
+
 def main() -> None:
     parser = harness.options(__doc__, rounds=7)
     parser.add_argument("--budget-seconds", type=float, default=480)
+    parser.add_argument(
+        "--parts",
+        type=harness.comma(),
+        default=list(PARTS),
+        help=f"what to measure, in this order: {','.join(PARTS)}",
+    )
     args = parser.parse_args()
+    if unknown := set(args.parts) - set(PARTS):
+        parser.error(f"--parts: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     if args.quick:
         args.rounds = 2
     budget = Budget(args)
     print(f"{budget.figures['device']}; {harness.header()}")
     peaks = peak(budget, args)
-    steps(budget, args, "p4cnn", 4 if args.quick else BATCH, 40)
-    epochs(budget, args)
-    program(budget, args)
-    planar(budget, args, peaks)
-    groups(budget, args)
-    if args.quick:
-        steps(budget, args, "p4m_resnet", 1, 60, blocks=1)
-    else:
-        steps(budget, args, "p4m_resnet", BATCH, 120)
+    for part in args.parts:
+        extra = (peaks,) if PARTS[part] is planar else ()
+        PARTS[part](budget, args, *extra)
     # The peak is that of the whole process; on a CPU there are no such statistics.
     stats = jax.local_devices()[0].memory_stats() or {}
     budget.report("memory", [{"peak MB of all": stats.get("peak_bytes_in_use", 0) / 1e6 or None}])
