@@ -37,6 +37,8 @@ def pytest_cmdline_main(config) -> None:
 def pytest_configure(config) -> None:
     # Eight simulated devices, for the tests of pmap; all other tests use the first.
     jax.config.update("jax_num_cpu_devices", 8)
+    if jax.default_backend() != "cpu":  # whose products of float32 numbers are rounded before
+        jax.config.update("jax_default_matmul_precision", "highest")
     # Compiling is most of the suite's time: the workers of pytest-xdist share what they compile.
     # The environment is for the processes that tests start.
     cache = str(config.cache.mkdir("xla")) if hasattr(config, "cache") else tempfile.mkdtemp()

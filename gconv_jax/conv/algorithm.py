@@ -27,10 +27,6 @@ ALGORITHMS = ("auto", "dense", "fourier")
 COST_OF_TRANSFORM = {"patches": (41, 169, 0), "onednn": (90, 120, 0), "native": (9, 34, 1.75)}
 # The cost where XLA gathers the patches; measured in three dimensions.
 COST_OF_GATHER = 300
-# On other platforms only pointwise convolutions are transformed, which need no patches, and only
-# those with so many channels on both sides that multiplications matter. This is counted, not
-# measured.
-POINTWISE_CHANNELS = 512
 
 _auto: Algorithm = "auto"
 
@@ -65,9 +61,10 @@ def fourier_platforms(
     3x3x3, octahedral 5             29                        29
     ================  ============  ========================  =======================
 
-    With strides ``auto`` is ``dense``, since the transform's input gradient gains nothing there. On
-    other platforms it is ``fourier`` only for pointwise convolutions with `POINTWISE_CHANNELS`:
-    without a fused kernel, memory traffic costs more than the multiplications that are saved.
+    With strides ``auto`` is ``dense``, since the transform's input gradient gains nothing there.
+    On other platforms it is always ``dense``. There the matrix units multiply so fast that without
+    a fused kernel the transform's traffic with memory costs more than it saves: on an H200 it took
+    1.2 to 5.5 times as long (benchmarks/gpu.py; P4 and P4M, 3x3 and 1x1, 16 and 64 channels).
 
     Args:
         algorithm: ``dense`` gives no platform, ``fourier`` both.
@@ -92,14 +89,10 @@ def fourier_platforms(
         tau = COST_OF_GATHER if gathered else each + once / taps + element * group.order
         return saved * c_in * c_out > tau * group.order * (c_in + c_out)
 
-    platforms: tuple[Platform, ...] = ()
     # Machine code is always the cheapest way. LLVM takes 50 MB of memory, so it is loaded only
     # where it pays.
-    if pays("native") and (is_native(group, dtype) or pays(planar.cpu_implementation())):
-        platforms = (*platforms, "cpu")
-    if taps == 1 and group.order * min(c_in, c_out) >= POINTWISE_CHANNELS:
-        platforms = (*platforms, "other")
-    return platforms
+    faster = pays("native") and (is_native(group, dtype) or pays(planar.cpu_implementation()))
+    return ("cpu",) if faster else ()
 
 
 def check_algorithm(

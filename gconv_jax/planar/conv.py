@@ -4,7 +4,8 @@ GPU and TPU get XLA's own convolution. A CPU gets oneDNN's where that is install
 gets XLA's where XLA is faster, and im2col products (`gconv_jax.planar.patches`) for the rest: the
 filter gradient, in which XLA is several times slower, the input gradient with strides, volumes and
 tiny images (benchmarks/planar_conv.py). Gradients of every order run the same code
-(`gconv_jax.planar.primitive`).
+(`gconv_jax.planar.primitive`). Integers get im2col products everywhere, since XLA has no
+convolution of most integers on a GPU.
 """
 
 import functools
@@ -14,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gconv_jax.planar import patches
+from gconv_jax.planar.geometry import Geometry
 from gconv_jax.planar.implementation import make_static, planar_form, xla_conv
 from gconv_jax.planar.primitive import Form, Shape
 
@@ -67,9 +70,21 @@ def planar_conv(
         dilation=dilation,
         precision=precision,
     )
+    if jnp.issubdtype(x.dtype, jnp.integer):
+        return _integers(x, w, static.geometry, feature_group_count)
     if feature_group_count > 1 or not jnp.issubdtype(x.dtype, jnp.inexact):
         return xla_conv(x, w, static, feature_group_count)
     return planar_form(Form.OUTPUT, x, w, static)
+
+
+def _integers(x: jax.Array, w: jax.Array, geometry: Geometry, groups: int) -> jax.Array:
+    shape = (x.shape[0], *geometry.output, w.shape[-1])
+    if 0 in (*x.shape, *w.shape, *shape):
+        return jnp.zeros(shape, x.dtype)
+    x = x.reshape(*x.shape[:-1], groups, -1)
+    w = w.reshape(*w.shape[:-1], groups, -1)
+    conv = jax.vmap(functools.partial(patches.conv, geometry=geometry), (-2, -2), -2)
+    return conv(x, w).reshape(shape)
 
 
 def conv_general_dilated(

@@ -185,11 +185,49 @@ def test_short_types_are_summed_in_float32(implementation, dtype, operands):
     assert_close(y.astype(jnp.float32), exact.astype(jnp.float32), atol=2 * step)
 
 
-@pytest.mark.parametrize("dtype", ["int32", "complex64"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "complex64"])
 def test_other_types(dtype, rng):
-    x, w = (rng.integers(-9, 9, size=s).astype(dtype) for s in ((2, 5, 5, 2), (3, 3, 2, 3)))
-    expected = by_loops(x.real, w.real, **SAME)
-    assert_close(np.asarray(ours(x, w)).real.astype(float), expected, atol=1e-4)
+    low = 0 if dtype == "uint8" else -3
+    x, w = (rng.integers(low, 3, size=s).astype(dtype) for s in ((2, 5, 5, 2), (3, 3, 2, 3)))
+    y = ours(x, w)
+    assert y.dtype == dtype
+    expected = by_loops(x.real.astype(int), w.real.astype(int), **SAME)
+    assert_close(np.asarray(y).real.astype(float), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("kernel", "strides", "padding", "dilation"),
+    [((3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)), ((2, 4), (2, 1), ((0, 1), (-1, 2)), (1, 2))],
+)
+def test_integers(groups, kernel, strides, padding, dilation, rng):
+    """They are those of XLA, which wrap around; XLA has none on a GPU, where ours has."""
+    x, w = (
+        jnp.asarray(rng.integers(-128, 128, size=s), jnp.int8)
+        for s in ((2, 9, 8, 4), (*kernel, 4 // groups, 8))
+    )
+    conv = partial(
+        planar_conv,
+        strides=strides,
+        padding=padding,
+        dilation=dilation,
+        feature_group_count=groups,
+    )
+    expected = lax.conv_general_dilated(
+        x,
+        w,
+        strides,
+        padding,
+        rhs_dilation=dilation,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+    np.testing.assert_array_equal(conv(x, w), expected)
+    assert conv(x[:0], w).shape == (0, *expected.shape[1:])
+    program = export.export(jax.jit(conv), platforms=["cuda"])(x, w).mlir_module()
+    assert "stablehlo.convolution" not in program
+    floats = export.export(jax.jit(conv), platforms=["cuda"])(x.astype(float), w.astype(float))
+    assert "stablehlo.convolution" in floats.mlir_module(), "negative control"
 
 
 def test_feature_groups(rng, x64):
@@ -298,7 +336,9 @@ def test_symbolic_sizes(shape, padding, rng):
 
 
 @pytest.mark.parametrize("name", ["unpadded", "unpadded-far", "many-pixels"])
-@pytest.mark.skipif(door.available("onednn"), reason="oneDNN is faster")
+@pytest.mark.skipif(
+    door.available("onednn") or jax.default_backend() != "cpu", reason="XLA's way on a CPU"
+)
 def test_a_column_more_where_it_is_faster(name):
     """The cases above that are to go XLA's faster way do."""
     x_shape, w_shape, strides, padding, dilation = CONVOLUTIONS[name]

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from jax import export
 
 from gconv_jax import P4, P4M, group_conv, group_pool, lift_conv, mirror
 from gconv_jax.testing import assert_equivariant, equivariance_errors
@@ -142,3 +143,32 @@ def test_keyword_arguments_are_passed_on(x):
 
 def test_a_function_has_one_row(x):
     assert list(equivariance_errors(jnp.tanh, x, group=P4).errors) == ["output"]
+
+
+def test_products_are_exact_on_every_device(x, rng):
+    """The rounding of TF32 and bfloat16 is not the law's; a precision of one's own is kept."""
+    w, v = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((3, 3, 1, 2), (3, 3, 4, 2, 2)))
+    programs = []
+
+    def model(x, precision=None):
+        options = {"group": P4, "precision": precision}
+        return group_conv(lift_conv(x, w, **options), v, algorithm="dense", **options)
+
+    def recorded(x, **kwargs):
+        f = jax.jit(lambda x: model(x, **kwargs))
+        program = export.export(f, platforms=["cuda"])(x).mlir_module()
+        programs.append(program.count("HIGHEST"))
+        return f(x)
+
+    def count(**kwargs):
+        programs.clear()
+        assert_equivariant(recorded, x, group=P4, **kwargs)
+        equivariance_errors(recorded, x, group=P4, **kwargs)
+        (only,) = set(programs)
+        return only
+
+    assert count() == 4
+    assert count(precision="default") == 0
+    programs.clear()
+    recorded(x)
+    assert programs == [0], "negative control: outside a check, nothing is asked for"
