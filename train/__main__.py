@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ try:
 except ModuleNotFoundError:
     sys.exit('the training program needs more packages: pip install "gconv_jax[train]"')
 
-from .config import DATA_PLACES
 from .distributed import Distributed, option_words, run_distributed, take_options
 from .errors import TrainingDivergedError
 from .options.networks import NETWORKS, describe_network
@@ -53,22 +51,6 @@ COMMANDS = {
     "table": (".commands.table", "Table", "table"),
 }
 """Name -> (module, dataclass of its options, function that takes them)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resume:
-    """Continue a run that was interrupted, or add epochs to one."""
-
-    resume: Path
-    """The run folder."""
-    epochs: int | None = None
-    """Train to this epoch instead of the one that the run was started with."""
-    data: Path | None = None
-    """The folder of your own images, if it has moved."""
-    raw_dir: Path | None = None
-    """The folder of the original files of the data set, if it has moved."""
-    data_dir: Path | None = None
-    """The folder of the prepared data set, if it is not the one of the run."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -230,31 +212,11 @@ def _lines(texts: dict[str, str]) -> str:
 def _resume(arguments: list[str]) -> int:
     # A preset before --resume is allowed if the run began as it.
     preset = None if arguments[0].startswith("-") else arguments[0]
+    from .commands.resume import Resume, resume
+
     options = _parse(Resume, "", arguments if preset is None else arguments[1:])
     _remember_compilations()
-    from .commands.digits import is_digits, resume_digits
-    from .loop import resume
-    from .run_folder.folder import Run
-    from .seeds import is_seeds, resume_seeds, summary
-
-    places = {name: getattr(options, name) for name in DATA_PLACES}
-    if is_digits(options.resume):
-        if preset not in (None, "digits"):
-            raise ValueError(f"{options.resume} began as preset digits, not {preset}")
-        if options.epochs is not None:
-            raise ValueError("`epochs` of the main job cannot be changed; resume one of its runs")
-        if any(places.values()):
-            given = [f"--{n.replace('_', '-')}" for n, place in places.items() if place]
-            raise ValueError(f"the main job reads no files: leave out {', '.join(given)}")
-        resume_digits(options.resume)
-        return 0
-    if is_seeds(options.resume):
-        print(summary(resume_seeds(options.resume, epochs=options.epochs, **places)))
-        return 0
-    run = Run.open(options.resume)
-    if preset not in (None, run.config.preset):
-        raise ValueError(f"{options.resume} began as preset {run.config.preset}, not {preset}")
-    resume(options.resume, epochs=options.epochs, **places)
+    resume(options, preset)
     return 0
 
 

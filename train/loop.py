@@ -15,11 +15,12 @@ from tqdm import tqdm
 from .config import Config
 from .data.provenance import write_record
 from .data.whitening import WHITENING
+from .errors import diverged
 from .report.html_page import PAGE, or_warn, write_page
 from .report.markdown import write_report
 from .report.turning_frames import page_images
 from .run.early_stopping import best_epoch
-from .run.meter import Meter, diverged
+from .run.meter import Meter
 from .run.metrics import more_figures, test_figures
 from .run.predictor import load_run
 from .run.report_parts import LEAST_SECONDS, Parts, left_out_sentence

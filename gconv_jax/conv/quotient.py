@@ -13,7 +13,7 @@ from gconv_jax.conv.common import convolve
 from gconv_jax.conv.options import ConvOptions
 from gconv_jax.filters.bank import basis_table, filter_axes, filter_bank, gather_table
 from gconv_jax.filters.basis import Filters, find_basis
-from gconv_jax.filters.fast_initializers import with_new_values
+from gconv_jax.filters.initializers import with_new_values
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.padding import PaddingLike
 from gconv_jax.ops.accumulation import accumulation_dtype

@@ -16,7 +16,7 @@ from gconv_jax.conv.group import group_conv_with
 from gconv_jax.conv.options import ConvOptions
 from gconv_jax.filters.bank import filter_axes, filter_bank
 from gconv_jax.filters.basis import Filters
-from gconv_jax.filters.fast_initializers import with_new_values
+from gconv_jax.filters.initializers import with_new_values
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.hexagons import refuse_hexagons
 from gconv_jax.lattice.padding import PaddingLike

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gconv_jax.conv.fourier import fourier_form
-from gconv_jax.export.program import Equation, Node, Program, bind, compute_ahead
+from gconv_jax.export.jaxpr import Equation, Node, Program, bind, compute_ahead
 from gconv_jax.filters.bank import filter_bank
 from gconv_jax.ops.arguments import spatial_axes
 from gconv_jax.ops.channels import merge_channels

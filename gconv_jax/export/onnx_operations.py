@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+from gconv_jax.export.jaxpr import bind, called
 from gconv_jax.export.onnx_graph import ChannelsFirst, Repeated, Value, is_static, unsupported
 from gconv_jax.export.onnx_indexing import Indexing
 from gconv_jax.export.onnx_rewrites import rewritten
-from gconv_jax.export.program import bind, called
 
 _SAME = (
     "stop_gradient", "copy", "copy_p", "device_put", "optimization_barrier", "sharding_constraint",

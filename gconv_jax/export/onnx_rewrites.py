@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from gconv_jax.export.jaxpr import bind
 from gconv_jax.export.onnx_graph import is_static, unsupported
-from gconv_jax.export.program import bind
 
 # Operations that ONNX has for numbers, but not for booleans.
 _OF_NUMBERS = {"lt", "le", "gt", "ge", "reduce_max", "reduce_min", "argmax", "argmin"}

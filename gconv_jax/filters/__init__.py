@@ -2,5 +2,5 @@
 
 ``bank`` has the action of a group on filters, and the filter bank that it gives. ``basis`` has
 filters that turn by any angle. ``kernel_transforms`` has functions that change base filters before
-each use, and ``fast_initializers`` compiles their initializers quickly.
+each use, and ``initializers`` has the distribution that base filters are drawn from.
 """

@@ -28,7 +28,7 @@ from gconv_jax.continuous.sampled import (
     sample_elements,
 )
 from gconv_jax.continuous.support import sample_support, support_grid, support_parameters
-from gconv_jax.filters.fast_initializers import compile_unoptimized
+from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.lie import PlanarGroup
 from gconv_jax.lattice.padding import PaddingLike
 from gconv_jax.ops.arguments import check_integer

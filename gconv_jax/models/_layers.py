@@ -9,7 +9,7 @@ from jax.nn.initializers import variance_scaling
 from jax.typing import DTypeLike
 
 from gconv_jax.filters.basis import Filters
-from gconv_jax.filters.fast_initializers import compile_unoptimized
+from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.nnx import BatchNorm
 

@@ -8,7 +8,7 @@ from flax import nnx
 from jax.nn.initializers import normal
 from jax.typing import DTypeLike
 
-from gconv_jax.filters.fast_initializers import compile_unoptimized
+from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4, P4M, Z2, FiniteGroup
 from gconv_jax.models._downsample import SMALLEST, Geometry, HalvingConv, check_geometry
 from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, scaled_width

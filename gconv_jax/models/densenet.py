@@ -15,7 +15,7 @@ from jax.nn.initializers import variance_scaling
 from jax.typing import DTypeLike
 
 from gconv_jax.filters.basis import Filters
-from gconv_jax.filters.fast_initializers import compile_unoptimized
+from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4M, FiniteGroup
 from gconv_jax.models._downsample import halve
 from gconv_jax.models._layers import (

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from gconv_jax.filters.bank import filter_axes
 from gconv_jax.filters.basis import Filters
-from gconv_jax.filters.fast_initializers import compile_unoptimized
+from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4, FiniteGroup
 from gconv_jax.models._layers import check_images, check_planar, default_filters, scaled_width
 from gconv_jax.nnx import GroupConv, LiftConv

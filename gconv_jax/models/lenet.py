@@ -7,7 +7,7 @@ from flax import nnx
 from jax.nn.initializers import lecun_normal
 from jax.typing import DTypeLike
 
-from gconv_jax.filters.fast_initializers import compile_unoptimized
+from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4, FiniteGroup
 from gconv_jax.models._layers import check_planar, scaled_width
 from gconv_jax.nnx import GroupConv, LiftConv

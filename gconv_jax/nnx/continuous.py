@@ -35,7 +35,7 @@ from gconv_jax.continuous.support import (
     support_grid,
     support_parameters,
 )
-from gconv_jax.filters.fast_initializers import compile_unoptimized
+from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.lie import PlanarGroup
 from gconv_jax.lattice.padding import PaddingLike, make_windows
 from gconv_jax.ops.arguments import check_integer

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
-from jax.nn.initializers import Initializer, lecun_normal, zeros
+from jax.nn.initializers import Initializer, zeros
 from jax.typing import DTypeLike
 
 from gconv_jax.conv.algorithm import Algorithm, check_algorithm
@@ -16,7 +16,7 @@ from gconv_jax.conv.group import group_conv_with, lift_conv_with
 from gconv_jax.conv.options import ConvOptions
 from gconv_jax.filters.bank import filter_axes
 from gconv_jax.filters.basis import Filters
-from gconv_jax.filters.fast_initializers import compile_unoptimized
+from gconv_jax.filters.initializers import base_filter_init, compile_unoptimized
 from gconv_jax.filters.kernel_transforms import KernelTransform, check_transform
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.padding import PaddingLike, make_windows
@@ -42,7 +42,7 @@ class ConvLayer(nnx.Module):
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
         precision: lax.PrecisionLike = None,
-        kernel_init: Initializer = lecun_normal(),  # noqa: B008
+        kernel_init: Initializer = base_filter_init,
         bias_init: Initializer = zeros,
         group: FiniteGroup,
         filters: Filters = "pixel",

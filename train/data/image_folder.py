@@ -24,9 +24,9 @@ from .class_folders import (
 )
 from .image_files import Shape, in_threads, is_gray, read_image
 from .on_disk import ImagesOnDisk
-from .provenance import UNREADABLE, UNUSED, Changes, Record
+from .provenance import Changes, Record
 from .statistics import pixel_sums
-from .validation import held_out
+from .validation import divide
 
 IMAGE_SIZE = 64
 
@@ -126,7 +126,7 @@ def load_folder(
     notes += [skipped] if unreadable else []
     if trained is None:
         _require_classes(path, found, parts, skipped)
-    divided = _divided(config, record, found, unreadable)
+    divided = divide(config, record, found, unreadable)
     used = {split: part for split in provenance.USED if (part := _cut(parts, divided, split))}
     if "test" not in used:
         raise ValueError("\n".join(["there is no test image to evaluate", *notes]))
@@ -245,28 +245,6 @@ def _require_classes(path: Path, found: Listing, parts: dict[str, _Part], skippe
             raise ValueError(
                 f"no {split} image of {join_names(lost)} in {path} can be read; " + skipped
             )
-
-
-def _divided(
-    config: Config, record: Record | None, found: Listing, unreadable: dict[str, str]
-) -> dict[str, str]:
-    """The part of each file: the recorded one, or what the configuration holds out and leaves out
-    of the files that can be read."""
-    if record is not None and record.divided:
-        return {file.name: file.split for file in record.files}
-    files = found.files if record is None else record.files  # with those that are gone
-    names = {split: [] for split in provenance.USED}
-    for file in files:
-        if file.name not in unreadable:
-            names[file.split].append(file.name)
-    train, validation, test = names["train"], names["validation"], names["test"]
-    if not validation and config.validation:
-        count = held_out(len(train), config.validation)
-        train, validation = train[:-count], train[-count:]
-    divided = dict.fromkeys(names["train"] + test, UNUSED) | dict.fromkeys(unreadable, UNREADABLE)
-    divided |= dict.fromkeys(train[: config.train_images], "train")
-    divided |= dict.fromkeys(test[: config.test_images], "test")
-    return divided | dict.fromkeys(validation, "validation")
 
 
 def _cut(parts: dict[str, _Part], divided: dict[str, str], split: str) -> _Part | None:

@@ -1,8 +1,13 @@
-"""The number of training images that are held out for validation."""
+"""The choice of the images that are held out for validation."""
+
+from ..config import Config
+from . import provenance
+from .class_folders import Listing
+from .provenance import UNREADABLE, UNUSED, Record
 
 
 def held_out(available: int, validation: float) -> int:
-    """The number of validation images among ``available`` ones.
+    """Return the number of validation images among ``available`` ones.
 
     Args:
         available: the training images there are.
@@ -15,3 +20,33 @@ def held_out(available: int, validation: float) -> int:
     if count >= available:
         raise ValueError(f"`validation` must leave images to train on: {validation} of {available}")
     return count
+
+
+def divide(
+    config: Config, record: Record | None, found: Listing, unreadable: dict[str, str]
+) -> dict[str, str]:
+    """Return what each of a user's own files is: ``train``, ``validation``, ``test``, or unused.
+
+    That is what the record says, or else what the configuration says of the files that can be read.
+
+    Args:
+        config: how many images to hold out, to train on and to test on.
+        record: what each file was in an earlier part of the run.
+        found: the files there are.
+        unreadable: those of them that cannot be read, and why.
+    """
+    if record is not None and record.divided:
+        return {file.name: file.split for file in record.files}
+    files = found.files if record is None else record.files  # with those that are gone
+    names = {split: [] for split in provenance.USED}
+    for file in files:
+        if file.name not in unreadable:
+            names[file.split].append(file.name)
+    train, validation, test = names["train"], names["validation"], names["test"]
+    if not validation and config.validation:
+        count = held_out(len(train), config.validation)
+        train, validation = train[:-count], train[-count:]
+    divided = dict.fromkeys(names["train"] + test, UNUSED) | dict.fromkeys(unreadable, UNREADABLE)
+    divided |= dict.fromkeys(train[: config.train_images], "train")
+    divided |= dict.fromkeys(test[: config.test_images], "test")
+    return divided | dict.fromkeys(validation, "validation")

@@ -1,4 +1,7 @@
-"""The published tables: which recipes are their rows, and what was published."""
+"""The published tables: their titles, sources and rows.
+
+A row is a recipe, and the figure that was published for it stands beside the recipe, in `families`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

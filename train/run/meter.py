@@ -7,7 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..config import Config
-from ..errors import TrainingDivergedError
+from ..errors import diverged
 from .seed_run import Part
 
 
@@ -96,12 +96,3 @@ class Meter:
             seed = f" (seed {self.seeds[self.running[which]]})" if len(self.running) > 1 else ""
             text = f"the loss is {losses[step, which]}{seed}"
             raise diverged(text, steps + step + 1, self.config)
-
-
-def diverged(what: str, step: int, config: Config) -> TrainingDivergedError:
-    """Return the error that names the step and what to try."""
-    return TrainingDivergedError(
-        f"{what} at step {step}; try a smaller --learning-rate (it is {config.learning_rate:g})"
-        + (", --dtype float32" if config.dtype != "float32" else "")
-        + ", or look for pixels that are not finite numbers. The last checkpoint is kept."
-    )

@@ -12,7 +12,7 @@ from tensorboardX import SummaryWriter
 from ..run_folder.checkpoint import Checkpoints, Moment
 from ..run_folder.folder import CHECKPOINTS, Run
 from ..steps.step import TrainState
-from .early_stopping import best_epoch
+from .early_stopping import best_epoch, has_lost_patience
 from .session import Session
 
 
@@ -52,11 +52,9 @@ class SeedRun:
     @property
     def stopped(self) -> bool:
         """True if the validation error has not fallen for ``patience`` epochs."""
-        if self.config.patience is None:
-            return False
-        records = self.run.metrics()
-        best = best_epoch(records)
-        return best is not None and records[-1]["epoch"] - best >= self.config.patience
+        return self.config.patience is not None and has_lost_patience(
+            self.run.metrics(), self.config.patience
+        )
 
     def restore(
         self, template: TrainState, log: Callable[[str], None], at_most: Moment | None = None

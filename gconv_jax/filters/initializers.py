@@ -1,4 +1,5 @@
-"""Initializers that are compiled quickly, and changes to what initializers return."""
+"""The distribution of new base filters, initializers that are compiled quickly, and changes to
+what initializers return."""
 
 import contextlib
 import dataclasses
@@ -10,6 +11,10 @@ import jax
 from jax.core import Tracer
 from jax.nn.initializers import Initializer, lecun_normal, normal, truncated_normal, uniform
 from jax.typing import DTypeLike
+
+base_filter_init: Initializer = lecun_normal()
+"""The default distribution of base filters: normal, truncated at twice its deviation, of variance
+``1 / fan_in``, so that white inputs give outputs of variance 1 (LeCun et al. 1998)."""
 
 # XLA:CPU takes seconds to optimize random normal numbers, for every new shape of a kernel, although
 # they are drawn once.
@@ -45,7 +50,7 @@ def compile_unoptimized(initializer: Initializer) -> Initializer:
     its arguments. All others are returned as they are.
 
     >>> import jax
-    >>> from gconv_jax.filters.fast_initializers import compile_unoptimized
+    >>> from gconv_jax.filters.initializers import compile_unoptimized
     >>> initializer = compile_unoptimized(jax.nn.initializers.lecun_normal())
     >>> initializer(jax.random.key(0), (3, 3, 1, 8)).shape
     (3, 3, 1, 8)

@@ -25,7 +25,7 @@ from jax.sharding import Mesh, PartitionSpec
 import gconv_jax.linen
 import gconv_jax.nnx
 from gconv_jax import P4, SO2, SampledFeatures, all_elements
-from gconv_jax.filters.fast_initializers import compile_unoptimized, with_new_values
+from gconv_jax.filters.initializers import compile_unoptimized, with_new_values
 from gconv_jax.nnx import GroupConv
 from tests.helpers import assert_close
 
