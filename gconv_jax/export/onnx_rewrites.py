@@ -183,7 +183,16 @@ def _reduce_precision(x, *, exponent_bits, mantissa_bits):
     raise unsupported("the operation 'reduce_precision' to these numbers of bits")
 
 
+def _polynomial(x, *coefficients, unroll=None):
+    """Evaluate ``a_0 + a_1 x + a_2 x^2 ...`` by Horner's rule; an operation of jax 0.12."""
+    y = jnp.broadcast_to(coefficients[-1], x.shape)
+    for coefficient in reversed(coefficients[:-1]):
+        y = y * x + coefficient
+    return y
+
+
 _OTHERWISE = {
+    "polynomial": _polynomial,
     "cbrt": _cbrt,
     "atan2": _atan2,
     "reduce_or": _any,

@@ -31,6 +31,13 @@ def pads(*modes):
     return lambda x: [jax.vmap(lambda x, m=m: jnp.pad(x, PADS, mode=m))(x) for m in modes]
 
 
+def polynomial(x, coefficients):
+    """``lax.polynomial`` where there is one: since jax 0.12."""
+    if hasattr(lax, "polynomial"):
+        return lax.polynomial(x, coefficients)
+    return sum(a * x**i for i, a in enumerate(coefficients)) + 0 * x
+
+
 def each(*functions):
     return lambda x: tuple(function(x) for function in functions)
 
@@ -114,6 +121,10 @@ FUNCTIONS = {
     "quotients": lambda x: (
         jnp.mod(x, -0.7), jnp.fmod(x, 0.3), x // 0.7, jnp.nan_to_num(x), jnp.isclose(x, 1.0),
         jnp.logaddexp(x, x * 2), jnp.hypot(x, x), jnp.trunc(x), jnp.round(x, 1), jnp.sinc(x),
+    ),
+    "polynomials": lambda x: (
+        polynomial(x, (1.0, -2.0, 0.5)), polynomial(x, (jnp.ones((1, 1, 1, 4)), 3.0)),
+        polynomial(x, (0.5,)),
     ),
     "borders": pads("constant", "reflect", "symmetric", "wrap", "edge"),
     "more borders": pads("linear_ramp", "maximum", "mean", "median", "minimum"),
