@@ -40,6 +40,7 @@ from gconv_jax.filters.basis import (
     Interpolated as Interpolated,
 )
 from gconv_jax.filters.kernel_transforms import standardize_weights as standardize_weights
+from gconv_jax.groups.fields import Fields as Fields
 from gconv_jax.groups.finite import (
     P4 as P4,
     P4M as P4M,
@@ -65,6 +66,7 @@ from gconv_jax.planar.conv import (
     conv_general_dilated as conv_general_dilated,
     planar_conv as planar_conv,
 )
+from gconv_jax.pooling.fields import project_fields as project_fields
 from gconv_jax.pooling.group_axis import (
     coset_pool as coset_pool,
     group_pool as group_pool,

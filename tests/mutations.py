@@ -30,6 +30,27 @@ class Mistake:
 
 MISTAKES = [
     Mistake(
+        "vectors are turned backwards where they are lifted",
+        "gconv_jax/filters/bank.py",
+        '"rji,tiro->tjro"',
+        '"rij,tiro->tjro"',
+        "groups/test_fields.py",
+    ),
+    Mistake(
+        "vectors of an orientation are not turned before their mean is taken",
+        "gconv_jax/pooling/fields.py",
+        'multiply("hji,...hi->...j", fields.matrices(group) / group.order, x)',
+        'multiply("hji,...hi->...j", 0 * fields.matrices(group) + fields.matrices(group)[0], x)',
+        "groups/test_fields.py",
+    ),
+    Mistake(
+        "pseudovectors are mirrored as vectors are",
+        "gconv_jax/groups/fields.py",
+        "*fields.pseudovectors * [signs * isometries],",
+        "*fields.pseudovectors * [isometries],",
+        "groups/test_fields.py",
+    ),
+    Mistake(
         "filters turn the wrong way",
         "gconv_jax/filters/bank.py",
         "moved = np.flip(taps.transpose(permutation), tuple(flipped))",

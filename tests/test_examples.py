@@ -3,7 +3,10 @@
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from gconv_jax import transform
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -31,3 +34,37 @@ def test_hexagons():
     accuracy = runpy.run_path(str(EXAMPLES / "hexagons.py"))["main"](steps=1, images=8)
     assert list(accuracy) == ["plain", "p4", "p6"]
     assert all(len(a) == 25 and a[0] == a[-1] for a in accuracy.values())
+
+
+@pytest.mark.slow
+def test_flow(tmp_path):
+    picture = tmp_path / "flow.png"
+    errors = runpy.run_path(str(EXAMPLES / "flow.py"))["main"](steps=2, fields=16, picture=picture)
+    assert max(errors["p4m"]) - min(errors["p4m"]) < 1e-4, "the same at all eight orientations"
+    assert max(errors["plain"]) - min(errors["plain"]) > 1e-3
+    assert picture.stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_fluid_of_the_flow(x64):
+    """It is incompressible, loses energy by viscosity alone, and turns as arrows do."""
+    example = runpy.run_path(str(EXAMPLES / "flow.py"))
+    fluid = example["Fluid"]()
+    vorticity = fluid.jets(np.random.default_rng(0), 2)
+    now, later = (fluid.velocity(w) for w in (vorticity, fluid.later(vorticity)))
+    spectrum = np.fft.fft2(later, axes=(1, 2))
+    divergence = spectrum[..., 0] * fluid.row + spectrum[..., 1] * fluid.column
+    assert np.abs(divergence).max() < 1e-9
+    energies = [(v**2).sum(-1).mean() / 2 for v in (now, later)]
+    whirls = [np.fft.ifft2(w).real for w in (vorticity, fluid.later(vorticity))]
+    loss = example["VISCOSITY"] * example["SECONDS"] * np.mean(np.square(whirls))
+    assert abs((energies[0] - energies[1]) / loss - 1) < 0.1
+    assert np.sqrt(((later - now) ** 2).mean()) > 0.2, "something happens"
+    for turn in example["TURNS"]:
+        turned = np.asarray(transform(now, **turn))
+        of_turned = np.fft.fft2(
+            np.fft.ifft2(1j * fluid.row * np.fft.fft2(turned[..., 1])).real
+            - np.fft.ifft2(1j * fluid.column * np.fft.fft2(turned[..., 0])).real
+        )
+        expected = transform(later, **turn)
+        np.testing.assert_allclose(fluid.velocity(fluid.later(of_turned)), expected, atol=1e-8)

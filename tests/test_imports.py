@@ -132,7 +132,8 @@ def test_layers_take_the_arguments_of_flax():
         (gconv_jax.linen.LiftConv, flax.linen.Conv),
     ]:
         ours, theirs = (inspect.signature(f).parameters for f in (ours, theirs))
-        assert set(ours) - set(theirs) == {"group", "filters", "algorithm", "kernel_transform"}
+        own = {"group", "filters", "algorithm", "kernel_transform", "fields"}
+        assert set(ours) - set(theirs) == own
         for name in set(ours) & set(theirs) - {"kernel_init", "bias_init"}:
             default = theirs[name].default
             # One integer stands for every axis.

@@ -14,6 +14,7 @@ from gconv_jax.conv.fourier import Platform, fourier_conv
 from gconv_jax.conv.options import ConvOptions
 from gconv_jax.filters.bank import filter_bank
 from gconv_jax.filters.basis import Filters
+from gconv_jax.groups.fields import Fields
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.padding import PaddingLike
 from gconv_jax.ops.arguments import per_axis, spatial_axes
@@ -34,6 +35,7 @@ def lift_conv(
     precision: lax.PrecisionLike = None,
     filters: Filters = "pixel",
     kernel_size: int | Sequence[int] | None = None,
+    fields: Fields | None = None,
 ) -> jax.Array:
     """Convolve an image with a filter in every pose of the group (Cohen & Welling 2016,
     arXiv:1602.07576, eq. 10).
@@ -54,6 +56,8 @@ def lift_conv(
         dtype: of computation and result; by default what ``x``, ``w`` and ``bias`` promote to.
         precision: as in ``jax.lax``.
         filters, kernel_size: what the parameters ``w`` are, as in `filter_bank`.
+        fields: what the channels of ``x`` are, if some are components of vectors, e.g.
+            ``Fields(scalars=1, vectors=1)``. The law is then that of ``transform(..., fields=)``.
 
     Returns:
         A feature map on the group, ``[*batch, *spatial', |G|, C_out]``.
@@ -80,6 +84,7 @@ def lift_conv(
         precision,
         filters,
         kernel_size,
+        fields,
     )
     return lift_conv_with(options, x, w)
 
@@ -90,7 +95,8 @@ def lift_conv_with(options: ConvOptions, x: jax.Array, w: jax.Array) -> jax.Arra
     kernel = options.kernel(w, lifting=True)
     _check_image(x, w, group)
     dtype = options.result_dtype(x, w)
-    bank = filter_bank(w, lifting=True, **options.filter_options).astype(dtype)
+    bank = filter_bank(w, lifting=True, fields=options.fields, **options.filter_options)
+    bank = bank.astype(dtype)
     return convolve(
         x.astype(dtype),
         lambda x, **settings: planar_conv(x, bank, **settings),

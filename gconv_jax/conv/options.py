@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 
 from gconv_jax.filters.bank import check_filter
 from gconv_jax.filters.basis import FilterBasis, Filters, find_basis
+from gconv_jax.groups.fields import Fields
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.lattice.padding import PaddingLike, Windows, make_windows
 
@@ -31,6 +32,8 @@ class ConvOptions:
     precision: lax.PrecisionLike = None
     filters: Filters = "pixel"
     kernel_size: int | Sequence[int] | None = None
+    fields: Fields | None = None
+    """The fields that the channels of an image are, in a lifting convolution."""
 
     @property
     def filter_options(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 
 from gconv_jax.filters.basis import FilterBasis, Filters, evaluate, find_basis
+from gconv_jax.groups.fields import Fields, multiply
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.action import move_axes
 from gconv_jax.lattice.hexagons import hexagon_size
@@ -31,6 +32,7 @@ def filter_bank(
     lifting: bool = False,
     filters: Filters = "pixel",
     kernel_size: int | Sequence[int] | None = None,
+    fields: Fields | None = None,
 ) -> jax.Array:
     """Return the filters of all output elements, as they enter the planar convolution.
 
@@ -53,6 +55,9 @@ def filter_bank(
             `FilterBasis` of your own. All are exact for the elements that map the lattice onto
             itself.
         kernel_size: the size of the filters, for ``filters`` other than pixels.
+        fields: what the channels of the image are, for a lifting filter; numbers by default. The
+            filter of a vector is a vector, which is turned as well: ``psi_r(x) = rho(r) psi(r^-1
+            x)``.
 
     Returns:
         ``[*kernel, C_in, |G| C_out]`` or ``[*kernel, |G| C_in, |G| C_out]``. On both axes the
@@ -61,8 +66,8 @@ def filter_bank(
 
     Raises:
         ValueError: the rank or the group axis of ``w`` does not fit, an element would turn the
-            kernel on its side (non-square under a quarter turn), or the group is too fine for
-            pixels.
+            kernel on its side (non-square under a quarter turn), the group is too fine for
+            pixels, or the channels are not those of ``fields``.
 
     >>> import jax.numpy as jnp
     >>> from gconv_jax import P4, filter_bank
@@ -74,14 +79,18 @@ def filter_bank(
     check_group(group)
     kernel = check_filter(w, group=group, lifting=lifting, filters=filters, kernel_size=kernel_size)
     basis = find_basis(filters, group)
-    if basis is not None:
-        return _combine(w, basis_table(basis, group, kernel), group, lifting).reshape(
-            *kernel, -1, group.order * w.shape[-1]
-        )
     c_in, c_out = w.shape[-2:]
-    table = gather_table(group, kernel, lifting)  # [taps, s, r] or [taps, r]
-    bank = w.reshape(-1, c_in, c_out)[table]  # [taps, (s,) r, C_in, C_out]
-    bank = jnp.moveaxis(bank, -3, -2)  # [taps, (s,) C_in, r, C_out]
+    if basis is not None:
+        bank = _combine(w, basis_table(basis, group, kernel), group, lifting)
+    else:
+        table = gather_table(group, kernel, lifting)  # [taps, s, r] or [taps, r]
+        bank = w.reshape(-1, c_in, c_out)[table]  # [taps, (s,) r, C_in, C_out]
+        bank = jnp.moveaxis(bank, -3, -2)  # [taps, (s,) C_in, r, C_out]
+    if fields is not None:
+        if not lifting:
+            raise ValueError("`fields` must be None for a filter on the group, not on an image")
+        fields.check_channels(group.dimension, c_in, "C_in")
+        bank = multiply("rji,tiro->tjro", fields.matrices(group), bank)
     return bank.reshape(*kernel, -1, group.order * c_out)
 
 

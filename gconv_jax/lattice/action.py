@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gconv_jax.groups.fields import Fields
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.hexagons import mask_of, move_table
 from gconv_jax.ops.arguments import spatial_axes
@@ -16,6 +17,7 @@ def transform(
     element: int | str,
     lifted: bool,
     subgroup: FiniteGroup | None = None,
+    fields: Fields | None = None,
 ) -> jax.Array:
     """Return ``L_g x``, the left action of a group element, which is exact on the lattice.
 
@@ -33,6 +35,8 @@ def transform(
             `rotate`.
         lifted: whether ``x`` has a group axis.
         subgroup: H, for quotient fields on the left cosets G/H, such as `coset_pool` returns.
+        fields: what the channels of an image are. Those of vectors are turned as well,
+            ``[L_g f](p) = rho(g) f(g^-1 p)``; by default all channels are numbers.
 
     Returns:
         The transformed ``x``.
@@ -49,6 +53,10 @@ def transform(
         raise ValueError(
             "`lifted` must be True with a `subgroup`, since fields on cosets have a group axis"
         )
+    if fields is not None:
+        fields.matrices(group)  # refuses hexagons
+        if lifted:
+            raise ValueError("`fields` must be None for a feature map, whose channels are numbers")
     x = jnp.asarray(x)
     first = x.ndim - group.dimension - (2 if lifted else 1)
     cosets = group.elements if subgroup is None else group.cosets(subgroup)
@@ -67,7 +75,7 @@ def transform(
         x = jnp.transpose(x, (*batch, *(first + p for p in permutation), *channels))
         x = jnp.flip(x, tuple(first + axis for axis in flipped))
     if not lifted:
-        return x
+        return x if fields is None else fields.turn(x, group.matrices[element])
     source = group.cayley[group.inverse[element]]  # source[h] = g^-1 h
     if subgroup is not None:
         table = group.cosets(subgroup).tolist()

@@ -17,6 +17,7 @@ from gconv_jax.filters.bank import filter_axes
 from gconv_jax.filters.basis import Filters
 from gconv_jax.filters.initializers import base_filter_init, compile_unoptimized
 from gconv_jax.filters.kernel_transforms import KernelTransform, check_transform
+from gconv_jax.groups.fields import Fields, check_fields
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.padding import PaddingLike
 from gconv_jax.ops.arguments import check_integer, per_axis
@@ -40,6 +41,7 @@ class ConvLayer(nn.Module):
     filters: Filters = dataclasses.field(default="pixel", kw_only=True)
     algorithm: Algorithm = dataclasses.field(default="auto", kw_only=True)
     kernel_transform: KernelTransform | None = dataclasses.field(default=None, kw_only=True)
+    fields: Fields | None = dataclasses.field(default=None, kw_only=True)
 
     lifting: ClassVar[bool] = False
 
@@ -49,6 +51,7 @@ class ConvLayer(nn.Module):
         check_group(self.group)
         check_algorithm(self.algorithm, self.group, self.filters)
         features = check_integer("features", self.features, least=1)
+        check_fields(self.fields, self.group, x.shape[-1], lifting=self.lifting)
         kernel_size = per_axis(self.kernel_size, self.group.dimension, "kernel_size")
         per_axis(self.kernel_dilation, self.group.dimension, "kernel_dilation")
         kernels = self._kernels(
@@ -69,6 +72,7 @@ class ConvLayer(nn.Module):
             self.precision,
             self.filters,
             kernel_size,
+            self.fields,
         )
         return self._convolve(x, *kernels, options=options)
 

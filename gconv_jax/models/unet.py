@@ -6,15 +6,19 @@ which are joined with the features of the same scale. The maximum over the group
 classifier of each pixel come last.
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from gconv_jax.groups.fields import Fields
 from gconv_jax.groups.finite import P4M, FiniteGroup, check_group
 from gconv_jax.models._layers import ConvNormReLU, scaled_width
 from gconv_jax.nnx import GroupConv, GroupConvTranspose, LiftConv
 from gconv_jax.ops.arguments import check_integer, spatial_axes
+from gconv_jax.pooling.fields import project_fields
 from gconv_jax.pooling.group_axis import group_pool
 from gconv_jax.pooling.spatial import avg_pool
 
@@ -31,6 +35,11 @@ class UNet(nnx.Module):
             default ``32 / sqrt(|G|)``.
         classes: the number of outputs of each pixel.
         in_features: the channels of the image.
+        in_fields, out_fields: what the channels of the image and of the result are, if they are not
+            numbers alone, such as ``Fields(vectors=1)`` for velocities. They take the place of
+            ``in_features`` and ``classes``. A result with fields is the mean over orientations of
+            `project_fields` in place of the maximum.
+        padding: of the 3x3 convolutions: ``SAME`` (zeros), or ``CIRCULAR`` for periodic images.
         dtype: the dtype of computation.
         rngs: the random key ``params``.
 
@@ -50,31 +59,43 @@ class UNet(nnx.Module):
         width: int | None = None,
         classes: int = 2,
         in_features: int = 3,
+        in_fields: Fields | None = None,
+        out_fields: Fields | None = None,
+        padding: Literal["SAME", "CIRCULAR"] = "SAME",
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
         self.group = check_group(group)
         self.depth = check_integer("depth", depth, least=1)
         width = check_integer("width", scaled_width(32, group) if width is None else width, least=1)
+        if in_fields is not None:
+            in_features = in_fields.channels(group)
+        if out_fields is not None:
+            classes = out_fields.channels(group)
+        self.out_fields = out_fields
+        if padding not in ("SAME", "CIRCULAR"):
+            raise ValueError(f"`padding` must be 'SAME' or 'CIRCULAR', got {padding!r}")
         options = {"group": group, "dtype": dtype, "rngs": rngs}
+        conv = {"padding": padding, **options}
         norm = {"dtype": dtype, "rngs": rngs}
 
         def pair(name: str, first: LiftConv | GroupConv) -> None:
             c = first.out_features
             setattr(self, f"{name}_0", ConvNormReLU(first, **norm))
-            setattr(self, f"{name}_1", ConvNormReLU(GroupConv(c, c, 3, **options), **norm))
+            setattr(self, f"{name}_1", ConvNormReLU(GroupConv(c, c, 3, **conv), **norm))
 
-        pair("down0", LiftConv(in_features, width, 3, **options))
+        pair("down0", LiftConv(in_features, width, 3, fields=in_fields, **conv))
         for i in range(1, self.depth + 1):
-            pair(f"down{i}", GroupConv(width << (i - 1), width << i, 3, **options))
+            pair(f"down{i}", GroupConv(width << (i - 1), width << i, 3, **conv))
         for i in reversed(range(self.depth)):
             c = width << i
             setattr(self, f"grow{i}", GroupConvTranspose(2 * c, c, 2, strides=2, **options))
-            pair(f"up{i}", GroupConv(2 * c, c, 3, **options))
+            pair(f"up{i}", GroupConv(2 * c, c, 3, **conv))
         self.top = nnx.Linear(width, classes, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, *spatial, classes]`` of images ``[N, *spatial, in_features]``."""
+        """Return logits ``[N, *spatial, classes]``, or the fields of each pixel, of images ``[N,
+        *spatial, in_features]``."""
         divisor, rank = 2**self.depth, self.group.dimension
         if x.ndim != rank + 2 or any(n < 1 or n % divisor for n in x.shape[1:-1]):
             axes = ", ".join(spatial_axes(rank))
@@ -91,6 +112,8 @@ class UNet(nnx.Module):
         for i in reversed(range(self.depth)):
             x = getattr(self, f"grow{i}")(x)
             x = self._pair(f"up{i}", jnp.concatenate([scales[i], x], -1))
+        if self.out_fields is not None:
+            return project_fields(self.top(x), group=self.group, fields=self.out_fields)
         return self.top(group_pool(x))
 
     def _pair(self, name: str, x: jax.Array) -> jax.Array:

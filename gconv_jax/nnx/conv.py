@@ -18,6 +18,7 @@ from gconv_jax.filters.bank import filter_axes
 from gconv_jax.filters.basis import Filters
 from gconv_jax.filters.initializers import base_filter_init, compile_unoptimized
 from gconv_jax.filters.kernel_transforms import KernelTransform, check_transform
+from gconv_jax.groups.fields import Fields, check_fields
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.padding import PaddingLike, make_windows
 from gconv_jax.ops.arguments import check_integer, per_axis
@@ -48,6 +49,7 @@ class ConvLayer(nnx.Module):
         filters: Filters = "pixel",
         algorithm: Algorithm = "auto",
         kernel_transform: KernelTransform | None = None,
+        fields: Fields | None = None,
         kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
         bias_metadata: Mapping[str, Any] = MappingProxyType({}),
         rngs: nnx.Rngs,
@@ -56,6 +58,7 @@ class ConvLayer(nnx.Module):
         check_algorithm(algorithm, group, filters)
         self.in_features = check_integer("in_features", in_features, least=1)
         self.out_features = check_integer("out_features", out_features, least=1)
+        self.fields = check_fields(fields, group, self.in_features, lifting=self.lifting)
         self.kernel_size = per_axis(kernel_size, group.dimension, "kernel_size")
         kernel_dilation = per_axis(kernel_dilation, group.dimension, "kernel_dilation")
         windows = make_windows(self.kernel_size, strides, padding)
@@ -94,6 +97,7 @@ class ConvLayer(nnx.Module):
             self.precision,
             self.filters,
             self.kernel_size,
+            self.fields,
         )
         return self._convolve(x, *map(self.kernel_transform, kernels), options=options)
 
@@ -134,6 +138,8 @@ class LiftConv(ConvLayer):
         kernel_transform: a function of the base filters that is applied before they are used, such
             as `gconv_jax.standardize_weights`, a spectral normalization or a mask; every one keeps
             the law.
+        fields: of `LiftConv`, what the channels of the image are, if some are components of
+            vectors, as in `gconv_jax.lift_conv`.
         kernel_metadata, bias_metadata: of the parameters, as in ``nnx.Conv``.
         rngs: random key.
 

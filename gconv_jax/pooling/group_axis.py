@@ -37,7 +37,7 @@ def group_pool(
     (2, 9, 9, 5)
     """
     if group is not None:
-        _check_group_axis(x, check_group(group))
+        check_group_axis(x, check_group(group))
     elif x.ndim < 2:
         raise ValueError(f"`x` must be [..., |G|, C], got shape {x.shape}")
     elif x.ndim == 4:
@@ -85,7 +85,7 @@ def coset_pool(
     >>> coset_pool(jnp.ones((2, 9, 9, 8, 5)), group=P4M, subgroup=mirror(), onto=P4).shape
     (2, 9, 9, 4, 5)
     """
-    _check_group_axis(x, group)
+    check_group_axis(x, group)
     cosets = group.cosets(subgroup)
     if onto is not None:
         cosets = group.cayley[group.indices(onto)][:, group.indices(subgroup)]  # [k, h] -> k h
@@ -117,7 +117,7 @@ def restrict(x: jax.Array, *, group: FiniteGroup, subgroup: FiniteGroup) -> jax.
     (2, 9, 9, 4, 10)
     """
     x = jnp.asarray(x)
-    _check_group_axis(x, group)
+    check_group_axis(x, group)
     cosets = group.cosets(subgroup, side="right")  # [i, h] -> h g_i
     return x[..., cosets.T, :].reshape(*x.shape[:-2], subgroup.order, -1)
 
@@ -142,7 +142,7 @@ def induce(x: jax.Array, *, group: FiniteGroup, subgroup: FiniteGroup) -> jax.Ar
     (2, 9, 9, 8, 5)
     """
     members = check_group(group).indices(subgroup)
-    _check_group_axis(x, subgroup)
+    check_group_axis(x, subgroup)
     x = jnp.asarray(x)
     y = jnp.zeros((*x.shape[:-2], group.order, x.shape[-1]), x.dtype)
     return y.at[..., members, :].set(x)
@@ -154,7 +154,7 @@ def _reducer(reduce: str) -> Callable[..., jax.Array]:
     return _REDUCERS[reduce]
 
 
-def _check_group_axis(x: jax.Array, group: FiniteGroup) -> None:
+def check_group_axis(x: jax.Array, group: FiniteGroup) -> None:
     check_group(group)
     if x.ndim < 2 or x.shape[-2] != group.order:
         raise ValueError(

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.groups.fields import Fields
+from gconv_jax.groups.finite import FiniteGroup
+from gconv_jax.testing.actions import Action, find_action, possible_actions
 from gconv_jax.testing.blame import Event, first_fault
 from gconv_jax.testing.moves import InputTransform, input_transforms, smooth_images as smooth_images
 from gconv_jax.testing.perturbation import copy_of, is_flax, perturbed
 
-Action = str | Callable[[jax.Array, int], jax.Array]
-ACTIONS = ("image", "feature_map", "invariant")
 OUTPUT = Event("", returns=True)
 # A GPU or TPU rounds the operands of its products otherwise: an error of 1e-3 that proves nothing.
 PRECISION = "highest"
@@ -49,9 +49,10 @@ def assert_equivariant(
             sizes are then root mean squares over the disc that fits into the image. It must be
             given for groups with such elements: `gconv_jax.testing` says how to choose it.
         input_action, output_action: the action of g on the input and the output: ``"image"``,
-            ``"feature_map"``, ``"invariant"``, or a function ``(array, element) -> array``. By
-            default it is read off the shape: ``[N, *spatial, |G|, C]`` is a feature map,
-            ``[N, *spatial, C]`` an image, and ``[N]`` or ``[N, C]``, such as logits, invariant.
+            ``"feature_map"``, ``"invariant"``, a `gconv_jax.Fields` for images or logits with the
+            components of vectors, or a function ``(array, element) -> array``. By default it is
+            read off the shape: ``[N, *spatial, |G|, C]`` is a feature map, ``[N, *spatial, C]`` an
+            image, and ``[N]`` or ``[N, C]``, such as logits, invariant.
         perturb: whether a module is checked once more with parameters and batch statistics
             perturbed (see `gconv_jax.testing`). Pass False if not all values are allowed for them.
         **kwargs: keywords for ``fn``.
@@ -72,7 +73,7 @@ def assert_equivariant(
     >>> assert_equivariant(lambda x: lift_conv(x, w, group=P4), x, group=P4)
     """
     x = jnp.asarray(x)
-    act_in = _action(input_action, x, group, "input")
+    act_in = find_action(input_action, x, group, "input")
     resampled = [move.name for move in input_transforms(group) if not move.exact]
     if resampled and rtol_resampled is None:
         raise ValueError(
@@ -102,7 +103,7 @@ def _check(fn, name, x, act_in, input_action, output_action, group, atol, rtols,
     """Return whether ``fn(x)`` is not zero everywhere; AssertionError if ``fn`` breaks the law."""
     y = fn(x, **kwargs)
     _require_array(y, fn)
-    act_out = _action(output_action, y, group, "output")
+    act_out = find_action(output_action, y, group, "output")
     rtol = _default_rtol(y.dtype) if rtols[0] is None else rtols[0]
     if not np.any(np.asarray(y)):
         return False
@@ -123,7 +124,7 @@ def _check(fn, name, x, act_in, input_action, output_action, group, atol, rtols,
         f"{group!r}; worst is element {worst} ({group.element_name(worst)}): the "
         f"{'largest' if moves[worst].exact else 'root mean square'} error is "
         f"{errors[worst]:.3g}, allowed {allowed[worst]:.3g}"
-        + _first_fault(fn, x, group, input_action, (rtol, rtols[1]), kwargs)
+        + _first_fault(fn, x, group, (input_action, output_action), (rtol, rtols[1]), kwargs)
     )
 
 
@@ -177,6 +178,7 @@ def equivariance_errors(
     group: FiniteGroup,
     angles: Sequence[float] | None = None,
     input_action: Action | None = None,
+    output_action: Action | None = None,
     perturb: bool = True,
     **kwargs,
 ) -> EquivarianceReport:
@@ -190,7 +192,7 @@ def equivariance_errors(
     Args:
         model: an NNX module or a bound Linen module (``module.bind(variables)``), which is left as
             it was; any other function gets one row, ``output``.
-        x, group, input_action, kwargs: as in `assert_equivariant`.
+        x, group, input_action, output_action, kwargs: as in `assert_equivariant`.
         angles: angles in radians at which to measure, instead of the elements of the group. Images
             and invariant results have a figure at any angle, feature maps at those of the group.
         perturb: whether to measure once more with parameters and batch statistics perturbed (see
@@ -217,7 +219,7 @@ def equivariance_errors(
 
     def measure(model) -> dict[str, np.ndarray]:
         with jax.default_matmul_precision(PRECISION):
-            found = _errors(model, x, moves, group, input_action, kwargs)
+            found = _errors(model, x, moves, group, (input_action, output_action), kwargs)
         return {
             e.layer or "output": row for e, row in found.items() if e.returns and row is not None
         }
@@ -225,57 +227,6 @@ def equivariance_errors(
     as_is = measure(copy_of(model))
     other = measure(perturbed(model)) if perturb and is_flax(model) else None
     return EquivarianceReport(group, tuple(move.name for move in moves), as_is, other)
-
-
-@dataclass(frozen=True)
-class _Act:
-    """The action of moves on arrays of one kind."""
-
-    action: Action
-
-    def __call__(self, y: jax.Array, move: InputTransform) -> jax.Array:
-        if callable(self.action):
-            if move.element is None:
-                raise ValueError("`input_action` cannot be a function of elements with `angles`")
-            return self.action(y, move.element)
-        if self.action == "invariant":
-            return y
-        if self.action.startswith("merged"):
-            split = y.reshape(*y.shape[:-1], move.group.order, -1)
-            turned = move.permute if self.action == "merged_invariant" else move.feature_map
-            moved = turned(split)
-            return moved.reshape(*moved.shape[:-2], -1)
-        return move.image(y) if self.action == "image" else move.feature_map(y)
-
-    @property
-    def channel_axes(self) -> int | None:
-        """The number of axes after space; None if there is no space."""
-        axes = {"image": 1, "merged_map": 1, "feature_map": 2}
-        return None if callable(self.action) else axes.get(self.action)
-
-
-def _action(action: Action | None, x: jax.Array, group: FiniteGroup, what: str) -> _Act:
-    """Return the action of moves on ``x``, as it is given, or read off its shape."""
-    check_group(group)
-    rank = group.dimension
-    if action is None:
-        if x.ndim <= 2:
-            action = "invariant"
-        elif x.ndim == rank + 2:
-            action = "image"
-        elif x.ndim == rank + 3 and x.shape[-2] == group.order:
-            action = "feature_map"
-        else:
-            raise ValueError(
-                f"cannot read off the shape {x.shape} of the {what} how {group!r} acts on it; pass "
-                f"`{what}_action`: one of {', '.join(ACTIONS)} or a function (array, element)"
-            )
-    if not callable(action) and action not in ACTIONS:
-        raise ValueError(
-            f"`{what}_action` must be one of {', '.join(ACTIONS)} or a function (array, element), "
-            f"got {action!r}"
-        )
-    return _Act(action)
 
 
 def _default_rtol(dtype) -> float:
@@ -296,12 +247,12 @@ def _name(fn) -> str:
     return getattr(fn, "__name__", type(fn).__name__)
 
 
-def _first_fault(fn, x, group, input_action, rtols, kwargs) -> str:
+def _first_fault(fn, x, group, actions, rtols, kwargs) -> str:
     """Return the end of a message, which names the first layer at fault, or an empty string."""
     if not is_flax(fn):
         return ""
     moves = input_transforms(group)
-    errors = _errors(fn, x, moves, group, input_action, kwargs)
+    errors = _errors(fn, x, moves, group, actions, kwargs)
     exact = np.array([move.exact for move in moves])
     rounding = _default_rtol(x.dtype)  # rounding is the fault of no layer
     # Errors of exact moves are tried first, since they leave no doubt.
@@ -319,7 +270,7 @@ def _errors(
     x: jax.Array,
     moves: Sequence[InputTransform],
     group: FiniteGroup,
-    input_action,
+    actions: tuple[Action | None, Action | None],
     kwargs: dict,
 ) -> dict[Event, np.ndarray | None]:
     """Return the relative errors of each layer's input and result, and of the model's result.
@@ -327,7 +278,8 @@ def _errors(
     They are ``[len(moves)]``, NaN where no action can be read off the shape, and None in place of
     all for a value that is no array.
     """
-    act_in = _action(input_action, x, group, "input")
+    act_in = find_action(actions[0], x, group, "input")
+    fields = [action for action in actions if isinstance(action, Fields)]
     reference = _record(model, x, kwargs)
     errors = {e: None if y is None else np.full(len(moves), np.nan) for e, y in reference.items()}
     for i, move in enumerate(moves):
@@ -335,29 +287,17 @@ def _errors(
             y, row = reference.get(event), errors.get(event)
             if y is None or row is None or turned is None:
                 continue
-            for act in _possible_actions(y, group, is_output=event == OUTPUT):
+            if event == OUTPUT and actions[1] is not None:
+                acts = [find_action(actions[1], y, group, "output")]
+            else:
+                acts = possible_actions(y, group, is_output=event == OUTPUT, fields=fields)
+            for act in acts:
                 with contextlib.suppress(ValueError):  # no action at this angle
                     expected = act(y, move)
                     scale = move.size(np.asarray(y), act.channel_axes) or 1.0
                     error = move.distance(turned, expected, act.channel_axes) / scale
                     row[i] = np.fmin(row[i], np.inf if np.isnan(error) else error)
     return errors
-
-
-def _possible_actions(y: jax.Array, group: FiniteGroup, *, is_output: bool) -> list[_Act]:
-    """Return the actions that the shape of ``y`` allows.
-
-    Inside a model, the channels of an image or of logits may also be orientations and channels that
-    were merged.
-    """
-    try:
-        found = [_action(None, y, group, "result")]
-    except ValueError:
-        return []
-    mergeable = not is_output and group.order > 1 and (found[0].action == "image" or y.ndim == 2)
-    if mergeable and y.shape[-1] % group.order == 0:
-        found.append(_Act("merged_map" if y.ndim > 2 else "merged_invariant"))
-    return found
 
 
 def _record(model, x: jax.Array, kwargs: dict) -> dict[Event, jax.Array | None]:

@@ -1,0 +1,92 @@
+"""How the elements of a group act on the arrays that a model is given and returns."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+
+from gconv_jax.groups.fields import Fields
+from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.testing.moves import InputTransform
+
+Action = str | Fields | Callable[[jax.Array, int], jax.Array]
+ACTIONS = ("image", "feature_map", "invariant")
+
+
+@dataclass(frozen=True)
+class Act:
+    """The action of moves on arrays of one kind."""
+
+    action: Action
+
+    def __call__(self, y: jax.Array, move: InputTransform) -> jax.Array:
+        if callable(self.action):
+            if move.element is None:
+                raise ValueError("`input_action` cannot be a function of elements with `angles`")
+            return self.action(y, move.element)
+        if isinstance(self.action, Fields):
+            moved = y if y.ndim <= 2 else move.image(y)
+            return self.action.turn(moved, move.matrix)
+        if self.action == "invariant":
+            return y
+        if self.action.startswith("merged"):
+            split = y.reshape(*y.shape[:-1], move.group.order, -1)
+            turned = move.permute if self.action == "merged_invariant" else move.feature_map
+            moved = turned(split)
+            return moved.reshape(*moved.shape[:-2], -1)
+        return move.image(y) if self.action == "image" else move.feature_map(y)
+
+    @property
+    def channel_axes(self) -> int | None:
+        """The number of axes after space; None if there is no space."""
+        axes = {"image": 1, "merged_map": 1, "feature_map": 2}
+        if isinstance(self.action, Fields):
+            return 1
+        return None if callable(self.action) else axes.get(self.action)
+
+
+def find_action(action: Action | None, x: jax.Array, group: FiniteGroup, what: str) -> Act:
+    """Return the action of moves on ``x``, as it is given, or read off its shape."""
+    check_group(group)
+    rank = group.dimension
+    if action is None:
+        if x.ndim <= 2:
+            action = "invariant"
+        elif x.ndim == rank + 2:
+            action = "image"
+        elif x.ndim == rank + 3 and x.shape[-2] == group.order:
+            action = "feature_map"
+        else:
+            raise ValueError(
+                f"cannot read off the shape {x.shape} of the {what} how {group!r} acts on it; pass "
+                f"`{what}_action`: one of {', '.join(ACTIONS)} or a function (array, element)"
+            )
+    if isinstance(action, Fields):
+        action.matrices(group)
+        action.check_channels(rank, x.shape[-1], f"channels of the {what}")
+    elif not callable(action) and action not in ACTIONS:
+        raise ValueError(
+            f"`{what}_action` must be one of {', '.join(ACTIONS)}, a Fields or a function (array, "
+            f"element), got {action!r}"
+        )
+    return Act(action)
+
+
+def possible_actions(
+    y: jax.Array, group: FiniteGroup, *, is_output: bool, fields: Sequence[Fields] = ()
+) -> list[Act]:
+    """Return the actions that the shape of ``y`` allows.
+
+    Inside a model, the channels of an image or of logits may also be orientations and channels that
+    were merged, or the ``fields`` of its input or of its result.
+    """
+    try:
+        found = [find_action(None, y, group, "result")]
+    except ValueError:
+        return []
+    if not is_output and found[0].action in ("image", "invariant"):
+        found += [Act(f) for f in fields if f.channels(group) == y.shape[-1]]
+    mergeable = not is_output and group.order > 1 and (found[0].action == "image" or y.ndim == 2)
+    if mergeable and y.shape[-1] % group.order == 0:
+        found.append(Act("merged_map" if y.ndim > 2 else "merged_invariant"))
+    return found
