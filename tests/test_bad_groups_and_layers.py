@@ -161,7 +161,7 @@ BAD = [
         "action",
         lambda: assert_equivariant(jnp.tanh, X, group=P4, input_action="vector"),
         ValueError,
-        "`input_action` must be one of image, feature_map, invariant, a Fields or a function .* 'vector'",
+        "`input_action` must be one of image, feature_map, .* a Fields or a function .* .vector.",
     ),
     Bad(
         "action unknown",
