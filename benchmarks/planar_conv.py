@@ -21,6 +21,7 @@ SHAPES = [
     (128, 32, 80, 80, 3, 1),
     (128, 8, 80, 80, 3, 1),
     (128, 16, 64, 64, 1, 0),  # pointwise
+    (3136, 1, 512, 512, 1, 0),  # the same on images of one pixel
 ]
 IMPLEMENTATIONS = ("auto", "xla", "patches", "onednn", "lax")
 JAX_IMPORTS = ("jax", "flax.nnx", "gconv_jax")

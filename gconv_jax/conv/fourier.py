@@ -160,6 +160,10 @@ def _fourier(form: Form, lhs, rhs, static: _Static, chunk: int | None, native: b
         static = static._replace(planar=static.planar._replace(geometry=geometry))
     transform = _Transform(static)
     native = native and not static.planar.geometry.crops
+    if native and static.planar.geometry.is_pointwise and lhs.shape[0] > 1:
+        # The input gradient has become an output by now.
+        same = form if form is Form.FILTER_GRADIENT else Form.OUTPUT
+        return _on_one_image(same, lhs, rhs, static).reshape(shape)
     if form is Form.FILTER_GRADIENT:
         if native:
             spectrum = door.fourier_filter_gradient(lhs, rhs, **transform.native)
@@ -171,6 +175,17 @@ def _fourier(form: Form, lhs, rhs, static: _Static, chunk: int | None, native: b
         spatial = transform.geometry.output
         return door.fourier_output(lhs, spectrum, spatial=spatial, **transform.native)
     return map_in_chunks(lambda x: transform.output(x, spectrum), (lhs,), chunk).astype(dtype)
+
+
+def _on_one_image(form: Form, lhs, rhs, static: _Static) -> jax.Array:
+    """Return a form of a pointwise convolution in machine code, with all pixels in one image, since
+    it divides the pixels of an image among the threads (`gconv_jax.planar.implementation`)."""
+    geometry = static.planar.geometry.of_one_image(math.prod(lhs.shape[:-2]))
+    lhs = lhs.reshape(1, *geometry.spatial, *lhs.shape[-2:])
+    if form is Form.FILTER_GRADIENT:
+        rhs = rhs.reshape(1, *geometry.spatial, *rhs.shape[-2:])
+    static = static._replace(planar=static.planar._replace(geometry=geometry))
+    return _fourier(form, lhs, rhs, static, None, native=True)
 
 
 def _adjoint(g: jax.Array, w: jax.Array, static: _Static):

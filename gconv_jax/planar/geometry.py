@@ -1,5 +1,6 @@
 """The geometry of a convolution: sizes, strides, padding and dilation."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -31,6 +32,19 @@ class Geometry(NamedTuple):
         """True if some padding is negative. Only the second derivative of a strided convolution
         and the first one of a convolution with much padding have that."""
         return min(min(pair) for pair in self.padding) < 0
+
+    @property
+    def is_pointwise(self) -> bool:
+        """True if every pixel of y is computed from the same pixel of x alone."""
+        return (
+            math.prod(self.kernel) == 1
+            and max(self.strides) == 1
+            and all(pair == (0, 0) for pair in self.padding)
+        )
+
+    def of_one_image(self, pixels: int) -> "Geometry":
+        """The geometry of a pointwise convolution where so many pixels are a single column."""
+        return self._replace(spatial=(pixels,) + (1,) * (len(self.kernel) - 1))
 
     @property
     def adjoint(self) -> "Geometry":
