@@ -30,6 +30,7 @@ from gconv_jax.continuous.support import (
     support_grid as support_grid,
 )
 from gconv_jax.conv.group import group_conv as group_conv, lift_conv as lift_conv
+from gconv_jax.conv.linear import group_linear as group_linear
 from gconv_jax.conv.quotient import quotient_conv as quotient_conv
 from gconv_jax.conv.separable import separable_group_conv as separable_group_conv
 from gconv_jax.conv.transposed import group_conv_transpose as group_conv_transpose

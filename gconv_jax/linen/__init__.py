@@ -7,6 +7,7 @@ from gconv_jax.linen.continuous import (
 )
 from gconv_jax.linen.conv import GroupConv as GroupConv, LiftConv as LiftConv
 from gconv_jax.linen.dropout import FieldDropout as FieldDropout
+from gconv_jax.linen.linear import GroupLinear as GroupLinear
 from gconv_jax.linen.quotient import QuotientConv as QuotientConv
 from gconv_jax.linen.separable import SeparableGroupConv as SeparableGroupConv
 from gconv_jax.linen.transposed import GroupConvTranspose as GroupConvTranspose

@@ -11,6 +11,7 @@ from gconv_jax.nnx.continuous import (
 )
 from gconv_jax.nnx.conv import GroupConv as GroupConv, LiftConv as LiftConv
 from gconv_jax.nnx.dropout import FieldDropout as FieldDropout
+from gconv_jax.nnx.linear import GroupLinear as GroupLinear
 from gconv_jax.nnx.quotient import QuotientConv as QuotientConv
 from gconv_jax.nnx.separable import SeparableGroupConv as SeparableGroupConv
 from gconv_jax.nnx.transposed import GroupConvTranspose as GroupConvTranspose

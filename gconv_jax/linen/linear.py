@@ -1,0 +1,62 @@
+"""Linear maps of features on the group, as a Flax Linen module."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jax.nn.initializers import Initializer, zeros
+
+from gconv_jax.conv.algorithm import Algorithm, check_algorithm
+from gconv_jax.conv.linear import group_linear
+from gconv_jax.filters.initializers import base_filter_init, compile_unoptimized
+from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.ops.arguments import check_integer
+
+
+class GroupLinear(nn.Module):
+    """The layer that replaces ``nn.Dense`` where features are on the group. Arguments, and names
+    and shapes of the parameters, are those of `gconv_jax.nnx.GroupLinear`.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax import P4M
+    >>> from gconv_jax.linen import GroupLinear
+    >>> layer = GroupLinear(32, group=P4M)
+    >>> layer.init_with_output(jax.random.key(0), jnp.ones((2, 196, 8, 16)))[0].shape
+    (2, 196, 8, 32)
+    """
+
+    features: int
+    use_bias: bool = True
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    precision: lax.PrecisionLike = None
+    kernel_init: Initializer = base_filter_init
+    bias_init: Initializer = zeros
+    group: FiniteGroup = dataclasses.field(kw_only=True)
+    algorithm: Algorithm = dataclasses.field(default="auto", kw_only=True)
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """``[..., |G|, C_in]`` to ``[..., |G|, features]``."""
+        check_group(self.group)
+        check_algorithm(self.algorithm)
+        features = check_integer("features", self.features, least=1)
+        shape = self.group.order, x.shape[-1], features
+        init = compile_unoptimized(self.kernel_init)
+        kernel = self.param("kernel", init, shape, self.param_dtype)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, (features,), self.param_dtype)
+        return group_linear(
+            x,
+            kernel,
+            group=self.group,
+            bias=bias,
+            dtype=self.dtype,
+            precision=self.precision,
+            algorithm=self.algorithm,
+        )

@@ -1,0 +1,87 @@
+"""Linear maps of features on the group, as a Flax NNX module."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jax.nn.initializers import Initializer, zeros
+from jax.typing import DTypeLike
+
+from gconv_jax.conv.algorithm import Algorithm, check_algorithm
+from gconv_jax.conv.linear import group_linear
+from gconv_jax.filters.initializers import base_filter_init, compile_unoptimized
+from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.ops.arguments import check_integer
+
+
+class GroupLinear(nnx.Module):
+    """The layer that replaces ``nnx.Linear`` where features are on the group: tokens of a
+    transformer, pointwise layers, heads. See `gconv_jax.group_linear` for the equation and the law.
+
+    A ``nnx.Linear`` on the channels treats each orientation by itself; this layer mixes them.
+
+    Args:
+        in_features, out_features: channels for each group element.
+        use_bias: add a bias for each output channel, shared by the group elements.
+        dtype: of computation; by default what input and parameters promote to.
+        param_dtype: of the parameters.
+        precision: as in ``jax.lax``.
+        kernel_init, bias_init: initializers, with a fan-in of ``|G| * in_features``.
+        group: any finite group.
+        algorithm: as in `gconv_jax.group_conv`.
+        rngs: random key.
+
+    Attributes:
+        kernel: ``[|G|, in_features, out_features]``.
+        bias: ``[out_features]`` or None.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from gconv_jax import P4M
+    >>> from gconv_jax.nnx import GroupLinear
+    >>> GroupLinear(16, 32, group=P4M, rngs=nnx.Rngs(0))(jnp.ones((2, 196, 8, 16))).shape
+    (2, 196, 8, 32)
+    """
+
+    kernel: nnx.Param
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        use_bias: bool = True,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        precision: lax.PrecisionLike = None,
+        kernel_init: Initializer = base_filter_init,
+        bias_init: Initializer = zeros,
+        group: FiniteGroup,
+        algorithm: Algorithm = "auto",
+        rngs: nnx.Rngs,
+    ):
+        self.group = check_group(group)
+        check_algorithm(algorithm)
+        self.in_features = check_integer("in_features", in_features, least=1)
+        self.out_features = check_integer("out_features", out_features, least=1)
+        self.use_bias, self.dtype, self.param_dtype = use_bias, dtype, param_dtype
+        self.precision = precision
+        self.algorithm: Algorithm = algorithm
+        shape = group.order, self.in_features, self.out_features
+        self.kernel = nnx.Param(compile_unoptimized(kernel_init)(rngs.params(), shape, param_dtype))
+        if use_bias:
+            self.bias = nnx.Param(bias_init(rngs.params(), (self.out_features,), param_dtype))
+        else:
+            self.bias = nnx.data(None)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """``[..., |G|, in_features]`` to ``[..., |G|, out_features]``."""
+        return group_linear(
+            x,
+            self.kernel[...],
+            group=self.group,
+            bias=None if self.bias is None else self.bias[...],
+            dtype=self.dtype,
+            precision=self.precision,
+            algorithm=self.algorithm,
+        )
