@@ -39,8 +39,8 @@ MISTAKES = [
     Mistake(
         "vectors of an orientation are not turned before their mean is taken",
         "gconv_jax/pooling/fields.py",
-        'multiply("hji,...hi->...j", fields.matrices(group) / group.order, x)',
-        'multiply("hji,...hi->...j", 0 * fields.matrices(group) + fields.matrices(group)[0], x)',
+        'multiply("hji,...hi->...j", rho / group.order, x)',
+        'multiply("hji,...hi->...j", 0 * rho + rho[0] / group.order, x)',
         "groups/test_fields.py",
     ),
     Mistake(

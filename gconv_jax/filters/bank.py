@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 
 from gconv_jax.filters.basis import FilterBasis, Filters, evaluate, find_basis
-from gconv_jax.groups.fields import Fields, multiply
+from gconv_jax.groups.fields import Fields, check_fields, multiply
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.action import move_axes
 from gconv_jax.lattice.hexagons import hexagon_size
@@ -89,8 +89,8 @@ def filter_bank(
     if fields is not None:
         if not lifting:
             raise ValueError("`fields` must be None for a filter on the group, not on an image")
-        fields.check_channels(group.dimension, c_in, "C_in")
-        bank = multiply("rji,tiro->tjro", fields.matrices(group), bank)
+        rho = check_fields(fields, group, c_in, "C_in").matrices(group)
+        bank = multiply("rji,tiro->tjro", rho, bank)
     return bank.reshape(*kernel, -1, group.order * c_out)
 
 

@@ -7,6 +7,7 @@ with such channels is ``[L_g f](p) = rho(g) f(g^-1 p)``, with one matrix rho(g) 
 
 import functools
 from dataclasses import astuple, dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -115,12 +116,40 @@ def multiply(axes: str, rho: np.ndarray, a: jax.Array) -> jax.Array:
     return product.astype(a.dtype)
 
 
-def check_fields(
-    fields: Fields | None, group: FiniteGroup, channels: int, *, lifting: bool
-) -> Fields | None:
-    """Return the fields that the input channels of a layer are.
+def check_fields(fields: Any, group: FiniteGroup, channels: int, name: str = "C") -> "Fields":
+    """Return ``fields``.
 
-    ValueError if the layer is not a lifting one, or if the channels are not those of the fields.
+    Args:
+        fields: what the user gave.
+        group: G.
+        channels: the channels that are to be these fields.
+        name: the name of the channels, for messages.
+
+    Raises:
+        TypeError: it is not a `Fields`.
+        ValueError: the channels are not those of the fields, or the lattice is hexagonal.
+    """
+    require_fields(fields).matrices(group)
+    fields.check_channels(group.dimension, channels, name)
+    return fields
+
+
+def require_fields(fields: Any) -> Fields:
+    """Return ``fields``; TypeError if it is not a `Fields`."""
+    if not isinstance(fields, Fields):
+        raise TypeError(
+            f"`fields` must be a Fields, such as Fields(scalars=1, vectors=1), got {fields!r} of "
+            f"type {type(fields).__name__}"
+        )
+    return fields
+
+
+def check_layer_fields(
+    fields: Any, group: FiniteGroup, channels: int, *, lifting: bool
+) -> Fields | None:
+    """Return the fields that the input channels of a layer are, as `check_fields`, or None.
+
+    ValueError if the layer is not a lifting one.
     """
     if fields is None:
         return None
@@ -129,9 +158,7 @@ def check_fields(
             "`fields` must be None for a layer between feature maps, whose channels are numbers: "
             "LiftConv takes vectors"
         )
-    fields.matrices(group)
-    fields.check_channels(group.dimension, channels, "in_features")
-    return fields
+    return check_fields(fields, group, channels, "in_features")
 
 
 @functools.cache

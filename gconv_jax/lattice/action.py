@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gconv_jax.groups.fields import Fields
+from gconv_jax.groups.fields import Fields, check_fields
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.hexagons import mask_of, move_table
 from gconv_jax.ops.arguments import spatial_axes
@@ -53,10 +53,8 @@ def transform(
         raise ValueError(
             "`lifted` must be True with a `subgroup`, since fields on cosets have a group axis"
         )
-    if fields is not None:
-        fields.matrices(group)  # refuses hexagons
-        if lifted:
-            raise ValueError("`fields` must be None for a feature map, whose channels are numbers")
+    if fields is not None and lifted:
+        raise ValueError("`fields` must be None for a feature map, whose channels are numbers")
     x = jnp.asarray(x)
     first = x.ndim - group.dimension - (2 if lifted else 1)
     cosets = group.elements if subgroup is None else group.cosets(subgroup)
@@ -66,6 +64,8 @@ def transform(
             f"`x` must be [*batch, {', '.join(spatial_axes(group.dimension))}, {group_axis}C] for "
             f"{group!r} and lifted={lifted}, got shape {x.shape}"
         )
+    if fields is not None:
+        check_fields(fields, group, x.shape[-1])
     element = group.check_element(element)
     batch, channels = range(first), range(first + group.dimension, x.ndim)
     if group.is_hexagonal:

@@ -17,7 +17,7 @@ from gconv_jax.filters.bank import filter_axes
 from gconv_jax.filters.basis import Filters
 from gconv_jax.filters.initializers import base_filter_init, compile_unoptimized
 from gconv_jax.filters.kernel_transforms import KernelTransform, check_transform
-from gconv_jax.groups.fields import Fields, check_fields
+from gconv_jax.groups.fields import Fields, check_layer_fields
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.padding import PaddingLike
 from gconv_jax.ops.arguments import check_integer, per_axis
@@ -51,7 +51,7 @@ class ConvLayer(nn.Module):
         check_group(self.group)
         check_algorithm(self.algorithm, self.group, self.filters)
         features = check_integer("features", self.features, least=1)
-        check_fields(self.fields, self.group, x.shape[-1], lifting=self.lifting)
+        check_layer_fields(self.fields, self.group, x.shape[-1], lifting=self.lifting)
         kernel_size = per_axis(self.kernel_size, self.group.dimension, "kernel_size")
         per_axis(self.kernel_dilation, self.group.dimension, "kernel_dilation")
         kernels = self._kernels(

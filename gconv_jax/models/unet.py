@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from gconv_jax.groups.fields import Fields
+from gconv_jax.groups.fields import Fields, require_fields
 from gconv_jax.groups.finite import P4M, FiniteGroup, check_group
 from gconv_jax.models._layers import ConvNormReLU, scaled_width
 from gconv_jax.nnx import GroupConv, GroupConvTranspose, LiftConv
@@ -69,9 +69,9 @@ class UNet(nnx.Module):
         self.depth = check_integer("depth", depth, least=1)
         width = check_integer("width", scaled_width(32, group) if width is None else width, least=1)
         if in_fields is not None:
-            in_features = in_fields.channels(group)
+            in_features = require_fields(in_fields).channels(group)
         if out_fields is not None:
-            classes = out_fields.channels(group)
+            classes = require_fields(out_fields).channels(group)
         self.out_fields = out_fields
         if padding not in ("SAME", "CIRCULAR"):
             raise ValueError(f"`padding` must be 'SAME' or 'CIRCULAR', got {padding!r}")

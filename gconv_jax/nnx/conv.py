@@ -18,7 +18,7 @@ from gconv_jax.filters.bank import filter_axes
 from gconv_jax.filters.basis import Filters
 from gconv_jax.filters.initializers import base_filter_init, compile_unoptimized
 from gconv_jax.filters.kernel_transforms import KernelTransform, check_transform
-from gconv_jax.groups.fields import Fields, check_fields
+from gconv_jax.groups.fields import Fields, check_layer_fields
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.padding import PaddingLike, make_windows
 from gconv_jax.ops.arguments import check_integer, per_axis
@@ -58,7 +58,7 @@ class ConvLayer(nnx.Module):
         check_algorithm(algorithm, group, filters)
         self.in_features = check_integer("in_features", in_features, least=1)
         self.out_features = check_integer("out_features", out_features, least=1)
-        self.fields = check_fields(fields, group, self.in_features, lifting=self.lifting)
+        self.fields = check_layer_fields(fields, group, self.in_features, lifting=self.lifting)
         self.kernel_size = per_axis(kernel_size, group.dimension, "kernel_size")
         kernel_dilation = per_axis(kernel_dilation, group.dimension, "kernel_dilation")
         windows = make_windows(self.kernel_size, strides, padding)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from gconv_jax.groups.fields import Fields, multiply
+from gconv_jax.groups.fields import Fields, check_fields, multiply
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.pooling.group_axis import check_group_axis
 
@@ -36,5 +36,5 @@ def project_fields(x: jax.Array, *, group: FiniteGroup, fields: Fields) -> jax.A
     """
     x = jnp.asarray(x)
     check_group_axis(x, group)
-    fields.check_channels(group.dimension, x.shape[-1], "C")
-    return multiply("hji,...hi->...j", fields.matrices(group) / group.order, x)
+    rho = check_fields(fields, group, x.shape[-1]).matrices(group)
+    return multiply("hji,...hi->...j", rho / group.order, x)

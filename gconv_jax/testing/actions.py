@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import jax
 
-from gconv_jax.groups.fields import Fields
+from gconv_jax.groups.fields import Fields, check_fields
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.testing.moves import InputTransform
 
@@ -62,8 +62,12 @@ def find_action(action: Action | None, x: jax.Array, group: FiniteGroup, what: s
                 f"`{what}_action`: one of {', '.join(ACTIONS)} or a function (array, element)"
             )
     if isinstance(action, Fields):
-        action.matrices(group)
-        action.check_channels(rank, x.shape[-1], f"channels of the {what}")
+        if x.ndim not in (1, 2, rank + 2):
+            raise ValueError(
+                f"`{what}_action` must not be a Fields for an array of shape {x.shape}: it is "
+                f"neither an image of {rank} dimensions nor logits"
+            )
+        check_fields(action, group, x.shape[-1], f"channels of the {what}")
     elif not callable(action) and action not in ACTIONS:
         raise ValueError(
             f"`{what}_action` must be one of {', '.join(ACTIONS)}, a Fields or a function (array, "

@@ -359,6 +359,23 @@ def test_bad_input():
     ):
         transform(jnp.ones((5, 5, 2), "uint8"), group=P4, element=1, lifted=False,
                   fields=Fields(vectors=1))  # fmt: skip
+    for call in (
+        lambda: lift_conv(image, jnp.ones((3, 3, 3, 2)), group=P4, fields="vectors"),
+        lambda: LiftConv(3, 4, 3, group=P4, fields=(1, 1), rngs=nnx.Rngs(0)),
+        lambda: transform(image, group=P4, element=1, lifted=False, fields={"vectors": 1}),
+        lambda: project_fields(jnp.ones((5, 5, 4, 2)), group=P4, fields=2),
+        lambda: UNet(in_fields="vectors", rngs=nnx.Rngs(0)),
+        lambda: UNet(out_fields=2, rngs=nnx.Rngs(0)),
+    ):
+        with pytest.raises(
+            TypeError, match=r"`fields` must be a Fields, such as .* got .* of type"
+        ):
+            call()
+    with pytest.raises(ValueError, match="`output_action` must not be a Fields for an array of sh"):
+        assert_equivariant(
+            lambda x: lift_conv(x, jnp.ones((3, 3, 3, 3)), group=P4), image, group=P4,
+            output_action=FLOW,
+        )  # fmt: skip
 
 
 def test_fields_are_hashable_and_their_matrices_read_only():
