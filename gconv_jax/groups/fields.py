@@ -26,8 +26,8 @@ class Fields:
 
     The components of a vector are adjacent channels. They are along the spatial axes of the array,
     in the order of the axes: in the plane the first one points to larger rows, that is down, and
-    the second one to larger columns, that is right. Data with x to the right and y up have the
-    components ``(-y, x)``.
+    the second one to larger columns, that is right. Of a vector v in data with x to the right and
+    y up, pass ``(-v_y, v_x)``.
 
     Args:
         scalars: numbers that stay as they are when space turns: pressure, temperature, a color.
