@@ -319,6 +319,8 @@ def scaled_kernel(
 
 
 def _group_coordinates(group: PlanarGroup, matrices: jax.Array) -> jax.Array:
+    """Return what a kernel network is told of an element: cosine and sine of its angle if the group
+    turns, and the sign of its determinant if the group mirrors."""
     turns, flips = _parts(group)
     return jnp.concatenate(
         [
