@@ -26,7 +26,7 @@ from .image_files import Shape, in_threads, is_gray, read_image
 from .on_disk import ImagesOnDisk
 from .provenance import Changes, Record
 from .statistics import pixel_sums
-from .validation import divide
+from .held_out import divide
 
 IMAGE_SIZE = 64
 

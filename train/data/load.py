@@ -12,7 +12,7 @@ from .provenance import IMAGES, read_record
 from .splits import Data, Split
 from .statistics import moments
 from .tfds import _load_tfds, _open_tfds
-from .validation import held_out
+from .held_out import held_out
 from .whitening import WHITENING, Whitening
 
 MOST_WHITENED = 6000
