@@ -22,11 +22,11 @@ from .class_folders import (
     printable,
     require_folder,
 )
+from .held_out import divide
 from .image_files import Shape, in_threads, is_gray, read_image
 from .on_disk import ImagesOnDisk
 from .provenance import Changes, Record
 from .statistics import pixel_sums
-from .held_out import divide
 
 IMAGE_SIZE = 64
 

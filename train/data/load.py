@@ -7,12 +7,12 @@ import numpy as np
 from ..config import FOLDER, Config
 from ..run_folder.folder import Run
 from .digits import load_digits
+from .held_out import held_out
 from .image_folder import ImageFolder, load_folder
 from .provenance import IMAGES, read_record
 from .splits import Data, Split
 from .statistics import moments
 from .tfds import _load_tfds, _open_tfds
-from .held_out import held_out
 from .whitening import WHITENING, Whitening
 
 MOST_WHITENED = 6000
