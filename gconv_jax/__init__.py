@@ -5,6 +5,20 @@ The pure functions and the groups are here; the Flax layers are in `gconv_jax.nn
 sets in `gconv_jax.datasets`.
 """
 
+from gconv_jax.attention.dot_product import group_attention as group_attention
+from gconv_jax.attention.layer_norm import layer_norm as layer_norm
+from gconv_jax.attention.positions import (
+    count_orbits as count_orbits,
+    position_features as position_features,
+    relative_position_bias as relative_position_bias,
+    rotary_embedding as rotary_embedding,
+    rotary_frequencies as rotary_frequencies,
+    token_positions as token_positions,
+)
+from gconv_jax.attention.windows import (
+    join_windows as join_windows,
+    split_windows as split_windows,
+)
 from gconv_jax.continuous.conv import (
     continuous_group_conv as continuous_group_conv,
     continuous_lift_conv as continuous_lift_conv,
@@ -29,6 +43,7 @@ from gconv_jax.continuous.support import (
     sample_support as sample_support,
     support_grid as support_grid,
 )
+from gconv_jax.conv.depthwise import depthwise_group_conv as depthwise_group_conv
 from gconv_jax.conv.group import group_conv as group_conv, lift_conv as lift_conv
 from gconv_jax.conv.linear import group_linear as group_linear
 from gconv_jax.conv.quotient import quotient_conv as quotient_conv
@@ -58,6 +73,11 @@ from gconv_jax.groups.finite import (
     rotations_about as rotations_about,
     tetrahedral as tetrahedral,
     trivial as trivial,
+)
+from gconv_jax.groups.irrep_features import (
+    IrrepFeatures as IrrepFeatures,
+    from_irreps as from_irreps,
+    to_irreps as to_irreps,
 )
 from gconv_jax.groups.lie import O2 as O2, SO2 as SO2, LieGroup as LieGroup
 from gconv_jax.lattice.action import transform as transform

@@ -30,6 +30,63 @@ class Mistake:
 
 MISTAKES = [
     Mistake(
+        "frequencies of rotary embeddings turn the wrong way",
+        "gconv_jax/attention/positions.py",
+        "group.matrices[group.inverse], long",
+        "group.matrices, long",
+        "attention/test_positions.py",
+    ),
+    Mistake(
+        "features of positions turn the wrong way",
+        "gconv_jax/attention/positions.py",
+        "element=int(h), lifted=False",
+        "element=int(group.inverse[h]), lifted=False",
+        "attention/test_positions.py",
+    ),
+    Mistake(
+        "offsets of one orbit have biases of their own",
+        "gconv_jax/attention/positions.py",
+        'moved = np.rint(np.einsum("hij,tsj->htsi", group.matrices, offsets)).astype(int)',
+        'moved = np.rint(np.einsum("hij,tsj->htsi", group.matrices[:1], offsets)).astype(int)',
+        "attention/test_positions.py",
+    ),
+    Mistake(
+        "matrices of irreps are transposed in a linear map",
+        "gconv_jax/conv/linear.py",
+        '"uio,ujk->kijo"',
+        '"uio,ukj->kijo"',
+        "groups/test_irrep_features.py",
+    ),
+    Mistake(
+        "a bias in the Fourier basis without the factor of the trivial irrep",
+        "gconv_jax/conv/linear.py",
+        "constant = math.sqrt(x.group.order) * jnp.asarray(bias, dtype)",
+        "constant = jnp.asarray(bias, dtype)",
+        "groups/test_irrep_features.py",
+    ),
+    Mistake(
+        "layer normalization in the Fourier basis takes the trivial part for the mean",
+        "gconv_jax/attention/layer_norm.py",
+        "x = add(x, -x.parts[TRIVIAL].mean(-1, keepdims=True) / math.sqrt(order))",
+        "x = add(x, -x.parts[TRIVIAL].mean(-1, keepdims=True))",
+        "attention/test_layer_norm.py",
+    ),
+    Mistake(
+        "heads divide the elements and not the channels",
+        "gconv_jax/attention/dot_product.py",
+        "x = x.reshape(*batch, tokens, order, heads, channels // heads)",
+        "x = x.reshape(*batch, tokens, heads, -1, channels // heads).swapaxes(-2, -3)",
+        "attention/test_dot_product.py",
+    ),
+    Mistake(
+        "a class token that differs between orientations",
+        "gconv_jax/models/vit.py",
+        "x = jnp.concatenate([token, x.reshape",
+        "token = token * jnp.arange(1.0, x.shape[-2] + 1)[:, None]\n"
+        "            x = jnp.concatenate([token, x.reshape",
+        "models/test_transformers.py",
+    ),
+    Mistake(
         "vectors are turned backwards where they are lifted",
         "gconv_jax/filters/bank.py",
         '"rji,tiro->tjro"',

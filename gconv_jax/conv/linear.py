@@ -1,20 +1,29 @@
 """Linear maps of features on the group at each position, or without positions: tokens."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
 
-from gconv_jax.conv.algorithm import Algorithm
+from gconv_jax.conv.algorithm import Algorithm, check_algorithm
 from gconv_jax.conv.group import group_conv_with
 from gconv_jax.conv.options import ConvOptions
 from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.groups.irrep_features import (
+    TRIVIAL,
+    IrrepFeatures,
+    SameFeatures,
+    check_features,
+    named_irreps,
+)
+from gconv_jax.ops.accumulation import accumulation_dtype, check_floating
 
 
 def group_linear(
-    x: jax.Array,
+    x: SameFeatures,
     w: jax.Array,
     *,
     group: FiniteGroup,
@@ -22,7 +31,7 @@ def group_linear(
     dtype: DTypeLike | None = None,
     precision: lax.PrecisionLike = None,
     algorithm: Algorithm = "auto",
-) -> jax.Array:
+) -> SameFeatures:
     """Return a linear map of features on the group that commutes with its action.
 
     It is the group correlation ``y(g) = sum_h x(h) w(g^-1 h) + b``, which satisfies
@@ -33,14 +42,16 @@ def group_linear(
     (`gconv_jax.groups.irreps`): 5.3 times fewer for `P4M`, and 2.7 times fewer for `P4`.
 
     Args:
-        x: features ``[..., |G|, C_in]``, such as ``[N, tokens, |G|, C_in]``.
+        x: features ``[..., |G|, C_in]``, such as ``[N, tokens, |G|, C_in]``, or `IrrepFeatures`, on
+            which no transform is needed.
         w: ``[|G|, C_in, C_out]``.
         group: any finite group; nothing here depends on a lattice.
         bias: ``[C_out]``, shared by all elements.
-        dtype, precision, algorithm: as in `group_conv`.
+        dtype, precision: as in `group_conv`.
+        algorithm: as in `group_conv`; `IrrepFeatures` are multiplied in the basis that they have.
 
     Returns:
-        ``[..., |G|, C_out]``.
+        ``[..., |G|, C_out]``, or `IrrepFeatures` of them.
 
     Raises:
         ValueError, TypeError: shapes that do not fit, or unknown options.
@@ -51,19 +62,52 @@ def group_linear(
     (2, 196, 8, 32)
     """
     check_group(group)
-    x, w = jnp.asarray(x), jnp.asarray(w)
+    w = jnp.asarray(w)
     if w.ndim != 3 or w.shape[0] != group.order:
         raise ValueError(f"`w` must be [|G|={group.order}, C_in, C_out], got shape {w.shape}")
-    if x.ndim < 2 or x.shape[-2:] != w.shape[:2]:
-        raise ValueError(
-            f"`x` must be [..., |G|={group.order}, C_in={w.shape[1]}] for {group!r}, got shape "
-            f"{x.shape}"
-        )
+    x = check_features(x, group, w.shape[1])
+    if isinstance(x, IrrepFeatures):
+        check_algorithm(algorithm)
+        return _linear_of_irreps(x, w, bias, dtype, precision)
     group, space = _without_hexagons(group), (1,) * group.dimension
     options = ConvOptions("group_linear", group, bias, dtype=dtype, precision=precision)
     pixels = x.reshape(-1, *space, *x.shape[-2:])
     y = group_conv_with(options, pixels, w.reshape(*space, *w.shape), algorithm=algorithm)
     return y.reshape(*x.shape[:-1], w.shape[-1])
+
+
+def _linear_of_irreps(
+    x: IrrepFeatures,
+    w: jax.Array,
+    bias: jax.Array | None,
+    dtype: DTypeLike | None,
+    precision: lax.PrecisionLike,
+) -> IrrepFeatures:
+    """Return ``y^[i, j] = sum_k x^[i, k] w^[j, k]`` for each irrep (`gconv_jax.groups.irreps`)."""
+    if bias is not None:
+        bias = jnp.asarray(bias)
+        if bias.shape != w.shape[2:]:
+            raise ValueError(f"`bias` must have shape {w.shape[2:]}, got {bias.shape}")
+    if dtype is None:
+        dtype = jnp.result_type(x.dtype, w, *([] if bias is None else [bias]))
+    dtype = check_floating(dtype)
+    w, long = w.astype(dtype), accumulation_dtype(dtype)
+    parts = {}
+    for name, irrep in named_irreps(x.group):
+        part, d = x.parts[name].astype(dtype), irrep.dimension
+        rho = jnp.asarray(irrep.matrices, dtype)
+        spectrum = jnp.einsum("uio,ujk->kijo", w, rho, precision=lax.Precision.HIGHEST)
+        y = jnp.dot(
+            part.reshape(*part.shape[:-2], d * w.shape[1]),
+            spectrum.reshape(d * w.shape[1], d * w.shape[2]),
+            precision=precision,
+            preferred_element_type=long,
+        )
+        parts[name] = y.reshape(*y.shape[:-1], d, w.shape[2]).astype(dtype)
+    if bias is not None:
+        constant = math.sqrt(x.group.order) * jnp.asarray(bias, dtype)
+        parts[TRIVIAL] = parts[TRIVIAL] + constant
+    return IrrepFeatures(parts, x.group)
 
 
 @functools.cache

@@ -11,17 +11,15 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
 from gconv_jax.conv.algorithm import Algorithm
-from gconv_jax.conv.common import convolve
+from gconv_jax.conv.depthwise import depthwise_group_conv_with
 from gconv_jax.conv.group import group_conv_with
 from gconv_jax.conv.options import ConvOptions
-from gconv_jax.filters.bank import filter_axes, filter_bank
+from gconv_jax.filters.bank import filter_axes
 from gconv_jax.filters.basis import Filters
 from gconv_jax.filters.initializers import with_new_values
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.hexagons import refuse_hexagons
 from gconv_jax.lattice.padding import PaddingLike
-from gconv_jax.ops.channels import merge_channels
-from gconv_jax.planar.depthwise import depthwise_conv
 
 Separable = Literal["g", "gc"]
 
@@ -102,7 +100,7 @@ def separable_group_conv_with(
     """Return `separable_group_conv` with its options in one value."""
     group = refuse_hexagons(options.group, options.caller)
     x, w_spatial, w_pointwise = (jnp.asarray(a) for a in (x, w_spatial, w_pointwise))
-    kernel = options.kernel(w_spatial, lifting=True, name="w_spatial")
+    options.kernel(w_spatial, lifting=True, name="w_spatial")
     _check_pointwise(w_spatial, w_pointwise, group)
     options = replace(options, dtype=options.result_dtype(x, w_spatial, w_pointwise))
     if w_spatial.shape[-2] == w_pointwise.shape[1]:
@@ -111,15 +109,7 @@ def separable_group_conv_with(
     pointwise = ConvOptions(options.caller, group, dtype=options.dtype, precision=options.precision)
     w_pointwise = w_pointwise[(None,) * group.dimension]
     mixed = group_conv_with(pointwise, x, w_pointwise, algorithm=algorithm)
-    bank = filter_bank(w_spatial, lifting=True, **options.filter_options).astype(options.dtype)
-    return convolve(
-        mixed,
-        lambda y, **settings: depthwise_conv(merge_channels(y), bank, **settings),
-        options,
-        kernel=kernel,
-        channel_axes=2,
-        order=group.order,
-    )
+    return depthwise_group_conv_with(options, mixed, w_spatial)
 
 
 def _check_pointwise(w_spatial: jax.Array, w_pointwise: jax.Array, group: FiniteGroup) -> None:

@@ -6,19 +6,26 @@ import numpy as np
 
 from gconv_jax.groups.fields import Fields, check_fields
 from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.groups.irrep_features import (
+    IrrepFeatures,
+    SameFeatures,
+    check_features,
+    from_irreps,
+    to_irreps,
+)
 from gconv_jax.lattice.hexagons import mask_of, move_table
 from gconv_jax.ops.arguments import spatial_axes
 
 
 def transform(
-    x: jax.Array,
+    x: SameFeatures,
     *,
     group: FiniteGroup,
     element: int | str,
     lifted: bool,
     subgroup: FiniteGroup | None = None,
     fields: Fields | None = None,
-) -> jax.Array:
+) -> SameFeatures:
     """Return ``L_g x``, the left action of a group element, which is exact on the lattice.
 
     ``[L_g f](p) = f(g^-1 p)`` on images and ``[L_g f](p, h) = f(g^-1 p, g^-1 h)`` on feature maps:
@@ -28,7 +35,8 @@ def transform(
 
     Args:
         x: images ``[*batch, *spatial, C]``, or feature maps ``[*batch, *spatial, |G|, C]`` if
-            ``lifted``, or ``[*batch, *spatial, |G| / |H|, C]`` with a ``subgroup``.
+            ``lifted``, or ``[*batch, *spatial, |G| / |H|, C]`` with a ``subgroup``, or
+            `IrrepFeatures` of feature maps.
         group: any group.
         element: the index of g, or its name as the checks print it (``"r90"``,
             `FiniteGroup.element_name`). g must map the lattice onto itself; for other angles use
@@ -55,6 +63,12 @@ def transform(
         )
     if fields is not None and lifted:
         raise ValueError("`fields` must be None for a feature map, whose channels are numbers")
+    if isinstance(x, IrrepFeatures):
+        if not lifted or subgroup is not None:
+            raise ValueError("`lifted` must be True for IrrepFeatures, and `subgroup` None")
+        check_features(x, group)
+        y = transform(from_irreps(x), group=group, element=element, lifted=True)
+        return to_irreps(y, group=group)
     x = jnp.asarray(x)
     first = x.ndim - group.dimension - (2 if lifted else 1)
     cosets = group.elements if subgroup is None else group.cosets(subgroup)

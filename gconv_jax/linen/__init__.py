@@ -1,12 +1,15 @@
 """Layers on groups as Flax Linen modules: they hold the parameters and call the pure functions."""
 
+from gconv_jax.linen.attention import GroupAttention as GroupAttention
 from gconv_jax.linen.continuous import (
     ContinuousGroupConv as ContinuousGroupConv,
     ContinuousLiftConv as ContinuousLiftConv,
     PartialGroupConv as PartialGroupConv,
 )
 from gconv_jax.linen.conv import GroupConv as GroupConv, LiftConv as LiftConv
-from gconv_jax.linen.dropout import FieldDropout as FieldDropout
+from gconv_jax.linen.depthwise import DepthwiseGroupConv as DepthwiseGroupConv
+from gconv_jax.linen.dropout import DropPath as DropPath, FieldDropout as FieldDropout
+from gconv_jax.linen.layer_norm import LayerNorm as LayerNorm, RMSNorm as RMSNorm
 from gconv_jax.linen.linear import GroupLinear as GroupLinear
 from gconv_jax.linen.quotient import QuotientConv as QuotientConv
 from gconv_jax.linen.separable import SeparableGroupConv as SeparableGroupConv

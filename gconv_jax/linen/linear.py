@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
@@ -13,6 +12,7 @@ from gconv_jax.conv.algorithm import Algorithm, check_algorithm
 from gconv_jax.conv.linear import group_linear
 from gconv_jax.filters.initializers import base_filter_init, compile_unoptimized
 from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.groups.irrep_features import IrrepFeatures, SameFeatures
 from gconv_jax.ops.arguments import check_integer
 
 
@@ -40,12 +40,13 @@ class GroupLinear(nn.Module):
     algorithm: Algorithm = dataclasses.field(default="auto", kw_only=True)
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """``[..., |G|, C_in]`` to ``[..., |G|, features]``."""
+    def __call__(self, x: SameFeatures) -> SameFeatures:
+        """``[..., |G|, C_in]`` to ``[..., |G|, features]``, or the same of `IrrepFeatures`."""
         check_group(self.group)
         check_algorithm(self.algorithm)
         features = check_integer("features", self.features, least=1)
-        shape = self.group.order, x.shape[-1], features
+        c_in = x.channels if isinstance(x, IrrepFeatures) else jnp.shape(x)[-1]
+        shape = self.group.order, c_in, features
         init = compile_unoptimized(self.kernel_init)
         kernel = self.param("kernel", init, shape, self.param_dtype)
         bias = None

@@ -7,6 +7,11 @@ the layers of `gconv_jax.nnx`. ``_layers`` and ``_downsample`` hold the parts th
 from gconv_jax.models.all_cnn import AllCNNC as AllCNNC
 from gconv_jax.models.augerino import Augerino as Augerino
 from gconv_jax.models.ck_resnet import CKResNet as CKResNet, PartialGCNN13 as PartialGCNN13
+from gconv_jax.models.convnext import (
+    CONVNEXT_SIZES as CONVNEXT_SIZES,
+    ConvNeXtBlock as ConvNeXtBlock,
+    GroupConvNeXt as GroupConvNeXt,
+)
 from gconv_jax.models.densenet import DenseNet as DenseNet
 from gconv_jax.models.e2cnn import E2CNN as E2CNN, SmallE2CNN as SmallE2CNN
 from gconv_jax.models.group_equivariant_cnn import GroupEquivariantCNN as GroupEquivariantCNN
@@ -25,5 +30,10 @@ from gconv_jax.models.p4cnn import (
 from gconv_jax.models.resnet import ResNet as ResNet, ResNet26 as ResNet26, ResNet44 as ResNet44
 from gconv_jax.models.separable import SeparableCNN as SeparableCNN
 from gconv_jax.models.unet import UNet as UNet
+from gconv_jax.models.vit import (
+    VIT_SIZES as VIT_SIZES,
+    GroupViT as GroupViT,
+    TransformerBlock as TransformerBlock,
+)
 from gconv_jax.models.voxel_cnn import VoxelCNN as VoxelCNN
 from gconv_jax.models.wide_resnet import WideResNet as WideResNet

@@ -1,5 +1,6 @@
 """Layers on groups as Flax NNX modules: they hold the parameters and call the pure functions."""
 
+from gconv_jax.nnx.attention import GroupAttention as GroupAttention
 from gconv_jax.nnx.batch_norm import BatchNorm as BatchNorm
 from gconv_jax.nnx.continuous import (
     ContinuousGroupConv as ContinuousGroupConv,
@@ -10,7 +11,9 @@ from gconv_jax.nnx.continuous import (
     supports as supports,
 )
 from gconv_jax.nnx.conv import GroupConv as GroupConv, LiftConv as LiftConv
-from gconv_jax.nnx.dropout import FieldDropout as FieldDropout
+from gconv_jax.nnx.depthwise import DepthwiseGroupConv as DepthwiseGroupConv
+from gconv_jax.nnx.dropout import DropPath as DropPath, FieldDropout as FieldDropout
+from gconv_jax.nnx.layer_norm import LayerNorm as LayerNorm, RMSNorm as RMSNorm
 from gconv_jax.nnx.linear import GroupLinear as GroupLinear
 from gconv_jax.nnx.quotient import QuotientConv as QuotientConv
 from gconv_jax.nnx.separable import SeparableGroupConv as SeparableGroupConv

@@ -1,8 +1,11 @@
-"""Dropout of whole fields, as a Flax NNX module."""
+"""Dropout of whole fields and of whole branches, as Flax NNX modules."""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from gconv_jax.groups.irrep_features import SameFeatures
+from gconv_jax.ops.dropout import check_rate, drop_examples, keep
 
 
 class FieldDropout(nnx.Dropout):
@@ -25,4 +28,25 @@ class FieldDropout(nnx.Dropout):
         """``[N, *spatial, (|G|,) C]`` to the same shape."""
         x = jnp.asarray(x)
         kept = jnp.ones((x.shape[0], *[1] * (x.ndim - 2), x.shape[-1]), x.dtype)
-        return x * super().__call__(kept, **options)
+        return keep(x, super().__call__(kept, **options))
+
+
+class DropPath(nnx.Dropout):
+    """Stochastic depth (Huang et al. 2016, arXiv:1603.09382): the residual branch of an example is
+    dropped as a whole, or kept and scaled by ``1 / (1 - rate)``. Arguments as ``nnx.Dropout``,
+    without ``broadcast_dims``.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from gconv_jax.nnx import DropPath
+    >>> y = DropPath(0.5, rngs=nnx.Rngs(0))(jnp.ones((4, 9, 9, 4, 5)))
+    >>> sorted(set(y.reshape(4, -1).mean(1).tolist()))
+    [0.0, 2.0]
+    """
+
+    def __init__(self, rate: float, *, rngs: nnx.Rngs | None = None, **options):
+        super().__init__(check_rate("rate", rate), rngs=rngs, **options)
+
+    def __call__(self, x: SameFeatures, **options) -> SameFeatures:
+        """``[N, ...]``, or `IrrepFeatures`, to the same."""
+        return drop_examples(x, lambda kept: super(DropPath, self).__call__(kept, **options))

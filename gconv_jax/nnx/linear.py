@@ -1,6 +1,5 @@
 """Linear maps of features on the group, as a Flax NNX module."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
@@ -11,6 +10,7 @@ from gconv_jax.conv.algorithm import Algorithm, check_algorithm
 from gconv_jax.conv.linear import group_linear
 from gconv_jax.filters.initializers import base_filter_init, compile_unoptimized
 from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.groups.irrep_features import SameFeatures
 from gconv_jax.ops.arguments import check_integer
 
 
@@ -74,8 +74,9 @@ class GroupLinear(nnx.Module):
         else:
             self.bias = nnx.data(None)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """``[..., |G|, in_features]`` to ``[..., |G|, out_features]``."""
+    def __call__(self, x: SameFeatures) -> SameFeatures:
+        """``[..., |G|, in_features]`` to ``[..., |G|, out_features]``, or the same of
+        `IrrepFeatures`."""
         return group_linear(
             x,
             self.kernel[...],

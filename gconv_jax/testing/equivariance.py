@@ -11,6 +11,7 @@ from jax.core import Tracer
 
 from gconv_jax.groups.fields import Fields
 from gconv_jax.groups.finite import FiniteGroup
+from gconv_jax.groups.irrep_features import TRIVIAL, IrrepFeatures, from_irreps
 from gconv_jax.testing.actions import Action, find_action, possible_actions
 from gconv_jax.testing.blame import Event, first_fault
 from gconv_jax.testing.moves import InputTransform, input_transforms, smooth_images as smooth_images
@@ -294,6 +295,9 @@ def _errors(
             for act in acts:
                 with contextlib.suppress(ValueError):  # no action at this angle
                     expected = act(y, move)
+                    tokens = act.action == "image" and y.shape[-2] == group.order
+                    if tokens and expected.shape != turned.shape and event != OUTPUT:
+                        continue  # [N, T, |G|, C] in the plane looks like an image
                     scale = move.size(np.asarray(y), act.channel_axes) or 1.0
                     error = move.distance(turned, expected, act.channel_axes) / scale
                     row[i] = np.fmin(row[i], np.inf if np.isnan(error) else error)
@@ -314,7 +318,7 @@ def _record(model, x: jax.Array, kwargs: dict) -> dict[Event, jax.Array | None]:
     def enter(path: str, layer, arguments) -> None:
         calls[path] = calls.get(path, 0) + 1
         running.append(path if calls[path] == 1 else f"{path}#{calls[path]}")
-        arrays = [a for a in arguments if isinstance(a, jax.Array | np.ndarray)]
+        arrays = [a for a in arguments if isinstance(a, jax.Array | np.ndarray | IrrepFeatures)]
         found[Event(running[-1], returns=False)] = _concrete(arrays[0]) if arrays else None
 
     def keep(path: str, layer, y) -> None:
@@ -329,5 +333,7 @@ def _record(model, x: jax.Array, kwargs: dict) -> dict[Event, jax.Array | None]:
 
 
 def _concrete(y) -> jax.Array | None:
+    if isinstance(y, IrrepFeatures) and not isinstance(y.parts[TRIVIAL], Tracer):
+        y = from_irreps(y)  # as a feature map, whose action is read off its shape
     known = isinstance(y, jax.Array | np.ndarray) and not isinstance(y, Tracer)
     return y if known else None  # pyright: ignore[reportReturnType]

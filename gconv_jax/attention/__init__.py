@@ -1,0 +1,6 @@
+"""The parts of transformers over groups, beside `group_linear`.
+
+``dot_product`` has attention between features on the group, ``positions`` the ways to tell it where
+tokens are, ``layer_norm`` normalizes each token, and ``windows`` cuts images into windows.
+``tokens`` has what the layers share.
+"""

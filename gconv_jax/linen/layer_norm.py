@@ -1,0 +1,68 @@
+"""Layer normalization of features on the group, as Flax Linen modules."""
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.nn.initializers import Initializer, ones, zeros
+
+from gconv_jax.attention.layer_norm import layer_norm
+from gconv_jax.groups.irrep_features import IrrepFeatures, SameFeatures
+
+
+class LayerNorm(nn.Module):
+    """Layer normalization over group elements and channels. Arguments, and names and shapes of the
+    parameters, are those of `gconv_jax.nnx.LayerNorm`.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax.linen import LayerNorm
+    >>> x = jnp.ones((2, 196, 8, 24))
+    >>> LayerNorm().init_with_output(jax.random.key(0), x)[0].shape
+    (2, 196, 8, 24)
+    """
+
+    epsilon: float = 1e-6
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    use_bias: bool = True
+    use_scale: bool = True
+    bias_init: Initializer = zeros
+    scale_init: Initializer = ones
+
+    subtract_mean: ClassVar[bool] = True
+
+    @nn.compact
+    def __call__(self, x: SameFeatures) -> SameFeatures:
+        """``[..., |G|, C]``, or `IrrepFeatures`, to the same."""
+        shape = (x.channels if isinstance(x, IrrepFeatures) else jnp.shape(x)[-1],)
+        scale = bias = None
+        if self.use_scale:
+            scale = self.param("scale", self.scale_init, shape, self.param_dtype)
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, shape, self.param_dtype)
+        return layer_norm(
+            x,
+            scale,
+            bias,
+            epsilon=self.epsilon,
+            subtract_mean=self.subtract_mean,
+            dtype=self.dtype,
+        )
+
+
+class RMSNorm(LayerNorm):
+    """Root-mean-square normalization over group elements and channels. Arguments are those of
+    `LayerNorm`, without a bias by default.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from gconv_jax.linen import RMSNorm
+    >>> y = RMSNorm().init_with_output(jax.random.key(0), jnp.array([[3.0], [4.0]]))[0]
+    >>> float((y**2).mean().round(4))
+    1.0
+    """
+
+    use_bias: bool = False
+
+    subtract_mean: ClassVar[bool] = False
