@@ -12,7 +12,14 @@ from typing import Annotated, Literal, get_args, get_type_hints
 import tyro
 
 from .options.checks import check_schedule, fits, is_choice
-from .options.networks import CONTINUOUS_GROUPS, DEFAULTS, NETWORKS, describe, networks_with
+from .options.networks import (
+    CONTINUOUS_GROUPS,
+    DEFAULTS,
+    NETWORKS,
+    Model,
+    describe,
+    networks_with,
+)
 
 Group = Literal["z2", "mirror", "p2", "p4", "d2", "p4m", "c8", "c16", "d8", "d16", "so2", "o2"]
 FOLDER = "folder"
@@ -31,28 +38,7 @@ class Config:
 
     preset: Annotated[str, tyro.conf.Suppress] = "custom"
     """The recipe that the run began as, for the record."""
-    model: Literal[
-        "z2cnn",
-        "p4cnn",
-        "p4cnn-rp",
-        "plain-cnn",
-        "early-p4cnn",
-        "mixed",
-        "lenet",
-        "group-cnn",
-        "e2cnn",
-        "small-e2cnn",
-        "all-cnn-c",
-        "resnet",
-        "resnet44",
-        "resnet26",
-        "wide-resnet",
-        "densenet",
-        "ck-resnet",
-        "gcnn13",
-        "augerino",
-        "separable-cnn",
-    ] = "p4cnn"
+    model: Model = "p4cnn"
     """The network; see gconv_jax.models. The group may be written before it: p4m-resnet."""
     group: Annotated[
         Group | None,
@@ -112,15 +98,22 @@ class Config:
     ] = None
     width: int | None = None
     """The channels for each group element; by default those of the published parameter count. It is
-    the widening factor of wide-resnet (default: 10) and the growth of densenet."""
+    the width over all elements in vit and convnext, the widening factor of wide-resnet (default:
+    10) and the growth of densenet."""
     blocks: Annotated[
         int | None,
         tyro.conf.arg(
             help=describe(
                 "blocks",
                 "The blocks in each of the three stages, if not the published number; the layers "
-                "in each of the five blocks of densenet (default: 1)",
+                "in each of the five blocks of densenet (default: 1), the blocks of vit",
             )
+        ),
+    ] = None
+    patch_size: Annotated[
+        int | None,
+        tyro.conf.arg(
+            help=describe("patch_size", "The side of the patches that are embedded (default: 4)")
         ),
     ] = None
     size: Annotated[
@@ -273,7 +266,15 @@ class Config:
                 choices = f"one of {', '.join(get_args(hint))}" if is_choice(hint) else hint
                 raise ValueError(f"`{name}` must be {choices}, got {getattr(self, name)!r}")
         positive = ("epochs", "batch_size", "evaluate_every", "checkpoint_every", "seeds")
-        optional = ("width", "blocks", "samples", "train_images", "test_images", "patience")
+        optional = (
+            "width",
+            "blocks",
+            "patch_size",
+            "samples",
+            "train_images",
+            "test_images",
+            "patience",
+        )
         optional += ("image_size", "checkpoint_steps")
         at_least = dict.fromkeys(positive + optional, 1)
         at_least |= {"validation": 0, "seed": 0, "weight_decay": 0.0, "warmup": 0, "monotone": 0.0}

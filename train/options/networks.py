@@ -3,8 +3,32 @@
 The checks of `Config`, the help of its options, ``list --models`` and `build_model` follow it.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+Model = Literal[
+    "z2cnn",
+    "p4cnn",
+    "p4cnn-rp",
+    "plain-cnn",
+    "early-p4cnn",
+    "mixed",
+    "lenet",
+    "group-cnn",
+    "e2cnn",
+    "small-e2cnn",
+    "all-cnn-c",
+    "resnet",
+    "resnet44",
+    "resnet26",
+    "wide-resnet",
+    "densenet",
+    "ck-resnet",
+    "gcnn13",
+    "augerino",
+    "separable-cnn",
+    "vit",
+    "convnext",
+]
 CONTINUOUS_GROUPS = ("so2", "o2")
 DEFAULTS = {
     "group": None,
@@ -12,6 +36,7 @@ DEFAULTS = {
     "geometry": "exact",
     "head": "invariant",
     "blocks": None,
+    "patch_size": None,
     "size": "digits",
     "filters": None,
     "samples": None,
@@ -85,6 +110,13 @@ NETWORKS: dict[str, Network] = {
     "gcnn13": _row("the same, 13 layers", _CONTINUOUS, default_group="so2"),
     "augerino": _row("a plain network, averaged over a learned range of angles", "kernel_network"),
     "separable-cnn": _row("P4CNN with separable filters", "group separable"),
+    "vit": _row("a vision transformer over a group", "group blocks patch_size"),
+    "convnext": _row(
+        "ConvNeXt over a group, with three stages",
+        "group blocks patch_size",
+        width="widths",
+        multiples=(1, 2, 4),
+    ),
 }
 
 

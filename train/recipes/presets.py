@@ -57,6 +57,7 @@ def _every() -> Iterator[Recipe]:
     yield from families.digits()
     yield from families.folder()
     yield from families.rotated_mnist()
+    yield from families.transformers()
     yield from families.lenet()
     yield from families.early_digits()
     yield from families.early_letters()

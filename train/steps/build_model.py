@@ -1,6 +1,6 @@
 """The networks of configurations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,19 @@ def _augerino(*, rngs: nnx.Rngs, **options) -> models.Augerino:
     return models.Augerino(plain, rngs=rngs)
 
 
+def _vit(*, width: int = 192, blocks: int = 12, patch_size: int = 4, **options) -> models.GroupViT:
+    """Return a transformer whose heads are 32 wide."""
+    heads = max(1, width // 32)
+    return models.GroupViT(width=width, depth=blocks, heads=heads, patch_size=patch_size, **options)
+
+
+def _convnext(
+    *, widths: Sequence[int] = (96, 192, 384), blocks: int = 3, **options
+) -> models.GroupConvNeXt:
+    """Return a ConvNeXt of three stages."""
+    return models.GroupConvNeXt(widths=widths, depths=(blocks,) * len(widths), **options)
+
+
 CLASSES: dict[str, Callable[..., nnx.Module]] = {
     "z2cnn": models.Z2CNN,
     "p4cnn": models.P4CNN,
@@ -55,6 +68,8 @@ CLASSES: dict[str, Callable[..., nnx.Module]] = {
     "gcnn13": models.PartialGCNN13,
     "augerino": _augerino,
     "separable-cnn": models.SeparableCNN,
+    "vit": _vit,
+    "convnext": _convnext,
 }
 _LETTERS = {"plain-cnn": "plain", "p4cnn": "p4", "early-p4cnn": "early"}
 
@@ -89,6 +104,9 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
     if "head" in network.options:
         options["head"] = config.head
         options["blocks"] = config.blocks
+    elif "patch_size" in network.options:
+        given = {"blocks": config.blocks, "patch_size": config.patch_size}
+        options |= {key: value for key, value in given.items() if value is not None}
     elif name == "wide-resnet" and config.blocks is not None:
         options["depth"] = 6 * config.blocks + 4
     elif name == "densenet" and config.blocks is not None:

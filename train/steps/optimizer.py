@@ -40,17 +40,26 @@ def learning_rate(config: Config, steps_per_epoch: int) -> float | optax.Schedul
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), schedule], [warmup])
 
 
+# Frequencies of rotary embeddings, biases of attention scores, and positions.
+_PLACES = ("frequencies", "bias", "place")
+
+
 def _base_filters(params):
-    """Decay acts on filters, once each, not on biases and normalization."""
-    return jax.tree.map(lambda p: p.ndim > 1, params)
+    """Decay acts on filters, once each, not on biases, normalization and positions."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, p: p.ndim > 1 and not _is_named(path, _PLACES), params
+    )
 
 
 def _supports(params):
     """Return which parameters are supports, the part of the group that a layer keeps."""
     return jax.tree_util.tree_map_with_path(
-        lambda path, _: any(getattr(part, "key", None) in ("theta", "logits") for part in path),
-        params,
+        lambda path, _: _is_named(path, ("theta", "logits")), params
     )
+
+
+def _is_named(path, names: tuple[str, ...]) -> bool:
+    return any(getattr(part, "key", None) in names for part in path)
 
 
 def temperature(config: Config, steps_per_epoch: int) -> optax.Schedule:
