@@ -1,0 +1,135 @@
+"""Blocks of a transformer and of a ConvNeXt over a group beside Flax's of equal width.
+
+    python benchmarks/transformer.py [--quick] [--rounds N] [--json PATH]
+
+``flax`` is made of Flax's layers alone: ``nnx.LayerNorm``, ``nnx.MultiHeadAttention``, ``nnx.Conv``
+and ``nnx.Linear``. ``plain`` is the block of `gconv_jax.models` over the trivial group, ``regular``
+and ``irreps`` are the block over the group, with tokens in the regular basis and in the Fourier
+basis. All have the same width. Ratios are "block / flax": below 1 is faster. ``fewer`` is how many
+times fewer multiplications the linear maps take in the Fourier basis.
+"""
+
+import harness
+from networks import JAX_IMPORTS
+
+# block, group, width in all, side of the square of tokens, batch
+SHAPES = (
+    ("vit", "dihedral4", 512, 14, 8),
+    ("vit", "cyclic4", 512, 14, 8),
+    ("vit", "dihedral4", 192, 14, 8),
+    ("convnext", "dihedral4", 512, 14, 8),
+    ("convnext", "cyclic4", 512, 14, 8),
+)
+HEADS = 8
+
+
+def block(kind: str, model: str, name: str, width: int, side: int, batch: int, backward: bool):
+    """Make a contender: a block, with both gradients if ``backward``."""
+    import jax
+    import jax.numpy as jnp
+    from flax import nnx
+
+    from gconv_jax import Z2, to_irreps
+
+    made = flax_block(model, width) if kind == "flax" else ours(model, kind, name, width)
+    graph, params = nnx.split(made)
+    shape = batch, side, side, width
+    x = jax.random.normal(jax.random.key(0), shape)
+    if kind == "flax" and model == "vit":
+        x = x.reshape(batch, -1, width)
+    elif kind != "flax":
+        on = Z2 if kind == "plain" else group(name)
+        x = x.reshape(*shape[:-1], on.order, -1)
+        x = to_irreps(x, group=on) if kind == "irreps" else x
+
+    def forward(params, x):
+        return nnx.merge(graph, params)(x)
+
+    def loss(params, x):
+        return sum(jnp.square(y).sum() for y in jax.tree.leaves(forward(params, x)))
+
+    step = jax.jit(jax.grad(loss, (0, 1)) if backward else forward)
+    return lambda: step(params, x)
+
+
+def ours(model: str, kind: str, name: str, width: int):
+    from flax import nnx
+
+    from gconv_jax import Z2
+    from gconv_jax.models import ConvNeXtBlock, TransformerBlock
+
+    on = Z2 if kind == "plain" else group(name)
+    options = {"group": on, "rngs": nnx.Rngs(0)}
+    if model == "vit":
+        return TransformerBlock(width // on.order, HEADS, **options)
+    return ConvNeXtBlock(width // on.order, **options)
+
+
+def flax_block(model: str, width: int):
+    """Return a block of Flax's own layers."""
+    from flax import nnx
+
+    class ViT(nnx.Module):
+        def __init__(self, rngs):
+            self.norm0, self.norm1 = (nnx.LayerNorm(width, rngs=rngs) for _ in range(2))
+            self.attention = nnx.MultiHeadAttention(HEADS, width, decode=False, rngs=rngs)
+            self.up = nnx.Linear(width, 4 * width, rngs=rngs)
+            self.down = nnx.Linear(4 * width, width, rngs=rngs)
+
+        def __call__(self, x):
+            x = x + self.attention(self.norm0(x))
+            return x + self.down(nnx.gelu(self.up(self.norm1(x))))
+
+    class ConvNeXt(nnx.Module):
+        def __init__(self, rngs):
+            options = {"feature_group_count": width, "rngs": rngs}
+            self.spatial = nnx.Conv(width, width, (7, 7), **options)
+            self.norm = nnx.LayerNorm(width, rngs=rngs)
+            self.up = nnx.Linear(width, 4 * width, rngs=rngs)
+            self.down = nnx.Linear(4 * width, width, rngs=rngs)
+
+        def __call__(self, x):
+            return x + 1e-6 * self.down(nnx.gelu(self.up(self.norm(self.spatial(x)))))
+
+    return {"vit": ViT, "convnext": ConvNeXt}[model](nnx.Rngs(0))
+
+
+def group(name: str):
+    from gconv_jax import cyclic, dihedral
+
+    return {"cyclic4": cyclic(4), "dihedral4": dihedral(4)}[name]
+
+
+def main() -> None:
+    args = harness.options(__doc__, rounds=7).parse_args()
+    quick = (("vit", "dihedral4", 64, 4, 1), ("convnext", "dihedral4", 64, 4, 1))
+    rounds = 2 if args.quick else args.rounds
+    print(harness.header())
+    from gconv_jax.groups.irreps import real_irreps
+
+    rows = []
+    with harness.Worker("transformer", JAX_IMPORTS) as worker:
+        for model, name, width, side, batch in quick if args.quick else SHAPES:
+            kinds = ["flax", "plain", "regular"] + ["irreps"] * (model == "vit")
+            cost = sum(irrep.cost for irrep in real_irreps(group(name)))
+            for backward in (False, True):
+                spec = {"model": model, "name": name, "width": width, "side": side, "batch": batch}
+                builders = {
+                    kind: lambda kind=kind, spec=spec, backward=backward: worker.build(
+                        block, kind=kind, backward=backward, **spec
+                    )
+                    for kind in kinds
+                }
+                seconds, notes = harness.measure(builders, rounds)
+                harness.describe(notes)
+                row = {"block": model, "group": name, "width": width, "tokens": side**2}
+                row["pass"] = "forward+backward" if backward else "forward"
+                row["flax ms"] = 1e3 * seconds["flax"]
+                row |= {k: seconds[k] / seconds["flax"] for k in kinds[1:]}
+                rows.append(row | {"fewer": group(name).order ** 2 / cost})
+    print(harness.table(rows))
+    harness.write_json(args, "transformer", rows=rows)
+
+
+if __name__ == "__main__":
+    main()
