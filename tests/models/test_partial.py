@@ -73,7 +73,7 @@ def test_single_precision_and_the_13_layers(rng, model):
     model = with_full_support(lambda: model(rngs=nnx.Rngs(0), **options), rng)
     x = jnp.asarray(rng.normal(size=(2, 12, 12, 1)), jnp.float32)
     logits = as_function(model)
-    assert_equivariant(logits, x, group=P4M, rtol=1e-5)
+    assert_equivariant(logits, x, group=P4M, rtol=3e-5)
     np.testing.assert_array_equal(logits(x), logits(x))
 
 

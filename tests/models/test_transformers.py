@@ -75,7 +75,8 @@ def test_voxels(rng, x64):
 
 @pytest.mark.parametrize("model", [GroupViT, GroupConvNeXt])
 def test_velocities_as_input(model, rng):
-    options = vit(P4M) if model is GroupViT else CONVNEXT | {"group": P4M, "widths": (16, 32)}
+    options = CONVNEXT | {"group": P4M, "widths": (16,), "depths": (1,)}
+    options = vit(P4M, depth=1) if model is GroupViT else options
     fields = Fields(vectors=1)
     network = model(in_fields=fields, rngs=nnx.Rngs(0), **options)
     x = rng.normal(size=(2, 8, 8, 2)).astype(np.float32)
@@ -142,7 +143,7 @@ def test_drop_path_in_training(rng, x64):
 @pytest.mark.parametrize(
     ("model", "options"),
     [
-        (GroupViT, vit(P4M, width=32, drop_path=0.1)),
+        (GroupViT, vit(P4M, width=32, depth=1, drop_path=0.1)),
         (GroupViT, vit(P4M, width=32, window=2, positions="relative", image_size=8)),
         (GroupConvNeXt, CONVNEXT | {"group": P4M, "widths": (16, 32)}),
     ],
