@@ -75,7 +75,7 @@ def test_voxels(rng, x64):
 
 @pytest.mark.parametrize("model", [GroupViT, GroupConvNeXt])
 def test_velocities_as_input(model, rng):
-    options = CONVNEXT | {"group": P4M, "widths": (16,), "depths": (1,)}
+    options = CONVNEXT | {"group": P4M, "widths": (16, 32)}
     options = vit(P4M, depth=1) if model is GroupViT else options
     fields = Fields(vectors=1)
     network = model(in_fields=fields, rngs=nnx.Rngs(0), **options)
