@@ -3,10 +3,11 @@
     python benchmarks/transformer.py [--quick] [--rounds N] [--json PATH]
 
 ``flax`` is made of Flax's layers alone: ``nnx.LayerNorm``, ``nnx.MultiHeadAttention``, ``nnx.Conv``
-and ``nnx.Linear``. ``plain`` is the block of `gconv_jax.models` over the trivial group, ``regular``
-and ``irreps`` are the block over the group, with tokens in the regular basis and in the Fourier
-basis. All have the same width. Ratios are "block / flax": below 1 is faster. ``fewer`` is how many
-times fewer multiplications the linear maps take in the Fourier basis.
+and ``nnx.Linear``, or ``jax.nn.dot_product_attention`` for the rows of attention without linear
+maps. ``plain`` is the block of `gconv_jax.models` over the trivial group, ``regular`` and
+``irreps`` are the block over the group, with tokens in the regular basis and in the Fourier basis.
+All have the same width. Ratios are "block / flax": below 1 is faster. ``fewer`` is how many times
+fewer multiplications the linear maps take in the Fourier basis.
 """
 
 import harness
@@ -19,6 +20,7 @@ SHAPES = (
     ("vit", "dihedral4", 192, 14, 8),
     ("convnext", "dihedral4", 512, 14, 8),
     ("convnext", "cyclic4", 512, 14, 8),
+    ("attention", "dihedral4", 512, 14, 8),
 )
 HEADS = 8
 
@@ -31,6 +33,8 @@ def block(kind: str, model: str, name: str, width: int, side: int, batch: int, b
 
     from gconv_jax import Z2, to_irreps
 
+    if model == "attention":
+        return attention(kind, name, width, side, batch, backward)
     made = flax_block(model, width) if kind == "flax" else ours(model, kind, name, width)
     graph, params = nnx.split(made)
     shape = batch, side, side, width
@@ -50,6 +54,32 @@ def block(kind: str, model: str, name: str, width: int, side: int, batch: int, b
 
     step = jax.jit(jax.grad(loss, (0, 1)) if backward else forward)
     return lambda: step(params, x)
+
+
+def attention(kind: str, name: str, width: int, side: int, batch: int, backward: bool):
+    """Make a contender: attention of tokens to themselves, without linear maps."""
+    import jax
+    import jax.numpy as jnp
+
+    from gconv_jax import Z2, group_attention, to_irreps
+
+    x = jax.random.normal(jax.random.key(0), (batch, side**2, width))
+    if kind == "flax":
+        x = x.reshape(*x.shape[:2], HEADS, -1)
+        attend = jax.nn.dot_product_attention
+    else:
+        on = Z2 if kind == "plain" else group(name)
+        x = x.reshape(*x.shape[:2], on.order, -1)
+        x = to_irreps(x, group=on) if kind == "irreps" else x
+
+        def attend(q, k, v):
+            return group_attention(q, k, v, group=on, heads=HEADS)
+
+    def loss(q, k, v):
+        return sum(jnp.square(y).sum() for y in jax.tree.leaves(attend(q, k, v)))
+
+    step = jax.jit(jax.grad(loss, (0, 1, 2)) if backward else attend)
+    return lambda: step(x, x, x)
 
 
 def ours(model: str, kind: str, name: str, width: int):
@@ -102,7 +132,7 @@ def group(name: str):
 
 def main() -> None:
     args = harness.options(__doc__, rounds=7).parse_args()
-    quick = (("vit", "dihedral4", 64, 4, 1), ("convnext", "dihedral4", 64, 4, 1))
+    quick = [(model, "dihedral4", 64, 4, 1) for model in ("vit", "convnext", "attention")]
     rounds = 2 if args.quick else args.rounds
     print(harness.header())
     from gconv_jax.groups.irreps import real_irreps
@@ -110,7 +140,7 @@ def main() -> None:
     rows = []
     with harness.Worker("transformer", JAX_IMPORTS) as worker:
         for model, name, width, side, batch in quick if args.quick else SHAPES:
-            kinds = ["flax", "plain", "regular"] + ["irreps"] * (model == "vit")
+            kinds = ["flax", "plain", "regular"] + ["irreps"] * (model != "convnext")
             cost = sum(irrep.cost for irrep in real_irreps(group(name)))
             for backward in (False, True):
                 spec = {"model": model, "name": name, "width": width, "side": side, "batch": batch}

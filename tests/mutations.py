@@ -59,16 +59,16 @@ MISTAKES = [
     ),
     Mistake(
         "a bias in the Fourier basis without the factor of the trivial irrep",
-        "gconv_jax/conv/linear.py",
-        "constant = math.sqrt(x.group.order) * jnp.asarray(bias, dtype)",
-        "constant = jnp.asarray(bias, dtype)",
+        "gconv_jax/groups/irrep_features.py",
+        "self.parts[TRIVIAL] + math.sqrt(self.group.order) * constant",
+        "self.parts[TRIVIAL] + constant",
         "groups/test_irrep_features.py",
     ),
     Mistake(
         "layer normalization in the Fourier basis takes the trivial part for the mean",
         "gconv_jax/attention/layer_norm.py",
-        "x = add(x, -x.parts[TRIVIAL].mean(-1, keepdims=True) / math.sqrt(order))",
-        "x = add(x, -x.parts[TRIVIAL].mean(-1, keepdims=True))",
+        "mean = x.parts[TRIVIAL].mean(-1, keepdims=True) / math.sqrt(order)",
+        "mean = x.parts[TRIVIAL].mean(-1, keepdims=True)",
         "attention/test_layer_norm.py",
     ),
     Mistake(

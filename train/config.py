@@ -106,14 +106,15 @@ class Config:
             help=describe(
                 "blocks",
                 "The blocks in each of the three stages, if not the published number; the layers "
-                "in each of the five blocks of densenet (default: 1), the blocks of vit",
+                "in each of the five blocks of densenet (default: 1); all blocks of vit (default: "
+                "12)",
             )
         ),
     ] = None
     patch_size: Annotated[
         int | None,
         tyro.conf.arg(
-            help=describe("patch_size", "The side of the patches that are embedded (default: 4)")
+            help=describe("patch_size", "The pixels on a side of each patch (default: 4)")
         ),
     ] = None
     size: Annotated[
@@ -266,16 +267,8 @@ class Config:
                 choices = f"one of {', '.join(get_args(hint))}" if is_choice(hint) else hint
                 raise ValueError(f"`{name}` must be {choices}, got {getattr(self, name)!r}")
         positive = ("epochs", "batch_size", "evaluate_every", "checkpoint_every", "seeds")
-        optional = (
-            "width",
-            "blocks",
-            "patch_size",
-            "samples",
-            "train_images",
-            "test_images",
-            "patience",
-        )
-        optional += ("image_size", "checkpoint_steps")
+        optional = ("width", "blocks", "patch_size", "samples", "train_images", "test_images")
+        optional += ("patience", "image_size", "checkpoint_steps")
         at_least = dict.fromkeys(positive + optional, 1)
         at_least |= {"validation": 0, "seed": 0, "weight_decay": 0.0, "warmup": 0, "monotone": 0.0}
         at_least |= {"workers": 0}

@@ -13,6 +13,8 @@ from gconv_jax.groups.irrep_features import (
     Features,
     IrrepFeatures,
     SameFeatures,
+    batch_axes,
+    channel_count,
     check_features,
     irrep_names,
     named_irreps,
@@ -81,10 +83,11 @@ def group_attention(
             "`q` and `k` must be in the same basis, got one IrrepFeatures and an array"
         )
     (*batch, tokens), source, _ = batches
-    if _channels(q) != _channels(k) or batches[1] != batches[2]:
+    if channel_count(q) != channel_count(k) or batches[1] != batches[2]:
         raise ValueError(
             "`q` and `k` must have the same channels, and `k` and `v` the same tokens, got "
-            f"{_channels(q)} and {_channels(k)} channels, and tokens {source} and {batches[2]}"
+            f"{channel_count(q)} and {channel_count(k)} channels, and tokens {source} and "
+            f"{batches[2]}"
         )
     if tuple(batch) != source[:-1] or source[-1] == 0:
         raise ValueError(
@@ -107,19 +110,15 @@ def group_attention(
     return _merge(y, group.order)
 
 
-def _channels(x: Features) -> int:
-    return x.channels if isinstance(x, IrrepFeatures) else jnp.shape(x)[-1]
-
-
 def _check(x: Any, group: FiniteGroup, heads: int, name: str) -> tuple[int, ...]:
     """Return the axes of batch and tokens; ValueError unless these are features in heads."""
     x = check_features(x, group, name=name)
-    batch = x.batch if isinstance(x, IrrepFeatures) else x.shape[:-2]
+    batch = batch_axes(x)
     if not batch:
         raise ValueError(f"`{name}` must have an axis of tokens, [*batch, T, |G|, C]")
-    if _channels(x) % heads or not _channels(x):
+    if channel_count(x) % heads or not channel_count(x):
         raise ValueError(
-            f"`heads` must divide the {_channels(x)} channels of `{name}` for each element of "
+            f"`heads` must divide the {channel_count(x)} channels of `{name}` for each element of "
             f"{group!r}, since a head holds all elements, got {heads}"
         )
     return batch

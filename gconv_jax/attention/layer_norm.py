@@ -7,7 +7,12 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
 
-from gconv_jax.groups.irrep_features import TRIVIAL, IrrepFeatures, SameFeatures
+from gconv_jax.groups.irrep_features import (
+    TRIVIAL,
+    IrrepFeatures,
+    SameFeatures,
+    channel_count,
+)
 from gconv_jax.ops.accumulation import accumulation_dtype, as_floating, check_floating
 
 
@@ -55,7 +60,7 @@ def layer_norm(
         x = as_floating(jnp.asarray(x), "x")
     dtype = check_floating(jnp.result_type(x.dtype, *parameters) if dtype is None else dtype)
     long = accumulation_dtype(x.dtype)
-    channels = x.channels if isinstance(x, IrrepFeatures) else x.shape[-1]
+    channels = channel_count(x)
     for name, p in (("scale", scale), ("bias", bias)):
         if p is not None and p.shape != (channels,):
             raise ValueError(f"`{name}` must be [C={channels}], got shape {p.shape}")
@@ -82,16 +87,11 @@ def _of_irreps(
     subtract_mean: bool,
 ) -> IrrepFeatures:
     order = x.group.order
-
-    def add(x: IrrepFeatures, constant: jax.Array) -> IrrepFeatures:
-        """Add a constant to the features of all elements: only the trivial part has it."""
-        trivial = x.parts[TRIVIAL] + math.sqrt(order) * constant
-        return IrrepFeatures(x.parts | {TRIVIAL: trivial}, x.group)
-
     if subtract_mean:
-        x = add(x, -x.parts[TRIVIAL].mean(-1, keepdims=True) / math.sqrt(order))
+        mean = x.parts[TRIVIAL].mean(-1, keepdims=True) / math.sqrt(order)
+        x = x.add_constant(-mean)
     squares = sum(jnp.square(part).sum((-3, -2, -1)) for part in x.parts.values())
     factor = lax.rsqrt(squares / (order * x.channels) + epsilon)[..., None, None, None]
     y = x.map(lambda part: part * factor)
     y = y if scale is None else y.map(lambda part: part * scale)
-    return y if bias is None else add(y, bias)
+    return y if bias is None else y.add_constant(bias)

@@ -10,7 +10,13 @@ from jax.typing import ArrayLike
 from gconv_jax.attention.dot_product import group_attention
 from gconv_jax.attention.positions import rotary_embedding, token_positions
 from gconv_jax.groups.finite import FiniteGroup
-from gconv_jax.groups.irrep_features import Features, IrrepFeatures, SameFeatures, from_irreps
+from gconv_jax.groups.irrep_features import (
+    Features,
+    IrrepFeatures,
+    SameFeatures,
+    as_regular,
+    batch_axes,
+)
 from gconv_jax.lattice.hexagons import refuse_hexagons
 
 
@@ -51,15 +57,14 @@ def attend_tokens(
         if given is None:
             refuse_hexagons(group, "rotary embeddings of a feature map")
         given = token_positions(axes) if given is None else jnp.asarray(given)
-        x = from_irreps(x) if isinstance(x, IrrepFeatures) else x
-        turned.append(rotary_embedding(x, given, frequencies, group=group))
+        turned.append(rotary_embedding(as_regular(x), given, frequencies, group=group))
     q_turned, k_turned = turned
     return group_attention(q_turned, k_turned, v, group=group, **options)
 
 
 def token_axes(x: Features, name: str) -> tuple[int, ...]:
     """Return the axes of the tokens of ``[N, *tokens, |G|, C]``; ValueError if there are none."""
-    batch = x.batch if isinstance(x, IrrepFeatures) else x.shape[:-2]
+    batch = batch_axes(x)
     if len(batch) < 2:
         raise ValueError(
             f"`{name}` must be [N, *tokens, |G|, C], got {batch} in front of the group axis"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from gconv_jax.groups.irrep_features import IrrepFeatures, SameFeatures
+from gconv_jax.groups.irrep_features import IrrepFeatures, SameFeatures, batch_axes
 from gconv_jax.ops.arguments import check_integer, per_axis
 
 
@@ -33,12 +33,10 @@ def split_windows(x: SameFeatures, window: int, *, dimension: int) -> SameFeatur
     (12, 8, 8, 8, 3)
     """
     window = check_integer("window", window, least=1)
+    _check_axes(batch_axes(x), dimension)
     if isinstance(x, IrrepFeatures):
-        _check_axes(x.batch, dimension)
         return x.map(lambda part: _split(part, window, dimension))
-    x = jnp.asarray(x)
-    _check_axes(x.shape[:-2], dimension)
-    return _split(x, window, dimension)
+    return _split(jnp.asarray(x), window, dimension)
 
 
 def join_windows(x: SameFeatures, window: int, spatial: Sequence[int]) -> SameFeatures:
@@ -52,12 +50,10 @@ def join_windows(x: SameFeatures, window: int, spatial: Sequence[int]) -> SameFe
     """
     window = check_integer("window", window, least=1)
     spatial = per_axis(spatial, len(spatial), "spatial")
+    _check_axes(batch_axes(x), len(spatial), window)
     if isinstance(x, IrrepFeatures):
-        _check_axes(x.batch, len(spatial), window)
         return x.map(lambda part: _join(part, window, spatial))
-    x = jnp.asarray(x)
-    _check_axes(x.shape[:-2], len(spatial), window)
-    return _join(x, window, spatial)
+    return _join(jnp.asarray(x), window, spatial)
 
 
 def _check_axes(batch: tuple[int, ...], dimension: int, window: int | None = None) -> None:

@@ -1,7 +1,6 @@
 """Linear maps of features on the group at each position, or without positions: tokens."""
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,6 @@ from gconv_jax.conv.group import group_conv_with
 from gconv_jax.conv.options import ConvOptions
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.groups.irrep_features import (
-    TRIVIAL,
     IrrepFeatures,
     SameFeatures,
     check_features,
@@ -104,10 +102,8 @@ def _linear_of_irreps(
             preferred_element_type=long,
         )
         parts[name] = y.reshape(*y.shape[:-1], d, w.shape[2]).astype(dtype)
-    if bias is not None:
-        constant = math.sqrt(x.group.order) * jnp.asarray(bias, dtype)
-        parts[TRIVIAL] = parts[TRIVIAL] + constant
-    return IrrepFeatures(parts, x.group)
+    y = IrrepFeatures(parts, x.group)
+    return y if bias is None else y.add_constant(bias.astype(dtype))
 
 
 @functools.cache

@@ -87,6 +87,12 @@ class IrrepFeatures:
         parts = {name: self.parts[name] + other.parts[name] for name in self.parts}
         return IrrepFeatures(parts, self.group)
 
+    def add_constant(self, constant: jax.Array) -> "IrrepFeatures":
+        """Return the features plus ``constant``, which broadcasts to ``[..., 1, 1, C]``, at every
+        element: only the trivial part has it."""
+        trivial = self.parts[TRIVIAL] + math.sqrt(self.group.order) * constant
+        return IrrepFeatures(self.parts | {TRIVIAL: trivial}, self.group)
+
     def map(self, fn: Callable[[jax.Array], jax.Array]) -> "IrrepFeatures":
         """Return ``fn`` of each part, which must treat the axes of the irrep alike: a scaling of
         channels, or an operation on the batch axes."""
@@ -208,6 +214,21 @@ def check_features(
             f"`{name}` must be [..., |G|={group.order}, {c}] for {group!r}, got shape {x.shape}"
         )
     return x
+
+
+def batch_axes(x: Features) -> tuple[int, ...]:
+    """Return the shape of features in front of the group axis."""
+    return x.batch if isinstance(x, IrrepFeatures) else jnp.shape(x)[:-2]
+
+
+def channel_count(x: Features) -> int:
+    """Return the channels of features for each group element."""
+    return x.channels if isinstance(x, IrrepFeatures) else jnp.shape(x)[-1]
+
+
+def as_regular(x: Features) -> jax.Array:
+    """Return features as an array ``[..., |G|, C]``."""
+    return from_irreps(x) if isinstance(x, IrrepFeatures) else x
 
 
 def pointwise(fn: Callable[[jax.Array], jax.Array], x: SameFeatures) -> SameFeatures:

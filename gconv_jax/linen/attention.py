@@ -23,7 +23,7 @@ from gconv_jax.attention.tokens import (
 from gconv_jax.conv.algorithm import Algorithm
 from gconv_jax.filters.initializers import base_filter_init
 from gconv_jax.groups.finite import FiniteGroup, check_group
-from gconv_jax.groups.irrep_features import IrrepFeatures, SameFeatures, check_features
+from gconv_jax.groups.irrep_features import SameFeatures, channel_count, check_features
 from gconv_jax.linen.linear import GroupLinear
 from gconv_jax.ops.arguments import check_integer
 
@@ -73,7 +73,7 @@ class GroupAttention(nn.Module):
         source = inputs_q if inputs_kv is None else inputs_kv
         for x, name in ((inputs_q, "inputs_q"), (source, "inputs_kv")):
             check_features(x, group, name=name)
-        channels = inputs_q.channels if isinstance(inputs_q, IrrepFeatures) else inputs_q.shape[-1]
+        channels = channel_count(inputs_q)
         inner = channels if self.qkv_features is None else self.qkv_features
         check_heads(heads, check_integer("qkv_features", inner, least=1), rotary=self.rotary)
         linear = functools.partial(

@@ -7,7 +7,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer, ones, zeros
 
 from gconv_jax.attention.layer_norm import layer_norm
-from gconv_jax.groups.irrep_features import IrrepFeatures, SameFeatures
+from gconv_jax.groups.irrep_features import SameFeatures, channel_count
 
 
 class LayerNorm(nn.Module):
@@ -35,7 +35,7 @@ class LayerNorm(nn.Module):
     @nn.compact
     def __call__(self, x: SameFeatures) -> SameFeatures:
         """``[..., |G|, C]``, or `IrrepFeatures`, to the same."""
-        shape = (x.channels if isinstance(x, IrrepFeatures) else jnp.shape(x)[-1],)
+        shape = (channel_count(x),)
         scale = bias = None
         if self.use_scale:
             scale = self.param("scale", self.scale_init, shape, self.param_dtype)

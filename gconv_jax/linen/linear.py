@@ -12,7 +12,7 @@ from gconv_jax.conv.algorithm import Algorithm, check_algorithm
 from gconv_jax.conv.linear import group_linear
 from gconv_jax.filters.initializers import base_filter_init, compile_unoptimized
 from gconv_jax.groups.finite import FiniteGroup, check_group
-from gconv_jax.groups.irrep_features import IrrepFeatures, SameFeatures
+from gconv_jax.groups.irrep_features import SameFeatures, channel_count
 from gconv_jax.ops.arguments import check_integer
 
 
@@ -45,8 +45,7 @@ class GroupLinear(nn.Module):
         check_group(self.group)
         check_algorithm(self.algorithm)
         features = check_integer("features", self.features, least=1)
-        c_in = x.channels if isinstance(x, IrrepFeatures) else jnp.shape(x)[-1]
-        shape = self.group.order, c_in, features
+        shape = self.group.order, channel_count(x), features
         init = compile_unoptimized(self.kernel_init)
         kernel = self.param("kernel", init, shape, self.param_dtype)
         bias = None

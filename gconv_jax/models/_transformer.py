@@ -1,18 +1,13 @@
 """Parts that `GroupViT` and `GroupConvNeXt` share."""
 
-from typing import Literal
-
 import jax
 from flax import nnx
 from jax.typing import DTypeLike
 
-from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.groups.irrep_features import SameFeatures, pointwise
 from gconv_jax.nnx import GroupLinear
 from gconv_jax.ops.arguments import spatial_axes
-
-Basis = Literal["regular", "irreps"]
-BASES = ("regular", "irreps")
 
 
 class GroupMLP(nnx.Module):
@@ -33,20 +28,6 @@ class GroupMLP(nnx.Module):
     def __call__(self, x: SameFeatures) -> SameFeatures:
         """``[..., |G|, features]``, or `IrrepFeatures`, to the same."""
         return self.down(pointwise(nnx.gelu, self.up(x)))
-
-
-def check_basis(basis: Basis) -> Basis:
-    """Return ``basis``; ValueError unless it is one of `BASES`."""
-    if basis not in BASES:
-        raise ValueError(f"`basis` must be one of {', '.join(BASES)}, got {basis!r}")
-    return basis
-
-
-def check_square_group(group: FiniteGroup, name: str) -> FiniteGroup:
-    """Return ``group``; ValueError for hexagonal lattices, whose patches are no squares."""
-    if check_group(group).is_hexagonal:
-        raise ValueError(f"`group` must act on squares or voxels for {name}, got {group!r}")
-    return group
 
 
 def channels_of(width: int, group: FiniteGroup, name: str = "width") -> int:

@@ -15,13 +15,13 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from gconv_jax.groups.fields import Fields, require_fields
-from gconv_jax.groups.finite import P4M, FiniteGroup
+from gconv_jax.groups.finite import P4M, FiniteGroup, check_group
+from gconv_jax.lattice.hexagons import refuse_hexagons
 from gconv_jax.models._layers import default_filters
 from gconv_jax.models._transformer import (
     GroupMLP,
     channels_of,
     check_divisible,
-    check_square_group,
     spread_rates,
 )
 from gconv_jax.nnx import DepthwiseGroupConv, DropPath, GroupConv, GroupLinear, LayerNorm, LiftConv
@@ -46,7 +46,9 @@ CONVNEXT_SIZES = {
 
 
 class ConvNeXtBlock(nnx.Module):
-    """A block of `GroupConvNeXt`: a depthwise convolution and an MLP, normalized between, added.
+    """A block of `GroupConvNeXt`: a depthwise convolution, a normalization and an MLP.
+
+    Their result is multiplied by a factor for each channel and added to the input.
 
     Args:
         features: C, the channels for each group element.
@@ -127,7 +129,7 @@ class GroupConvNeXt(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
-        self.group = check_square_group(group, "GroupConvNeXt")
+        self.group = refuse_hexagons(check_group(group), "GroupConvNeXt")
         depths, widths = _check_sizes(size, depths, widths)
         channels = [channels_of(width, group, f"widths[{i}]") for i, width in enumerate(widths)]
         patch_size = check_integer("patch_size", patch_size, least=1)

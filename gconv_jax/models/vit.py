@@ -28,22 +28,14 @@ from gconv_jax.attention.tokens import check_heads
 from gconv_jax.attention.windows import join_windows, split_windows
 from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.fields import Fields, require_fields
-from gconv_jax.groups.finite import P4M, FiniteGroup, trivial
-from gconv_jax.groups.irrep_features import (
-    Features,
-    IrrepFeatures,
-    SameFeatures,
-    from_irreps,
-    to_irreps,
-)
+from gconv_jax.groups.finite import P4M, FiniteGroup, check_group, trivial
+from gconv_jax.groups.irrep_features import SameFeatures, as_regular, batch_axes, to_irreps
+from gconv_jax.lattice.hexagons import refuse_hexagons
 from gconv_jax.models._layers import default_filters
 from gconv_jax.models._transformer import (
-    Basis,
     GroupMLP,
     channels_of,
-    check_basis,
     check_divisible,
-    check_square_group,
     spread_rates,
 )
 from gconv_jax.nnx import DropPath, GroupAttention, GroupLinear, LayerNorm, LiftConv
@@ -72,7 +64,9 @@ VIT_SIZES = {
 
 
 class TransformerBlock(nnx.Module):
-    """A block of a transformer over a group: attention and an MLP, each normalized and added.
+    """A block of a transformer over a group: attention, then an MLP.
+
+    Each acts on the normalized tokens, and its result is added to them.
 
     It takes feature maps ``[N, *spatial, |G|, C]`` whose positions are the tokens, lists of tokens
     ``[N, T, |G|, C]``, or `IrrepFeatures` of either.
@@ -103,7 +97,7 @@ class TransformerBlock(nnx.Module):
         attention_fn: AttentionFn | None = None,
         rngs: nnx.Rngs,
     ):
-        self.group = check_square_group(group, "TransformerBlock")
+        self.group = refuse_hexagons(check_group(group), "TransformerBlock")
         if positions not in ("rotary", "relative", None):
             raise ValueError(f"`positions` must be rotary, relative or None, got {positions!r}")
         self.rotary = positions == "rotary"
@@ -135,7 +129,7 @@ class TransformerBlock(nnx.Module):
         return x + self._drop(self.mlp(self.norm1(x)))
 
     def _attend(self, x: SameFeatures, positions: np.ndarray | None) -> SameFeatures:
-        _, *spatial = x.batch if isinstance(x, IrrepFeatures) else x.shape[:-2]
+        _, *spatial = batch_axes(x)
         bias = self.bias
         if bias is not None:
             bias = relative_position_bias(bias[...], self._seen(spatial), group=self.group)
@@ -214,7 +208,7 @@ class GroupViT(nnx.Module):
         head: Literal["mean", "token"] = "mean",
         equivariant_blocks: int | None = None,
         drop_path: float = 0.0,
-        basis: Basis = "irreps",
+        basis: Literal["regular", "irreps"] = "irreps",
         attention_fn: AttentionFn | None = None,
         classes: int = 10,
         in_features: int = 3,
@@ -222,8 +216,10 @@ class GroupViT(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
-        self.group = check_square_group(group, "GroupViT")
-        self.basis: Basis = check_basis(basis)
+        self.group = refuse_hexagons(check_group(group), "GroupViT")
+        if basis not in ("regular", "irreps"):
+            raise ValueError(f"`basis` must be 'regular' or 'irreps', got {basis!r}")
+        self.basis = basis
         width, depth, heads = _check_sizes(size, width, depth, heads)
         self.patch_size = check_integer("patch_size", patch_size, least=1)
         self.grid = _grid(image_size, patch_size, group)
@@ -300,20 +296,16 @@ class GroupViT(nnx.Module):
         tokens: Any = to_irreps(x, group=self.group) if self.basis == "irreps" else x
         for i in range(self.depth):
             if i == self.equivariant_blocks:
-                tokens = _regular(tokens)
+                tokens = as_regular(tokens)
                 tokens = tokens.reshape(*tokens.shape[:-2], 1, -1)
             tokens = getattr(self, f"block{i}")(tokens, positions=positions)
-        y = _regular(self.norm(tokens))
+        y = as_regular(self.norm(tokens))
         y = y.mean(tuple(range(1, y.ndim - 2))) if self.token is None else y[:, 0]
         return group_pool(self.top(y))
 
 
 def _small(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return compile_unoptimized(normal(0.02))(key, shape, jnp.float32)
-
-
-def _regular(x: Features) -> jax.Array:
-    return from_irreps(x) if isinstance(x, IrrepFeatures) else x
 
 
 def _check_sizes(size, width, depth, heads) -> ViTSize:

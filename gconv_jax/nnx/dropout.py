@@ -28,7 +28,8 @@ class FieldDropout(nnx.Dropout):
         """``[N, *spatial, (|G|,) C]`` to the same shape."""
         x = jnp.asarray(x)
         kept = jnp.ones((x.shape[0], *[1] * (x.ndim - 2), x.shape[-1]), x.dtype)
-        return keep(x, super().__call__(kept, **options))
+        factors = super().__call__(kept, **options)
+        return x if factors is kept else keep(x, factors)  # the same in evaluation
 
 
 class DropPath(nnx.Dropout):

@@ -214,9 +214,9 @@ def test_bad_input():
         build(window=2, head="token")
     with pytest.raises(ValueError, match="`size` must be one of tiny, small, base"):
         build(size="huge")
-    with pytest.raises(ValueError, match="`basis` must be one of regular, irreps"):
+    with pytest.raises(ValueError, match="`basis` must be 'regular' or 'irreps'"):
         build(basis="fourier")
-    with pytest.raises(ValueError, match="`group` must act on squares or voxels for GroupViT"):
+    with pytest.raises(ValueError, match="must act on square pixels or voxels for GroupViT"):
         build(group=P6)
     with pytest.raises(ValueError, match=r"`widths\[1\]` must be divisible by the 8 elements"):
         GroupConvNeXt(depths=(1, 1), widths=(8, 12), rngs=nnx.Rngs(0))
