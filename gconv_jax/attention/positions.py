@@ -234,7 +234,7 @@ def _offset_orbits(spatial: tuple[int, ...], group: FiniteGroup) -> tuple[np.nda
     tokens = np.stack(np.unravel_index(np.arange(math.prod(spatial)), spatial), -1)
     offsets = tokens[None] - tokens[:, None]  # [t, s]: p_s - p_t
     moved = np.rint(np.einsum("hij,tsj->htsi", group.matrices, offsets)).astype(int)
-    base = 2 * max(spatial) * group.order  # more than any component
+    base = max(spatial)  # more than any component
     numbers = (moved + base) @ (2 * base + 1) ** np.arange(len(spatial))
     names, index = np.unique(numbers.max(0), return_inverse=True)
     return freeze_array(index.reshape(len(tokens), -1)), len(names)

@@ -295,9 +295,10 @@ def _errors(
             for act in acts:
                 with contextlib.suppress(ValueError):  # no action at this angle
                     expected = act(y, move)
-                    tokens = act.action == "image" and y.shape[-2] == group.order
+                    # [N, T, |G|, C] and [N, T, 1, C] have as many axes as an image of the plane.
+                    tokens = y.ndim == group.dimension + 2 and y.shape[-2] in (1, group.order)
                     if tokens and expected.shape != turned.shape and event != OUTPUT:
-                        continue  # [N, T, |G|, C] in the plane looks like an image
+                        continue
                     scale = move.size(np.asarray(y), act.channel_axes) or 1.0
                     error = move.distance(turned, expected, act.channel_axes) / scale
                     row[i] = np.fmin(row[i], np.inf if np.isnan(error) else error)

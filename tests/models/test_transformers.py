@@ -121,6 +121,16 @@ def test_negative_controls(rng, x64):
     assert invariance_error(fn, case, x) > 1e-2
 
 
+@pytest.mark.parametrize("head", ["mean", "token"])
+def test_the_blame_is_on_the_ordinary_block(head, rng):
+    """Lists of tokens ``[N, 17, 8, C]`` and ``[N, 16, 1, C]`` are not taken for images."""
+    options = vit(P4M, equivariant_blocks=1, basis="regular", head=head)
+    x = rng.normal(size=(2, 8, 8, 2)).astype(np.float32)
+    seen = {"mean": "after 'block0'", "token": "after 'embed'"}[head]
+    with pytest.raises(AssertionError, match=f"what comes {seen} breaks the law"):
+        assert_equivariant(GroupViT(rngs=nnx.Rngs(0), **options), x, group=P4M)
+
+
 def test_drop_path_in_training(rng, x64):
     """A branch is dropped for a whole example: turned images with the same keys turn the same."""
     model = random_float64(
