@@ -17,6 +17,8 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import harness
 import jax
+import linear as linear_maps
+import transformer
 from group_conv import best_matmul, group, jax_group_conv, matmul
 from networks import JAX_IMPORTS, Training, data, jax_model, jax_network, torch_p4cnn
 from planar_conv import flops, jax_conv, label, torch_conv
@@ -31,6 +33,13 @@ PLANAR = [
     (256, 16, 176, 176, 3, 1),
 ]
 GROUP = [("cyclic4", 64), ("dihedral4", 16), ("dihedral4", 64)]
+LINEAR = [("dihedral4", 64, 25088), ("dihedral4", 128, 25088), ("octahedral", 32, 25088)]
+BLOCKS = [
+    ("vit", "dihedral4", 512, 14, 128),
+    ("vit", "dihedral4", 1024, 14, 64),
+    ("convnext", "dihedral4", 512, 14, 128),
+    ("attention", "dihedral4", 512, 14, 128),
+]
 EPOCH, BATCH, SEEDS = 12_000, 128, 5
 
 
@@ -145,6 +154,47 @@ def groups(budget: Budget, args) -> None:
                         row["dense ms"] = 1e3 * seconds["dense"]
                     rows.append(row | harness.over(seconds, "dense"))
     budget.report("group convolutions", rows)
+
+
+def beside_flax(budget: Budget, args, name: str, make, specs: list[dict], kinds: tuple) -> None:
+    """Measure a layer or a block in several forms, the first of which is Flax's."""
+    rows = []
+    for spec in specs:
+        for dtype in DTYPES:
+            for backward in (False, True):
+                given = " ".join(str(value) for value in spec.values())
+                what = f"{given} {dtype} {'forward+backward' if backward else 'forward'}"
+                if not budget.fits(f"{name} {what}", 15):
+                    continue
+                options = {**spec, "dtype": dtype, "backward": backward}
+                forms = kinds[:-1] if spec.get("model") == "convnext" else kinds  # regular only
+                builders = {kind: here(make, kind=kind, **options) for kind in forms}
+                seconds = measure(builders, args)
+                row = {name: what}
+                if kinds[0] in seconds:
+                    row["Flax ms"] = 1e3 * seconds[kinds[0]]
+                    row |= {
+                        f"{kind} / Flax": seconds[kind] / seconds[kinds[0]]
+                        for kind in kinds[1:]
+                        if kind in seconds
+                    }
+                rows.append(row)
+    budget.report(name, rows)
+
+
+def linear(budget: Budget, args) -> None:
+    shapes = [("dihedral4", 4, 16)] if args.quick else LINEAR
+    specs = [dict(zip(("name", "channels", "tokens"), shape, strict=True)) for shape in shapes]
+    kinds = ("dense", "auto", "fourier")
+    beside_flax(budget, args, "linear map", linear_maps.linear, specs, kinds)
+
+
+def blocks(budget: Budget, args) -> None:
+    shapes = [(shape[0], "dihedral4", 64, 4, 1) for shape in BLOCKS] if args.quick else BLOCKS
+    keys = ("model", "name", "width", "side", "batch")
+    specs = [dict(zip(keys, shape, strict=True)) for shape in shapes]
+    kinds = ("flax", "plain", "regular", "irreps")
+    beside_flax(budget, args, "block", transformer.block, specs, kinds)
 
 
 def steps(budget: Budget, args, network: str, batch: int, need: float, **size) -> None:
@@ -272,6 +322,8 @@ PARTS = {
     "planar": planar,
     "groups": groups,
     "resnet": resnet,
+    "linear": linear,
+    "blocks": blocks,
 }
 
 

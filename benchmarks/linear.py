@@ -20,21 +20,21 @@ SHAPES = (
 )
 
 
-def linear(kind: str, name: str, channels: int, tokens: int, backward: bool):
+def linear(kind: str, name: str, channels: int, tokens: int, backward: bool, dtype=None):
     """Make a contender: a layer, with both gradients if ``backward``."""
     import jax
     from flax import nnx
 
     from gconv_jax.nnx import GroupLinear
 
-    order, rngs = group(name).order, nnx.Rngs(0)
+    order, options = group(name).order, {"dtype": dtype, "rngs": nnx.Rngs(0)}
     if kind == "dense":
-        layer, shape = nnx.Linear(order * channels, order * channels, rngs=rngs), (tokens, -1)
+        layer, shape = nnx.Linear(order * channels, order * channels, **options), (tokens, -1)
     else:
-        layer = GroupLinear(channels, channels, group=group(name), algorithm=kind, rngs=rngs)
+        layer = GroupLinear(channels, channels, group=group(name), algorithm=kind, **options)
         shape = tokens, order, channels
     graph, params = nnx.split(layer)
-    x = jax.random.normal(jax.random.key(0), (tokens, order, channels)).reshape(shape)
+    x = jax.random.normal(jax.random.key(0), (tokens, order, channels), dtype).reshape(shape)
 
     def forward(params, x):
         return nnx.merge(graph, params)(x)

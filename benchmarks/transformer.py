@@ -10,6 +10,8 @@ All have the same width. Ratios are "block / flax": below 1 is faster. ``fewer``
 fewer multiplications the linear maps take in the Fourier basis.
 """
 
+import functools
+
 import harness
 from networks import JAX_IMPORTS
 
@@ -25,8 +27,8 @@ SHAPES = (
 HEADS = 8
 
 
-def block(kind: str, model: str, name: str, width: int, side: int, batch: int, backward: bool):
-    """Make a contender: a block, with both gradients if ``backward``."""
+def block(kind, model, name, width, side, batch, backward, dtype=None):
+    """Make a contender: a block, with all gradients if ``backward``."""
     import jax
     import jax.numpy as jnp
     from flax import nnx
@@ -34,11 +36,12 @@ def block(kind: str, model: str, name: str, width: int, side: int, batch: int, b
     from gconv_jax import Z2, to_irreps
 
     if model == "attention":
-        return attention(kind, name, width, side, batch, backward)
-    made = flax_block(model, width) if kind == "flax" else ours(model, kind, name, width)
+        return attention(kind, name, width, side, batch, backward, dtype)
+    make = flax_block if kind == "flax" else functools.partial(ours, kind, name)
+    made = make(model, width, dtype)
     graph, params = nnx.split(made)
     shape = batch, side, side, width
-    x = jax.random.normal(jax.random.key(0), shape)
+    x = jax.random.normal(jax.random.key(0), shape, dtype)
     if kind == "flax" and model == "vit":
         x = x.reshape(batch, -1, width)
     elif kind != "flax":
@@ -56,14 +59,14 @@ def block(kind: str, model: str, name: str, width: int, side: int, batch: int, b
     return lambda: step(params, x)
 
 
-def attention(kind: str, name: str, width: int, side: int, batch: int, backward: bool):
+def attention(kind, name, width, side, batch, backward, dtype=None):
     """Make a contender: attention of tokens to themselves, without linear maps."""
     import jax
     import jax.numpy as jnp
 
     from gconv_jax import Z2, group_attention, to_irreps
 
-    x = jax.random.normal(jax.random.key(0), (batch, side**2, width))
+    x = jax.random.normal(jax.random.key(0), (batch, side**2, width), dtype)
     if kind == "flax":
         x = x.reshape(*x.shape[:2], HEADS, -1)
         attend = jax.nn.dot_product_attention
@@ -82,46 +85,47 @@ def attention(kind: str, name: str, width: int, side: int, batch: int, backward:
     return lambda: step(x, x, x)
 
 
-def ours(model: str, kind: str, name: str, width: int):
+def ours(kind: str, name: str, model: str, width: int, dtype):
     from flax import nnx
 
     from gconv_jax import Z2
     from gconv_jax.models import ConvNeXtBlock, TransformerBlock
 
     on = Z2 if kind == "plain" else group(name)
-    options = {"group": on, "rngs": nnx.Rngs(0)}
+    options = {"group": on, "dtype": dtype, "rngs": nnx.Rngs(0)}
     if model == "vit":
         return TransformerBlock(width // on.order, HEADS, **options)
     return ConvNeXtBlock(width // on.order, **options)
 
 
-def flax_block(model: str, width: int):
+def flax_block(model: str, width: int, dtype):
     """Return a block of Flax's own layers."""
     from flax import nnx
 
+    common = {"dtype": dtype, "rngs": nnx.Rngs(0)}
+
     class ViT(nnx.Module):
-        def __init__(self, rngs):
-            self.norm0, self.norm1 = (nnx.LayerNorm(width, rngs=rngs) for _ in range(2))
-            self.attention = nnx.MultiHeadAttention(HEADS, width, decode=False, rngs=rngs)
-            self.up = nnx.Linear(width, 4 * width, rngs=rngs)
-            self.down = nnx.Linear(4 * width, width, rngs=rngs)
+        def __init__(self):
+            self.norm0, self.norm1 = (nnx.LayerNorm(width, **common) for _ in range(2))
+            self.attention = nnx.MultiHeadAttention(HEADS, width, decode=False, **common)
+            self.up = nnx.Linear(width, 4 * width, **common)
+            self.down = nnx.Linear(4 * width, width, **common)
 
         def __call__(self, x):
             x = x + self.attention(self.norm0(x))
             return x + self.down(nnx.gelu(self.up(self.norm1(x))))
 
     class ConvNeXt(nnx.Module):
-        def __init__(self, rngs):
-            options = {"feature_group_count": width, "rngs": rngs}
-            self.spatial = nnx.Conv(width, width, (7, 7), **options)
-            self.norm = nnx.LayerNorm(width, rngs=rngs)
-            self.up = nnx.Linear(width, 4 * width, rngs=rngs)
-            self.down = nnx.Linear(4 * width, width, rngs=rngs)
+        def __init__(self):
+            self.spatial = nnx.Conv(width, width, (7, 7), feature_group_count=width, **common)
+            self.norm = nnx.LayerNorm(width, **common)
+            self.up = nnx.Linear(width, 4 * width, **common)
+            self.down = nnx.Linear(4 * width, width, **common)
 
         def __call__(self, x):
             return x + 1e-6 * self.down(nnx.gelu(self.up(self.norm(self.spatial(x)))))
 
-    return {"vit": ViT, "convnext": ConvNeXt}[model](nnx.Rngs(0))
+    return {"vit": ViT, "convnext": ConvNeXt}[model]()
 
 
 def group(name: str):

@@ -175,8 +175,9 @@ class GroupViT(nnx.Module):
             same width. By default all are equivariant.
         drop_path: the rate of stochastic depth in the last block; it grows from 0 in the first.
         basis: the basis in which tokens are kept, for the same parameters and the same result:
-            ``irreps``, where linear maps are products of small matrices on every device, or
-            ``regular``.
+            ``irreps``, where linear maps are products of small matrices, ``regular``, or ``auto``:
+            ``irreps`` where JAX's default backend is a CPU, and ``regular`` elsewhere, where few
+            large products were faster.
         attention_fn: as in `gconv_jax.group_attention`.
         classes: the number of outputs.
         in_features: the channels of the image.
@@ -208,7 +209,7 @@ class GroupViT(nnx.Module):
         head: Literal["mean", "token"] = "mean",
         equivariant_blocks: int | None = None,
         drop_path: float = 0.0,
-        basis: Literal["regular", "irreps"] = "irreps",
+        basis: Literal["auto", "regular", "irreps"] = "auto",
         attention_fn: AttentionFn | None = None,
         classes: int = 10,
         in_features: int = 3,
@@ -217,8 +218,10 @@ class GroupViT(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.group = refuse_hexagons(check_group(group), "GroupViT")
-        if basis not in ("regular", "irreps"):
-            raise ValueError(f"`basis` must be 'regular' or 'irreps', got {basis!r}")
+        if basis not in ("auto", "regular", "irreps"):
+            raise ValueError(f"`basis` must be 'auto', 'regular' or 'irreps', got {basis!r}")
+        if basis == "auto":
+            basis = "irreps" if jax.default_backend() == "cpu" else "regular"
         self.basis = basis
         width, depth, heads = _check_sizes(size, width, depth, heads)
         self.patch_size = check_integer("patch_size", patch_size, least=1)

@@ -106,6 +106,12 @@ def test_both_bases_are_the_same_function(rng, x64):
         assert_close(fns[0](x), fns[1](x), atol=1e-11)
 
 
+@pytest.mark.parametrize(("backend", "basis"), [("cpu", "irreps"), ("gpu", "regular")])
+def test_the_default_basis_is_that_of_the_device(monkeypatch, backend, basis):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    assert nnx.eval_shape(lambda: GroupViT(rngs=nnx.Rngs(0))).basis == basis
+
+
 def test_negative_controls(rng, x64):
     case = BY_NAME["p4m"]
     x = image(rng, case, 8, batch=2)
@@ -224,7 +230,7 @@ def test_bad_input():
         build(window=2, head="token")
     with pytest.raises(ValueError, match="`size` must be one of tiny, small, base"):
         build(size="huge")
-    with pytest.raises(ValueError, match="`basis` must be 'regular' or 'irreps'"):
+    with pytest.raises(ValueError, match="`basis` must be 'auto', 'regular' or 'irreps'"):
         build(basis="fourier")
     with pytest.raises(ValueError, match="must act on square pixels or voxels for GroupViT"):
         build(group=P6)
