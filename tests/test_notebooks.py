@@ -55,6 +55,7 @@ def test_it_is_committed_without_outputs_and_opens_in_colab(name):
 
 # These warnings come from the kernel's own machinery.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.slow  # `.ci/run` runs them with the documentation
 @pytest.mark.parametrize("name", SMALL)
 def test_it_runs(tmp_path, name):
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)

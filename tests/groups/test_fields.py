@@ -268,6 +268,7 @@ def test_the_checks_know_vectors(pooled, rng, x64):
         assert_equivariant(model, x, group=P4M, **actions)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("group", [P4, P4M, octahedral()], ids=str)
 @pytest.mark.parametrize("train", [True, False])
 def test_unet_from_flow_to_flow(group, train, rng, x64):

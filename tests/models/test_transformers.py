@@ -73,6 +73,7 @@ def test_voxels(rng, x64):
     assert invariance_error(fn, CUBE, x) < 1e-11
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("model", [GroupViT, GroupConvNeXt])
 def test_velocities_as_input(model, rng):
     options = CONVNEXT | {"group": P4M, "widths": (16, 32)}
@@ -127,6 +128,7 @@ def test_negative_controls(rng, x64):
     assert invariance_error(fn, case, x) > 1e-2
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("head", ["mean", "token"])
 def test_the_blame_is_on_the_ordinary_block(head, rng):
     """Lists of tokens ``[N, 17, 8, C]`` and ``[N, 16, 1, C]`` are not taken for images."""

@@ -199,6 +199,7 @@ def test_other_types(dtype, rng):
     assert_close(np.asarray(y).real.astype(float), expected, atol=1e-4)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize(
     ("kernel", "strides", "padding", "dilation"),

@@ -17,6 +17,9 @@ from train.steps.build_model import build_model
 from train.steps.parallel import Parallel, choose_parallel
 from train.steps.step import Batch, Steps
 
+# Several programs are compared to rounding: without optimizations they round in other ways.
+pytestmark = pytest.mark.optimized
+
 
 def make_trainer(config, parallel=None, data=None, **options):
     data = data or load_data(config)
