@@ -6,7 +6,6 @@ sets in `gconv_jax.datasets`.
 """
 
 from gconv_jax.attention.dot_product import group_attention as group_attention
-from gconv_jax.attention.layer_norm import layer_norm as layer_norm
 from gconv_jax.attention.positions import (
     count_orbits as count_orbits,
     position_features as position_features,
@@ -45,9 +44,11 @@ from gconv_jax.continuous.support import (
 )
 from gconv_jax.conv.depthwise import depthwise_group_conv as depthwise_group_conv
 from gconv_jax.conv.group import group_conv as group_conv, lift_conv as lift_conv
+from gconv_jax.conv.lift_linear import lift_linear as lift_linear
 from gconv_jax.conv.linear import group_linear as group_linear
 from gconv_jax.conv.quotient import quotient_conv as quotient_conv
 from gconv_jax.conv.separable import separable_group_conv as separable_group_conv
+from gconv_jax.conv.sequence import sequence_conv as sequence_conv
 from gconv_jax.conv.transposed import group_conv_transpose as group_conv_transpose
 from gconv_jax.filters.bank import filter_bank as filter_bank
 from gconv_jax.filters.basis import (
@@ -83,6 +84,17 @@ from gconv_jax.groups.lie import O2 as O2, SO2 as SO2, LieGroup as LieGroup
 from gconv_jax.lattice.action import transform as transform
 from gconv_jax.lattice.exactness import InexactEquivarianceWarning as InexactEquivarianceWarning
 from gconv_jax.lattice.rotate import rotate as rotate
+from gconv_jax.lattice.staggered import (
+    faces_to_image as faces_to_image,
+    image_to_faces as image_to_faces,
+)
+from gconv_jax.normalization.film import film as film
+from gconv_jax.normalization.group_norm import group_norm as group_norm
+from gconv_jax.normalization.irrep_activations import (
+    gate_irreps as gate_irreps,
+    norm_activation as norm_activation,
+)
+from gconv_jax.normalization.layer_norm import layer_norm as layer_norm
 from gconv_jax.planar.conv import (
     conv_general_dilated as conv_general_dilated,
     planar_conv as planar_conv,

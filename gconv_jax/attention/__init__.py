@@ -1,6 +1,5 @@
-"""The parts of transformers over groups, beside `group_linear`.
+"""The parts of transformers over groups, beside `group_linear` and `layer_norm`.
 
 ``dot_product`` has attention between features on the group, ``positions`` the ways to tell it where
-tokens are, ``layer_norm`` normalizes each token, and ``windows`` cuts images into windows.
-``tokens`` has what the layers share.
+tokens are, and ``windows`` cuts images into windows. ``tokens`` has what the layers share.
 """

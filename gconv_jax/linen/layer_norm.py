@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn.initializers import Initializer, ones, zeros
 
-from gconv_jax.attention.layer_norm import layer_norm
 from gconv_jax.groups.irrep_features import SameFeatures, channel_count
+from gconv_jax.normalization.layer_norm import layer_norm
 
 
 class LayerNorm(nn.Module):

@@ -15,6 +15,7 @@ from gconv_jax.models.convnext import (
 from gconv_jax.models.densenet import DenseNet as DenseNet
 from gconv_jax.models.e2cnn import E2CNN as E2CNN, SmallE2CNN as SmallE2CNN
 from gconv_jax.models.group_equivariant_cnn import GroupEquivariantCNN as GroupEquivariantCNN
+from gconv_jax.models.group_unet import GroupUNet as GroupUNet
 from gconv_jax.models.lenet import LeNet as LeNet
 from gconv_jax.models.mixed_groups import (
     LETTER_WIDTHS as LETTER_WIDTHS,

@@ -5,8 +5,8 @@ from flax import nnx
 from jax.nn.initializers import Initializer, ones, zeros
 from jax.typing import DTypeLike
 
-from gconv_jax.attention.layer_norm import layer_norm
 from gconv_jax.groups.irrep_features import SameFeatures
+from gconv_jax.normalization.layer_norm import layer_norm
 from gconv_jax.ops.arguments import check_integer
 
 

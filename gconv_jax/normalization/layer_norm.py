@@ -50,6 +50,30 @@ def layer_norm(
     >>> float(abs(y.mean()).round(4)), float(y.std().round(4))
     (0.0, 1.0)
     """
+    x, scale, bias, dtype = prepare(x, scale, bias, epsilon, dtype)
+    if isinstance(x, IrrepFeatures):
+        y = _of_irreps(x, scale, bias, epsilon, subtract_mean)
+        return y.map(lambda part: part.astype(dtype))
+    if subtract_mean:
+        x = x - x.mean((-2, -1), keepdims=True)
+    y = x * lax.rsqrt(jnp.square(x).mean((-2, -1), keepdims=True) + epsilon)
+    y = y if scale is None else y * scale
+    y = y if bias is None else y + bias
+    return y.astype(dtype)
+
+
+def prepare(
+    x: SameFeatures,
+    scale: jax.Array | None,
+    bias: jax.Array | None,
+    epsilon: float,
+    dtype: DTypeLike | None,
+) -> tuple[SameFeatures, jax.Array | None, jax.Array | None, jnp.dtype]:
+    """Return the arguments of a normalization in the accumulation dtype, and the result's dtype.
+
+    Raises:
+        ValueError: shapes or numbers that do not fit.
+    """
     scale, bias = (None if p is None else jnp.asarray(p) for p in (scale, bias))
     parameters = [p for p in (scale, bias) if p is not None]
     if epsilon < 0:
@@ -59,24 +83,13 @@ def layer_norm(
             raise ValueError(f"`x` must be [..., |G|, C], got shape {jnp.shape(x)}")
         x = as_floating(jnp.asarray(x), "x")
     dtype = check_floating(jnp.result_type(x.dtype, *parameters) if dtype is None else dtype)
-    long = accumulation_dtype(x.dtype)
-    channels = channel_count(x)
+    long, channels = accumulation_dtype(x.dtype), channel_count(x)
     for name, p in (("scale", scale), ("bias", bias)):
         if p is not None and p.shape != (channels,):
             raise ValueError(f"`{name}` must be [C={channels}], got shape {p.shape}")
+    x = jax.tree.map(lambda part: part.astype(long), x)
     scale = None if scale is None else scale.astype(long)
-    bias = None if bias is None else bias.astype(long)
-    if isinstance(x, IrrepFeatures):
-        return _of_irreps(x.map(lambda a: a.astype(long)), scale, bias, epsilon, subtract_mean).map(
-            lambda a: a.astype(dtype)
-        )
-    x = x.astype(long)
-    if subtract_mean:
-        x = x - x.mean((-2, -1), keepdims=True)
-    y = x * lax.rsqrt(jnp.square(x).mean((-2, -1), keepdims=True) + epsilon)
-    y = y if scale is None else y * scale
-    y = y if bias is None else y + bias
-    return y.astype(dtype)
+    return x, scale, None if bias is None else bias.astype(long), dtype
 
 
 def _of_irreps(
