@@ -36,9 +36,11 @@ def pytest_addoption(parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist chooses
 def pytest_cmdline_main(config) -> None:
-    """With ``-n``, the tests of a file run in one worker, which compiles their programs once."""
+    """With ``-n``, the tests of a file run in one worker, which compiles their programs once.
+
+    Files stay in their order, so that the last are short ones: examples of docstrings."""
     if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
-        config.option.dist = "loadfile"
+        config.option.dist, config.option.loadscopereorder = "loadfile", False
 
 
 def pytest_configure(config) -> None:

@@ -107,6 +107,13 @@ MISTAKES = [
         "lattice/test_staggered.py",
     ),
     Mistake(
+        "of several results only the first is compared",
+        "gconv_jax/testing/equivariance.py",
+        "for (path, a), act in zip(outputs.items(), act_out.acts, strict=True):",
+        "for (path, a), act in [*zip(outputs.items(), act_out.acts, strict=True)][:1]:",
+        "testing/test_trees.py",
+    ),
+    Mistake(
         "heads divide the elements and not the channels",
         "gconv_jax/attention/dot_product.py",
         "x = x.reshape(*batch, tokens, order, heads, channels // heads)",

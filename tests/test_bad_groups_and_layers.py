@@ -153,9 +153,9 @@ BAD = [
     # Checks and models
     Bad(
         "several results",
-        lambda: assert_equivariant(lambda x: (x, x), X, group=P4),
+        lambda: assert_equivariant(lambda x: (x, "no array"), X, group=P4),
         TypeError,
-        "must return one array, got tuple; pass a function that selects one",
+        "must return an array or a tree of arrays, got str",
     ),
     Bad(
         "action",

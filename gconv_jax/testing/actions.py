@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from gconv_jax.groups.fields import Fields, check_fields
 from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.groups.irrep_features import IrrepFeatures, from_irreps, to_irreps
 from gconv_jax.testing.moves import InputTransform
 
 Action = str | Fields | Callable[[jax.Array, int], jax.Array]
-ACTIONS = ("image", "feature_map", "invariant")
+ACTIONS = ("image", "feature_map", "orientations", "invariant")
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,9 @@ class Act:
 
     action: Action
 
-    def __call__(self, y: jax.Array, move: InputTransform) -> jax.Array:
+    def __call__(self, y: Any, move: InputTransform) -> Any:
+        if isinstance(y, IrrepFeatures):
+            return to_irreps(self(from_irreps(y), move), group=y.group)
         if callable(self.action):
             if move.element is None:
                 raise ValueError("`input_action` cannot be a function of elements with `angles`")
@@ -29,6 +35,8 @@ class Act:
             return self.action.turn(moved, move.matrix)
         if self.action == "invariant":
             return y
+        if self.action == "orientations":
+            return move.permute(y)
         if self.action.startswith("merged"):
             split = y.reshape(*y.shape[:-1], move.group.order, -1)
             turned = move.permute if self.action == "merged_invariant" else move.feature_map
@@ -74,6 +82,82 @@ def find_action(action: Action | None, x: jax.Array, group: FiniteGroup, what: s
             f"element), got {action!r}"
         )
     return Act(action)
+
+
+@dataclass(frozen=True)
+class TreeAct:
+    """The actions of moves on the arrays of a tree."""
+
+    acts: tuple[Act, ...]
+    """An action for each of the `leaves_of` the tree."""
+
+    def __call__(self, tree: Any, move: InputTransform) -> Any:
+        leaves, structure = jax.tree.flatten(tree, is_leaf=_is_irreps)
+        moved = [act(leaf, move) for act, leaf in zip(self.acts, leaves, strict=True)]
+        return jax.tree.unflatten(structure, moved)
+
+
+def leaves_of(tree: Any) -> dict[str, jax.Array]:
+    """Return the arrays of a tree by their paths; `IrrepFeatures` as features ``[..., |G|, C]``.
+
+    The path of an array that is the whole tree is empty.
+    """
+    return {
+        jax.tree_util.keystr(path): from_irreps(leaf) if _is_irreps(leaf) else leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_irreps)
+    }
+
+
+def find_tree_action(action: Any, tree: Any, group: FiniteGroup, what: str) -> TreeAct:
+    """Return the actions on all arrays of a tree.
+
+    Args:
+        action: an action for all arrays, None to read them off the shapes, or a tree of these with
+            the structure of the first levels of ``tree``.
+        tree: arrays and `IrrepFeatures`.
+        group, what: as in `find_action`.
+
+    Raises:
+        ValueError: as in `find_action`, or the structures do not fit.
+    """
+    arrays = list(leaves_of(tree).values())
+    if len(arrays) == 1 or _is_action(action):
+        actions = len(arrays) * [action]
+    else:
+        actions = []
+        try:
+            jax.tree.map(
+                lambda a, part: actions.extend(len(leaves_of(part)) * [a]),
+                action,
+                tree,
+                is_leaf=_is_action,
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"`{what}_action` must be one action, or have the structure of the {what}, "
+                f"{jax.tree.structure(tree, is_leaf=_is_irreps)}, got {action!r}"
+            ) from error
+    return TreeAct(
+        tuple(find_action(a, x, group, what) for a, x in zip(actions, arrays, strict=True))
+    )
+
+
+def as_arrays(tree: Any) -> Any:
+    """Return a tree whose numbers and NumPy arrays are JAX arrays."""
+    return jax.tree.map(jnp.asarray, tree)
+
+
+def is_array(y: Any) -> bool:
+    """Return whether a leaf of a tree can be compared."""
+    return isinstance(y, jax.Array | np.ndarray | IrrepFeatures)
+
+
+def _is_irreps(x: Any) -> bool:
+    return isinstance(x, IrrepFeatures)
+
+
+def _is_action(action: Any) -> bool:
+    return action is None or isinstance(action, str | Fields) or callable(action)
 
 
 def possible_actions(

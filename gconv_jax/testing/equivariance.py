@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,14 @@ from jax.core import Tracer
 from gconv_jax.groups.fields import Fields
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.groups.irrep_features import TRIVIAL, IrrepFeatures, from_irreps
-from gconv_jax.testing.actions import Action, find_action, possible_actions
+from gconv_jax.testing.actions import (
+    as_arrays,
+    find_action,
+    find_tree_action,
+    is_array,
+    leaves_of,
+    possible_actions,
+)
 from gconv_jax.testing.blame import Event, first_fault
 from gconv_jax.testing.moves import InputTransform, input_transforms, smooth_images as smooth_images
 from gconv_jax.testing.perturbation import copy_of, is_flax, perturbed
@@ -23,15 +31,15 @@ PRECISION = "highest"
 
 
 def assert_equivariant(
-    fn: Callable[..., jax.Array],
-    x: jax.Array | np.ndarray,
+    fn: Callable[..., Any],
+    x: Any,
     *,
     group: FiniteGroup,
     atol: float = 0.0,
     rtol: float | None = None,
     rtol_resampled: float | None = None,
-    input_action: Action | None = None,
-    output_action: Action | None = None,
+    input_action: Any = None,
+    output_action: Any = None,
     perturb: bool = True,
     **kwargs,
 ) -> None:
@@ -42,7 +50,8 @@ def assert_equivariant(
             module is left as it was: in training mode the statistics change in a copy. Pass the
             module itself; a function that calls it is checked with the parameters and statistics
             that it has.
-        x: a batch of images ``[N, *spatial, C]`` or of feature maps ``[N, *spatial, |G|, C]``.
+        x: a batch of images ``[N, *spatial, C]`` or of feature maps ``[N, *spatial, |G|, C]``, the
+            same as `IrrepFeatures`, or a tree of them, the first argument of ``fn``.
         group: the symmetry. Images are resampled for elements that do not map pixels onto pixels.
         atol, rtol: the largest error allowed is ``atol + rtol * max|fn(x)|``. By default ``rtol``
             is 1e-10 for float64, 1e-4 for float32, 0.05 for shorter results and 0 for integers.
@@ -50,10 +59,12 @@ def assert_equivariant(
             sizes are then root mean squares over the disc that fits into the image. It must be
             given for groups with such elements: `gconv_jax.testing` says how to choose it.
         input_action, output_action: the action of g on the input and the output: ``"image"``,
-            ``"feature_map"``, ``"invariant"``, a `gconv_jax.Fields` for images or logits with the
+            ``"feature_map"``, ``"orientations"`` (``[..., |G|, C]`` that stay in place, such as
+            tokens), ``"invariant"``, a `gconv_jax.Fields` for images or logits with the
             components of vectors, or a function ``(array, element) -> array``. By default it is
             read off the shape: ``[N, *spatial, |G|, C]`` is a feature map, ``[N, *spatial, C]`` an
-            image, and ``[N]`` or ``[N, C]``, such as logits, invariant.
+            image, and ``[N]`` or ``[N, C]``, such as logits, invariant. For a tree it is one action
+            for all arrays, or a tree of actions.
         perturb: whether a module is checked once more with parameters and batch statistics
             perturbed (see `gconv_jax.testing`). Pass False if not all values are allowed for them.
         **kwargs: keywords for ``fn``.
@@ -73,8 +84,8 @@ def assert_equivariant(
     >>> w = jnp.arange(9 * 3 * 5.0).reshape(3, 3, 3, 5)
     >>> assert_equivariant(lambda x: lift_conv(x, w, group=P4), x, group=P4)
     """
-    x = jnp.asarray(x)
-    act_in = find_action(input_action, x, group, "input")
+    x = as_arrays(x)
+    act_in = find_tree_action(input_action, x, group, "input")
     resampled = [move.name for move in input_transforms(group) if not move.exact]
     if resampled and rtol_resampled is None:
         raise ValueError(
@@ -103,28 +114,37 @@ def assert_equivariant(
 def _check(fn, name, x, act_in, input_action, output_action, group, atol, rtols, kwargs) -> bool:
     """Return whether ``fn(x)`` is not zero everywhere; AssertionError if ``fn`` breaks the law."""
     y = fn(x, **kwargs)
-    _require_array(y, fn)
-    act_out = find_action(output_action, y, group, "output")
-    rtol = _default_rtol(y.dtype) if rtols[0] is None else rtols[0]
-    if not np.any(np.asarray(y)):
+    _require_arrays(y, fn)
+    act_out = find_tree_action(output_action, y, group, "output")
+    outputs = leaves_of(y)
+    if not any(np.any(np.asarray(a)) for a in outputs.values()):
         return False
     moves = input_transforms(group)
-    errors, allowed = [], []
-    for move in moves:
-        turned = fn(act_in(x, move), **kwargs)
-        errors.append(move.distance(turned, act_out(y, move), act_out.channel_axes))
-        relative = rtol if move.exact else rtols[1]
-        allowed.append(atol + relative * move.size(np.asarray(y), act_out.channel_axes))
+    # By the path of an array and by element.
+    errors: dict[tuple[str, int], float] = {}
+    allowed: dict[tuple[str, int], float] = {}
+    for g, move in enumerate(moves):
+        turned = leaves_of(fn(act_in(x, move), **kwargs))
+        expected = leaves_of(act_out(y, move))
+        for (path, a), act in zip(outputs.items(), act_out.acts, strict=True):
+            rtol = _default_rtol(a.dtype) if rtols[0] is None else rtols[0]
+            relative = rtol if move.exact else rtols[1]
+            allowed[path, g] = atol + relative * move.size(np.asarray(a), act.channel_axes)
+            errors[path, g] = np.inf
+            if path in turned:
+                errors[path, g] = move.distance(turned[path], expected[path], act.channel_axes)
     # `not <=` so that a NaN fails as well.
-    failed = [g for g in group.elements if not errors[g] <= allowed[g]]
+    failed = [key for key in errors if not errors[key] <= allowed[key]]
     if not failed:
         return True
-    worst = max(failed, key=lambda g: np.nan_to_num(errors[g] / (allowed[g] or 1), nan=np.inf))
+    key = max(failed, key=lambda k: np.nan_to_num(errors[k] / (allowed[k] or 1), nan=np.inf))
+    (path, worst), count = key, len({g for _, g in failed})
+    name = f"{name} at {path}" if path else name
     raise AssertionError(
-        f"{name} is not equivariant under {len(failed)} of the {group.order} elements of "
+        f"{name} is not equivariant under {count} of the {group.order} elements of "
         f"{group!r}; worst is element {worst} ({group.element_name(worst)}): the "
         f"{'largest' if moves[worst].exact else 'root mean square'} error is "
-        f"{errors[worst]:.3g}, allowed {allowed[worst]:.3g}"
+        f"{errors[key]:.3g}, allowed {allowed[key]:.3g}"
         + _first_fault(fn, x, group, (input_action, output_action), (rtol, rtols[1]), kwargs)
     )
 
@@ -173,13 +193,13 @@ class EquivarianceReport:
 
 
 def equivariance_errors(
-    model: Callable[..., jax.Array],
-    x: jax.Array | np.ndarray,
+    model: Callable[..., Any],
+    x: Any,
     *,
     group: FiniteGroup,
     angles: Sequence[float] | None = None,
-    input_action: Action | None = None,
-    output_action: Action | None = None,
+    input_action: Any = None,
+    output_action: Any = None,
     perturb: bool = True,
     **kwargs,
 ) -> EquivarianceReport:
@@ -201,7 +221,8 @@ def equivariance_errors(
             trained network itself, which depend on its parameters where the image is resampled.
 
     Returns:
-        An `EquivarianceReport`; print it for a table of the larger one of the two errors.
+        An `EquivarianceReport`; print it for a table of the larger one of the two errors. A tree
+        that the model returns has no row.
 
     >>> import jax
     >>> from flax import nnx
@@ -215,7 +236,7 @@ def equivariance_errors(
     >>> list(report.errors), bool(report.errors["output"].max() < 1e-5)
     (['layers.0', 'layers.2', 'output'], True)
     """
-    x = jnp.asarray(x)
+    x = as_arrays(x)
     moves = input_transforms(group, angles)
 
     def measure(model) -> dict[str, np.ndarray]:
@@ -236,11 +257,14 @@ def _default_rtol(dtype) -> float:
     return {64: 1e-10, 32: 1e-4}.get(jnp.finfo(dtype).bits, 0.05)
 
 
-def _require_array(y, fn) -> None:
-    if not isinstance(y, jax.Array | np.ndarray):
+def _require_arrays(y, fn) -> None:
+    leaves = jax.tree.leaves(y, is_leaf=lambda leaf: isinstance(leaf, IrrepFeatures))
+    wrong = [leaf for leaf in leaves if not is_array(leaf)]
+    if wrong or not leaves:
+        found = type(wrong[0] if wrong else y).__name__
         raise TypeError(
-            f"{_name(fn)} must return one array, got {type(y).__name__}; pass a function that "
-            "selects one"
+            f"{_name(fn)} must return an array or a tree of arrays, got {found}; pass a function "
+            "that selects what is to be checked"
         )
 
 
@@ -255,7 +279,8 @@ def _first_fault(fn, x, group, actions, rtols, kwargs) -> str:
     moves = input_transforms(group)
     errors = _errors(fn, x, moves, group, actions, kwargs)
     exact = np.array([move.exact for move in moves])
-    rounding = _default_rtol(x.dtype)  # rounding is the fault of no layer
+    # Rounding is the fault of no layer.
+    rounding = max(_default_rtol(a.dtype) for a in leaves_of(x).values())
     # Errors of exact moves are tried first, since they leave no doubt.
     for members, rtol in ((exact, max(rtols[0], rounding)), (~exact, rtols[1])):
         found = first_fault(list(errors), list(errors.values()), members, rtol)
@@ -268,10 +293,10 @@ def _first_fault(fn, x, group, actions, rtols, kwargs) -> str:
 
 def _errors(
     model,
-    x: jax.Array,
+    x: Any,
     moves: Sequence[InputTransform],
     group: FiniteGroup,
-    actions: tuple[Action | None, Action | None],
+    actions: tuple[Any, Any],
     kwargs: dict,
 ) -> dict[Event, np.ndarray | None]:
     """Return the relative errors of each layer's input and result, and of the model's result.
@@ -279,8 +304,8 @@ def _errors(
     They are ``[len(moves)]``, NaN where no action can be read off the shape, and None in place of
     all for a value that is no array.
     """
-    act_in = find_action(actions[0], x, group, "input")
-    fields = [action for action in actions if isinstance(action, Fields)]
+    act_in = find_tree_action(actions[0], x, group, "input")
+    fields = [action for action in jax.tree.leaves(actions) if isinstance(action, Fields)]
     reference = _record(model, x, kwargs)
     errors = {e: None if y is None else np.full(len(moves), np.nan) for e, y in reference.items()}
     for i, move in enumerate(moves):
@@ -305,7 +330,7 @@ def _errors(
     return errors
 
 
-def _record(model, x: jax.Array, kwargs: dict) -> dict[Event, jax.Array | None]:
+def _record(model, x: Any, kwargs: dict) -> dict[Event, jax.Array | None]:
     """Return the first array that each layer is given, what it returns, and the model's result.
 
     None stands for values that cannot be compared: other types, and tracers inside jit or scan.
@@ -329,8 +354,8 @@ def _record(model, x: jax.Array, kwargs: dict) -> dict[Event, jax.Array | None]:
 
     with capture_layer_outputs(model, keep, enter=enter):
         y = model(x, **kwargs)
-    _require_array(y, model)
-    return found | {OUTPUT: y}
+    _require_arrays(y, model)
+    return found | {OUTPUT: _concrete(y)}  # None for a tree
 
 
 def _concrete(y) -> jax.Array | None:

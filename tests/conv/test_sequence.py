@@ -61,6 +61,7 @@ def by_hand(x, w, group, stride=1, dilation=1, padding="SAME"):
     return y
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize(("steps", "taps"), [(9, 3), (10, 4), (8, 1)])
 def test_values_in_both_bases(steps, taps, options, rng, x64):
@@ -111,6 +112,7 @@ FIELDS = [Fields(vectors=1), Fields(2, 1, 2), Fields(scalars=1, vectors=1, pseud
 LIFTING = [P4, P4M, cyclic(8), dihedral(6), octahedral(), full_octahedral()]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("fields", FIELDS, ids=str)
 @pytest.mark.parametrize("group", LIFTING, ids=str)
 def test_lifting(group, fields, rng, x64):
@@ -170,13 +172,13 @@ def test_derivatives(rng, x64):
     def conv(x, w, bias):
         return sequence_conv(x, w, group=P4, bias=bias, stride=2, padding="CAUSAL")
 
-    check_grads(conv, (x, w, bias), order=2, rtol=1e-6)
+    check_grads(jax.jit(conv), (x, w, bias), order=2, rtol=1e-6)
     vectors, kernel = rng.normal(size=(5, 2)), rng.normal(size=(2, 3))
 
     def lift(x, w):
         return lift_linear(x, w, group=cyclic(8), fields=Fields(vectors=1))
 
-    check_grads(lift, (vectors, kernel), order=2, rtol=1e-6)
+    check_grads(jax.jit(lift), (vectors, kernel), order=2, rtol=1e-6)
 
 
 @pytest.mark.parametrize("options", [{}, {"use_bias": False}, {"dtype": jnp.bfloat16}], ids=str)

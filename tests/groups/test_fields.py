@@ -269,7 +269,9 @@ def test_the_checks_know_vectors(pooled, rng, x64):
 
 
 @pytest.mark.one_in(4)
-@pytest.mark.parametrize("group", [P4, P4M, octahedral()], ids=str)
+@pytest.mark.parametrize(
+    "group", [P4, P4M, pytest.param(octahedral(), marks=pytest.mark.slow)], ids=str
+)
 @pytest.mark.parametrize("train", [True, False])
 def test_unet_from_flow_to_flow(group, train, rng, x64):
     model = UNet(

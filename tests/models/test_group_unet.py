@@ -80,6 +80,7 @@ def test_negative_controls(rng, x64):
         assert_equivariant(looks_at_the_top, x, group=P4)
 
 
+@pytest.mark.slow
 def test_a_fresh_model_predicts_zero_and_is_checked_with_perturbed_parameters(rng):
     model = GroupUNet(group=P4, in_features=1, rngs=nnx.Rngs(0), **SMALL)
     x = rng.normal(size=(1, 4, 4, 1)).astype(np.float32)
@@ -121,6 +122,7 @@ def test_gradients_reach_every_parameter(rng, x64):
         assert np.abs(np.asarray(leaf)).max() > 0, jax.tree_util.keystr(path)
 
 
+@pytest.mark.slow
 def test_it_learns_to_remove_noise(rng):
     """The loss of a diffusion falls, for images that are all turned alike."""
     model = GroupUNet(group=P4M, in_features=1, rngs=nnx.Rngs(0), **SMALL)

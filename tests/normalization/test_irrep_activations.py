@@ -26,7 +26,7 @@ from gconv_jax.groups.irreps import real_irreps
 from gconv_jax.nnx import GatedActivation, NormActivation
 from gconv_jax.normalization.irrep_activations import copy_count
 from gconv_jax.testing import assert_equivariant
-from tests.helpers import assert_close, random_float64
+from tests.helpers import assert_close, quick_jit, random_float64
 
 # Irreps of real and of complex type, of dimensions 1, 2 and 3.
 GROUPS = [P4, P4M, P6, P6M, cyclic(5), octahedral(), tetrahedral()]
@@ -129,10 +129,10 @@ def test_derivatives_and_zeros(rng, x64):
     def fn(x, bias):
         return from_irreps(norm_activation(to_irreps(x, group=P4M), bias, fn=jnp.tanh))
 
-    check_grads(fn, (x, bias), order=2, rtol=1e-5)
+    check_grads(jax.jit(fn), (x, bias), order=2, rtol=1e-5)
     zeros = jnp.zeros((1, 8, 3))
     assert_close(fn(zeros, 0 * bias), zeros, atol=0)
-    gradient = jax.jacobian(fn)(zeros, bias)
+    gradient = quick_jit(jax.jacobian(fn))(zeros, bias)
     assert bool(jnp.isfinite(gradient).all())
 
 
