@@ -12,7 +12,7 @@ import math
 import string
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -74,6 +74,17 @@ class IrrepFeatures:
     def dtype(self) -> jnp.dtype:
         """The dtype of the parts."""
         return self.parts[TRIVIAL].dtype
+
+    def __jax_array__(self) -> NoReturn:
+        """Tell functions of arrays, such as `group_conv`, that this is none."""
+        raise TypeError(
+            f"features must be [..., |G|={self.group.order}, C] here, got IrrepFeatures: use "
+            "from_irreps"
+        )
+
+    def __array__(self, *_: object, **__: object) -> NoReturn:
+        """The same for functions of NumPy."""
+        self.__jax_array__()
 
     def __add__(self, other: "IrrepFeatures") -> "IrrepFeatures":
         """The sum, such as that of a residual connection."""

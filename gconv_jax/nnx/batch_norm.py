@@ -61,7 +61,7 @@ class BatchNorm(nnx.BatchNorm):
         if isinstance(x, SampledFeatures):
             weights = x.elements.weights
             return x.map(lambda values: self._normalize(values, use_running_average, mask, weights))
-        return self._normalize(x, use_running_average, mask, None)
+        return self._normalize(jnp.asarray(x), use_running_average, mask, None)
 
     def _normalize(self, x, use_running_average, mask, weights) -> jax.Array:
         if use_running_average is None:

@@ -36,6 +36,7 @@ def group_pool(
     >>> group_pool(jnp.ones((2, 9, 9, 4, 5))).shape
     (2, 9, 9, 5)
     """
+    x = jnp.asarray(x)
     if group is not None:
         check_group_axis(x, check_group(group))
     elif x.ndim < 2:
@@ -85,6 +86,7 @@ def coset_pool(
     >>> coset_pool(jnp.ones((2, 9, 9, 8, 5)), group=P4M, subgroup=mirror(), onto=P4).shape
     (2, 9, 9, 4, 5)
     """
+    x = jnp.asarray(x)
     check_group_axis(x, group)
     cosets = group.cosets(subgroup)
     if onto is not None:

@@ -187,6 +187,7 @@ def upsample(
     """
     if method not in ("nearest", "bilinear"):
         raise ValueError(f"`method` must be 'nearest' or 'bilinear', got {method!r}")
+    x = jnp.asarray(x)
     first, spatial = _spatial_axes(x, group, lifted)
     refuse_hexagons(group, "upsample")
     scale = per_axis(scale, group.dimension, "scale")

@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
+import gconv_jax
 from gconv_jax import (
     P4,
     P4M,
@@ -21,6 +23,8 @@ from gconv_jax import (
     transform,
 )
 from gconv_jax.groups.irrep_features import irrep_names, named_irreps
+from gconv_jax.models import ConvNeXtBlock
+from gconv_jax.nnx import BatchNorm
 from tests.helpers import act, assert_close, every_case, feature_map
 
 GROUPS = [P4, P4M, P6M, cyclic(5), cyclic(32), dihedral(3), octahedral(), full_octahedral()]
@@ -159,7 +163,7 @@ def test_bad_input():
         from_irreps(np.ones((2, 8, 3)))
     with pytest.raises(ValueError, match="on the same group to be added, got P4M and P4"):
         x + to_irreps(jnp.ones((2, 4, 3)), group=P4)
-    with pytest.raises(TypeError, match="unsupported operand"):
+    with pytest.raises(TypeError, match="got IrrepFeatures: use from_irreps"):
         x + jnp.ones((2, 8, 3))
     with pytest.raises(ValueError, match=r"`x` must be features on P4 .* got IrrepFeatures on P4M"):
         group_linear(x, jnp.ones((4, 3, 3)), group=P4)
@@ -173,3 +177,24 @@ def test_bad_input():
         group_linear(x, jnp.ones((8, 3, 2)), group=P4M, bias=jnp.ones(1))
     with pytest.raises(ValueError, match="`dtype` must be floating, got int32"):
         group_linear(x, jnp.ones((8, 3, 2)), group=P4M, dtype=jnp.int32)
+
+
+ARRAYS_ONLY = {
+    "group_conv": lambda x: gconv_jax.group_conv(x, jnp.ones((3, 3, 8, 3, 2)), group=P4M),
+    "group_pool": gconv_jax.group_pool,
+    "coset_pool": lambda x: gconv_jax.coset_pool(x, group=P4M, subgroup=P4M),
+    "max_pool": lambda x: gconv_jax.max_pool(x, group=P4M, window_shape=2, lifted=True),
+    "upsample": lambda x: gconv_jax.upsample(x, group=P4M, scale=2, lifted=True),
+    "BatchNorm": lambda x: BatchNorm(3, rngs=nnx.Rngs(0))(x),
+    "ConvNeXtBlock": lambda x: ConvNeXtBlock(3, group=P4M, rngs=nnx.Rngs(0))(x),
+    "tanh": jnp.tanh,
+    "relu": nnx.relu,
+    "numpy": np.abs,
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS_ONLY)
+def test_functions_of_arrays_say_what_to_do(name):
+    x = to_irreps(jnp.ones((2, 8, 8, 8, 3)), group=P4M)
+    with pytest.raises(TypeError, match=r"\|G\|=8, C\] here, got IrrepFeatures: use from_irreps"):
+        ARRAYS_ONLY[name](x)
