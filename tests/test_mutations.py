@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.mutations import MISTAKES, ROOT
+from tests.mistakes import MISTAKES
+from tests.mutations import ROOT
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.what)
