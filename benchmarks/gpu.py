@@ -156,10 +156,11 @@ def groups(budget: Budget, args) -> None:
     budget.report("group convolutions", rows)
 
 
-def beside_flax(budget: Budget, args, name: str, make, specs: list[dict], kinds: tuple) -> None:
-    """Measure a layer or a block in several forms, the first of which is Flax's."""
+def beside_flax(budget: Budget, args, name: str, make, specs: list[dict], forms) -> None:
+    """Measure layers or blocks in the ``forms`` of each spec, the first of which is Flax's."""
     rows = []
     for spec in specs:
+        kinds = forms(spec)
         for dtype in DTYPES:
             for backward in (False, True):
                 given = " ".join(str(value) for value in spec.values())
@@ -167,8 +168,7 @@ def beside_flax(budget: Budget, args, name: str, make, specs: list[dict], kinds:
                 if not budget.fits(f"{name} {what}", 15):
                     continue
                 options = {**spec, "dtype": dtype, "backward": backward}
-                forms = kinds[:-1] if spec.get("model") == "convnext" else kinds  # regular only
-                builders = {kind: here(make, kind=kind, **options) for kind in forms}
+                builders = {kind: here(make, kind=kind, **options) for kind in kinds}
                 seconds = measure(builders, args)
                 row = {name: what}
                 if kinds[0] in seconds:
@@ -185,16 +185,22 @@ def beside_flax(budget: Budget, args, name: str, make, specs: list[dict], kinds:
 def linear(budget: Budget, args) -> None:
     shapes = [("dihedral4", 4, 16)] if args.quick else LINEAR
     specs = [dict(zip(("name", "channels", "tokens"), shape, strict=True)) for shape in shapes]
-    kinds = ("dense", "auto", "fourier")
-    beside_flax(budget, args, "linear map", linear_maps.linear, specs, kinds)
+
+    def forms(spec: dict) -> list[str]:
+        return ["dense", "auto", "fourier"]
+
+    beside_flax(budget, args, "linear map", linear_maps.linear, specs, forms)
 
 
 def blocks(budget: Budget, args) -> None:
     shapes = [(shape[0], "dihedral4", 64, 4, 1) for shape in BLOCKS] if args.quick else BLOCKS
     keys = ("model", "name", "width", "side", "batch")
     specs = [dict(zip(keys, shape, strict=True)) for shape in shapes]
-    kinds = ("flax", "plain", "regular", "irreps")
-    beside_flax(budget, args, "block", transformer.block, specs, kinds)
+
+    def forms(spec: dict) -> list[str]:
+        return transformer.forms(spec["model"])
+
+    beside_flax(budget, args, "block", transformer.block, specs, forms)
 
 
 def steps(budget: Budget, args, network: str, batch: int, need: float, **size) -> None:

@@ -27,6 +27,11 @@ SHAPES = (
 HEADS = 8
 
 
+def forms(model: str) -> list[str]:
+    """Return the kinds of contenders: a ConvNeXt block has the regular basis only."""
+    return ["flax", "plain", "regular"] + ["irreps"] * (model != "convnext")
+
+
 def block(kind, model, name, width, side, batch, backward, dtype=None):
     """Make a contender: a block, with all gradients if ``backward``."""
     import jax
@@ -144,7 +149,7 @@ def main() -> None:
     rows = []
     with harness.Worker("transformer", JAX_IMPORTS) as worker:
         for model, name, width, side, batch in quick if args.quick else SHAPES:
-            kinds = ["flax", "plain", "regular"] + ["irreps"] * (model != "convnext")
+            kinds = forms(model)
             cost = sum(irrep.cost for irrep in real_irreps(group(name)))
             for backward in (False, True):
                 spec = {"model": model, "name": name, "width": width, "side": side, "batch": batch}

@@ -7,6 +7,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer, ones, zeros
 
 from gconv_jax.groups.irrep_features import SameFeatures, channel_count
+from gconv_jax.linen.parameters import scale_and_bias
 from gconv_jax.normalization.group_norm import group_norm
 
 
@@ -37,12 +38,7 @@ class GroupNorm(nn.Module):
         return self._normalize(x, self.num_groups)
 
     def _normalize(self, x: SameFeatures, num_groups: int) -> SameFeatures:
-        shape = (channel_count(x),)
-        scale = bias = None
-        if self.use_scale:
-            scale = self.param("scale", self.scale_init, shape, self.param_dtype)
-        if self.use_bias:
-            bias = self.param("bias", self.bias_init, shape, self.param_dtype)
+        scale, bias = scale_and_bias(self, channel_count(x))
         options = {"num_groups": num_groups, "epsilon": self.epsilon, "dtype": self.dtype}
         return group_norm(x, scale, bias, **options)
 

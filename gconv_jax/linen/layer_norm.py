@@ -7,6 +7,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer, ones, zeros
 
 from gconv_jax.groups.irrep_features import SameFeatures, channel_count
+from gconv_jax.linen.parameters import scale_and_bias
 from gconv_jax.normalization.layer_norm import layer_norm
 
 
@@ -35,12 +36,7 @@ class LayerNorm(nn.Module):
     @nn.compact
     def __call__(self, x: SameFeatures) -> SameFeatures:
         """``[..., |G|, C]``, or `IrrepFeatures`, to the same."""
-        shape = (channel_count(x),)
-        scale = bias = None
-        if self.use_scale:
-            scale = self.param("scale", self.scale_init, shape, self.param_dtype)
-        if self.use_bias:
-            bias = self.param("bias", self.bias_init, shape, self.param_dtype)
+        scale, bias = scale_and_bias(self, channel_count(x))
         return layer_norm(
             x,
             scale,

@@ -10,9 +10,9 @@ from jax import lax
 from jax.nn.initializers import Initializer, zeros
 
 from gconv_jax.conv.lift_linear import lift_init, lift_linear
-from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.fields import Fields, require_fields
 from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.linen.parameters import kernel_and_bias
 from gconv_jax.ops.arguments import check_integer
 
 
@@ -44,10 +44,7 @@ class LiftLinear(nn.Module):
         """``[..., C_in]`` to ``[..., |G|, features]``."""
         features = check_integer("features", self.features, least=1)
         shape = require_fields(self.fields).channels(check_group(self.group)), features
-        init = compile_unoptimized(self.kernel_init)
-        kernel, bias = self.param("kernel", init, shape, self.param_dtype), None
-        if self.use_bias:
-            bias = self.param("bias", self.bias_init, (features,), self.param_dtype)
+        kernel, bias = kernel_and_bias(self, shape, features)
         return lift_linear(
             x,
             kernel,

@@ -10,9 +10,10 @@ from jax.nn.initializers import Initializer, zeros
 
 from gconv_jax.conv.algorithm import Algorithm, check_algorithm
 from gconv_jax.conv.linear import group_linear
-from gconv_jax.filters.initializers import base_filter_init, compile_unoptimized
+from gconv_jax.filters.initializers import base_filter_init
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.groups.irrep_features import SameFeatures, channel_count
+from gconv_jax.linen.parameters import kernel_and_bias
 from gconv_jax.ops.arguments import check_integer
 
 
@@ -46,11 +47,7 @@ class GroupLinear(nn.Module):
         check_algorithm(self.algorithm)
         features = check_integer("features", self.features, least=1)
         shape = self.group.order, channel_count(x), features
-        init = compile_unoptimized(self.kernel_init)
-        kernel = self.param("kernel", init, shape, self.param_dtype)
-        bias = None
-        if self.use_bias:
-            bias = self.param("bias", self.bias_init, (features,), self.param_dtype)
+        kernel, bias = kernel_and_bias(self, shape, features)
         return group_linear(
             x,
             kernel,

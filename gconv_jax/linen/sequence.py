@@ -10,9 +10,10 @@ from jax.nn.initializers import Initializer, zeros
 
 from gconv_jax.conv.algorithm import Algorithm
 from gconv_jax.conv.sequence import TimePadding, sequence_conv
-from gconv_jax.filters.initializers import base_filter_init, compile_unoptimized
+from gconv_jax.filters.initializers import base_filter_init
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.groups.irrep_features import SameFeatures, channel_count
+from gconv_jax.linen.parameters import kernel_and_bias
 from gconv_jax.ops.arguments import check_integer
 
 
@@ -50,10 +51,7 @@ class SequenceConv(nn.Module):
         features = check_integer("features", self.features, least=1)
         taps = check_integer("kernel_size", self.kernel_size, least=1)
         shape = taps, check_group(self.group).order, channel_count(x), features
-        init = compile_unoptimized(self.kernel_init)
-        kernel, bias = self.param("kernel", init, shape, self.param_dtype), None
-        if self.use_bias:
-            bias = self.param("bias", self.bias_init, (features,), self.param_dtype)
+        kernel, bias = kernel_and_bias(self, shape, features)
         return sequence_conv(
             x,
             kernel,

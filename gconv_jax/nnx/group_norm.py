@@ -6,6 +6,7 @@ from jax.nn.initializers import Initializer, ones, zeros
 from jax.typing import DTypeLike
 
 from gconv_jax.groups.irrep_features import SameFeatures
+from gconv_jax.nnx.parameters import make_parameter, value_of
 from gconv_jax.normalization.group_norm import group_norm
 from gconv_jax.ops.arguments import check_integer
 
@@ -59,21 +60,16 @@ class GroupNorm(nnx.Module):
                 f"`num_groups` must divide the {num_features} channels, got {num_groups}"
             )
         self.epsilon, self.dtype = epsilon, dtype
-
-        def parameter(used: bool, init: Initializer):
-            if not used:
-                return nnx.data(None)
-            return nnx.Param(init(rngs.params(), (self.num_features,), param_dtype))
-
-        self.scale = parameter(use_scale, scale_init)
-        self.bias = parameter(use_bias, bias_init)
+        shape = (self.num_features,)
+        self.scale = make_parameter(use_scale, scale_init, shape, param_dtype, rngs)
+        self.bias = make_parameter(use_bias, bias_init, shape, param_dtype, rngs)
 
     def __call__(self, x: SameFeatures) -> SameFeatures:
         """``[N, ..., |G|, C]``, or `IrrepFeatures`, to the same."""
         return group_norm(
             x,
-            None if self.scale is None else self.scale[...],
-            None if self.bias is None else self.bias[...],
+            value_of(self.scale),
+            value_of(self.bias),
             num_groups=self.num_groups,
             epsilon=self.epsilon,
             dtype=self.dtype,

@@ -8,9 +8,9 @@ from jax.nn.initializers import Initializer, zeros
 from jax.typing import DTypeLike
 
 from gconv_jax.conv.lift_linear import lift_init, lift_linear
-from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.fields import Fields, require_fields
 from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.nnx.parameters import make_kernel, make_parameter, value_of
 from gconv_jax.ops.arguments import check_integer
 
 
@@ -61,11 +61,8 @@ class LiftLinear(nnx.Module):
         self.dtype, self.precision = dtype, precision
         fields.matrices(group)  # refuses hexagons
         shape = fields.channels(group), self.out_features
-        self.kernel = nnx.Param(compile_unoptimized(kernel_init)(rngs.params(), shape, param_dtype))
-        if use_bias:
-            self.bias = nnx.Param(bias_init(rngs.params(), (self.out_features,), param_dtype))
-        else:
-            self.bias = nnx.data(None)
+        self.kernel = make_kernel(kernel_init, shape, param_dtype, rngs)
+        self.bias = make_parameter(use_bias, bias_init, shape[-1:], param_dtype, rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[..., C_in]`` to ``[..., |G|, out_features]``."""
@@ -74,7 +71,7 @@ class LiftLinear(nnx.Module):
             self.kernel[...],
             group=self.group,
             fields=self.fields,
-            bias=None if self.bias is None else self.bias[...],
+            bias=value_of(self.bias),
             dtype=self.dtype,
             precision=self.precision,
         )

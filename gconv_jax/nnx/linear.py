@@ -8,9 +8,10 @@ from jax.typing import DTypeLike
 
 from gconv_jax.conv.algorithm import Algorithm, check_algorithm
 from gconv_jax.conv.linear import group_linear
-from gconv_jax.filters.initializers import base_filter_init, compile_unoptimized
+from gconv_jax.filters.initializers import base_filter_init
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.groups.irrep_features import SameFeatures
+from gconv_jax.nnx.parameters import make_kernel, make_parameter, value_of
 from gconv_jax.ops.arguments import check_integer
 
 
@@ -68,11 +69,8 @@ class GroupLinear(nnx.Module):
         self.precision = precision
         self.algorithm: Algorithm = algorithm
         shape = group.order, self.in_features, self.out_features
-        self.kernel = nnx.Param(compile_unoptimized(kernel_init)(rngs.params(), shape, param_dtype))
-        if use_bias:
-            self.bias = nnx.Param(bias_init(rngs.params(), (self.out_features,), param_dtype))
-        else:
-            self.bias = nnx.data(None)
+        self.kernel = make_kernel(kernel_init, shape, param_dtype, rngs)
+        self.bias = make_parameter(use_bias, bias_init, shape[-1:], param_dtype, rngs)
 
     def __call__(self, x: SameFeatures) -> SameFeatures:
         """``[..., |G|, in_features]`` to ``[..., |G|, out_features]``, or the same of
@@ -81,7 +79,7 @@ class GroupLinear(nnx.Module):
             x,
             self.kernel[...],
             group=self.group,
-            bias=None if self.bias is None else self.bias[...],
+            bias=value_of(self.bias),
             dtype=self.dtype,
             precision=self.precision,
             algorithm=self.algorithm,

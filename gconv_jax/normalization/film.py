@@ -10,7 +10,7 @@ from gconv_jax.groups.irrep_features import (
     batch_axes,
     channel_count,
 )
-from gconv_jax.ops.accumulation import accumulation_dtype
+from gconv_jax.ops.accumulation import accumulation_dtype, as_floating
 from gconv_jax.ops.arguments import check_integer
 
 
@@ -27,7 +27,7 @@ def film(
         scale, shift: ``[N, C]``, or ``[C]`` for all examples; by default 1 and 0.
 
     Returns:
-        Features of the same shape and dtype, in the same basis.
+        Features of the same shape and dtype, in the same basis; integers become floating.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -37,9 +37,7 @@ def film(
     >>> film(jnp.ones((2, 9, 9, 4, 1)), jnp.array([[3.0], [4.0]])).mean((1, 2, 3)).tolist()
     [[3.0], [4.0]]
     """
-    channels, batch = channel_count(x), batch_axes(x)
-    if not batch:
-        raise ValueError("`x` must have an axis of examples in front of the group axis")
+    x, channels, batch = _with_examples(x), channel_count(x), batch_axes(x)
     irreps = isinstance(x, IrrepFeatures)
     after = len(batch) - 1 + (2 if irreps else 1)  # the axes between the examples and the channels
 
@@ -52,7 +50,6 @@ def film(
             )
         return a.reshape(a.shape[:-1] + (1,) * after + (channels,)).astype(x.dtype)
 
-    x = x if irreps else jnp.asarray(x)
     if scale is not None:
         factor = broadcast(scale, "scale")
         x = x.map(lambda part: part * factor) if isinstance(x, IrrepFeatures) else x * factor
@@ -72,6 +69,7 @@ def invariant_mean(x: SameFeatures) -> jax.Array:
     >>> invariant_mean(jnp.ones((2, 9, 9, 4, 5))).shape
     (2, 5)
     """
+    x = _with_examples(x)
     n, c = batch_axes(x)[0], channel_count(x)
     long = accumulation_dtype(x.dtype)
     if isinstance(x, IrrepFeatures):
@@ -79,6 +77,15 @@ def invariant_mean(x: SameFeatures) -> jax.Array:
     else:
         mean = x.reshape(n, -1, c).mean(1, dtype=long)
     return mean.astype(x.dtype)
+
+
+def _with_examples(x: SameFeatures) -> SameFeatures:
+    """Return floating features; ValueError if they have no axis of examples."""
+    if not isinstance(x, IrrepFeatures):
+        x = as_floating(jnp.asarray(x), "x")
+    if not batch_axes(x):
+        raise ValueError("`x` must have an axis of examples in front of the group axis")
+    return x
 
 
 def squeezed_features(num_features: int, reduction: int) -> int:

@@ -121,7 +121,7 @@ def find_tree_action(action: Any, tree: Any, group: FiniteGroup, what: str) -> T
         ValueError: as in `find_action`, or the structures do not fit.
     """
     arrays = list(leaves_of(tree).values())
-    if len(arrays) == 1 or _is_action(action):
+    if _is_action(action):
         actions = len(arrays) * [action]
     else:
         actions = []

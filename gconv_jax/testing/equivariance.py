@@ -120,6 +120,10 @@ def _check(fn, name, x, act_in, input_action, output_action, group, atol, rtols,
     if not any(np.any(np.asarray(a)) for a in outputs.values()):
         return False
     moves = input_transforms(group)
+
+    def exact_rtol(a: jax.Array) -> float:
+        return _default_rtol(a.dtype) if rtols[0] is None else rtols[0]
+
     # By the path of an array and by element.
     errors: dict[tuple[str, int], float] = {}
     allowed: dict[tuple[str, int], float] = {}
@@ -127,8 +131,7 @@ def _check(fn, name, x, act_in, input_action, output_action, group, atol, rtols,
         turned = leaves_of(fn(act_in(x, move), **kwargs))
         expected = leaves_of(act_out(y, move))
         for (path, a), act in zip(outputs.items(), act_out.acts, strict=True):
-            rtol = _default_rtol(a.dtype) if rtols[0] is None else rtols[0]
-            relative = rtol if move.exact else rtols[1]
+            relative = exact_rtol(a) if move.exact else rtols[1]
             allowed[path, g] = atol + relative * move.size(np.asarray(a), act.channel_axes)
             errors[path, g] = np.inf
             if path in turned:
@@ -140,12 +143,13 @@ def _check(fn, name, x, act_in, input_action, output_action, group, atol, rtols,
     key = max(failed, key=lambda k: np.nan_to_num(errors[k] / (allowed[k] or 1), nan=np.inf))
     (path, worst), count = key, len({g for _, g in failed})
     name = f"{name} at {path}" if path else name
+    tolerances = exact_rtol(outputs[path]), rtols[1]
     raise AssertionError(
         f"{name} is not equivariant under {count} of the {group.order} elements of "
         f"{group!r}; worst is element {worst} ({group.element_name(worst)}): the "
         f"{'largest' if moves[worst].exact else 'root mean square'} error is "
         f"{errors[key]:.3g}, allowed {allowed[key]:.3g}"
-        + _first_fault(fn, x, group, (input_action, output_action), (rtol, rtols[1]), kwargs)
+        + _first_fault(fn, x, group, (input_action, output_action), tolerances, kwargs)
     )
 
 

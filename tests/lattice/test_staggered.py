@@ -32,7 +32,7 @@ def grid(rng, cells, channels=2, batch=2):
     ]
 
 
-def move_by_hand(faces, matrix):
+def move_by_hand(faces, matrix, signs=True):
     """Move every face by its position, with the sign of its new direction."""
     d = len(faces)
     cells = [faces[i].shape[1 + i] - 1 for i in range(d)]
@@ -51,7 +51,7 @@ def move_by_hand(faces, matrix):
             target = np.rint(matrix @ (fine - center) + new_center).astype(int)
             k = int(np.argmax(np.abs(matrix[:, i])))
             at = tuple((t - (j != k)) // 2 for j, t in enumerate(target))
-            moved[k][(slice(None), *at)] = matrix[k, i] * a[(slice(None), *place)]
+            moved[k][(slice(None), *at)] = (matrix[k, i] if signs else 1) * a[(slice(None), *place)]
     return moved
 
 
@@ -107,8 +107,10 @@ def test_a_network_from_grid_to_grid(group, rng, x64):
         turned = network(move_by_hand(faces, group.matrices[g]))
         for a, b in zip(turned, move_by_hand(out, group.matrices[g]), strict=True):
             assert_close(a, b, atol=1e-11)
-    wrong = network([-a for a in faces])  # a mirror that forgets where the faces are
-    assert max(np.abs(np.asarray(a) + b).max() for a, b in zip(wrong, out, strict=True)) > 1e-3
+    # A negative control: numbers on faces, which do not change their signs.
+    wrong = network(move_by_hand(faces, group.matrices[1], signs=False))
+    right = move_by_hand(out, group.matrices[1], signs=False)
+    assert max(np.abs(a - b).max() for a, b in zip(wrong, right, strict=True)) > 1e-3
 
 
 def test_gradients_and_dtypes(rng):

@@ -85,6 +85,13 @@ def test_short_types_stay_short(dtype, rng):
     assert layer(x).dtype == layer(to_irreps(x, group=P4)).dtype == dtype
 
 
+def test_integers_become_floating():
+    x = np.arange(2 * 4 * 3).reshape(2, 4, 3)
+    assert_close(film(x, np.full(3, 0.5)), jnp.asarray(x / 2, jnp.float32), atol=1e-6)
+    mean = x.reshape(2, -1, 3).mean(1)
+    assert_close(invariant_mean(x + 1), jnp.asarray(mean + 1, jnp.float32), atol=1e-6)
+
+
 def test_bad_input():
     x = jnp.ones((2, 3, 4, 6))
     with pytest.raises(ValueError, match=r"`scale` must be \[N=2, C=6\] or \[C=6\], got shape"):
@@ -93,6 +100,8 @@ def test_bad_input():
         film(to_irreps(x, group=P4), shift=jnp.ones((4, 6)))
     with pytest.raises(ValueError, match="`x` must have an axis of examples"):
         film(x[0, 0], jnp.ones(6))
+    with pytest.raises(ValueError, match="`x` must have an axis of examples"):
+        SqueezeExcite(6, rngs=nnx.Rngs(0))(to_irreps(x[0, 0], group=P4))
     with pytest.raises(ValueError, match="`reduction` must be at least 1"):
         SqueezeExcite(6, reduction=0, rngs=nnx.Rngs(0))
     assert SqueezeExcite(2, rngs=nnx.Rngs(0)).squeeze.out_features == 1

@@ -22,7 +22,7 @@ from gconv_jax import (
     tetrahedral,
     to_irreps,
 )
-from gconv_jax.groups.irreps import real_irreps
+from gconv_jax.groups.irrep_features import named_irreps
 from gconv_jax.nnx import GatedActivation, NormActivation
 from gconv_jax.normalization.irrep_activations import copy_count
 from gconv_jax.testing import assert_equivariant
@@ -50,9 +50,7 @@ def test_norms_are_those_of_whole_columns(group, rng, x64):
     y, start = norm_activation(x, bias), 1
     names = list(x.parts)
     assert_close(y.parts["1a"], np.maximum(x.parts["1a"] + bias[0], 0), atol=1e-12)
-    by_name = dict(
-        zip(gconv_jax.groups.irrep_features.irrep_names(group), real_irreps(group), strict=True)
-    )
+    by_name = dict(named_irreps(group))
     assert set(names) == set(by_name)
     for name, irrep in by_name.items():
         if name == "1a":
@@ -109,9 +107,7 @@ def test_gates_by_hand(group, rng, x64):
     x = to_irreps(rng.normal(size=(2, group.order, 3)), group=group)
     gates, start = rng.normal(size=(2, copy_count(group), 3)), 0
     y = gate_irreps(x, gates, gate_fn=jnp.tanh, fn=jnp.square)
-    for name, irrep in zip(
-        gconv_jax.groups.irrep_features.irrep_names(group), real_irreps(group), strict=True
-    ):
+    for name, irrep in named_irreps(group):
         if name == "1a":
             assert_close(y.parts[name], np.square(x.parts[name]), atol=1e-12)
             continue

@@ -121,6 +121,14 @@ def test_tuples_and_one_action_for_all(rng, x64):
     pair = tuple(rng.normal(size=(2, 1, 5, 5, 2)))
     assert_equivariant(two, pair, group=P4)
     assert_equivariant(two, pair, group=P4, input_action="image", output_action="feature_map")
+    one = {"a": pair[0]}  # a tree of one array has a tree of one action
+    assert_equivariant(
+        lambda x: {"b": lift_conv(x["a"], w, group=P4)},
+        one,
+        group=P4,
+        input_action={"a": "image"},
+        output_action={"b": "feature_map"},
+    )
     with pytest.raises(AssertionError, match=r"two at \[0\] is not|two at \[1\] is not"):
         assert_equivariant(two, pair, group=P4, output_action="invariant")
 
