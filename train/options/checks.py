@@ -10,8 +10,8 @@ def is_choice(hint) -> bool:
 
 
 def fits(value, hint) -> bool:
-    """Return whether a value is of the type of a field. The command line has made sure of that; a
-    file or a notebook need not have."""
+    """Return whether a value is of the type of a field. The command line has checked that already,
+    but a file or a notebook may hold any value."""
     if get_origin(hint) in (Union, UnionType):
         return any(fits(value, option) for option in get_args(hint))
     if get_origin(hint) is tuple:
