@@ -10,7 +10,7 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parents[1] / "colab"
 SETTINGS = {
     "dataset": "digits", "epochs": 1, "train_images": 64, "test_images": 32, "batch_size": 16,
-    "width": 2, "parallel": "jit",
+    "width": 2, "parallel": "jit", "angles": 4,
 }  # fmt: skip
 SMALL = {
     "rotated_mnist": {

@@ -151,7 +151,7 @@ def test_it_learns_to_remove_noise(rng):
 
 
 def test_frozen_and_exported(rng, tmp_path):
-    model = GroupUNet(group=P4M, in_features=1, rngs=nnx.Rngs(0), **SMALL)
+    model = GroupUNet(group=P4M, in_features=1, rngs=nnx.Rngs(0), **(SMALL | {"multipliers": (2,)}))
     state = nnx.state(model, nnx.Param)
     state = jax.tree.map(lambda p: p + 0.1 * jnp.asarray(rng.normal(size=p.shape), p.dtype), state)
     nnx.update(model, state)
