@@ -61,12 +61,12 @@ def main() -> None:
     shapes = (("dihedral4", 4, 16),) if args.quick else SHAPES
     rounds = 2 if args.quick else args.rounds
     print(harness.header())
-    from gconv_jax.groups.irreps import real_irreps
+    from gconv_jax.groups.correlation import multiplications
 
     rows = []
     with harness.Worker("linear", JAX_IMPORTS) as worker:
         for name, channels, tokens in shapes:
-            cost = sum(irrep.cost for irrep in real_irreps(group(name)))
+            cost = multiplications(group(name))
             for backward in (False, True):
                 spec = {"name": name, "channels": channels, "tokens": tokens, "backward": backward}
                 builders = {

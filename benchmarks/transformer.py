@@ -7,7 +7,7 @@ and ``nnx.Linear``, or ``jax.nn.dot_product_attention`` for the rows of attentio
 maps. ``plain`` is the block of `gconv_jax.models` over the trivial group, ``regular`` and
 ``irreps`` are the block over the group, with tokens in the regular basis and in the Fourier basis.
 All have the same width. Ratios are "block / flax": below 1 is faster. ``fewer`` is how many times
-fewer multiplications the linear maps take in the Fourier basis.
+fewer multiplications the linear maps take in the Fourier basis, where irreps are not split.
 """
 
 import functools

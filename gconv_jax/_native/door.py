@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from gconv_jax._native import fourier_call, onednn
+from gconv_jax._native import fourier_call, llvm, onednn
 from gconv_jax._native.fourier_call import (
     MOST_ELEMENTS as MOST_ELEMENTS,
     Patches as Patches,
@@ -23,3 +23,9 @@ def available(part: Part) -> bool:
     form of group convolutions. The first call loads its library; one that is installed and cannot
     be used is named in a warning, once."""
     return {"onednn": onednn, "fourier": fourier_call}[part].available()
+
+
+def multiplies_in_halves() -> bool:
+    """Return whether this processor multiplies the two halves of its vectors one after the other,
+    so that a multiplication takes twice as long, beside other work. Loads LLVM."""
+    return llvm.multiplies_in_halves()

@@ -18,21 +18,25 @@ import math
 import os
 import threading
 import warnings
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import jax
 import numpy as np
 
 from gconv_jax._native import llvm, xla_ffi
-from gconv_jax._native.fourier_kernel import FIELDS, IrrepSize, Sizes, machine_code
+from gconv_jax._native.fourier_kernel import FIELDS, ProductSize, Sizes, machine_code
 from gconv_jax._native.tiling import RowTiling
-from gconv_jax.groups.irreps import Irrep
+from gconv_jax.groups.correlation import CorrelationProduct
 from gconv_jax.ops.once import once
 
 # The symmetries of a cube are that many; the sums of larger groups would have too many terms.
 MOST_ELEMENTS = 48
 # The units of work for each thread, so that all threads end at about the same time.
 UNITS = 2
+# Images share a strip if at least so many of them fit into it. The rows of a matrix product are
+# rounded up to a multiple (`block_rows`), of which one small image leaves a good part empty.
+SHARED = 2
 # A line of the cache, in float32 numbers.
 ALIGNMENT = 16
 
@@ -70,44 +74,51 @@ class Patches(NamedTuple):
 
 
 def output(
-    x: jax.Array, spectrum: list[jax.Array], *, irreps: list[Irrep], patches: Patches, spatial
+    x: jax.Array,
+    spectrum: list[jax.Array],
+    *,
+    products: Sequence[CorrelationProduct],
+    patches: Patches,
+    spatial,
 ) -> jax.Array:
     """Return the convolution with a filter whose transform is known.
 
     Args:
         x: ``[N, *spatial, |G|, C_in]``, float32, nothing empty.
-        spectrum: for each irrep ``[d taps C_in, d C_out]``.
+        spectrum: for each product ``[d taps C_in, d C_out]``.
         patches: its padding is not negative.
         spatial: sizes of the result.
 
     Returns:
         ``[N, *spatial', |G|, C_out]``.
     """
-    c_out = spectrum[0].shape[-1] // irreps[0].dimension
+    c_out = spectrum[0].shape[-1] // products[0].dimension
     shape = jax.ShapeDtypeStruct((x.shape[0], *spatial, x.shape[-2], c_out), x.dtype)
-    return xla_ffi.call(OUTPUT, shape)(x, *spectrum, **_attributes(irreps, patches))
+    return xla_ffi.call(OUTPUT, shape)(x, *spectrum, **_attributes(products, patches))
 
 
 def filter_gradient(
-    x: jax.Array, g: jax.Array, *, irreps: list[Irrep], patches: Patches
+    x: jax.Array, g: jax.Array, *, products: Sequence[CorrelationProduct], patches: Patches
 ) -> list[jax.Array]:
     """Return the cotangent of ``spectrum`` in `output`, where g is that of the result."""
     taps = len(patches.starts)
-    dimensions = [irrep.dimension for irrep in irreps]
+    dimensions = [product.dimension for product in products]
     shapes = [(d * taps * x.shape[-1], d * g.shape[-1]) for d in dimensions]
     results = [jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes]
     call = xla_ffi.call(FILTER_GRADIENT, results)
-    return list(call(x, g, **_attributes(irreps, patches)))
+    return list(call(x, g, **_attributes(products, patches)))
 
 
-def _attributes(irreps: list[Irrep], patches: Patches) -> dict[str, np.ndarray]:
-    matrix = np.concatenate(
-        [irrep.matrices[:, i].T for irrep in irreps for i in irrep.rows]
-    )  # [(irrep, i, k), s]
+def _attributes(products: Sequence[CorrelationProduct], patches: Patches) -> dict[str, np.ndarray]:
+    def matrix(side: Literal["left", "result"]):  # [(product, i, k), s]
+        rows = [getattr(product, side) for product in products]
+        return np.concatenate([row.reshape(-1, row.shape[-1]) for row in rows]).view(np.int64)
+
     values = {
-        "matrix": np.ascontiguousarray(matrix, np.float64).view(np.int64),
-        "rows": [len(irrep.rows) for irrep in irreps],
-        "dimensions": [irrep.dimension for irrep in irreps],
+        "left": matrix("left"),
+        "result": matrix("result"),
+        "rows": [product.rows for product in products],
+        "dimensions": [product.dimension for product in products],
         "starts": patches.starts,
         "strides": patches.strides,
         "padding": patches.padding,
@@ -128,28 +139,38 @@ class _Plan:
     def __init__(self, kind: str, x_shape, y_shape, attributes: dict[str, tuple]):
         spatial, (order, c_in), c_out = x_shape[1:-2], x_shape[-2:], y_shape[-1]
         axes = len(spatial)
-        matrix = np.array(attributes["matrix"], np.int64).view(np.float64).reshape(-1, order)
-        irreps = zip(attributes["rows"], attributes["dimensions"], strict=True)
+
+        def matrix(side: Literal["left", "result"]) -> tuple[tuple[float, ...], ...]:
+            rows = np.array(attributes[side], np.int64).view(np.float64).reshape(-1, order)
+            return tuple(map(tuple, rows.tolist()))
+
+        products = zip(attributes["rows"], attributes["dimensions"], strict=True)
         starts = np.array(attributes["starts"], np.int64).reshape(-1, order, axes)
         padding = np.array(attributes["padding"], np.int64).reshape(axes, 2)
         self.sizes = Sizes(
             filter_gradient=kind == FILTER_GRADIENT,
-            matrix=tuple(map(tuple, matrix.tolist())),
-            irreps=tuple(IrrepSize(*irrep) for irrep in irreps),
+            left=matrix("left"),
+            result=matrix("result"),
+            products=tuple(ProductSize(*product) for product in products),
             taps=len(starts),
             c_in=c_in,
             c_out=c_out,
         )
         self.work = machine_code(self.sizes)
-        tiling = RowTiling(
-            spatial, y_shape[1:-2], starts, attributes["strides"], padding, order * c_in
-        )
-        rows = tiling.tile_rows(self.sizes.strip, math.ceil(UNITS * _threads() / x_shape[0]))
+        strides, images, output = attributes["strides"], x_shape[0], y_shape[1:-2]
+        if SHARED * math.prod(output) <= self.sizes.strip:
+            # Images lie on a further axis, along which the filter has one tap.
+            spatial, output, strides = (images, *spatial), (images, *output), (1, *strides)
+            starts = np.pad(starts, [(0, 0), (0, 0), (1, 0)])
+            padding = np.pad(padding, [(1, 0), (0, 0)])
+            images = 1
+        tiling = RowTiling(spatial, output, starts, strides, padding, order * c_in)
+        rows = tiling.tile_rows(self.sizes.strip, math.ceil(UNITS * _threads() / images))
         self.pixels = tiling.pixels(rows)
         self.offsets = starts @ tiling.steps + np.arange(order) * c_in
         self.tiles, self.copies = tiling.tile_table(rows, order * c_out)
         window = tiling.window(rows) if padding.any() else 0
-        units = x_shape[0] * len(self.tiles)
+        units = images * len(self.tiles)
         self.threads = min(_threads(), units)
         self.scratch = window + sum(
             self.sizes.regions(each)[-1] for each in (self.sizes.taps * c_in, c_out)
@@ -161,8 +182,8 @@ class _Plan:
             "copies": self.copies.ctypes.data,
             "units": units,
             "tile_count": len(self.tiles),
-            "x_image": math.prod(x_shape[1:]),
-            "y_image": math.prod(y_shape[1:]),
+            "x_image": math.prod(x_shape) // images,
+            "y_image": math.prod(y_shape) // images,
             "window": window,
         }
 

@@ -19,7 +19,9 @@ STRIP_BYTES = 5 * 2**20
 STRIP_PIXELS = 264
 
 
-class IrrepSize(NamedTuple):
+class ProductSize(NamedTuple):
+    """The size of a `gconv_jax.groups.correlation.CorrelationProduct`."""
+
     rows: int
     dimension: int
 
@@ -28,32 +30,33 @@ class Sizes(NamedTuple):
     """The sizes that machine code is made for."""
 
     filter_gradient: bool
-    matrix: tuple[tuple[float, ...], ...]
-    irreps: tuple[IrrepSize, ...]
+    left: tuple[tuple[float, ...], ...]
+    result: tuple[tuple[float, ...], ...]
+    products: tuple[ProductSize, ...]
     taps: int
     c_in: int
     c_out: int
 
     @property
     def order(self) -> int:
-        return len(self.matrix[0])
+        return len(self.left[0])
 
     @property
     def strip(self) -> int:
         """The number of pixels of a strip, which go through the transform together."""
-        values = len(self.matrix) * (self.taps * self.c_in + self.c_out)
+        values = len(self.left) * (self.taps * self.c_in + self.c_out)
         blocks = min(STRIP_PIXELS, STRIP_BYTES // 4 // values) // block_rows()
         return max(1, blocks) * block_rows()
 
     @property
     def spectrum(self) -> tuple[int, ...]:
-        """The number of values of the transformed filter for each irrep."""
-        return tuple(d * d * self.taps * self.c_in * self.c_out for _, d in self.irreps)
+        """The number of values of the transformed filter for each product."""
+        return tuple(d * d * self.taps * self.c_in * self.c_out for _, d in self.products)
 
     def regions(self, each: int) -> list[int]:
-        """Return where each irrep begins in a strip, which is ``[pixel, row, column, each]`` for
+        """Return where each product begins in a strip, which is ``[pixel, row, column, each]`` for
         each of them, and where the last one ends."""
-        sizes = [self.strip * rows * d * each for rows, d in self.irreps]
+        sizes = [self.strip * rows * d * each for rows, d in self.products]
         return [sum(sizes[:i]) for i in range(len(sizes) + 1)]
 
     def places(self, each: int) -> list[tuple[int, int]]:
@@ -61,7 +64,7 @@ class Sizes(NamedTuple):
         distance between pixels."""
         return [
             (start + (i * d + k) * each, rows * d * each)
-            for start, (rows, d) in zip(self.regions(each), self.irreps, strict=False)
+            for start, (rows, d) in zip(self.regions(each), self.products, strict=False)
             for i in range(rows)
             for k in range(d)
         ]
@@ -83,20 +86,20 @@ COPY = ("source", "target", "length")
 def machine_code(sizes: Sizes):
     """Return the code that takes units, tiles of an image, from the counter until none is left."""
     order, c_in, c_out = sizes.order, sizes.c_in, sizes.c_out
-    matrix = np.array(sizes.matrix)
+    left, result_rows = np.array(sizes.left), np.array(sizes.result)
     patches = sizes.places(sizes.taps * c_in)
     strips = sizes.places(c_out)
     image = [(s * c_out, order * c_out) for s in range(order)]
-    functions = [_gather("patches", matrix, c_in, sizes.taps, patches)]
+    functions = [_gather("patches", left, c_in, sizes.taps, patches)]
     if sizes.filter_gradient:
-        functions.append(_rearrange("cotangent", matrix, c_out, image, strips))
+        functions.append(_rearrange("cotangent", result_rows, c_out, image, strips))
     else:
-        functions.append(_rearrange("back", matrix.T, c_out, strips, image))
+        functions.append(_rearrange("back", result_rows.T, c_out, strips, image))
 
     product = add_transposed if sizes.filter_gradient else multiply
     functions += [
         product(f"product{i}", d * sizes.taps * c_in, d * c_out)
-        for i, (_, d) in enumerate(sizes.irreps)
+        for i, (_, d) in enumerate(sizes.products)
     ]
 
     f = llvm.Function("work", "ptr %call")
@@ -106,7 +109,7 @@ def machine_code(sizes: Sizes):
     transformed = call["scratch"]
     result = f.gep(transformed, sizes.regions(sizes.taps * c_in)[-1])
     window = f.gep(result, sizes.regions(c_out)[-1])
-    parts = [f.load(call["parts"], i, "ptr") for i in range(len(sizes.irreps))]
+    parts = [f.load(call["parts"], i, "ptr") for i in range(len(sizes.products))]
     padded = f.assign(f"icmp ne i64 {call['window']}, 0")
     window_bytes = f.product(call["window"], 4)
     with f.work_queue_loop(call["counter"], call["units"]) as unit:
@@ -141,7 +144,7 @@ def machine_code(sizes: Sizes):
                 ends = f"ptr {parts[i]}, ptr {b}"
                 if sizes.filter_gradient:
                     ends = f"ptr {b}, ptr {parts[i]}"
-                length = f.product(count, sizes.irreps[i].rows)
+                length = f.product(count, sizes.products[i].rows)
                 f.emit(f"call void @product{i}(ptr {a}, {ends}, i64 {length})")
             if not sizes.filter_gradient:
                 f.emit(f"call void @back(ptr {result}, ptr {here}, i64 {count})")

@@ -70,10 +70,29 @@ def vectors() -> Vectors:
     return Vectors(8 if features.get("avx") else 4, 16)
 
 
+# Processors with AVX-512 whose units for multiplications are of 256 bits, by LLVM's names.
+IN_HALVES = ("znver4",)
+
+
+def multiplies_in_halves() -> bool:
+    """Return whether this processor computes the two halves of a vector one after the other."""
+    binding = _binding()
+    return binding is not None and binding.get_host_cpu_name() in IN_HALVES
+
+
+# With AVX-512 fewer numbers than a vector has are loaded and stored under a mask.
+MASKED = 16
+_MASKED_MEMORY = "".join(
+    f"declare <{n} x float> @llvm.masked.load.v{n}f32.p0(ptr, i32, <{n} x i1>, <{n} x float>)\n"
+    f"declare void @llvm.masked.store.v{n}f32.p0(<{n} x float>, ptr, i32, <{n} x i1>)\n"
+    for n in (2, 4, 8, 16)
+)
+
+
 def compile_functions(assembly: str, name: str, arguments: int) -> Callable[..., None]:
     """Return the function ``name``, compiled: it takes so many pointers and returns nothing."""
     binding: Any = _binding()
-    module = binding.parse_assembly(assembly)
+    module = binding.parse_assembly(_MASKED_MEMORY + assembly)
     module.verify()
     engine = binding.create_mcjit_compiler(module, _machine(binding))  # which owns both
     engine.finalize_object()
@@ -111,6 +130,22 @@ class Function:
 
     def load(self, pointer: str, index: str | int, kind: str = "i64") -> str:
         return self.assign(f"load {kind}, ptr {self.gep(pointer, index, kind)}")
+
+    def load_vector(self, place: str, width: int, count: int) -> str:
+        """Return the ``count`` numbers at a place, and zeros up to the width."""
+        vector = f"<{width} x float>"
+        if count == width:
+            return self.assign(f"load {vector}, ptr {place}, align 4")
+        arguments = f"ptr {place}, i32 4, {_mask(width, count)}, {vector} zeroinitializer"
+        return self.assign(f"call {vector} @llvm.masked.load.v{width}f32.p0({arguments})")
+
+    def store_vector(self, vector: str, place: str, width: int, count: int):
+        """Store the first ``count`` numbers of a vector."""
+        if count == width:
+            self.emit(f"store <{width} x float> {vector}, ptr {place}, align 4")
+            return
+        arguments = f"<{width} x float> {vector}, ptr {place}, i32 4, {_mask(width, count)}"
+        self.emit(f"call void @llvm.masked.store.v{width}f32.p0({arguments})")
 
     def sum(self, *terms: str | int) -> str:
         return functools.reduce(lambda a, b: self.assign(f"add i64 {a}, {b}"), map(str, terms))
@@ -191,9 +226,32 @@ class Function:
         self._block = block
 
 
-def vector_width(numbers: int) -> int:
-    """Return the width of vectors for rows of so many numbers: the processor's, or less."""
-    return min(vectors().width, 1 << (numbers.bit_length() - 1))
+class Vector(NamedTuple):
+    """A vector of consecutive numbers of a row."""
+
+    start: int
+    width: int
+    count: int
+    """The numbers that it holds, from ``start`` on; fewer than the width under a mask."""
+    again: int
+    """Those of them that the vector before holds as well."""
+
+
+def row_vectors(numbers: int) -> list[Vector]:
+    """Return the vectors of equal width that cover a row of so many numbers."""
+    width = vectors().width
+    if width >= MASKED and numbers < width:
+        return [Vector(0, 1 << (numbers - 1).bit_length(), numbers, 0)]
+    width = min(width, 1 << (numbers.bit_length() - 1))
+    starts = [*range(0, numbers - width + 1, width)]
+    if numbers % width:
+        starts.append(numbers - width)
+    return [Vector(start, width, width, -start % width) for start in starts]
+
+
+def _mask(width: int, count: int) -> str:
+    bits = ", ".join(f"i1 {int(i < count)}" for i in range(width))
+    return f"<{width} x i1> <{bits}>"
 
 
 def combine(
@@ -204,14 +262,12 @@ def combine(
     targets: Sequence[str],
 ):
     """``targets[o][c] = sum_s matrix[o, s] sources[s][c]`` for float32 numbers at these places."""
-    width = vector_width(channels)
+    _, width, count, _ = row_vectors(channels)[0]
     vector = f"<{width} x float>"
-    with f.loop(channels, width) as start:
+    with f.loop(channels, count) as start:
         # The last vector may take numbers once more: the sources stay as they are.
-        c = f.umin(start, channels - width)
-        numbers = [
-            f.assign(f"load {vector}, ptr {f.gep(source, c)}, align 4") for source in sources
-        ]
+        c = f.umin(start, channels - count)
+        numbers = [f.load_vector(f.gep(source, c), width, count) for source in sources]
         for row, target in zip(matrix, targets, strict=True):
             # One that is added first, so that nothing need be negated.
             terms = sorted(np.flatnonzero(row), key=lambda s: (abs(row[s]) != 1, -row[s]))
@@ -226,7 +282,7 @@ def combine(
                 else:
                     sign = "fadd" if row[s] > 0 else "fsub"
                     total = f.assign(f"{sign} contract {vector} {total}, {term}")
-            f.emit(f"store {vector} {total or 'zeroinitializer'}, ptr {f.gep(target, c)}, align 4")
+            f.store_vector(total or "zeroinitializer", f.gep(target, c), width, count)
 
 
 def _hexadecimal(number: float) -> str:

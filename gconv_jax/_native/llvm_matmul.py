@@ -25,14 +25,14 @@ def multiply(name: str, inner: int, columns: int) -> llvm.Function:
     The rows are at least one. Up to the next multiple of `block_rows` they are read and written.
     """
     f = llvm.Function(name, "ptr noalias %a, ptr noalias %b, ptr noalias %y, i64 %rows")
-    width = llvm.vector_width(columns)
-    vector = f"<{width} x float>"
+    panels = _panels(columns)
+    vector = f"<{panels[0][0].width} x float>"
     parts = -(-inner * columns // RIGHT_CACHED)
     cached = -(-inner // parts)
 
     def part(start: str | int, count: str | int, add: bool):
         with f.loop("%rows", block_rows()) as block:
-            for panel in _panels(columns, width):
+            for panel in panels:
                 rows = block_rows() // len(panel)
                 with f.loop(block_rows(), rows) as row:
                     first = f.sum(block, row)
@@ -42,16 +42,16 @@ def multiply(name: str, inner: int, columns: int) -> llvm.Function:
 
                     def terms(k, a=a, b=b, rows=rows, panel=panel):
                         right = f.gep(b, f.product(k, columns))
-                        return _outer(f, f.gep(a, k), inner, rows, right, panel, width)
+                        return _outer(f, f.gep(a, k), inner, rows, right, panel)
 
                     total = iter(f.reduction_loop(count, vector, rows * len(panel), terms))
                     for i in range(rows):
-                        for column in panel:
-                            place = f.gep(y, i * columns + column)
+                        for part in panel:
+                            place = f.gep(y, i * columns + part.start)
                             if add:
-                                _add(f, place, next(total), width, again=-column % width)
+                                _add(f, place, next(total), part)
                             else:
-                                f.emit(f"store {vector} {next(total)}, ptr {place}, align 4")
+                                f.store_vector(next(total), place, part.width, part.count)
 
     part(0, cached, add=False)
     if cached < inner:
@@ -64,15 +64,15 @@ def multiply(name: str, inner: int, columns: int) -> llvm.Function:
 def add_transposed(name: str, inner: int, columns: int) -> llvm.Function:
     """``y += a^T b`` for a ``[%rows, inner]``, b ``[%rows, columns]``, y ``[inner, columns]``."""
     f = llvm.Function(name, "ptr noalias %a, ptr noalias %b, ptr noalias %y, i64 %rows")
-    width = llvm.vector_width(columns)
-    vector = f"<{width} x float>"
+    panels = _panels(columns)
+    vector = f"<{panels[0][0].width} x float>"
     cached = max(8, LEFT_CACHED // inner)
     with f.loop("%rows", cached) as start:
         count = f.umin(f.assign(f"sub i64 %rows, {start}"), cached)
         chunk_a, chunk_b = (
             f.gep(p, f.product(start, n)) for p, n in (("%a", inner), ("%b", columns))
         )
-        for panel in _panels(columns, width):
+        for panel in panels:
             most = block_rows() // len(panel)
             whole = inner // most * most
             for first, last, rows in ((0, whole, most), (whole, inner, inner - whole)):
@@ -85,28 +85,29 @@ def add_transposed(name: str, inner: int, columns: int) -> llvm.Function:
                     def terms(m, a=a, rows=rows, panel=panel):
                         left = f.gep(a, f.product(m, inner))
                         right = f.gep(chunk_b, f.product(m, columns))
-                        return _outer(f, left, 1, rows, right, panel, width)
+                        return _outer(f, left, 1, rows, right, panel)
 
                     total = iter(f.reduction_loop(count, vector, rows * len(panel), terms))
                     for i in range(rows):
-                        for column in panel:
-                            place = f.gep(y, i * columns + column)
-                            _add(f, place, next(total), width, again=-column % width)
+                        for part in panel:
+                            place = f.gep(y, i * columns + part.start)
+                            _add(f, place, next(total), part)
     return f
 
 
-def _panels(columns: int, width: int) -> list[list[int]]:
-    """Return the starts of vectors that cover the columns, by twos; the last may overlap."""
-    starts = [*range(0, columns - width + 1, width)]
-    if columns % width:
-        starts.append(columns - width)
-    return [starts[i : i + 2] for i in range(0, len(starts), 2)]
+def _panels(columns: int) -> list[list[llvm.Vector]]:
+    """Return the vectors that cover the columns, by twos."""
+    parts = llvm.row_vectors(columns)
+    return [parts[i : i + 2] for i in range(0, len(parts), 2)]
 
 
-def _outer(f: llvm.Function, left, step, rows, right, panel, width) -> list[tuple[str, str]]:
+def _outer(
+    f: llvm.Function, left: str, step: int, rows: int, right: str, panel: list[llvm.Vector]
+) -> list[tuple[str, str]]:
     """Return the factors of ``left[i step] right[column]`` for each row and vector of columns."""
+    width = panel[0].width
     vector = f"<{width} x float>"
-    b = [f.assign(f"load {vector}, ptr {f.gep(right, column)}, align 4") for column in panel]
+    b = [f.load_vector(f.gep(right, part.start), part.width, part.count) for part in panel]
     factors = []
     for i in range(rows):
         number = f.load(left, i * step, "float")
@@ -117,13 +118,13 @@ def _outer(f: llvm.Function, left, step, rows, right, panel, width) -> list[tupl
     return factors
 
 
-def _add(f: llvm.Function, place: str, total: str, width: int, again: int):
+def _add(f: llvm.Function, place: str, total: str, part: llvm.Vector):
     """Add to the numbers at a place, except those to which another vector was added before."""
-    vector = f"<{width} x float>"
-    if again:
-        new = ", ".join(f"i1 {int(i >= again)}" for i in range(width))
+    vector = f"<{part.width} x float>"
+    if part.again:
+        new = ", ".join(f"i1 {int(i >= part.again)}" for i in range(part.width))
         total = f.assign(
-            f"select <{width} x i1> <{new}>, {vector} {total}, {vector} zeroinitializer"
+            f"select <{part.width} x i1> <{new}>, {vector} {total}, {vector} zeroinitializer"
         )
-    old = f.assign(f"load {vector}, ptr {place}, align 4")
-    f.emit(f"store {vector} {f.assign(f'fadd {vector} {old}, {total}')}, ptr {place}, align 4")
+    old = f.load_vector(place, part.width, part.count)
+    f.store_vector(f.assign(f"fadd {vector} {old}, {total}"), place, part.width, part.count)

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from gconv_jax.conv.exact_subgroup import exact_subgroup
-from gconv_jax.conv.fourier import Platform, is_gathered, is_native
+from gconv_jax.conv.fourier import Platform, is_gathered, is_native, multiplies_in_halves
 from gconv_jax.filters.basis import Filters, find_basis
+from gconv_jax.groups.correlation import multiplications
 from gconv_jax.groups.finite import FiniteGroup
-from gconv_jax.groups.irreps import real_irreps
 from gconv_jax.planar import implementation as planar
 
 Algorithm = Literal["auto", "dense", "fourier"]
@@ -22,9 +22,15 @@ ALGORITHMS = ("auto", "dense", "fourier")
 # The cost of transforming one number, in multiplications of the dense form: for each tap, once, and
 # for each tap and element of the group. The figures are fitted to benchmarks/group_conv.py on a CPU
 # with AVX-512, for each way to convolve there. `native` is the transform in machine code, where the
-# last figure counts the terms of its sums. Large filters cost less, since the output is transformed
-# once for all taps.
-COST_OF_TRANSFORM = {"patches": (41, 169, 0), "onednn": (90, 120, 0), "native": (9, 34, 1.75)}
+# last figure counts the terms of its sums; `native, halves` is the same on a processor whose
+# multiplications take twice as long. Large filters cost less, since the output is transformed once
+# for all taps.
+COST_OF_TRANSFORM = {
+    "patches": (41, 169, 0),
+    "onednn": (90, 120, 0),
+    "native": (9, 34, 1.75),
+    "native, halves": (4, 14, 1.4),
+}
 # The cost where XLA gathers the patches; measured in three dimensions.
 COST_OF_GATHER = 300
 
@@ -44,10 +50,10 @@ def fourier_platforms(
     """Return the platforms on which a group convolution uses the Fourier transform.
 
     For each tap and pixel the filter bank takes ``|G|^2 C_in C_out`` multiplications, and the
-    transform takes ``sum_rho (d^3 / e) C_in C_out`` (`gconv_jax.groups.irreps`) and transforms
+    transform takes ``m C_in C_out`` (`gconv_jax.groups.correlation.multiplications`) and transforms
     ``|G| (C_in + C_out)`` numbers in addition. On a CPU ``auto`` is ``fourier`` if
 
-        (|G|^2 - sum_rho d^3 / e) C_in C_out > tau |G| (C_in + C_out),
+        (|G|^2 - m) C_in C_out > tau |G| (C_in + C_out),
         tau = a + b / taps + c |G|
 
     with a, b and c of `COST_OF_TRANSFORM`, or tau = `COST_OF_GATHER` where XLA gathers patches. The
@@ -56,10 +62,12 @@ def fourier_platforms(
     ================  ============  ========================  =======================
     filters, group    machine code  XLA, patches otherwise    XLA, oneDNN otherwise
     ================  ============  ========================  =======================
-    3x3, P4M          9             19                        32
-    3x3, P4           16            48                        83
-    3x3x3, octahedral 5             29                        29
+    3x3, P4M          9 (6)         19                        32
+    3x3, P4           15 (9)        44                        76
+    3x3x3, octahedral 5 (4)         29                        29
     ================  ============  ========================  =======================
+
+    where the numbers in parentheses are for processors that multiply vectors in halves (Zen 4).
 
     With strides ``auto`` is ``dense``, since the transform's input gradient gains nothing there.
     On other platforms it is always ``dense``. There the matrix units multiply so fast that without
@@ -81,18 +89,23 @@ def fourier_platforms(
     if group.order == 1 or max(strides) > 1:
         return ()
     taps = math.prod(kernel)
-    saved = group.order**2 - sum(irrep.cost for irrep in real_irreps(group))
+    saved = group.order**2 - multiplications(group)
 
     def pays(way: str) -> bool:
         each, once, element = COST_OF_TRANSFORM[way]
-        gathered = way != "native" and is_gathered(group, kernel)
+        gathered = not way.startswith("native") and is_gathered(group, kernel)
         tau = COST_OF_GATHER if gathered else each + once / taps + element * group.order
         return saved * c_in * c_out > tau * group.order * (c_in + c_out)
 
     # Machine code is always the cheapest way. LLVM takes 50 MB of memory, so it is loaded only
-    # where it pays.
-    faster = pays("native") and (is_native(group, dtype) or pays(planar.cpu_implementation()))
-    return ("cpu",) if faster else ()
+    # where it may pay.
+    if not pays("native, halves"):
+        return ()
+    if is_native(group, dtype):
+        way = "native, halves" if multiplies_in_halves() else "native"
+    else:
+        way = planar.cpu_implementation()
+    return ("cpu",) if pays(way) else ()
 
 
 def check_algorithm(

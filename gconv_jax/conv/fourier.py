@@ -9,8 +9,9 @@ group for each tap t of the base filter: with ``X_t[s](p) = x[p + s t, s]`` and
 A Fourier transform ``f^[i, k] = sum_s f[s] rho(s)[i, k]`` over the real irreducible
 representations rho turns every correlation into matrix products, ``y^ = sum_t X_t^ Psi_t^T``. The
 multiplications for a pixel fall from ``taps |G|^2 C_in C_out`` to
-``taps C_in C_out sum_rho d^3 / e``, d being the dimension of rho and e that of its commutant: by
-2.7 for P4 and 5.3 for P4M.
+``taps C_in C_out sum_rho d^3 / e``, d being the dimension of rho and e that of its commutant. An
+irrep of complex type takes three quarters of that (`gconv_jax.groups.correlation`). All together
+they fall by 3.2 for P4 and by 5.3 for P4M.
 """
 
 import functools
@@ -27,8 +28,8 @@ from jax.typing import DTypeLike
 
 from gconv_jax._native import door
 from gconv_jax.filters.bank import filter_bank, gather_table
+from gconv_jax.groups.correlation import correlation_products
 from gconv_jax.groups.finite import FiniteGroup
-from gconv_jax.groups.irreps import real_irreps
 from gconv_jax.ops.accumulation import accumulation_dtype
 from gconv_jax.ops.channels import merge_channels
 from gconv_jax.ops.chunks import map_in_chunks
@@ -37,6 +38,7 @@ from gconv_jax.planar.implementation import PlanarConv, make_static, planar_form
 from gconv_jax.planar.primitive import Convolution, Form, Shape, make_primitive, transpose
 
 Platform = Literal["cpu", "other"]
+Side = Literal["left", "result"]
 
 
 # The size of the feature maps that a CPU takes at a time, so that patches stay in its cache.
@@ -61,6 +63,12 @@ def is_native(group: FiniteGroup, dtype: DTypeLike) -> bool:
         and group.order <= door.MOST_ELEMENTS
         and door.available("fourier")
     )
+
+
+def multiplies_in_halves() -> bool:
+    """Return whether this processor computes the two halves of a long vector one after the other,
+    so that multiplications in that machine code take twice as long. Loads LLVM."""
+    return door.multiplies_in_halves()
 
 
 def fourier_conv(
@@ -206,7 +214,7 @@ class _Transform:
     def __init__(self, static: _Static):
         self.group, self.geometry = static.group, static.planar.geometry
         self.precision = static.planar.precision
-        self.irreps = real_irreps(self.group)
+        self.products = correlation_products(self.group)
         table = gather_table(self.group, self.geometry.kernel, True)
         self.tap_of = table[:, self.group.inverse]  # [t, s]: the tap s t
         places = np.unravel_index(self.tap_of, self.geometry.kernel)
@@ -217,25 +225,24 @@ class _Transform:
     def native(self) -> dict:
         """The arguments of the machine code that describe this transform."""
         patches = door.Patches(self.starts, self.geometry.strides, self.geometry.padding)
-        return {"irreps": self.irreps, "patches": patches}
+        return {"products": self.products, "patches": patches}
 
     def filter_spectrum(self, w: jax.Array) -> list[jax.Array]:
-        """``(d / |G|) Psi_t^[j, k]`` for each irrep: ``[d taps C_in, d C_out]``, k and j slow."""
+        """``Psi_t^[j, k]`` for each product: ``[d taps C_in, d C_out]``, k and j slow."""
         w = w.reshape(len(self.tap_of), *w.shape[-3:])
         psi = w[self.tap_of, np.arange(self.group.order)]  # [t, u, C_in, C_out]
         spectrum = []
-        for irrep in self.irreps:
-            d = irrep.dimension
-            rho = jnp.asarray(irrep.matrices * (d / self.group.order), psi.dtype)
-            part = jnp.einsum("tuio,ujk->ktijo", psi, rho, precision=lax.Precision.HIGHEST)
-            spectrum.append(part.reshape(-1, d * w.shape[-1]))
+        for product in self.products:
+            right = jnp.asarray(product.right, psi.dtype)
+            part = jnp.einsum("tuio,jku->ktijo", psi, right, precision=lax.Precision.HIGHEST)
+            spectrum.append(part.reshape(-1, product.dimension * w.shape[-1]))
         return spectrum
 
     def output(self, x: jax.Array, spectrum: list[jax.Array]) -> jax.Array:
         """``[N, *spatial', |G|, C_out]`` from images and the transformed filter."""
         y = [
             self._dot(row, part)
-            for rows, part in zip(self._transform(self._orbits(x)), spectrum, strict=True)
+            for rows, part in zip(self._transform(self._orbits(x), "left"), spectrum, strict=True)
             for row in rows
         ]
         return self._inverse(y).reshape(x.shape[0], *self.geometry.output, self.group.order, -1)
@@ -243,13 +250,13 @@ class _Transform:
     def filter_gradient(self, x: jax.Array, g: jax.Array) -> list[jax.Array]:
         """The gradient by the result of `filter_spectrum`."""
         g = g.reshape(-1, *g.shape[-2:])
-        g_hat = self._transform([[g[:, r]] for r in range(self.group.order)])
+        g_hat = self._transform([[g[:, r]] for r in range(self.group.order)], "result")
         # XLA transposes the first operand: g is smaller than the patches.
         return [
             functools.reduce(
                 operator.add, (self._dot(b.T, a) for a, b in zip(rows, g_rows, strict=True))
             ).T
-            for rows, g_rows in zip(self._transform(self._orbits(x)), g_hat, strict=True)
+            for rows, g_rows in zip(self._transform(self._orbits(x), "left"), g_hat, strict=True)
         ]
 
     def _orbits(self, x: jax.Array) -> list[list[jax.Array]]:
@@ -298,8 +305,8 @@ class _Transform:
             )
         )
 
-    def _transform(self, f: list[list[jax.Array]]) -> list[list[jax.Array]]:
-        """``sum_s f[s, t] rho(s)[i, k]`` for each irrep and row i: ``[pixels, d taps C]`` with k
+    def _transform(self, f: list[list[jax.Array]], side: Side) -> list[list[jax.Array]]:
+        """``sum_s f[s, t] side[i, k, s]`` for each product and row i: ``[pixels, d taps C]`` with k
         slow."""
         by_tap = list(zip(*f, strict=True))
 
@@ -308,16 +315,17 @@ class _Transform:
             y = jnp.concatenate([tap for k in sums for tap in k], -1)
             return y.reshape(-1, y.shape[-1])
 
-        return [[row(irrep.matrices[:, i].T) for i in irrep.rows] for irrep in self.irreps]
+        return [[row(matrix) for matrix in getattr(product, side)] for product in self.products]
 
     def _inverse(self, y: list[jax.Array]) -> jax.Array:
-        """The sum over irreps of ``y[i, j] rho(r)[i, j]``: ``[pixels, |G|, C]``."""
-        functions, coefficients = [], []
-        rows = [(irrep, i) for irrep in self.irreps for i in irrep.rows]
-        for part, (irrep, i) in zip(y, rows, strict=True):
-            functions += jnp.split(part, irrep.dimension, -1)
-            coefficients.append(irrep.matrices[:, i])  # [r, j]
-        return jnp.stack(_combine(functions, np.concatenate(coefficients, -1)), -2)
+        """The sum over products of ``y[i, j] result[i, j, r]``: ``[pixels, |G|, C]``."""
+        results = [matrix for product in self.products for matrix in product.result]  # [j, r] each
+        functions = [
+            column
+            for part, result in zip(y, results, strict=True)
+            for column in jnp.split(part, len(result), -1)
+        ]
+        return jnp.stack(_combine(functions, np.concatenate(results).T), -2)
 
     def _dot(self, a: jax.Array, b: jax.Array) -> jax.Array:
         long = accumulation_dtype(a.dtype)

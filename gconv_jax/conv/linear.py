@@ -36,8 +36,8 @@ def group_linear(
     ``group_linear(L_g x) == L_g group_linear(x)`` with ``(L_g x)(h) = x(g^-1 h)``; every such map
     is one. It is a `group_conv` with filters of one tap, for arrays of any rank. As a matrix it has
     ``|G|^2 C_in C_out`` entries, of which ``|G| C_in C_out`` are free. In the group's Fourier basis
-    it is block-diagonal and takes ``sum_rho (d^3 / e) C_in C_out`` multiplications
-    (`gconv_jax.groups.irreps`): 5.3 times fewer for `P4M`, and 2.7 times fewer for `P4`.
+    it is block-diagonal and takes fewer multiplications (`gconv_jax.groups.correlation`): 5.3 times
+    fewer for `P4M`, and 3.2 times fewer for `P4` (2.7 times for `IrrepFeatures`).
 
     Args:
         x: features ``[..., |G|, C_in]``, such as ``[N, tokens, |G|, C_in]``, or `IrrepFeatures`, on

@@ -258,8 +258,13 @@ def test_a_filter_in_the_wrong_frame_is_noticed(rng):
     assert float(jnp.abs(wrong - right).max()) > 0.1
 
 
-@pytest.mark.parametrize(("group", "channels"), [(P4M, 9), (P4, 16)], ids=str)
-def test_auto_takes_it_from_fewer_channels_on(group, channels):
+@pytest.mark.parametrize(
+    ("group", "channels", "halves"),
+    [(P4M, 9, False), (P4, 15, False), (P4M, 6, True), (P4, 9, True)],
+    ids=str,
+)
+def test_auto_takes_it_from_fewer_channels_on(group, channels, halves, monkeypatch):
+    monkeypatch.setattr(llvm, "multiplies_in_halves", lambda: halves)
     layer = {"group": group, "kernel": (3, 3), "strides": (1, 1)}
     few, many = ({**layer, "c_in": c, "c_out": c} for c in (channels - 1, channels))
     assert fourier_platforms("auto", **few) == ()
@@ -330,7 +335,7 @@ def test_small_networks_do_not_load_llvm():
         "print('llvmlite' in sys.modules)"
     )
     env = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    for channels, expected in ((10, "False"), (32, "True")):
+    for channels, expected in ((8, "False"), (32, "True")):
         command = [sys.executable, "-c", code.replace("{c}", str(channels))]
         run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
         assert run.stdout.strip() == expected, run.stderr
