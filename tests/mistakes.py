@@ -266,9 +266,23 @@ MISTAKES = [
     Mistake(
         "a matrix of the Fourier transform over the group is transposed",
         "gconv_jax/conv/fourier.py",
-        '"tuio,ujk->ktijo"',
-        '"tuio,ukj->ktijo"',
+        '"tuio,jku->ktijo"',
+        '"tuio,kju->ktijo"',
         "conv/test_fourier.py",
+    ),
+    Mistake(
+        "one of the three products of a complex irrep",
+        "gconv_jax/groups/correlation.py",
+        "_product(b, q - p, a)",
+        "_product(b, q + p, a)",
+        "groups/test_correlation.py conv/test_fourier.py",
+    ),
+    Mistake(
+        "coefficients of a kernel in another order",
+        "gconv_jax/conv/linear.py",
+        '"au,ujk->ajk"',
+        '"ua,ujk->ajk"',
+        "conv/test_linear.py",
     ),
     Mistake(
         "dropout of single orientations",
@@ -336,8 +350,8 @@ MISTAKES = [
     Mistake(
         "the last of a row of channels are left out",
         "gconv_jax/_native/llvm.py",
-        "with f.loop(channels, width) as start:",
-        "with f.loop(channels // width * width, width) as start:",
+        "with f.loop(channels, count) as start:",
+        "with f.loop(channels // count * count, count) as start:",
         "native/test_llvm.py",
     ),
 ]

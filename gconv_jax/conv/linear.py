@@ -1,9 +1,11 @@
 """Linear maps of features on the group at each position, or without positions: tokens."""
 
 import functools
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import DTypeLike
 
@@ -17,7 +19,11 @@ from gconv_jax.groups.irrep_features import (
     check_features,
     named_irreps,
 )
+from gconv_jax.groups.irreps import fourier_matrix
 from gconv_jax.ops.accumulation import accumulation_dtype, check_floating
+
+KernelBasis = Literal["regular", "irreps"]
+KERNEL_BASES = ("regular", "irreps")
 
 
 def group_linear(
@@ -29,6 +35,7 @@ def group_linear(
     dtype: DTypeLike | None = None,
     precision: lax.PrecisionLike = None,
     algorithm: Algorithm = "auto",
+    kernel_basis: KernelBasis = "regular",
 ) -> SameFeatures:
     """Return a linear map of features on the group that commutes with its action.
 
@@ -42,11 +49,14 @@ def group_linear(
     Args:
         x: features ``[..., |G|, C_in]``, such as ``[N, tokens, |G|, C_in]``, or `IrrepFeatures`, on
             which no transform is needed.
-        w: ``[|G|, C_in, C_out]``.
+        w: ``[|G|, C_in, C_out]``, the values ``w(g)``, or their coefficients (``kernel_basis``).
         group: any finite group; nothing here depends on a lattice.
         bias: ``[C_out]``, shared by all elements.
         dtype, precision: as in `group_conv`.
         algorithm: as in `group_conv`; `IrrepFeatures` are multiplied in the basis that they have.
+        kernel_basis: ``irreps`` if ``w`` holds ``F w`` for the orthonormal Fourier matrix F of
+            `gconv_jax.groups.irreps.fourier_matrix`. The maps are the same, and so is the
+            distribution of normal weights: F keeps their variance.
 
     Returns:
         ``[..., |G|, C_out]``, or `IrrepFeatures` of them.
@@ -60,18 +70,41 @@ def group_linear(
     (2, 196, 8, 32)
     """
     check_group(group)
+    check_kernel_basis(kernel_basis)
     w = jnp.asarray(w)
     if w.ndim != 3 or w.shape[0] != group.order:
         raise ValueError(f"`w` must be [|G|={group.order}, C_in, C_out], got shape {w.shape}")
     x = check_features(x, group, w.shape[1])
     if isinstance(x, IrrepFeatures):
         check_algorithm(algorithm)
-        return _linear_of_irreps(x, w, bias, dtype, precision)
+        return _linear_of_irreps(x, w, bias, dtype, precision, kernel_basis)
+    if kernel_basis == "irreps":
+        w = _from_coefficients(w, group)
     group, space = _without_hexagons(group), (1,) * group.dimension
     options = ConvOptions("group_linear", group, bias, dtype=dtype, precision=precision)
     pixels = x.reshape(-1, *space, *x.shape[-2:])
     y = group_conv_with(options, pixels, w.reshape(*space, *w.shape), algorithm=algorithm)
     return y.reshape(*x.shape[:-1], w.shape[-1])
+
+
+def check_kernel_basis(kernel_basis: KernelBasis) -> None:
+    """Raise ValueError unless ``kernel_basis`` is one of `KERNEL_BASES`."""
+    if kernel_basis not in KERNEL_BASES:
+        raise ValueError(
+            f"`kernel_basis` must be one of {', '.join(KERNEL_BASES)}, got {kernel_basis!r}"
+        )
+
+
+def _from_coefficients(w: jax.Array, group: FiniteGroup) -> jax.Array:
+    """Return ``F^T w``, the values at each element, summed in float32 at least."""
+    if not jnp.issubdtype(w.dtype, jnp.floating):
+        raise ValueError(
+            f"`w` must be floating with kernel_basis='irreps', got {w.dtype}: use w.astype(float)"
+        )
+    dtype = accumulation_dtype(w.dtype)
+    matrix = jnp.asarray(fourier_matrix(group), dtype)
+    values = jnp.einsum("au,aio->uio", matrix, w.astype(dtype), precision=lax.Precision.HIGHEST)
+    return values.astype(w.dtype)
 
 
 def _linear_of_irreps(
@@ -80,6 +113,7 @@ def _linear_of_irreps(
     bias: jax.Array | None,
     dtype: DTypeLike | None,
     precision: lax.PrecisionLike,
+    kernel_basis: KernelBasis,
 ) -> IrrepFeatures:
     """Return ``y^[i, j] = sum_k x^[i, k] w^[j, k]`` for each irrep (`gconv_jax.groups.irreps`)."""
     if bias is not None:
@@ -93,8 +127,13 @@ def _linear_of_irreps(
     parts = {}
     for name, irrep in named_irreps(x.group):
         part, d = x.parts[name].astype(dtype), irrep.dimension
-        rho = jnp.asarray(irrep.matrices, dtype)
-        spectrum = jnp.einsum("uio,ujk->kijo", w, rho, precision=lax.Precision.HIGHEST)
+        # Of the group's elements or of the coefficients, whichever the first axis of w counts.
+        rho = irrep.matrices
+        if kernel_basis == "irreps":
+            rho = np.einsum("au,ujk->ajk", fourier_matrix(x.group), rho)
+        spectrum = jnp.einsum(
+            "uio,ujk->kijo", w, jnp.asarray(rho, dtype), precision=lax.Precision.HIGHEST
+        )
         y = jnp.dot(
             part.reshape(*part.shape[:-2], d * w.shape[1]),
             spectrum.reshape(d * w.shape[1], d * w.shape[2]),

@@ -9,7 +9,7 @@ from jax import lax
 from jax.nn.initializers import Initializer, zeros
 
 from gconv_jax.conv.algorithm import Algorithm, check_algorithm
-from gconv_jax.conv.linear import group_linear
+from gconv_jax.conv.linear import KernelBasis, group_linear
 from gconv_jax.filters.initializers import base_filter_init
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.groups.irrep_features import SameFeatures, channel_count
@@ -39,6 +39,7 @@ class GroupLinear(nn.Module):
     bias_init: Initializer = zeros
     group: FiniteGroup = dataclasses.field(kw_only=True)
     algorithm: Algorithm = dataclasses.field(default="auto", kw_only=True)
+    kernel_basis: KernelBasis = dataclasses.field(default="regular", kw_only=True)
 
     @nn.compact
     def __call__(self, x: SameFeatures) -> SameFeatures:
@@ -56,4 +57,5 @@ class GroupLinear(nn.Module):
             dtype=self.dtype,
             precision=self.precision,
             algorithm=self.algorithm,
+            kernel_basis=self.kernel_basis,
         )

@@ -7,7 +7,7 @@ from jax.nn.initializers import Initializer, zeros
 from jax.typing import DTypeLike
 
 from gconv_jax.conv.algorithm import Algorithm, check_algorithm
-from gconv_jax.conv.linear import group_linear
+from gconv_jax.conv.linear import KernelBasis, check_kernel_basis, group_linear
 from gconv_jax.filters.initializers import base_filter_init
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.groups.irrep_features import SameFeatures
@@ -30,6 +30,8 @@ class GroupLinear(nnx.Module):
         kernel_init, bias_init: initializers, with a fan-in of ``|G| * in_features``.
         group: any finite group.
         algorithm: as in `gconv_jax.group_conv`.
+        kernel_basis: the basis that the kernel is kept in, as in `gconv_jax.group_linear`. The maps
+            and their initial distribution are the same for normal weights.
         rngs: random key.
 
     Attributes:
@@ -59,15 +61,18 @@ class GroupLinear(nnx.Module):
         bias_init: Initializer = zeros,
         group: FiniteGroup,
         algorithm: Algorithm = "auto",
+        kernel_basis: KernelBasis = "regular",
         rngs: nnx.Rngs,
     ):
         self.group = check_group(group)
         check_algorithm(algorithm)
+        check_kernel_basis(kernel_basis)
         self.in_features = check_integer("in_features", in_features, least=1)
         self.out_features = check_integer("out_features", out_features, least=1)
         self.use_bias, self.dtype, self.param_dtype = use_bias, dtype, param_dtype
         self.precision = precision
         self.algorithm: Algorithm = algorithm
+        self.kernel_basis: KernelBasis = kernel_basis
         shape = group.order, self.in_features, self.out_features
         self.kernel = make_kernel(kernel_init, shape, param_dtype, rngs)
         self.bias = make_parameter(use_bias, bias_init, shape[-1:], param_dtype, rngs)
@@ -83,4 +88,5 @@ class GroupLinear(nnx.Module):
             dtype=self.dtype,
             precision=self.precision,
             algorithm=self.algorithm,
+            kernel_basis=self.kernel_basis,
         )

@@ -9,8 +9,19 @@ from flax import nnx
 from jax.test_util import check_grads
 
 import gconv_jax.linen
-from gconv_jax import P4, P4M, P6M, cyclic, dihedral, group_linear, octahedral
+from gconv_jax import (
+    P4,
+    P4M,
+    P6M,
+    cyclic,
+    dihedral,
+    from_irreps,
+    group_linear,
+    octahedral,
+    to_irreps,
+)
 from gconv_jax.export import onnx, stablehlo
+from gconv_jax.groups.irreps import fourier_matrix
 from gconv_jax.nnx import GroupLinear
 from tests.helpers import Case, assert_close, every_case
 
@@ -94,6 +105,8 @@ OPTIONS = [
     {"param_dtype": jnp.bfloat16},
     {"dtype": jnp.float32, "param_dtype": jnp.float16, "precision": "highest"},
     {"algorithm": "fourier"},
+    {"kernel_basis": "irreps"},
+    {"kernel_basis": "irreps", "dtype": jnp.bfloat16, "param_dtype": jnp.bfloat16},
 ]
 
 
@@ -108,15 +121,37 @@ def test_nnx_is_linen_is_the_pure_function(options, rng):
         params["bias"] = layer.bias[...]
     shapes = jax.eval_shape(module.init, jax.random.key(0), x)["params"]
     assert {k: v.shape for k, v in shapes.items()} == {k: v.shape for k, v in params.items()}
-    passed = {k: v for k, v in options.items() if k in ("dtype", "precision", "algorithm")}
+    passed = {k: v for k, v in options.items() if k not in ("use_bias", "param_dtype")}
     pure = group_linear(x, params["kernel"], bias=params.get("bias"), group=P4M, **passed)
     for y in (layer(x), module.apply({"params": params}, x)):
         assert y.dtype == pure.dtype == options.get("dtype", jnp.float32)
         assert_close(y.astype(jnp.float32), pure.astype(jnp.float32), atol=1e-6)
 
 
-def test_new_weights_have_unit_gain(rng):
-    layer = GroupLinear(64, 64, group=P4M, rngs=nnx.Rngs(0))
+@pytest.mark.parametrize("group", [P4, P4M, P6M, cyclic(8), octahedral()], ids=str)
+def test_a_kernel_in_the_fourier_basis_is_the_same_map(group, rng, x64):
+    """And its gradient is the transform of the other's, since the basis is orthonormal."""
+    x, w = rng.normal(size=(4, group.order, 3)), rng.normal(size=(group.order, 3, 2))
+    coefficients = np.einsum("au,uio->aio", fourier_matrix(group), w)
+
+    def both(x, w, **how):
+        y, pull = jax.vjp(lambda w: group_linear(x, w, group=group, **how), w)
+        return y, pull(jax.tree.map(jnp.cos, y))[0]
+
+    expected, gradient = both(x, w)
+    for algorithm in ("auto", "dense", "fourier"):
+        y, dw = both(x, coefficients, kernel_basis="irreps", algorithm=algorithm)
+        assert_close(y, expected, atol=1e-12)
+        assert_close(dw, np.einsum("au,uio->aio", fourier_matrix(group), gradient), atol=1e-11)
+    y = group_linear(to_irreps(x, group=group), coefficients, group=group, kernel_basis="irreps")
+    assert_close(from_irreps(y), expected, atol=1e-12)
+    wrong = group_linear(x, coefficients, group=group)  # negative control
+    assert np.abs(np.asarray(wrong) - np.asarray(expected)).max() > 0.1
+
+
+@pytest.mark.parametrize("kernel_basis", ["regular", "irreps"])
+def test_new_weights_have_unit_gain(kernel_basis, rng):
+    layer = GroupLinear(64, 64, group=P4M, kernel_basis=kernel_basis, rngs=nnx.Rngs(0))
     y = layer(jnp.asarray(rng.normal(size=(200, 8, 64)), jnp.float32))
     assert 0.9 < float(y.std()) < 1.1
 
@@ -124,10 +159,11 @@ def test_new_weights_have_unit_gain(rng):
 def test_exported_for_batches_of_any_size(rng, tmp_path):
     class Head(nnx.Module):
         def __init__(self):
+            self.first = GroupLinear(3, 3, group=P4M, kernel_basis="irreps", rngs=nnx.Rngs(1))
             self.linear = GroupLinear(3, 4, group=P4M, rngs=nnx.Rngs(0))
 
         def __call__(self, x):
-            return nnx.relu(self.linear(x.reshape(*x.shape[:-1], 8, 3))).max(-2)
+            return nnx.relu(self.linear(self.first(x.reshape(*x.shape[:-1], 8, 3)))).max(-2)
 
     onnxruntime = pytest.importorskip("onnxruntime")
     model, x = Head(), rng.normal(size=(5, 6, 24)).astype(np.float32)
@@ -149,6 +185,12 @@ def test_bad_input():
         group_linear(jnp.ones(3), w, group=P4M)
     with pytest.raises(ValueError, match="`algorithm` must be one of auto, dense, fourier"):
         group_linear(x, w, group=P4M, algorithm="fast")
+    with pytest.raises(ValueError, match="`kernel_basis` must be one of regular, irreps, got 'dct"):
+        GroupLinear(2, 3, group=P4, kernel_basis="dct", rngs=nnx.Rngs(0))
+    with pytest.raises(
+        ValueError, match="`w` must be floating with kernel_basis='irreps', got int"
+    ):
+        group_linear(x, w.astype(int), group=P4M, kernel_basis="irreps")
     with pytest.raises(ValueError, match="`in_features` must be at least 1"):
         GroupLinear(0, 3, group=P4M, rngs=nnx.Rngs(0))
     with pytest.raises(TypeError, match="`group` must be"):

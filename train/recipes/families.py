@@ -81,29 +81,6 @@ def rotated_mnist() -> Iterator[Recipe]:
     )
 
 
-def transformers() -> Iterator[Recipe]:
-    """Yield vision transformers on rotated MNIST: over p4m, and plain ones."""
-    base = replace(
-        ROTATED,
-        model="vit",
-        blocks=4,
-        patch_size=7,
-        epochs=40,
-        schedule="cosine",
-        warmup=4,
-        weight_decay=0.05,
-        clip=1.0,
-    )
-    rows: tuple[tuple[str, Group, int, str], ...] = (
-        ("p4m", "p4m", 96, "A vision transformer over p4m on rotated MNIST"),
-        ("z2", "z2", 96, "The plain transformer of equal width"),
-        ("z2-small", "z2", 44, "The plain transformer of equal multiplications"),
-    )
-    for name, group, width, title in rows:
-        config = replace(base, group=group, width=width)
-        yield Recipe(f"rotmnist-vit-{name}", f"{title}.", config)
-
-
 _STOPPED = Config(dataset="mnist", validation=5000, patience=5, epochs=100)
 
 

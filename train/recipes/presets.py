@@ -38,7 +38,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..config import Config
-from . import families
+from . import families, transformers
 from .families import Recipe
 
 # Test accuracies in percent: T(2), then the whole group and part of it for each group; with the
@@ -57,7 +57,7 @@ def _every() -> Iterator[Recipe]:
     yield from families.digits()
     yield from families.folder()
     yield from families.rotated_mnist()
-    yield from families.transformers()
+    yield from transformers.transformers()
     yield from families.lenet()
     yield from families.early_digits()
     yield from families.early_letters()
@@ -66,6 +66,7 @@ def _every() -> Iterator[Recipe]:
     yield from families.separable()
     yield from families.cifar10(augmented=False)
     yield from families.cifar10(augmented=True)
+    yield from transformers.convnext()
     for (dataset, network), accuracies in _PARTIAL.items():
         yield from families.partial(dataset, network, accuracies)
     yield from families.mnist6()
@@ -87,7 +88,7 @@ GROUPS: dict[str, str] = {
     "letters": "EMNIST, the same",
     "upright": "upright digits to train, rotated ones to test",
     "cifar10": "CIFAR-10: All-CNN-C, residual, separable, continuous, partial",
-    "cifar10plus": "CIFAR-10, mirrored and shifted",
+    "cifar10plus": "CIFAR-10, mirrored and shifted: All-CNN-C, residual, ConvNeXt",
     "cifar100": "CIFAR-100: continuous, partial",
     "mnist6": "is a six upside down, or mirrored? continuous, partial",
 }

@@ -79,6 +79,20 @@ def _quick_cifar10(config: Config) -> Config:
     )
 
 
+def _quick_convnext(config: Config) -> Config:
+    """One block for each stage, not two, and a fifth of the images. Small batches give enough
+    steps in few epochs."""
+    return replace(
+        config,
+        blocks=1,
+        train_images=10_000,
+        batch_size=32,
+        epochs=10,
+        warmup=1,
+        checkpoint_every=1,
+    )
+
+
 def _quick_partial(config: Config) -> Config:
     # Each of 10,000 test images costs a third of what a training image costs in an epoch, and half
     # a point of standard error is what tells the rows apart.
@@ -144,6 +158,13 @@ TABLES: dict[str, PublishedTable] = {
         _rows("cifar10"),
         _quick_cifar10,
         quick_rows=("cifar10-resnet44-z2", "cifar10-resnet44-p4m"),
+    ),
+    "convnext": PublishedTable(
+        "ConvNeXt on CIFAR-10",
+        "Liu et al. 2022 (arXiv:2201.03545) has the plain network, of other sizes and on ImageNet; "
+        "the rows are ours: p4m, and plain networks of equal width and of as many multiplications.",
+        _rows("convnext"),
+        _quick_convnext,
     ),
     "lenet-mnist": PublishedTable(
         "LeNet on MNIST",

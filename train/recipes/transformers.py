@@ -1,0 +1,62 @@
+"""Recipes of transformers and ConvNeXts: over p4m, and plain ones beside them.
+
+The figures are ours, since no publication has these networks on these data sets. The plain networks
+have equal width, or as many multiplications for an image.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ..config import Config, Group
+from .families import ROTATED, Recipe
+
+# What both train with; published for neither at this size.
+_ADAMW = {"schedule": "cosine", "weight_decay": 0.05, "clip": 1.0}
+
+
+def transformers() -> Iterator[Recipe]:
+    """Yield vision transformers on rotated MNIST: over p4m, and plain ones."""
+    base = replace(
+        ROTATED,
+        model="vit",
+        blocks=4,
+        patch_size=7,
+        epochs=40,
+        warmup=4,
+        **_ADAMW,
+    )
+    rows: tuple[tuple[str, Group, int, str], ...] = (
+        ("p4m", "p4m", 96, "A vision transformer over p4m on rotated MNIST"),
+        ("z2", "z2", 96, "The plain transformer of equal width"),
+        ("z2-small", "z2", 44, "The plain transformer of equal multiplications"),
+    )
+    for name, group, width, title in rows:
+        config = replace(base, group=group, width=width)
+        yield Recipe(f"rotmnist-vit-{name}", f"{title}.", config)
+
+
+def convnext() -> Iterator[Recipe]:
+    """Yield ConvNeXts of three stages on CIFAR-10: over p4m, and plain ones."""
+    base = Config(
+        model="convnext",
+        dataset="cifar10",
+        blocks=2,
+        patch_size=2,
+        epochs=100,
+        warmup=5,
+        augment="shift-flip",
+        checkpoint_every=5,
+        **_ADAMW,
+    )
+    rows: tuple[tuple[str, Group, int, str], ...] = (
+        ("p4m", "p4m", 48, "ConvNeXt over p4m on CIFAR-10, mirrored and shifted"),
+        ("z2", "z2", 48, "The plain ConvNeXt of equal width"),
+        ("z2-small", "z2", 25, "The plain ConvNeXt of equal multiplications"),
+    )
+    for name, group, width, title in rows:
+        yield Recipe(
+            f"cifar10plus-convnext-{name}",
+            f"{title}.",
+            replace(base, group=group, width=width),
+            {"convnext": "-"},
+        )
