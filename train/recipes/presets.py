@@ -56,6 +56,7 @@ _PARTIAL = {
 def _every() -> Iterator[Recipe]:
     yield from families.digits()
     yield from families.folder()
+    yield from transformers.folder()
     yield from families.rotated_mnist()
     yield from transformers.transformers()
     yield from families.lenet()
@@ -65,8 +66,8 @@ def _every() -> Iterator[Recipe]:
     yield from families.steerable()
     yield from families.separable()
     yield from families.cifar10(augmented=False)
-    yield from families.cifar10(augmented=True)
     yield from transformers.convnext()
+    yield from families.cifar10(augmented=True)
     for (dataset, network), accuracies in _PARTIAL.items():
         yield from families.partial(dataset, network, accuracies)
     yield from families.mnist6()
@@ -87,8 +88,8 @@ GROUPS: dict[str, str] = {
     "early": "MNIST, equivariant at the bottom and ordinary on top",
     "letters": "EMNIST, the same",
     "upright": "upright digits to train, rotated ones to test",
-    "cifar10": "CIFAR-10: All-CNN-C, residual, separable, continuous, partial",
-    "cifar10plus": "CIFAR-10, mirrored and shifted: All-CNN-C, residual, ConvNeXt",
+    "cifar10": "CIFAR-10: All-CNN-C, residual, ConvNeXt, separable, continuous, partial",
+    "cifar10plus": "CIFAR-10, mirrored and shifted",
     "cifar100": "CIFAR-100: continuous, partial",
     "mnist6": "is a six upside down, or mirrored? continuous, partial",
 }

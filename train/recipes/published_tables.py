@@ -87,7 +87,7 @@ def _quick_convnext(config: Config) -> Config:
         blocks=1,
         train_images=10_000,
         batch_size=32,
-        epochs=10,
+        epochs=15,
         warmup=1,
         checkpoint_every=1,
     )

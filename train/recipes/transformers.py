@@ -35,6 +35,30 @@ def transformers() -> Iterator[Recipe]:
         yield Recipe(f"rotmnist-vit-{name}", f"{title}.", config)
 
 
+def folder() -> Iterator[Recipe]:
+    """Yield the recipes for a user's own images."""
+    base = Config(
+        dataset="folder",
+        group="p4m",
+        image_size=64,
+        validation=0.1,
+        epochs=50,
+        batch_size=32,
+        warmup=2,
+        **_ADAMW,
+    )
+    yield Recipe(
+        "folder-convnext",
+        "A small p4m ConvNeXt on your own images: --data DIR.",
+        replace(base, model="convnext", blocks=1, width=48, patch_size=4),
+    )
+    yield Recipe(
+        "folder-vit",
+        "A small p4m vision transformer on your own images: --data DIR.",
+        replace(base, model="vit", blocks=4, width=128, patch_size=8),
+    )
+
+
 def convnext() -> Iterator[Recipe]:
     """Yield ConvNeXts of three stages on CIFAR-10: over p4m, and plain ones."""
     base = Config(
@@ -44,18 +68,17 @@ def convnext() -> Iterator[Recipe]:
         patch_size=2,
         epochs=100,
         warmup=5,
-        augment="shift-flip",
         checkpoint_every=5,
         **_ADAMW,
     )
     rows: tuple[tuple[str, Group, int, str], ...] = (
-        ("p4m", "p4m", 48, "ConvNeXt over p4m on CIFAR-10, mirrored and shifted"),
+        ("p4m", "p4m", 48, "ConvNeXt over p4m on CIFAR-10"),
         ("z2", "z2", 48, "The plain ConvNeXt of equal width"),
         ("z2-small", "z2", 25, "The plain ConvNeXt of equal multiplications"),
     )
     for name, group, width, title in rows:
         yield Recipe(
-            f"cifar10plus-convnext-{name}",
+            f"cifar10-convnext-{name}",
             f"{title}.",
             replace(base, group=group, width=width),
             {"convnext": "-"},

@@ -12,7 +12,7 @@ import tyro
 from ..config import FOLDER, Config, Group
 from ..options.networks import NETWORKS
 from ..run_folder.command_line import PROGRAM
-from .presets import PRESETS
+from .presets import PRESETS, group_of
 
 
 def configure(name: str, words: Sequence[str]) -> Config:
@@ -53,7 +53,7 @@ def _settings(recipe: Config, typed: dict[str, Any]) -> dict[str, Any]:
         typed |= {"model": network, "group": group}
     if typed.get("data") is not None:
         typed.setdefault("dataset", FOLDER)
-    if recipe.preset == "folder" and typed.get("model", recipe.model) != recipe.model:
+    if group_of(recipe.preset) == "folder" and typed.get("model", recipe.model) != recipe.model:
         # The recipe's group and size are those of its own network.
         typed = {"group": None, "blocks": None, "width": None} | typed
     return typed
