@@ -134,9 +134,10 @@ def flax_block(model: str, width: int, dtype):
 
 
 def group(name: str):
-    from gconv_jax import cyclic, dihedral
+    from gconv_jax import Z2, cyclic, dihedral, octahedral
 
-    return {"cyclic4": cyclic(4), "dihedral4": dihedral(4)}[name]
+    groups = {"trivial": Z2, "cyclic4": cyclic(4), "dihedral4": dihedral(4)}
+    return {**groups, "octahedral": octahedral()}[name]
 
 
 def main() -> None:
