@@ -17,7 +17,7 @@ from jax.typing import DTypeLike
 from gconv_jax.groups.fields import Fields, require_fields
 from gconv_jax.groups.finite import P4M, FiniteGroup, check_group
 from gconv_jax.lattice.hexagons import refuse_hexagons
-from gconv_jax.models._layers import scaled_width
+from gconv_jax.models._layers import default_filters, scaled_width
 from gconv_jax.models._transformer import check_divisible
 from gconv_jax.nnx import (
     FieldDropout,
@@ -45,7 +45,9 @@ class GroupUNet(nnx.Module):
     ``2 ** (scales - 1)``.
 
     Args:
-        group: any symmetry of the square lattice; of the cube for voxels ``[N, D, H, W, C]``.
+        group: any group of the plane but those of hexagons, or of the cube for voxels
+            ``[N, D, H, W, C]``. Finer rotations have harmonic filters, and the law is exact for the
+            elements that map pixels onto pixels.
         width: the channels for each group element at the first scale; by default
             ``64 / sqrt(|G|)``, rounded to a multiple of 8.
         multipliers: the channels at each scale, in multiples of ``width``.
@@ -115,6 +117,7 @@ class GroupUNet(nnx.Module):
 
         options = {"group": group, "dtype": dtype, "rngs": rngs}
         conv = {"padding": padding, **options}
+        filters = {"filters": default_filters(group), **conv}
         self.hidden = 4 * width
         self.cond_features = check_integer("cond_features", cond_features, least=0)
         linear = {"dtype": dtype, "rngs": rngs}
@@ -135,7 +138,7 @@ class GroupUNet(nnx.Module):
             )
 
         c = widths[0]
-        self.lift = LiftConv(in_features, c, 3, fields=in_fields, **conv)
+        self.lift = LiftConv(in_features, c, 3, fields=in_fields, **filters)
         kept = [c]
         for i in range(self.scales):
             for j in range(blocks):
@@ -151,9 +154,9 @@ class GroupUNet(nnx.Module):
                 setattr(self, f"up{i}_{j}", block(c + kept.pop(), i))
                 c = widths[i]
             if i:
-                setattr(self, f"grow{i}", GroupConv(c, c, 3, **conv))
+                setattr(self, f"grow{i}", GroupConv(c, c, 3, **filters))
         self.norm = GroupNorm(c, num_groups=runs(c), **linear)
-        self.top = GroupConv(c, self.out_fields.channels(group), 3, kernel_init=zeros, **conv)
+        self.top = GroupConv(c, self.out_fields.channels(group), 3, kernel_init=zeros, **filters)
 
     def __call__(
         self, x: jax.Array, time: jax.Array | None = None, condition: jax.Array | None = None
@@ -219,14 +222,14 @@ class Block(nnx.Module):
         rngs: nnx.Rngs,
     ):
         plain = {"dtype": dtype, "rngs": rngs}
-        conv = {"padding": padding, **plain}
+        conv = {"padding": padding, "filters": default_filters(group), "group": group, **plain}
         self.norm0 = GroupNorm(c_in, num_groups=runs(c_in), **plain)
-        self.conv0 = GroupConv(c_in, c, 3, group=group, **conv)
+        self.conv0 = GroupConv(c_in, c, 3, **conv)
         self.norm1 = GroupNorm(c, num_groups=runs(c), **plain)
         self.film = FiLM(hidden, c, **plain)
         self.drop = nnx.data(FieldDropout(dropout, rngs=rngs) if dropout else None)
         # The identity at first.
-        self.conv1 = GroupConv(c, c, 3, kernel_init=zeros, group=group, **conv)
+        self.conv1 = GroupConv(c, c, 3, kernel_init=zeros, **conv)
         same = c_in == c
         self.short = nnx.data(None if same else GroupLinear(c_in, c, group=group, **plain))
         self.norm2 = self.attention = nnx.data(None)

@@ -72,6 +72,10 @@ def _jvp(settings: Settings, primals, tangents):
     y, mean, var = normalize(x, scale, bias, share, settings)
     r = lax.rsqrt(var + settings.epsilon)
     factor = r * scale
+    if jax.default_backend() == "cpu":
+        # The transpose computes the cotangent of x once. XLA:CPU would compute it twice, for
+        # a convolution and for its bias: a tenth of the training step of a P4CNN.
+        dx = lax.optimization_barrier(dx)
     # Sums and what they are the transposes of are over the same rows.
     rows, difference = _rows(dx), _rows(x) - tile_channels(mean, settings.order)
     axes = _batch_axes(rows)
