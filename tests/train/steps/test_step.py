@@ -17,6 +17,9 @@ from train.steps.build_model import build_model
 from train.steps.parallel import Parallel, choose_parallel
 from train.steps.step import Batch, Steps
 
+# Without optimizations, the older code generator of XLA gives other gradients in each program.
+pytestmark = pytest.mark.optimized
+
 
 def make_trainer(config, parallel=None, data=None, **options):
     data = data or load_data(config)
