@@ -37,6 +37,8 @@ UNITS = 2
 # Images share a strip if at least so many of them fit into it. The rows of a matrix product are
 # rounded up to a multiple (`block_rows`), of which one small image leaves a good part empty.
 SHARED = 2
+# Of more images the table of copies would take long to make.
+MOST_SHARED = 1024
 # A line of the cache, in float32 numbers.
 ALIGNMENT = 16
 
@@ -158,7 +160,8 @@ class _Plan:
         )
         self.work = machine_code(self.sizes)
         strides, images, output = attributes["strides"], x_shape[0], y_shape[1:-2]
-        if SHARED * math.prod(output) <= self.sizes.strip:
+        several = SHARED * UNITS * _threads() <= images <= MOST_SHARED and max(strides) == 1
+        if several and SHARED * math.prod(output) <= self.sizes.strip:
             # Images lie on a further axis, along which the filter has one tap.
             spatial, output, strides = (images, *spatial), (images, *output), (1, *strides)
             starts = np.pad(starts, [(0, 0), (0, 0), (1, 0)])

@@ -55,7 +55,7 @@ def _settings(recipe: Config, typed: dict[str, Any]) -> dict[str, Any]:
         typed.setdefault("dataset", FOLDER)
     if group_of(recipe.preset) == "folder" and typed.get("model", recipe.model) != recipe.model:
         # The recipe's group and size are those of its own network.
-        typed = {"group": None, "blocks": None, "width": None} | typed
+        typed = {"group": None, "blocks": None, "width": None, "patch_size": None} | typed
     return typed
 
 
