@@ -285,6 +285,13 @@ MISTAKES = [
         "conv/test_linear.py",
     ),
     Mistake(
+        "maxima that are compared with their operands",
+        "gconv_jax/ops/maximum.py",
+        "jnp.where(x > y, dx, jnp.where(x < y, dy, (dx + dy) / 2))",
+        "dx * (x == jnp.maximum(x, y)) + dy * (y == jnp.maximum(x, y))",
+        "ops/test_maximum.py",
+    ),
+    Mistake(
         "dropout of single orientations",
         "gconv_jax/nnx/dropout.py",
         "kept = jnp.ones((x.shape[0], *[1] * (x.ndim - 2), x.shape[-1]), x.dtype)",

@@ -1,4 +1,10 @@
-"""Maxima over axes of an array, with gradients that are finite however they are compiled."""
+"""Maxima over axes of an array, with gradients that are right however they are compiled.
+
+The derivatives that JAX has compare the operands with the maximum. A compiler may compute an
+operand twice, once for the maximum and once for the comparison, and round the two differently. Then
+no operand wins, and the gradient is lost without a word. Here operands are compared with one
+another.
+"""
 
 import functools
 import itertools
@@ -17,10 +23,8 @@ _AXES = 2
 def max_over(x: jax.Array, axes: int | tuple[int, ...]) -> jax.Array:
     """Return ``x.max(axes)``, computed as a tree of maxima of two.
 
-    The gradient of `jax.numpy.max` divides by how many entries equal the maximum. A compiler may
-    compute an entry twice, once for the maximum and once for the comparison, and round the two
-    differently; then none is equal, and the gradient is 0 / 0. The gradient of a maximum of two
-    divides by 1, or by 2 where both are equal.
+    The gradient of `jax.numpy.max` divides by how many entries equal the maximum, which may be
+    none. That of `maximum` gives each of two equal entries a half.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -34,10 +38,34 @@ def max_over(x: jax.Array, axes: int | tuple[int, ...]) -> jax.Array:
             first = lax.slice_in_dim(x, 0, n // 2, axis=axis)
             second = lax.slice_in_dim(x, n // 2, 2 * (n // 2), axis=axis)
             rest = lax.slice_in_dim(x, 2 * (n // 2), n, axis=axis)
-            x = jnp.maximum(first, second)
+            x = maximum(first, second)
             if n % 2:
                 x = jnp.concatenate([x, rest], axis)
     return lax.squeeze(x, axes)
+
+
+def maximum(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Return the larger of two numbers; its derivative is that of the larger, or the mean of both
+    where they are equal.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> x, y = jnp.array([1.0, 2.0, 3.0]), jnp.array([3.0, 2.0, 1.0])
+    >>> jax.grad(lambda x: maximum(x, y).sum())(x)
+    Array([0. , 0.5, 1. ], dtype=float32)
+    """
+    return _maximum(x, y) if jnp.issubdtype(x.dtype, jnp.floating) else jnp.maximum(x, y)
+
+
+@jax.custom_jvp
+def _maximum(x: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.maximum(x, y)
+
+
+@_maximum.defjvp
+def _jvp_of_two(primals, tangents):
+    (x, y), (dx, dy) = primals, tangents
+    return _maximum(x, y), jnp.where(x > y, dx, jnp.where(x < y, dy, (dx + dy) / 2))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))

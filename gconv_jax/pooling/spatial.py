@@ -16,7 +16,7 @@ from gconv_jax.lattice.hexagons import check_hexagons, hexagon_mask, mask_of, re
 from gconv_jax.lattice.padding import PaddingLike, Windows, make_windows
 from gconv_jax.ops.accumulation import accumulation_dtype
 from gconv_jax.ops.arguments import per_axis, spatial_axes
-from gconv_jax.ops.maximum import max_of_pairs, max_of_pairs_pays
+from gconv_jax.ops.maximum import max_of_pairs, max_of_pairs_pays, maximum
 from gconv_jax.planar.depthwise import depthwise_conv
 
 # Larger windows would make too many slices; they go to reduce_window.
@@ -71,7 +71,7 @@ def max_pool(
         for axis, (size, stride) in enumerate(zip(windows.size, windows.strides, strict=True), 1):
             end = x.shape[axis] - size + 1
             taps = [lax.slice_in_dim(x, t, t + end, stride, axis) for t in range(size)]
-            x = functools.reduce(jnp.maximum, taps)
+            x = functools.reduce(maximum, taps)
         return x
 
     return _pool("max_pool", reduce, x, group, window_shape, strides, padding, lifted)
@@ -221,7 +221,7 @@ def _hexagonal_pool(x: jax.Array, windows: Windows, pads, channel_axes: int, *, 
             end = x.shape[first + axis] - windows.size[axis] + start + 1
             part = lax.slice_in_dim(part, start, end, windows.strides[axis], first + axis)
         taps.append(part)
-    y = functools.reduce(jnp.maximum, taps) if largest else sum(taps[1:], taps[0]) / len(taps)
+    y = functools.reduce(maximum, taps) if largest else sum(taps[1:], taps[0]) / len(taps)
     return jnp.where(mask_of(y, channel_axes) > 0, y, jnp.zeros((), y.dtype))
 
 

@@ -10,11 +10,14 @@ from jax.test_util import check_grads
 
 from gconv_jax import (
     P4M,
+    P6,
     SO2,
+    Z2,
     SampledFeatures,
     all_elements,
     coset_pool,
     group_pool,
+    max_pool,
     mirror,
     sampled_pool,
 )
@@ -77,6 +80,30 @@ def test_every_division_of_the_gradient_is_by_one_or_two(pool):
 
 def test_negative_control_the_gradient_of_jax():
     assert np.isnan(spoilt_gradient(lambda x: x.max(-2))).any()
+
+
+def narrow_pool(x):
+    """Pooling of fewer channels than those for which `max_of_pairs` is faster."""
+    return max_pool(x, group=Z2, window_shape=2, lifted=False)
+
+
+def overlapping_pool(x):
+    return max_pool(x, group=Z2, window_shape=3, strides=1, lifted=False)
+
+
+def hexagonal_pool(x):
+    return max_pool(x, group=P6, window_shape=3, strides=1, padding="SAME", lifted=True)
+
+
+@pytest.mark.parametrize("pool", [narrow_pool, overlapping_pool, hexagonal_pool, *POOLS.values()])
+def test_no_maximum_loses_its_gradient_in_any_pooling(pool):
+    """The shares of the entries of each maximum add up to one, however a compiler rounds."""
+    shape = {hexagonal_pool: (1, 7, 7, 6, 1)}.get(pool, (2, 6, 6, 8, 2))
+    shape = shape[:-2] + shape[-1:] if pool in (narrow_pool, overlapping_pool) else shape
+    x = jax.random.normal(jax.random.key(0), shape)
+    pooled = np.asarray(jax.tree.leaves(pool(x))[0])
+    # Outside of a hexagon pixels are zero, and no maximum stands there.
+    assert spoilt_gradient(pool, shape).sum() == pytest.approx(np.count_nonzero(pooled))
 
 
 def test_no_maximum_loses_its_gradient():

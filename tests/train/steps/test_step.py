@@ -17,9 +17,6 @@ from train.steps.build_model import build_model
 from train.steps.parallel import Parallel, choose_parallel
 from train.steps.step import Batch, Steps
 
-# Without optimizations, the older code generator of XLA gives other gradients in each program.
-pytestmark = pytest.mark.optimized
-
 
 def make_trainer(config, parallel=None, data=None, **options):
     data = data or load_data(config)
@@ -48,6 +45,13 @@ def assert_same(actual, expected, atol):
     chex.assert_trees_all_close(actual, expected, atol=atol)
 
 
+@pytest.mark.parametrize("augment", [pytest.param("none", marks=pytest.mark.slow), "jitter"])
+def test_eight_devices_under_pmap_equal_one_under_jit(tiny, augment):
+    config = dataclasses.replace(tiny, augment=augment)
+    assert jax.local_device_count() == 8
+    assert_same(three_steps(config, Parallel("pmap", 8)), three_steps(config), atol=2e-5)
+
+
 def test_every_way_of_feeding_takes_the_same_steps(tiny):
     expected = three_steps(tiny, loop="step", memory="device")
     assert_same(three_steps(tiny, loop="step", memory="host"), expected, atol=1e-6)
@@ -57,6 +61,12 @@ def test_every_way_of_feeding_takes_the_same_steps(tiny):
     *_, (state, _) = trainer.epoch(state, 2)
     with pytest.raises(AssertionError):
         assert_same(jax.tree.map(np.asarray, (state.params, state.stats)), expected[0], atol=1e-3)
+
+
+@pytest.mark.slow
+def test_scan_under_pmap_equals_steps_under_jit(tiny):
+    scanned = three_steps(tiny, Parallel("pmap", 8), loop="scan")
+    assert_same(scanned, three_steps(tiny, loop="step"), atol=2e-5)
 
 
 def test_the_step_is_compiled_once(tiny):
