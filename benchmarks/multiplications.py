@@ -4,8 +4,9 @@
 
 They are counted in the program that JAX traces, forward, for one of 196 tokens or pixels; above 1,
 "plain / group" means fewer over the group. ``linear`` are those of linear maps and convolutions
-over channels, ``other`` those of attention, depthwise filters, biases and transforms over the
-group. Nothing is computed or timed. The plain block is the same over the trivial group.
+over channels, ``other`` those of attention, depthwise filters, biases and transforms over the group
+outside of convolutions. Transforms within convolutions are sums for P4 and P4M, and are not
+counted. Nothing is computed or timed. The plain block is the same over the trivial group.
 """
 
 import collections
@@ -38,7 +39,7 @@ def equations(jaxpr: Any) -> Iterator[Any]:
             for part in (value if isinstance(value, tuple | list) else [value])
             if hasattr(part, "eqns") or hasattr(part, "jaxpr")
         ]
-        if inner:
+        if inner and equation.primitive.name not in ("scan", "while"):
             for part in inner[:1]:  # of a function with derivatives of its own, the function
                 yield from equations(part)
         else:
@@ -68,8 +69,8 @@ def count(function: Callable, *arguments: Any) -> collections.Counter[str]:
             geometry = params["static"].geometry
             pixels = left[0] * math.prod(geometry.output)
             total["other"] += pixels * math.prod(right[:-1]) * right[-1]
-        elif name == "conv_general_dilated":
-            raise NotImplementedError("a convolution that is not of gconv_jax")
+        elif name in ("conv_general_dilated", "scan", "while"):
+            raise NotImplementedError(f"`{name}` in a block")
     return total
 
 

@@ -6,8 +6,8 @@
 and ``nnx.Linear``, or ``jax.nn.dot_product_attention`` for the rows of attention without linear
 maps. ``plain`` is the block of `gconv_jax.models` over the trivial group, ``regular`` and
 ``irreps`` are the block over the group, with tokens in the regular basis and in the Fourier basis.
-All have the same width. Ratios are "block / flax": below 1 is faster. ``fewer`` is how many times
-fewer multiplications the linear maps take in the Fourier basis, where irreps are not split.
+All have the same width. Ratios are "block / flax": below 1 is faster. `multiplications.py` counts
+what they multiply.
 """
 
 import functools
@@ -145,13 +145,11 @@ def main() -> None:
     quick = [(model, "dihedral4", 64, 4, 1) for model in ("vit", "convnext", "attention")]
     rounds = 2 if args.quick else args.rounds
     print(harness.header())
-    from gconv_jax.groups.irreps import real_irreps
 
     rows = []
     with harness.Worker("transformer", JAX_IMPORTS) as worker:
         for model, name, width, side, batch in quick if args.quick else SHAPES:
             kinds = forms(model)
-            cost = sum(irrep.cost for irrep in real_irreps(group(name)))
             for backward in (False, True):
                 spec = {"model": model, "name": name, "width": width, "side": side, "batch": batch}
                 builders = {
@@ -166,7 +164,7 @@ def main() -> None:
                 row["pass"] = "forward+backward" if backward else "forward"
                 row["flax ms"] = 1e3 * seconds["flax"]
                 row |= {k: seconds[k] / seconds["flax"] for k in kinds[1:]}
-                rows.append(row | {"fewer": group(name).order ** 2 / cost})
+                rows.append(row)
     print(harness.table(rows))
     harness.write_json(args, "transformer", rows=rows)
 

@@ -160,8 +160,7 @@ class _Plan:
         )
         self.work = machine_code(self.sizes)
         strides, images, output = attributes["strides"], x_shape[0], y_shape[1:-2]
-        several = SHARED * UNITS * _threads() <= images <= MOST_SHARED and max(strides) == 1
-        if several and SHARED * math.prod(output) <= self.sizes.strip:
+        if _share_strips(images, output, strides, self.sizes.strip):
             # Images lie on a further axis, along which the filter has one tap.
             spatial, output, strides = (images, *spatial), (images, *output), (1, *strides)
             starts = np.pad(starts, [(0, 0), (0, 0), (1, 0)])
@@ -237,6 +236,13 @@ class _Plan:
             for part, size, *own in zip(parts, sizes, *sums, strict=True):
                 total = np.ctypeslib.as_array((ctypes.c_float * size).from_address(part))
                 total[:] = functools.reduce(np.add, own)
+
+
+def _share_strips(images: int, output: Sequence[int], strides: Sequence[int], strip: int) -> bool:
+    """Return whether several images go through the transform together. There must be enough of them
+    for all threads."""
+    several = SHARED * UNITS * _threads() <= images <= MOST_SHARED
+    return several and max(strides) == 1 and SHARED * math.prod(output) <= strip
 
 
 @once

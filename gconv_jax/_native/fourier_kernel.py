@@ -27,7 +27,10 @@ class ProductSize(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """The sizes that machine code is made for."""
+    """The sizes that machine code is made for, and the two matrices of its sums.
+
+    The rows of ``left`` and ``result`` are those of the products, ``[(product, i, k), s]``.
+    """
 
     filter_gradient: bool
     left: tuple[tuple[float, ...], ...]
@@ -60,7 +63,7 @@ class Sizes(NamedTuple):
         return [sum(sizes[:i]) for i in range(len(sizes) + 1)]
 
     def places(self, each: int) -> list[tuple[int, int]]:
-        """Return, for each row of the matrix, the place of the first pixel in a strip and the
+        """Return, for each row of a matrix, the place of the first pixel in a strip and the
         distance between pixels."""
         return [
             (start + (i * d + k) * each, rows * d * each)

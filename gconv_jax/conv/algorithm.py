@@ -97,8 +97,8 @@ def fourier_platforms(
         tau = COST_OF_GATHER if gathered else each + once / taps + element * group.order
         return saved * c_in * c_out > tau * group.order * (c_in + c_out)
 
-    # Machine code is always the cheapest way. LLVM takes 50 MB of memory, so it is loaded only
-    # where it may pay.
+    # Machine code is the cheapest way for the groups that it is made for. LLVM takes 50 MB of
+    # memory, so it is loaded only where it may pay.
     if not pays("native, halves"):
         return ()
     if is_native(group, dtype):

@@ -79,7 +79,8 @@ def group_linear(
         check_algorithm(algorithm)
         return _linear_of_irreps(x, w, bias, dtype, precision, kernel_basis)
     if kernel_basis == "irreps":
-        w = _from_coefficients(w, group)
+        dtype = _floating_dtype(x.dtype, w, bias, dtype)
+        w = _from_coefficients(w.astype(dtype), group)
     group, space = _without_hexagons(group), (1,) * group.dimension
     options = ConvOptions("group_linear", group, bias, dtype=dtype, precision=precision)
     pixels = x.reshape(-1, *space, *x.shape[-2:])
@@ -95,16 +96,21 @@ def check_kernel_basis(kernel_basis: KernelBasis) -> None:
         )
 
 
+def _floating_dtype(
+    x: DTypeLike, w: jax.Array, bias: jax.Array | None, dtype: DTypeLike | None
+) -> jnp.dtype:
+    """Return ``dtype``, or what input and parameters promote to; ValueError unless it is
+    floating."""
+    if dtype is None:
+        dtype = jnp.result_type(x, w, *([] if bias is None else [bias]))
+    return check_floating(dtype)
+
+
 def _from_coefficients(w: jax.Array, group: FiniteGroup) -> jax.Array:
-    """Return ``F^T w``, the values at each element, summed in float32 at least."""
-    if not jnp.issubdtype(w.dtype, jnp.floating):
-        raise ValueError(
-            f"`w` must be floating with kernel_basis='irreps', got {w.dtype}: use w.astype(float)"
-        )
+    """Return ``F^T w``, the values at each element, in float32 at least."""
     dtype = accumulation_dtype(w.dtype)
     matrix = jnp.asarray(fourier_matrix(group), dtype)
-    values = jnp.einsum("au,aio->uio", matrix, w.astype(dtype), precision=lax.Precision.HIGHEST)
-    return values.astype(w.dtype)
+    return jnp.einsum("au,aio->uio", matrix, w.astype(dtype), precision=lax.Precision.HIGHEST)
 
 
 def _linear_of_irreps(
@@ -120,9 +126,7 @@ def _linear_of_irreps(
         bias = jnp.asarray(bias)
         if bias.shape != w.shape[2:]:
             raise ValueError(f"`bias` must have shape {w.shape[2:]}, got {bias.shape}")
-    if dtype is None:
-        dtype = jnp.result_type(x.dtype, w, *([] if bias is None else [bias]))
-    dtype = check_floating(dtype)
+    dtype = _floating_dtype(x.dtype, w, bias, dtype)
     w, long = w.astype(dtype), accumulation_dtype(dtype)
     parts = {}
     for name, irrep in named_irreps(x.group):

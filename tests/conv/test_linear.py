@@ -149,6 +149,15 @@ def test_a_kernel_in_the_fourier_basis_is_the_same_map(group, rng, x64):
     assert np.abs(np.asarray(wrong) - np.asarray(expected)).max() > 0.1
 
 
+def test_short_coefficients_are_not_rounded_before_they_are_computed_with(rng):
+    x = jnp.asarray(rng.normal(size=(4, 4, 32)), jnp.float32)
+    w = jnp.asarray(rng.normal(size=(4, 32, 32)), jnp.bfloat16)
+    options = {"group": P4, "kernel_basis": "irreps", "dtype": jnp.float32}
+    y = group_linear(x, w, **options)
+    assert_close(y, from_irreps(group_linear(to_irreps(x, group=P4), w, **options)), atol=1e-4)
+    assert_close(y, group_linear(x, w.astype(jnp.float32), **options), atol=1e-4)
+
+
 @pytest.mark.parametrize("kernel_basis", ["regular", "irreps"])
 def test_new_weights_have_unit_gain(kernel_basis, rng):
     layer = GroupLinear(64, 64, group=P4M, kernel_basis=kernel_basis, rngs=nnx.Rngs(0))
@@ -187,10 +196,9 @@ def test_bad_input():
         group_linear(x, w, group=P4M, algorithm="fast")
     with pytest.raises(ValueError, match="`kernel_basis` must be one of regular, irreps, got 'dct"):
         GroupLinear(2, 3, group=P4, kernel_basis="dct", rngs=nnx.Rngs(0))
-    with pytest.raises(
-        ValueError, match="`w` must be floating with kernel_basis='irreps', got int"
-    ):
-        group_linear(x, w.astype(int), group=P4M, kernel_basis="irreps")
+    for features in (x.astype(int), to_irreps(x, group=P4M)):
+        with pytest.raises(ValueError, match="`dtype` must be floating, got int"):
+            group_linear(features, w.astype(int), group=P4M, kernel_basis="irreps", dtype=int)
     with pytest.raises(ValueError, match="`in_features` must be at least 1"):
         GroupLinear(0, 3, group=P4M, rngs=nnx.Rngs(0))
     with pytest.raises(TypeError, match="`group` must be"):

@@ -99,6 +99,12 @@ CASES = {
     "strides": (2, (9, 9), 3, 3, 3, {"strides": 2, "padding": 1}),
     "different strides": (2, (9, 10), 3, 3, 3, {"strides": (2, 3), "padding": (1, 1)}),
     "circular": (2, (6, 6), 3, 4, 3, {"padding": "CIRCULAR"}),
+    # These share strips: there are enough for two strips of each of 16 threads.
+    "many images": (70, (4, 5), 3, 4, 3, {}),
+    "many images without padding": (70, (5, 4), 3, 4, 3, {"padding": "VALID"}),
+    "many images of one pixel": (70, (3, 3), 10, 9, 3, {"padding": "VALID"}),
+    # And these do not, since the table of copies would be large.
+    "very many images": (1100, (3, 3), 1, 1, 3, {}),
 }
 
 
@@ -248,6 +254,15 @@ def test_an_error_in_a_thread_is_an_exception(rng, monkeypatch):
     x, w = float32(rng.normal(size=(4, 6, 6, 4, 3)), rng.normal(size=(3, 3, 4, 3, 3)))
     with pytest.raises(Exception, match="MemoryError: too much"):
         convolve(x, w, P4).block_until_ready()
+
+
+def test_small_images_share_strips_if_all_threads_have_work(monkeypatch):
+    monkeypatch.setattr(fourier_call, "_threads", lambda: 2)
+    shared = functools.partial(fourier_call._share_strips, strip=264)
+    assert shared(8, (8, 8), (1, 1)) and shared(1024, (4, 4), (1, 1))
+    assert not shared(7, (8, 8), (1, 1)), "threads would wait"
+    assert not shared(1025, (8, 8), (1, 1)), "the table of copies would be large"
+    assert not shared(8, (12, 12), (1, 1)) and not shared(8, (2, 2), (32, 32))
 
 
 def test_a_filter_in_the_wrong_frame_is_noticed(rng):

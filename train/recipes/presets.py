@@ -5,11 +5,14 @@ The rotmnist ones follow Cohen & Welling 2016 (arXiv:1602.07576): all 12,000 tra
 as the paper has it; the authors' code turned images by +-3.14 *degrees* (a uniform angle in +-pi
 handed to a function that takes degrees), which is ``augment="jitter"``.
 
-folder is ours: what a CPU can train on a few hundred images, whatever they show.
+folder, folder-convnext and folder-vit are ours: what a CPU can train on a few hundred images,
+whatever they show. So are rotmnist-vit and cifar10-convnext (`train.recipes.transformers`): AdamW
+1e-3, decay 0.05, a cosine schedule, gradients clipped at 1.
 
-The cifar10 ones are of the same paper: contrast normalization and ZCA, momentum 0.9, the published
-geometry and head. All-CNN-C follows Springenberg et al. 2014 (arXiv:1412.6806) with rate 0.05. The
-weight decay of the resnets, 1e-3, is the default of the authors' code; the paper gives none.
+The other cifar10 ones are of Cohen & Welling 2016: contrast normalization and ZCA, momentum 0.9,
+the published geometry and head. All-CNN-C follows Springenberg et al. 2014 (arXiv:1412.6806) with
+rate 0.05. The weight decay of the resnets, 1e-3, is the default of the authors' code; the paper
+gives none.
 ``cifar10plus`` adds mirroring and sub-pixel shifts.
 
 lenet and early: early stopping with patience 5 on held-out images, as their source has it, which

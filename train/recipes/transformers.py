@@ -16,23 +16,25 @@ _ADAMW = {"schedule": "cosine", "weight_decay": 0.05, "clip": 1.0}
 
 def transformers() -> Iterator[Recipe]:
     """Yield vision transformers on rotated MNIST: over p4m, and plain ones."""
-    base = replace(
-        ROTATED,
-        model="vit",
-        blocks=4,
-        patch_size=7,
-        epochs=40,
-        warmup=4,
+    base = replace(ROTATED, model="vit", blocks=4, patch_size=7, epochs=40, warmup=4, **_ADAMW)
+    kind, place = "vision transformer", "rotated MNIST"
+    yield from _beside_plain("rotmnist-vit", kind, place, base, width=96, small=44)
+
+
+def convnext() -> Iterator[Recipe]:
+    """Yield ConvNeXts of three stages on CIFAR-10: over p4m, and plain ones."""
+    base = Config(
+        model="convnext",
+        dataset="cifar10",
+        blocks=2,
+        patch_size=2,
+        epochs=100,
+        warmup=5,
+        checkpoint_every=5,
         **_ADAMW,
     )
-    rows: tuple[tuple[str, Group, int, str], ...] = (
-        ("p4m", "p4m", 96, "A vision transformer over p4m on rotated MNIST"),
-        ("z2", "z2", 96, "The plain transformer of equal width"),
-        ("z2-small", "z2", 44, "The plain transformer of equal multiplications"),
-    )
-    for name, group, width, title in rows:
-        config = replace(base, group=group, width=width)
-        yield Recipe(f"rotmnist-vit-{name}", f"{title}.", config)
+    for recipe in _beside_plain("cifar10-convnext", "ConvNeXt", "CIFAR-10", base, 48, 25):
+        yield recipe._replace(published={"convnext": "-"})
 
 
 def folder() -> Iterator[Recipe]:
@@ -59,27 +61,15 @@ def folder() -> Iterator[Recipe]:
     )
 
 
-def convnext() -> Iterator[Recipe]:
-    """Yield ConvNeXts of three stages on CIFAR-10: over p4m, and plain ones."""
-    base = Config(
-        model="convnext",
-        dataset="cifar10",
-        blocks=2,
-        patch_size=2,
-        epochs=100,
-        warmup=5,
-        checkpoint_every=5,
-        **_ADAMW,
-    )
+def _beside_plain(
+    prefix: str, kind: str, place: str, base: Config, width: int, small: int
+) -> Iterator[Recipe]:
+    """Yield a network over p4m, the plain one of equal width, and the plain one with about as many
+    multiplications, whose width is ``small``."""
     rows: tuple[tuple[str, Group, int, str], ...] = (
-        ("p4m", "p4m", 48, "ConvNeXt over p4m on CIFAR-10"),
-        ("z2", "z2", 48, "The plain ConvNeXt of equal width"),
-        ("z2-small", "z2", 25, "The plain ConvNeXt of equal multiplications"),
+        ("p4m", "p4m", width, f"A {kind} over p4m on {place}."),
+        ("z2", "z2", width, f"The plain {kind} of equal width on {place}."),
+        ("z2-small", "z2", small, f"The plain {kind} of equal multiplications on {place}."),
     )
-    for name, group, width, title in rows:
-        yield Recipe(
-            f"cifar10-convnext-{name}",
-            f"{title}.",
-            replace(base, group=group, width=width),
-            {"convnext": "-"},
-        )
+    for name, group, size, description in rows:
+        yield Recipe(f"{prefix}-{name}", description, replace(base, group=group, width=size))
