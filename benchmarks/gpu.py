@@ -35,10 +35,10 @@ PLANAR = [
 GROUP = [("cyclic4", 64), ("dihedral4", 16), ("dihedral4", 64)]
 LINEAR = [("dihedral4", 64, 25088), ("dihedral4", 128, 25088), ("octahedral", 32, 25088)]
 BLOCKS = [
-    ("vit", "dihedral4", 512, 14, 128),
-    ("vit", "dihedral4", 1024, 14, 64),
     ("convnext", "dihedral4", 512, 14, 128),
     ("attention", "dihedral4", 512, 14, 128),
+    ("vit", "dihedral4", 512, 14, 128),
+    ("vit", "dihedral4", 1024, 14, 64),
 ]
 EPOCH, BATCH, SEEDS = 12_000, 128, 5
 
