@@ -13,7 +13,7 @@ from jax.core import Tracer
 from gconv_jax.groups.fields import Fields
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.groups.irrep_features import TRIVIAL, IrrepFeatures, from_irreps
-from gconv_jax.testing.actions import (
+from gconv_jax.lattice.actions import (
     as_arrays,
     find_action,
     find_tree_action,

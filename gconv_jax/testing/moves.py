@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gconv_jax.groups.fields import Fields
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.lattice.action import transform
 from gconv_jax.lattice.sampling import centered
@@ -51,6 +52,10 @@ class InputTransform:
         if self.element is None:
             raise ValueError(f"{self.name} does not permute the orientations of {self.group!r}")
         return x[..., self.group.cayley[self.group.inverse[self.element]], :]
+
+    def turn(self, x: jax.Array, fields: Fields) -> jax.Array:
+        """Return ``[..., C]`` with the vectors turned, at the same places."""
+        return fields.turn(x, self.matrix)
 
     def size(self, y: np.ndarray, channel_axes: int | None) -> float:
         """Return the size of ``y`` by the norm in which `distance` measures.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +11,37 @@ import numpy as np
 from gconv_jax.groups.fields import Fields, check_fields
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.groups.irrep_features import IrrepFeatures, from_irreps, to_irreps
-from gconv_jax.testing.moves import InputTransform
 
 Action = str | Fields | Callable[[jax.Array, int], jax.Array]
 ACTIONS = ("image", "feature_map", "orientations", "invariant")
+
+
+class Move(Protocol):
+    """A rotation or reflection of arrays, such as `gconv_jax.lattice.element_move.ElementMove`."""
+
+    @property
+    def group(self) -> FiniteGroup: ...
+
+    @property
+    def element(self) -> Any:
+        """The index of the element; None if it is none of the group."""
+        ...
+
+    def image(self, x: jax.Array) -> jax.Array:
+        """Return an image ``[..., *spatial, C]``, moved."""
+        ...
+
+    def feature_map(self, x: jax.Array) -> jax.Array:
+        """Return a feature map ``[..., *spatial, |G|, C]``, moved."""
+        ...
+
+    def permute(self, x: jax.Array) -> jax.Array:
+        """Return ``[..., |G|, C]`` with its orientations permuted."""
+        ...
+
+    def turn(self, x: jax.Array, fields: Fields) -> jax.Array:
+        """Return ``[..., C]`` with the vectors turned, at the same places."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -23,7 +50,7 @@ class Act:
 
     action: Action
 
-    def __call__(self, y: Any, move: InputTransform) -> Any:
+    def __call__(self, y: Any, move: Move) -> Any:
         if isinstance(y, IrrepFeatures):
             return to_irreps(self(from_irreps(y), move), group=y.group)
         if callable(self.action):
@@ -32,7 +59,7 @@ class Act:
             return self.action(y, move.element)
         if isinstance(self.action, Fields):
             moved = y if y.ndim <= 2 else move.image(y)
-            return self.action.turn(moved, move.matrix)
+            return move.turn(moved, self.action)
         if self.action == "invariant":
             return y
         if self.action == "orientations":
@@ -91,7 +118,7 @@ class TreeAct:
     acts: tuple[Act, ...]
     """An action for each of the `leaves_of` the tree."""
 
-    def __call__(self, tree: Any, move: InputTransform) -> Any:
+    def __call__(self, tree: Any, move: Move) -> Any:
         leaves, structure = jax.tree.flatten(tree, is_leaf=_is_irreps)
         moved = [act(leaf, move) for act, leaf in zip(self.acts, leaves, strict=True)]
         return jax.tree.unflatten(structure, moved)
