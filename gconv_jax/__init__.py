@@ -5,6 +5,21 @@ The pure functions and the groups are here; the Flax layers are in `gconv_jax.nn
 sets in `gconv_jax.datasets`.
 """
 
+from gconv_jax.adapt.canonicalize import (
+    canonicalize as canonicalize,
+    pose_prior as pose_prior,
+    score_poses as score_poses,
+)
+from gconv_jax.adapt.penalty import (
+    equivariance_penalty as equivariance_penalty,
+    layer_penalties as layer_penalties,
+)
+from gconv_jax.adapt.project import (
+    kernel_penalty as kernel_penalty,
+    project_kernel as project_kernel,
+)
+from gconv_jax.adapt.start import start_from as start_from
+from gconv_jax.adapt.symmetrize import symmetrize as symmetrize
 from gconv_jax.attention.dot_product import group_attention as group_attention
 from gconv_jax.attention.positions import (
     count_orbits as count_orbits,

@@ -1,5 +1,9 @@
 """Layers on groups as Flax Linen modules: they hold the parameters and call the pure functions."""
 
+from gconv_jax.linen.adapt import (
+    Canonicalized as Canonicalized,
+    Symmetrized as Symmetrized,
+)
 from gconv_jax.linen.attention import GroupAttention as GroupAttention
 from gconv_jax.linen.continuous import (
     ContinuousGroupConv as ContinuousGroupConv,

@@ -1,5 +1,9 @@
 """Layers on groups as Flax NNX modules: they hold the parameters and call the pure functions."""
 
+from gconv_jax.nnx.adapt import (
+    Canonicalized as Canonicalized,
+    Symmetrized as Symmetrized,
+)
 from gconv_jax.nnx.attention import GroupAttention as GroupAttention
 from gconv_jax.nnx.batch_norm import BatchNorm as BatchNorm
 from gconv_jax.nnx.continuous import (
