@@ -144,9 +144,13 @@ class Config:
         ),
     ] = None
     head: Annotated[
-        Literal["invariant", "published"],
+        Literal["invariant", "published", "ordinary"],
         tyro.conf.arg(
-            help=describe("head", "The maximum over the group, or the published flattening of it")
+            help=describe(
+                "head",
+                "The maximum over the group, or logits that depend on the pose: the published "
+                "flattening of it (residual networks), an ordinary linear map (convnext)",
+            )
         ),
     ] = "invariant"
 

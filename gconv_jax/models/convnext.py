@@ -15,7 +15,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from gconv_jax.groups.fields import Fields, require_fields
-from gconv_jax.groups.finite import P4M, FiniteGroup, check_group
+from gconv_jax.groups.finite import P4M, FiniteGroup, check_group, trivial
 from gconv_jax.lattice.hexagons import refuse_hexagons
 from gconv_jax.models._layers import default_filters
 from gconv_jax.models._transformer import (
@@ -87,6 +87,9 @@ class ConvNeXtBlock(nnx.Module):
 class GroupConvNeXt(nnx.Module):
     """A ConvNeXt whose logits do not change when an element of the group moves the image.
 
+    Photographs have an upright, and a network that ignores it gives away what it says about the
+    class. With ``head="ordinary"`` all layers are equivariant and the logits depend on the pose.
+
     Args:
         group: any symmetry of the square or the cube; for finer rotations the law is exact for the
             elements that map pixels onto pixels.
@@ -98,6 +101,8 @@ class GroupConvNeXt(nnx.Module):
         kernel_size: the side of the depthwise filters.
         scale: the initial value of the factors of the branches.
         drop_path: the rate of stochastic depth in the last block; it grows from 0 in the first.
+        head: ``invariant``: the same linear map for each element, and the maximum over the group.
+            ``ordinary``: one linear map of all elements and channels.
         classes: the number of outputs.
         in_features: the channels of the image.
         in_fields: what they are, if not numbers alone. It takes the place of ``in_features``.
@@ -123,6 +128,7 @@ class GroupConvNeXt(nnx.Module):
         kernel_size: int = 7,
         scale: float = 1e-6,
         drop_path: float = 0.0,
+        head: Literal["invariant", "ordinary"] = "invariant",
         classes: int = 10,
         in_features: int = 3,
         in_fields: Fields | None = None,
@@ -135,6 +141,8 @@ class GroupConvNeXt(nnx.Module):
         patch_size = check_integer("patch_size", patch_size, least=1)
         check_integer("classes", classes, least=1)
         check_rate("drop_path", drop_path)
+        if head not in ("invariant", "ordinary"):
+            raise ValueError(f"`head` must be invariant or ordinary, got {head!r}")
         if in_fields is not None:
             in_features = require_fields(in_fields).channels(group)
         self.in_features, self.depths = in_features, depths
@@ -168,7 +176,9 @@ class GroupConvNeXt(nnx.Module):
                 )
                 setattr(self, f"stage{stage}_block{i}", block)
         self.top_norm = LayerNorm(channels[-1], **options)
-        self.top = GroupLinear(channels[-1], classes, group=group, **options)
+        self.top_group = group if head == "invariant" else trivial(group.dimension)
+        width = widths[-1] // self.top_group.order
+        self.top = GroupLinear(width, classes, group=self.top_group, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return logits ``[N, classes]`` of images ``[N, *spatial, in_features]``."""
@@ -181,7 +191,7 @@ class GroupConvNeXt(nnx.Module):
             for i in range(depth):
                 x = getattr(self, f"stage{stage}_block{i}")(x)
         x = self.top_norm(x.mean(tuple(range(1, x.ndim - 2))))
-        return group_pool(self.top(x))
+        return group_pool(self.top(x.reshape(x.shape[0], self.top_group.order, -1)))
 
 
 def _check_sizes(size, depths, widths) -> ConvNeXtSize:

@@ -12,7 +12,7 @@ from flax import nnx
 from gconv_jax import P4M, P6, Z2, Fields, cyclic, octahedral
 from gconv_jax.export import freeze, onnx, stablehlo
 from gconv_jax.models import GroupConvNeXt, GroupViT, TransformerBlock
-from gconv_jax.testing import assert_equivariant
+from gconv_jax.testing import assert_equivariant, equivariance_errors
 from tests.helpers import (
     BY_NAME,
     Case,
@@ -126,6 +126,25 @@ def test_negative_controls(rng, x64):
         assert invariance_error(evaluated(GroupViT, rng, **options), case, x) > 1e-2
     fn = evaluated(GroupConvNeXt, rng, group=Z2, widths=(8, 16), **CONVNEXT)
     assert invariance_error(fn, case, x) > 1e-2
+
+
+def test_an_ordinary_head_alone_depends_on_the_pose(rng, x64):
+    """All layers below it keep the law, and a group of one element has no other head."""
+    options = CONVNEXT | {"group": P4M, "widths": (16, 32), "head": "ordinary"}
+    model = random_float64(lambda: GroupConvNeXt(rngs=nnx.Rngs(0), **options), rng)
+    x = image(rng, BY_NAME["p4m"], 8, batch=2)
+    assert invariance_error(model, BY_NAME["p4m"], x) > 1e-2
+    errors = equivariance_errors(model, x, group=P4M, perturb=False).errors
+    assert errors.pop("output").max() > 1e-2
+    errors.pop("top")
+    assert max(e.max() for e in errors.values()) < 1e-11
+    plain = CONVNEXT | {"group": Z2, "widths": (8, 16)}
+    one, other = (
+        GroupConvNeXt(head=head, rngs=nnx.Rngs(0), **plain) for head in ("invariant", "ordinary")
+    )
+    np.testing.assert_array_equal(one(x), other(x))
+    with pytest.raises(ValueError, match="`head` must be invariant or ordinary, got 'published'"):
+        GroupConvNeXt(head="published", rngs=nnx.Rngs(0), **plain)
 
 
 @pytest.mark.one_in(2)

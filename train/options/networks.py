@@ -113,7 +113,7 @@ NETWORKS: dict[str, Network] = {
     "vit": _row("a vision transformer over a group", "group blocks patch_size"),
     "convnext": _row(
         "ConvNeXt over a group, with three stages",
-        "group blocks patch_size",
+        "group blocks patch_size head",
         width="widths",
         multiples=(1, 2, 4),
     ),

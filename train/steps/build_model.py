@@ -103,14 +103,15 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
         options["geometry"] = config.geometry
     if "head" in network.options:
         options["head"] = config.head
-        options["blocks"] = config.blocks
-    elif "patch_size" in network.options:
+    if "patch_size" in network.options:
         given = {"blocks": config.blocks, "patch_size": config.patch_size}
         options |= {key: value for key, value in given.items() if value is not None}
-    elif name == "wide-resnet" and config.blocks is not None:
-        options["depth"] = 6 * config.blocks + 4
-    elif name == "densenet" and config.blocks is not None:
-        options["blocks"] = (config.blocks,) * 5
+    elif name == "wide-resnet":
+        options |= {} if config.blocks is None else {"depth": 6 * config.blocks + 4}
+    elif name == "densenet":
+        options |= {} if config.blocks is None else {"blocks": (config.blocks,) * 5}
+    elif "blocks" in network.options:
+        options["blocks"] = config.blocks
     return CLASSES[name](**options)
 
 
