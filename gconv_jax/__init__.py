@@ -18,6 +18,13 @@ from gconv_jax.adapt.project import (
     kernel_penalty as kernel_penalty,
     project_kernel as project_kernel,
 )
+from gconv_jax.adapt.relaxed import (
+    relaxed_departure as relaxed_departure,
+    relaxed_group_conv as relaxed_group_conv,
+    relaxed_lift_conv as relaxed_lift_conv,
+    symmetry_breaking as symmetry_breaking,
+)
+from gconv_jax.adapt.residual import residual_penalty as residual_penalty
 from gconv_jax.adapt.start import start_from as start_from
 from gconv_jax.adapt.symmetrize import symmetrize as symmetrize
 from gconv_jax.attention.dot_product import group_attention as group_attention

@@ -11,12 +11,13 @@ from typing import Annotated, Literal, get_args, get_type_hints
 
 import tyro
 
-from .options.checks import check_schedule, fits, is_choice
+from .options.checks import check_adapt, check_feeding, check_schedule, fits, is_choice
 from .options.networks import (
     CONTINUOUS_GROUPS,
     DEFAULTS,
     NETWORKS,
     Model,
+    Symmetry,
     describe,
     networks_with,
 )
@@ -143,6 +144,12 @@ class Config:
             )
         ),
     ] = None
+    relaxed: Annotated[
+        int | None,
+        tyro.conf.arg(
+            help=describe("relaxed", "The base filters that each group element mixes, with weights")
+        ),
+    ] = None
     head: Annotated[
         Literal["invariant", "published", "ordinary"],
         tyro.conf.arg(
@@ -153,6 +160,15 @@ class Config:
             )
         ),
     ] = "invariant"
+
+    adapt: Literal["none", "symmetrize", "canonicalize", "penalty"] = "none"
+    """Make the whole network equivariant under adapt-group: average it over all poses, let a small
+    network choose one, or add the deviation to the loss."""
+    adapt_group: Symmetry = "p4"
+    """The symmetry of adapt."""
+    adapt_weight: float = 1.0
+    """The weight of the deviation, or of the prior that training images are upright
+    (canonicalize)."""
 
     dataset: Literal[
         "digits",
@@ -272,7 +288,7 @@ class Config:
                 raise ValueError(f"`{name}` must be {choices}, got {getattr(self, name)!r}")
         positive = ("epochs", "batch_size", "evaluate_every", "checkpoint_every", "seeds")
         optional = ("width", "blocks", "patch_size", "samples", "train_images", "test_images")
-        optional += ("patience", "image_size", "checkpoint_steps")
+        optional += ("patience", "image_size", "checkpoint_steps", "relaxed")
         at_least = dict.fromkeys(positive + optional, 1)
         at_least |= {"validation": 0, "seed": 0, "weight_decay": 0.0, "warmup": 0, "monotone": 0.0}
         at_least |= {"workers": 0}
@@ -302,30 +318,10 @@ class Config:
                 raise ValueError(
                     f"`{name}` is for images of your own (--data DIR), not for {self.dataset}"
                 )
-        self._check_feeding()
+        check_feeding(self)
         self._check_model()
         check_schedule(self)
-
-    def _check_feeding(self) -> None:
-        if self.checkpoint_steps is not None and self.loop == "scan":
-            raise ValueError(
-                f"`checkpoint_steps` {self.checkpoint_steps} needs --loop step: with scan, an "
-                "epoch is one dispatch"
-            )
-        if self.loader == "memory":
-            if self.workers:
-                raise ValueError(
-                    f"`workers` {self.workers} is for --loader grain: add that, or leave it out"
-                )
-            return
-        for name, value, why in (
-            ("dataset", "digits", "is made in memory: leave out --loader grain"),
-            ("preprocess", "whiten", "is fitted to all images in memory: use --preprocess scale"),
-            ("memory", "device", "and loader grain exclude each other: leave out one"),
-            ("loop", "scan", "needs all images on the device: use --loop step"),
-        ):
-            if getattr(self, name) == value:
-                raise ValueError(f"`{name}` {value} {why}")
+        check_adapt(self)
 
     def _check_model(self) -> None:
         takes = NETWORKS[self.model].options
@@ -366,7 +362,9 @@ class Config:
             parts[-1] += f"/{self.samples or 8}"
         if self.separable is not None:
             parts.append(self.separable)
-        return " ".join([*parts, *(["partial"] if self.partial else [])])
+        parts += ["partial"] if self.partial else []
+        parts += [] if self.adapt == "none" else [f"{self.adapt} {self.adapt_group}"]
+        return " ".join(parts)
 
     @property
     def dataset_title(self) -> str:

@@ -93,7 +93,7 @@ def lift_conv_with(options: ConvOptions, x: jax.Array, w: jax.Array) -> jax.Arra
     """Return `lift_conv` with its options in one value."""
     group, x, w = options.group, jnp.asarray(x), jnp.asarray(w)
     kernel = options.kernel(w, lifting=True)
-    _check_image(x, w, group)
+    check_image(x, w, group)
     dtype = options.result_dtype(x, w)
     bank = filter_bank(w, lifting=True, fields=options.fields, **options.filter_options)
     bank = bank.astype(dtype)
@@ -171,7 +171,7 @@ def group_conv_with(
     """Return `group_conv` with its options in one value."""
     group, x, w = options.group, jnp.asarray(x), jnp.asarray(w)
     kernel = options.kernel(w, lifting=False)
-    _check_feature_map(x, w, group)
+    check_feature_map(x, w, group)
     check_algorithm(algorithm, group, options.filters)
     dtype = options.result_dtype(x, w)
     form = _form(options, kernel, w, dtype, algorithm)
@@ -226,7 +226,7 @@ def _form(
     )
 
 
-def _check_image(x: jax.Array, w: jax.Array, group: FiniteGroup) -> None:
+def check_image(x: jax.Array, w: jax.Array, group: FiniteGroup) -> None:
     c_in = w.shape[-2]
     remedy = "for a feature map on the group use group_conv / GroupConv"
     # Two batch axes would be read off a feature map that came here by mistake.
@@ -243,7 +243,7 @@ def _check_image(x: jax.Array, w: jax.Array, group: FiniteGroup) -> None:
     )
 
 
-def _check_feature_map(x: jax.Array, w: jax.Array, group: FiniteGroup) -> None:
+def check_feature_map(x: jax.Array, w: jax.Array, group: FiniteGroup) -> None:
     expected = (group.order, w.shape[-2])
     if x.ndim > group.dimension + 1 and x.shape[-2:] == expected:
         return

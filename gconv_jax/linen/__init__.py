@@ -23,6 +23,14 @@ from gconv_jax.linen.layer_norm import LayerNorm as LayerNorm, RMSNorm as RMSNor
 from gconv_jax.linen.lift_linear import LiftLinear as LiftLinear
 from gconv_jax.linen.linear import GroupLinear as GroupLinear
 from gconv_jax.linen.quotient import QuotientConv as QuotientConv
+from gconv_jax.linen.relaxed import (
+    RelaxedGroupConv as RelaxedGroupConv,
+    RelaxedLiftConv as RelaxedLiftConv,
+)
+from gconv_jax.linen.residual import (
+    ResidualGroupConv as ResidualGroupConv,
+    ResidualLiftConv as ResidualLiftConv,
+)
 from gconv_jax.linen.separable import SeparableGroupConv as SeparableGroupConv
 from gconv_jax.linen.sequence import SequenceConv as SequenceConv
 from gconv_jax.linen.transposed import GroupConvTranspose as GroupConvTranspose

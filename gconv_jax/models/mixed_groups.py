@@ -21,7 +21,7 @@ from gconv_jax.models._layers import (
     spread_groups,
     unit_variance,
 )
-from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax.nnx import GroupConv, LiftConv, RelaxedGroupConv, RelaxedLiftConv
 from gconv_jax.ops.arguments import per_axis
 from gconv_jax.ops.maximum import max_over
 from gconv_jax.pooling.group_axis import group_pool, restrict
@@ -53,6 +53,8 @@ class MixedGroupCNN(nnx.Module):
             each; by default ``20 / sqrt(|G|)`` for each layer's own group.
         classes: the number of outputs.
         in_features: the channels of the image.
+        filter_banks: the number of base filters that relaxed convolutions mix, whose weights may
+            learn to break the symmetry (`gconv_jax.nnx.RelaxedGroupConv`); None for exact ones.
         dtype: the dtype of computation.
         rngs: the random key ``params``.
 
@@ -73,6 +75,7 @@ class MixedGroupCNN(nnx.Module):
         widths: int | Sequence[int] | None = None,
         classes: int = 10,
         in_features: int = 1,
+        filter_banks: int | None = None,
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
@@ -81,16 +84,20 @@ class MixedGroupCNN(nnx.Module):
             widths = tuple(scaled_width(20, group) for group in self.groups[:DEPTH])
         widths = per_axis(widths, DEPTH, "widths")
         options = {"padding": "VALID", "kernel_init": unit_variance, "dtype": dtype, "rngs": rngs}
-        conv = LiftConv(in_features, widths[0], 3, group=self.groups[0], **options)
+        lift_layer, group_layer = LiftConv, GroupConv
+        if filter_banks is not None:
+            lift_layer, group_layer = RelaxedLiftConv, RelaxedGroupConv
+            options["filter_banks"] = filter_banks
+        conv = lift_layer(in_features, widths[0], 3, group=self.groups[0], **options)
         self.layer0 = ConvNormReLU(conv, dtype=dtype, rngs=rngs)
         for i in range(1, LAYERS):
             before, group = self.groups[i - 1 : i + 1]
             c_in = before.order // group.order * widths[i - 1]
             if i < DEPTH:
-                conv = GroupConv(c_in, widths[i], 3, group=group, **options)
+                conv = group_layer(c_in, widths[i], 3, group=group, **options)
                 setattr(self, f"layer{i}", ConvNormReLU(conv, dtype=dtype, rngs=rngs))
             else:
-                self.top = GroupConv(c_in, classes, 4, group=group, **options)
+                self.top = group_layer(c_in, classes, 4, group=group, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""

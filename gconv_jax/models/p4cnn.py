@@ -83,6 +83,8 @@ class P4CNN(MixedGroupCNN):
             layers; by default ``20 / sqrt(|G|)``, which keeps the number of parameters near that of
             `Z2CNN`.
         classes, in_features, dtype, rngs: as in `Z2CNN`. There is no dropout, as published.
+        filter_banks: the number of base filters that relaxed convolutions mix, whose weights may
+            learn to break the symmetry (`gconv_jax.nnx.RelaxedGroupConv`); None for exact ones.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -101,6 +103,7 @@ class P4CNN(MixedGroupCNN):
         width: int | Sequence[int] | None = None,
         classes: int = 10,
         in_features: int = 1,
+        filter_banks: int | None = None,
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
@@ -109,6 +112,7 @@ class P4CNN(MixedGroupCNN):
             widths=width if width is None else per_axis(width, DEPTH, "width"),
             classes=classes,
             in_features=in_features,
+            filter_banks=filter_banks,
             dtype=dtype,
             rngs=rngs,
         )

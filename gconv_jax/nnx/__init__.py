@@ -2,6 +2,7 @@
 
 from gconv_jax.nnx.adapt import (
     Canonicalized as Canonicalized,
+    ScorePoses as ScorePoses,
     Symmetrized as Symmetrized,
 )
 from gconv_jax.nnx.attention import GroupAttention as GroupAttention
@@ -27,6 +28,14 @@ from gconv_jax.nnx.layer_norm import LayerNorm as LayerNorm, RMSNorm as RMSNorm
 from gconv_jax.nnx.lift_linear import LiftLinear as LiftLinear
 from gconv_jax.nnx.linear import GroupLinear as GroupLinear
 from gconv_jax.nnx.quotient import QuotientConv as QuotientConv
+from gconv_jax.nnx.relaxed import (
+    RelaxedGroupConv as RelaxedGroupConv,
+    RelaxedLiftConv as RelaxedLiftConv,
+)
+from gconv_jax.nnx.residual import (
+    ResidualGroupConv as ResidualGroupConv,
+    ResidualLiftConv as ResidualLiftConv,
+)
 from gconv_jax.nnx.separable import SeparableGroupConv as SeparableGroupConv
 from gconv_jax.nnx.sequence import SequenceConv as SequenceConv
 from gconv_jax.nnx.transposed import GroupConvTranspose as GroupConvTranspose

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from gconv_jax.adapt.canonicalize import Choice, canonicalize
+from gconv_jax.adapt.canonicalize import Choice, canonicalize, score_poses
 from gconv_jax.adapt.symmetrize import Reduce, symmetrize
 from gconv_jax.groups.fields import Fields
 from gconv_jax.groups.finite import FiniteGroup, check_group
@@ -127,3 +127,45 @@ class Canonicalized(nnx.Module):
             fill=self.fill,
         )
         return even(x, *args, **kwargs)
+
+
+class ScorePoses(nnx.Module):
+    """A network that scores images, as scores of all poses that turn with the image:
+    `gconv_jax.score_poses` as a module, for `Canonicalized`.
+
+    Args:
+        score: any NNX module of a batch of images to numbers ``[N]`` or ``[N, 1]``.
+        group, input_action, sequential, fill: as in `gconv_jax.score_poses`.
+
+    >>> import jax
+    >>> from flax import nnx
+    >>> from gconv_jax import P4
+    >>> from gconv_jax.nnx import ScorePoses
+    >>> score = nnx.Sequential(lambda x: x.reshape(len(x), -1), nnx.Linear(36, 1, rngs=nnx.Rngs(0)))
+    >>> ScorePoses(score, group=P4)(jax.numpy.ones((2, 6, 6, 1))).shape
+    (2, 4)
+    """
+
+    def __init__(
+        self,
+        score: Callable[..., Any],
+        *,
+        group: FiniteGroup,
+        input_action: Action = None,
+        sequential: bool = False,
+        fill: float = 0.0,
+    ):
+        score_poses(score, group=group)  # checks
+        self.score, self.group = score, group
+        self.input_action, self.sequential, self.fill = input_action, sequential, fill
+
+    def __call__(self, x: Any) -> jax.Array:
+        """A batch of images to ``[N, |G|]``."""
+        by = score_poses(
+            self.score,
+            group=self.group,
+            input_action=self.input_action,
+            sequential=self.sequential,
+            fill=self.fill,
+        )
+        return by(x)

@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
+from ..options.networks import Symmetry
 from ..report.markdown import results_table
 from ..run.metrics import final_figures
 from ..run.predictor import as_it_stands, load_run
 from ..run.snapshot import Snapshot
 from ..run_folder.folder import Run
+from ..steps.build_model import GROUPS
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,18 @@ class Evaluate:
     """The folder of the original files of the data set, if it is not that of the training."""
     data: Path | None = None
     """The same of a folder of your own images."""
+    symmetrize: Symmetry | None = None
+    """Average the logits over all poses of each image under this symmetry; for finished runs."""
 
 
 def evaluate(options: Evaluate, log: Callable[[str], None] = print) -> dict:
     """Print and return the figures of a run as it stands."""
     run = as_it_stands(Run.open(options.run), log, raw_dir=options.raw_dir, data=options.data)
-    session, state = load_run(run, raw_dir=options.raw_dir, data=options.data)
+    symmetry: Any = None if options.symmetrize is None else GROUPS[options.symmetrize]
+    if symmetry is not None and isinstance(run, Snapshot):
+        raise ValueError(f"`symmetrize` is for finished runs, and {run.path} is not")
+    places = {"raw_dir": options.raw_dir, "data": options.data}
+    session, state = load_run(run, **places, symmetry=symmetry)
     if session.data.folder is not None:
         for note in session.data.folder.notes:
             log(note)

@@ -3,6 +3,8 @@
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from .networks import NETWORKS
+
 
 def is_choice(hint) -> bool:
     """Return whether a type is a ``Literal``."""
@@ -59,3 +61,46 @@ def check_schedule(config: Any) -> None:
             f"`evaluate_every` {config.evaluate_every} must be at most patience {config.patience} "
             f"and epochs {config.epochs}, or there is nothing to choose between"
         )
+
+
+def check_feeding(config: Any) -> None:
+    """Raise ValueError unless a `Config` can feed its steps as it says."""
+    if config.checkpoint_steps is not None and config.loop == "scan":
+        raise ValueError(
+            f"`checkpoint_steps` {config.checkpoint_steps} needs --loop step: with scan, an "
+            "epoch is one dispatch"
+        )
+    if config.loader == "memory":
+        if config.workers:
+            raise ValueError(
+                f"`workers` {config.workers} is for --loader grain: add that, or leave it out"
+            )
+        return
+    for name, value, why in (
+        ("dataset", "digits", "is made in memory: leave out --loader grain"),
+        ("preprocess", "whiten", "is fitted to all images in memory: use --preprocess scale"),
+        ("memory", "device", "and loader grain exclude each other: leave out one"),
+        ("loop", "scan", "needs all images on the device: use --loop step"),
+    ):
+        if getattr(config, name) == value:
+            raise ValueError(f"`{name}` {value} {why}")
+
+
+def check_adapt(config: Any) -> None:
+    """Raise ValueError unless a `Config` says how a network without a group is made equivariant."""
+    if config.adapt == "none":
+        for name, default in (("adapt_group", "p4"), ("adapt_weight", 1.0)):
+            if getattr(config, name) != default:
+                raise ValueError(f"`{name}` goes with --adapt symmetrize, canonicalize or penalty")
+        return
+    takes = NETWORKS[config.model].options
+    own = config.groups or ("group" in takes and config.group != "z2")
+    if own or config.partial:
+        raise ValueError(
+            f"`adapt` {config.adapt} is for networks without a group of their own: {config.model} "
+            + ("needs --group z2" if "group" in takes else "has groups")
+        )
+    if config.adapt_weight < 0 or config.adapt_weight == float("inf"):
+        raise ValueError(f"`adapt_weight` must be finite and at least 0, got {config.adapt_weight}")
+    if config.adapt == "symmetrize" and config.adapt_weight != 1:
+        raise ValueError("`adapt_weight` goes with --adapt canonicalize or penalty")

@@ -30,6 +30,8 @@ Model = Literal[
     "convnext",
 ]
 CONTINUOUS_GROUPS = ("so2", "o2")
+Symmetry = Literal["mirror", "p2", "p4", "d2", "p4m", "c8", "c16", "d8", "d16"]
+"""The finite groups that a whole network can be made equivariant under."""
 DEFAULTS = {
     "group": None,
     "groups": (),
@@ -44,6 +46,7 @@ DEFAULTS = {
     "kernel_network": None,
     "pools": None,
     "separable": None,
+    "relaxed": None,
 }
 """The options that not all networks take, with the values that stand for none."""
 
@@ -71,7 +74,7 @@ _CONTINUOUS = "group samples partial kernel_network"
 
 NETWORKS: dict[str, Network] = {
     "z2cnn": _row("the plain CNN of Cohen & Welling 2016 for rotated MNIST"),
-    "p4cnn": _row("the G-CNN beside it: small gray images without an upright", "group size"),
+    "p4cnn": _row("the G-CNN beside it: small gray images without an upright", "group size relaxed"),
     "p4cnn-rp": _row("the same, pooled over rotations after every layer", "group"),
     "plain-cnn": _row("the plain CNN beside early-p4cnn and mixed", "size", width="widths"),
     "early-p4cnn": _row("p4 at the bottom, ordinary on top", "group size", width="widths"),

@@ -7,7 +7,8 @@ handed to a function that takes degrees), which is ``augment="jitter"``.
 
 folder, folder-convnext and folder-vit are ours: what a CPU can train on a few hundred images,
 whatever they show. So are rotmnist-vit and cifar10-convnext (`train.recipes.transformers`): AdamW
-1e-3, decay 0.05, a cosine schedule, gradients clipped at 1.
+1e-3, decay 0.05, a cosine schedule, gradients clipped at 1. The symmetry ones are ours, too
+(`train.recipes.how_much_symmetry`).
 
 The other cifar10 ones are of Cohen & Welling 2016: contrast normalization and ZCA, momentum 0.9,
 the published geometry and head. All-CNN-C follows Springenberg et al. 2014 (arXiv:1412.6806) with
@@ -42,6 +43,7 @@ from dataclasses import replace
 
 from ..config import Config
 from . import families, transformers
+from .how_much_symmetry import how_much_symmetry
 from .families import Recipe
 
 # Test accuracies in percent: T(2), then the whole group and part of it for each group; with the
@@ -74,6 +76,7 @@ def _every() -> Iterator[Recipe]:
     for (dataset, network), accuracies in _PARTIAL.items():
         yield from families.partial(dataset, network, accuracies)
     yield from families.mnist6()
+    yield from how_much_symmetry()
 
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _every()}
@@ -95,6 +98,7 @@ GROUPS: dict[str, str] = {
     "cifar10plus": "CIFAR-10, mirrored and shifted",
     "cifar100": "CIFAR-100: continuous, partial",
     "mnist6": "is a six upside down, or mirrored? continuous, partial",
+    "symmetry": "one network with more and more of a symmetry, where it holds and where not",
 }
 """The groups of recipes, by the first word of their names."""
 

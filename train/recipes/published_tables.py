@@ -93,6 +93,11 @@ def _quick_convnext(config: Config) -> Config:
     )
 
 
+def _quick_symmetry(config: Config) -> Config:
+    images = {"train_images": 3000, "test_images": 10_000} if config.epochs > 6 else {}
+    return replace(config, epochs=max(3, config.epochs // 3), **images)
+
+
 def _quick_partial(config: Config) -> Config:
     # Each of 10,000 test images costs a third of what a training image costs in an epoch, and half
     # a point of standard error is what tells the rows apart.
@@ -165,6 +170,14 @@ TABLES: dict[str, PublishedTable] = {
         "the rows are ours: p4m, and plain networks of equal width and of as many multiplications.",
         _rows("convnext"),
         _quick_convnext,
+    ),
+    "how-much-symmetry": PublishedTable(
+        "How much symmetry?",
+        "All rows are ours: a plain CNN, the same made equivariant in several ways, and a G-CNN of "
+        "as many parameters; on data that have the symmetry of quarter turns, and on data that "
+        "break it.",
+        _rows("how-much-symmetry"),
+        _quick_symmetry,
     ),
     "lenet-mnist": PublishedTable(
         "LeNet on MNIST",

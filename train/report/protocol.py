@@ -135,6 +135,8 @@ def _optimizer(config: Config) -> str:
         parts.append(f"weight decay {config.weight_decay:g}")
     if config.support_rate != 1:
         parts.append(f"rate of the supports times {config.support_rate:g}")
+    if config.adapt in ("canonicalize", "penalty"):
+        parts.append(f"{config.adapt} weight {config.adapt_weight:g}")
     if config.monotone:
         parts.append(f"monotone penalty {config.monotone:g}")
     if config.clip is not None:

@@ -10,6 +10,8 @@ import numpy as np
 import optax
 from flax import nnx
 
+from gconv_jax import FiniteGroup
+
 from ..config import FOLDER
 from ..data.whitening import WHITENING, Whitening
 from ..run_folder.checkpoint import CorruptCheckpointError, load_tree
@@ -36,13 +38,19 @@ def as_it_stands(run: Run, log: Callable[[str], None] = print, **places: Path | 
 
 
 def load_run(
-    run: Run, raw_dir: Path | None = None, data: Path | None = None
+    run: Run,
+    raw_dir: Path | None = None,
+    data: Path | None = None,
+    *,
+    symmetry: FiniteGroup | None = None,
 ) -> tuple[Session, TrainState]:
-    """The session and the state of a run as it stands (`as_it_stands`)."""
+    """The session and the state of a run as it stands (`as_it_stands`); its logits are averaged
+    over the poses of the ``symmetry``, if one is given."""
     run = as_it_stands(run, raw_dir=raw_dir, data=data)
     if isinstance(run, Snapshot):
         return run.session, run.state
-    session = prepare_session(run.config_at(raw_dir=raw_dir, data=data), run=run, finished=True)
+    config = run.config_at(raw_dir=raw_dir, data=data)
+    session = prepare_session(config, run=run, finished=True, symmetry=symmetry)
     state = session.steps.init()
     params, stats = _load_model(run, state)
     return session, dataclasses.replace(state, params=params, stats=stats, average=None)

@@ -3,6 +3,8 @@
 import dataclasses
 from dataclasses import dataclass
 
+from gconv_jax import FiniteGroup
+
 from ..config import Config
 from ..data.grain_loader import require_grain
 from ..data.load import load_data
@@ -12,6 +14,7 @@ from ..steps.augment import Prepare
 from ..steps.build_model import build_model
 from ..steps.optimizer import make_optimizer, temperature
 from ..steps.parallel import Parallel, choose_parallel
+from ..steps.penalties import make_penalty
 from ..steps.step import Steps, TrainState
 from .agreement import require_agreement
 from .trainer import Trainer
@@ -43,6 +46,7 @@ def prepare_session(
     *,
     run: Run | None = None,
     finished: bool = False,
+    symmetry: FiniteGroup | None = None,
 ) -> Session:
     """Load the data and build the rest, for ``config.seed`` or for several seeds at once.
 
@@ -51,6 +55,7 @@ def prepare_session(
         seeds: those of the networks that are trained together.
         run: a run that goes on, or a ``finished`` one that is evaluated; see `load_data`.
         finished: whether the session only evaluates.
+        symmetry: a group over whose poses logits are averaged in evaluation.
 
     Raises:
         ValueError: the configuration does not fit the data or the devices.
@@ -68,7 +73,7 @@ def prepare_session(
             "epoch; there is a checkpoint after each epoch: leave it out"
         )
     networks = tuple(
-        _steps(dataclasses.replace(config, seed=seed), data, parallel) for seed in seeds
+        _steps(dataclasses.replace(config, seed=seed), data, parallel, symmetry) for seed in seeds
     )
     trainer = Trainer(
         networks[0],
@@ -84,7 +89,7 @@ def prepare_session(
     return Session(config, data, networks, trainer)
 
 
-def _steps(config: Config, data: Data, parallel: Parallel) -> Steps:
+def _steps(config: Config, data: Data, parallel: Parallel, symmetry: FiniteGroup | None) -> Steps:
     # None is left if the training images of a finished run are gone.
     steps_per_epoch = max(1, len(data.train.label) // config.batch_size)
     return Steps(
@@ -94,5 +99,6 @@ def _steps(config: Config, data: Data, parallel: Parallel) -> Steps:
         parallel.axis_name,
         config.average,
         temperature(config, steps_per_epoch),
-        config.monotone,
+        make_penalty(config),
+        symmetry,
     )

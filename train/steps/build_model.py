@@ -11,6 +11,7 @@ from gconv_jax import FiniteGroup, LieGroup, models
 
 from ..config import Config
 from ..options.networks import NETWORKS
+from .adapt_model import adapt_model
 
 GROUPS: dict[str, FiniteGroup | LieGroup] = {
     "z2": gconv_jax.Z2,
@@ -99,6 +100,8 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
         options["early_pool"] = config.pools == "early"
     if config.separable is not None:
         options["separable"] = None if config.separable == "none" else config.separable
+    if config.relaxed is not None:
+        options["filter_banks"] = config.relaxed
     if "geometry" in network.options:
         options["geometry"] = config.geometry
     if "head" in network.options:
@@ -112,7 +115,8 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
         options |= {} if config.blocks is None else {"blocks": (config.blocks,) * 5}
     elif "blocks" in network.options:
         options["blocks"] = config.blocks
-    return CLASSES[name](**options)
+    model, group = CLASSES[name](**options), GROUPS[config.adapt_group]
+    return adapt_model(model, config, group, in_features)  # pyright: ignore[reportArgumentType]
 
 
 def _kernel_network(config: Config) -> gconv_jax.KernelNetwork:

@@ -17,10 +17,11 @@ import optax
 from flax import nnx
 from jax import lax
 
-from gconv_jax import monotone_penalty
-from gconv_jax.nnx import set_temperature, supports
+from gconv_jax import FiniteGroup, symmetrize
+from gconv_jax.nnx import set_temperature
 
 from .augment import Prepare
+from .penalties import Penalty
 
 
 class Batch(NamedTuple):
@@ -69,7 +70,8 @@ class Steps:
         axis_name: of the devices under pmap; None under jit.
         average: decay of the moving average of the parameters; None for none.
         temperature: of the sampling of discrete elements in partial networks, for each step.
-        monotone: weight of `monotone_penalty` in the loss.
+        penalty: what is added to the loss (`train.steps.penalties`); None for nothing.
+        symmetry: a group over whose poses the logits of evaluation are averaged; None for none.
     """
 
     def __init__(
@@ -80,10 +82,11 @@ class Steps:
         axis_name: str | None = None,
         average: float | None = None,
         temperature: optax.Schedule | None = None,
-        monotone: float = 0.0,
+        penalty: Penalty | None = None,
+        symmetry: FiniteGroup | None = None,
     ):
         self.tx, self.prepare, self.axis_name, self.average = tx, prepare, axis_name, average
-        self.temperature, self.monotone = temperature, monotone
+        self.temperature, self.penalty, self.symmetry = temperature, penalty, symmetry
         train, evaluate, calibrate = (
             _split(_in_mode(model, mode, axis_name)) for mode in ("train", "evaluate", "calibrate")
         )
@@ -100,6 +103,7 @@ class Steps:
     def train(self, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         """One step of gradient descent on the mean cross-entropy of the batch."""
         augment, dropout = jax.random.split(jax.random.fold_in(key, state.step))
+        moves = jax.random.fold_in(dropout, 1 + self._device())
         image = self.prepare(batch.image, self._example_keys(augment, len(batch.label)))
         rng = self._fresh_rng(dropout)
 
@@ -109,8 +113,8 @@ class Steps:
                 set_temperature(model, self.temperature(state.step))
             logits = model(image)
             loss = _cross_entropy(logits, batch.label).mean()
-            if self.monotone:
-                loss = loss + self.monotone * monotone_penalty(supports(model).values())
+            if self.penalty is not None:
+                loss = loss + self.penalty(model, image, logits, moves)
             return loss, (logits, _split(model)[3])
 
         (loss, (logits, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
@@ -141,7 +145,9 @@ class Steps:
 
     def logits(self, params, stats, image: jax.Array) -> jax.Array:
         """The model's logits in evaluation mode, ``[N, classes]``."""
-        return self.model(params, stats)(self.prepare(image))
+        model = self.model(params, stats)
+        run = model if self.symmetry is None else symmetrize(model, group=self.symmetry)
+        return run(self.prepare(image))
 
     def model(self, params, stats) -> nnx.Module:
         """The model in evaluation mode with these parameters; its input is prepared pixels."""
