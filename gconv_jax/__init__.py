@@ -105,6 +105,8 @@ from gconv_jax.groups.irrep_features import (
 from gconv_jax.groups.lie import O2 as O2, SO2 as SO2, LieGroup as LieGroup
 from gconv_jax.lattice.action import transform as transform
 from gconv_jax.lattice.exactness import InexactEquivarianceWarning as InexactEquivarianceWarning
+from gconv_jax.lattice.flow import move_tangent as move_tangent
+from gconv_jax.lattice.lie_derivative import lie_derivative as lie_derivative
 from gconv_jax.lattice.rotate import rotate as rotate
 from gconv_jax.lattice.staggered import (
     faces_to_image as faces_to_image,

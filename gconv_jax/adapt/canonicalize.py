@@ -175,30 +175,40 @@ def score_poses(
     return scores
 
 
-def pose_prior(scores: jax.Array, *, element: int = 0) -> jax.Array:
+def pose_prior(scores: jax.Array, *, element: jax.Array | int = 0) -> jax.Array:
     """Return the loss that makes the pose of the training images the one that is chosen.
 
     ``-mean_n log softmax(scores[n])[element]``: the divergence from the prior that images of the
     training set are upright already (Mondal et al. 2023, arXiv:2305.12454). Add it to the loss of
     `canonicalize`, so that a network trained before sees turned images as it saw those.
 
+    For elements that interpolate, turn the training images at random and pass the elements by which
+    they were turned. Otherwise a network may learn that the upright image is the sharp one.
+
     Args:
         scores: ``[N, |G|]``, the result of ``by``.
-        element: the index of the pose of the training images, by default the identity.
+        element: the index of the pose of the training images, by default the identity, or ``[N]``,
+            one for each of them.
 
     >>> import jax.numpy as jnp
     >>> from gconv_jax import pose_prior
     >>> round(float(pose_prior(jnp.zeros((3, 4)))), 4)  # the logarithm of 4
     1.3863
     """
-    scores = jnp.asarray(scores)
-    if scores.ndim != 2 or not -scores.shape[1] <= element < scores.shape[1]:
+    scores, known = jnp.asarray(scores), isinstance(element, int)
+    if scores.ndim != 2 or (known and not 0 <= element < scores.shape[1]):
         raise ValueError(
             f"`scores` must be [N, |G|] with an entry for `element` {element}, got shape "
             f"{scores.shape}"
         )
+    elements = jnp.asarray(element)
+    if elements.shape not in ((), scores.shape[:1]) or elements.dtype.kind not in "iu":
+        raise ValueError(
+            f"`element` must be an index, or integers [N={len(scores)}], got {elements.dtype} of "
+            f"shape {elements.shape}"
+        )
     logs = jax.nn.log_softmax(scores.astype(accumulation_dtype(scores.dtype)))
-    return -logs[:, element].mean()
+    return -logs[jnp.arange(len(scores)), elements].mean()
 
 
 def _check_scores(scores: Any, group: FiniteGroup, count: int) -> jax.Array:

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from gconv_jax.adapt.poses import batch_size, find_input_action, move_each
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.lattice.actions import TreeAct, as_arrays, find_tree_action, possible_actions
-from gconv_jax.layer_outputs import capture_layer_outputs
 from gconv_jax.ops.accumulation import accumulation_dtype
 
 
@@ -123,6 +122,8 @@ def layer_penalties(
 
 def _outputs(model: Callable[..., Any], x: Any, kwargs: dict[str, Any]) -> dict[str, jax.Array]:
     """Return the floating arrays that the layers and the model return, the first of each layer."""
+    from gconv_jax.layer_outputs import capture_layer_outputs  # it imports Flax
+
     found: dict[str, jax.Array] = {}
 
     def keep(path: str, layer: Any, y: Any) -> None:

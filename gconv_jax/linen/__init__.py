@@ -2,6 +2,7 @@
 
 from gconv_jax.linen.adapt import (
     Canonicalized as Canonicalized,
+    ScorePoses as ScorePoses,
     Symmetrized as Symmetrized,
 )
 from gconv_jax.linen.attention import GroupAttention as GroupAttention

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import jax
 from flax import linen
 
-from gconv_jax.adapt.canonicalize import Choice, canonicalize
+from gconv_jax.adapt.canonicalize import Choice, canonicalize, score_poses
 from gconv_jax.adapt.symmetrize import Reduce, symmetrize
 from gconv_jax.groups.finite import FiniteGroup
 
@@ -92,3 +93,37 @@ class Canonicalized(linen.Module):
             fill=self.fill,
         )
         return even(x, *args, **kwargs)
+
+
+class ScorePoses(linen.Module):
+    """A network that scores images, as scores of all poses that turn with the image:
+    `gconv_jax.score_poses` as a module, for `Canonicalized`.
+
+    Args:
+        score: any Linen module of a batch of images to numbers ``[N]`` or ``[N, 1]``.
+        group, input_action, fill: as in `gconv_jax.score_poses`.
+
+    >>> import jax
+    >>> from flax import linen
+    >>> from gconv_jax import P4
+    >>> from gconv_jax.linen import ScorePoses
+    >>> module = ScorePoses(linen.Sequential([lambda x: x.mean((1, 2)), linen.Dense(1)]), group=P4)
+    >>> x = jax.numpy.ones((2, 6, 6, 1))
+    >>> module.apply(module.init(jax.random.key(0), x), x).shape
+    (2, 4)
+    """
+
+    score: linen.Module
+    group: FiniteGroup
+    input_action: Any = None
+    fill: float = 0.0
+
+    def __call__(self, x: Any) -> jax.Array:
+        """A batch of images to ``[N, |G|]``."""
+        by = score_poses(
+            self.score,  # pyright: ignore[reportArgumentType]
+            group=self.group,
+            input_action=self.input_action,
+            fill=self.fill,
+        )
+        return by(x)

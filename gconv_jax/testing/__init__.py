@@ -41,4 +41,8 @@ from gconv_jax.testing.equivariance import (
     assert_equivariant as assert_equivariant,
     equivariance_errors as equivariance_errors,
 )
+from gconv_jax.testing.local import (
+    LocalEquivarianceReport as LocalEquivarianceReport,
+    local_equivariance_errors as local_equivariance_errors,
+)
 from gconv_jax.testing.moves import smooth_images as smooth_images

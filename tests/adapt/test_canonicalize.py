@@ -195,6 +195,13 @@ def test_the_pose_is_learned_by_the_prior(rng):
         np.testing.assert_array_equal(by(w)(turned).argmax(-1), g)
 
 
+def test_the_prior_of_one_pose_for_each_image(rng):
+    scores = jnp.asarray(rng.normal(size=(3, 4)), jnp.float32)
+    found = pose_prior(scores, element=jnp.array([1, 0, 3]))
+    each = [pose_prior(scores[i : i + 1], element=g) for i, g in enumerate((1, 0, 3))]
+    np.testing.assert_allclose(found, np.mean(each), rtol=1e-6)
+
+
 @pytest.mark.parametrize("choice", ["straight-through", "argmax"])
 def test_finer_rotations(choice):
     """An image that was turned by a multiple of 15 degrees is turned back, up to interpolation."""
@@ -255,5 +262,7 @@ def test_bad_scores():
         ValueError, match=r"`scores` must be \[N, \|G\|\] with an entry for `element` 4"
     ):
         pose_prior(jnp.zeros((2, 4)), element=4)
+    with pytest.raises(ValueError, match=r"`element` must be an index, or integers \[N=2\]"):
+        pose_prior(jnp.zeros((2, 4)), element=jnp.zeros(3, int))
     with pytest.raises(TypeError, match="`score` must be a function"):
         score_poses(None, group=P4)  # pyright: ignore[reportArgumentType]

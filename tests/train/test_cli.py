@@ -147,7 +147,11 @@ MISTAKES = {
         "harmonic",
     ): "`filters` is for group-cnn, e2cnn, small-e2cnn, wide-resnet, densenet, no",
     ("rotmnist-small", "--group", "c8"): "`group` is not for small-e2cnn; it takes --groups, got",
-    ("digits-p4cnn", "--head", "published"): "`head` is for resnet, resnet44, resnet26, convnext, not for p4",
+    (
+        "digits-p4cnn",
+        "--head",
+        "published",
+    ): "`head` is for resnet, resnet44, resnet26, convnext,",
     ("digits-p4cnn", "--schedule", "step"): "`milestones` go with schedule step, e.g. --schedule",
     ("digits-p4cnn", "--schedule", "step", "--milestones", "5", "3"): "must be positive and rise",
     ("rotmnist-e2cnn", "--epochs", "10"): "below epochs=10, or the rate never falls; e.g. --milest",

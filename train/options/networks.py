@@ -74,7 +74,9 @@ _CONTINUOUS = "group samples partial kernel_network"
 
 NETWORKS: dict[str, Network] = {
     "z2cnn": _row("the plain CNN of Cohen & Welling 2016 for rotated MNIST"),
-    "p4cnn": _row("the G-CNN beside it: small gray images without an upright", "group size relaxed"),
+    "p4cnn": _row(
+        "the G-CNN beside it: small gray images without an upright", "group size relaxed"
+    ),
     "p4cnn-rp": _row("the same, pooled over rotations after every layer", "group"),
     "plain-cnn": _row("the plain CNN beside early-p4cnn and mixed", "size", width="widths"),
     "early-p4cnn": _row("p4 at the bottom, ordinary on top", "group size", width="widths"),

@@ -43,8 +43,8 @@ from dataclasses import replace
 
 from ..config import Config
 from . import families, transformers
-from .how_much_symmetry import how_much_symmetry
 from .families import Recipe
+from .how_much_symmetry import how_much_symmetry
 
 # Test accuracies in percent: T(2), then the whole group and part of it for each group; with the
 # 13-layer network T(2), SE(2) with 8 elements, the same partial, Augerino with 8 copies.

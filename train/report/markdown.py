@@ -8,7 +8,7 @@ from flax import nnx
 
 from gconv_jax import Z2, filter_bank
 from gconv_jax.continuous.conv import continuous_bank
-from gconv_jax.nnx import ContinuousLiftConv, LiftConv
+from gconv_jax.nnx import ContinuousLiftConv, LiftConv, RelaxedLiftConv
 
 from ..config import Config
 from ..data.pixels import to_unit
@@ -233,7 +233,7 @@ def markdown_table(rows: list[dict[str, str]]) -> str:
 def _first_filters(model: nnx.Module) -> tuple[np.ndarray, list[str]]:
     """The filters of the first convolution for each group element, ``[k, k, |G|, C]``, and the
     names of the elements."""
-    kinds = (LiftConv, ContinuousLiftConv, nnx.Conv)
+    kinds = (LiftConv, RelaxedLiftConv, ContinuousLiftConv, nnx.Conv)
     layers = [m for _, m in nnx.iter_graph(model) if isinstance(m, kinds)]
     # With rotation pooling every layer lifts; the first one has the fewest channels.
     conv = min(layers, key=lambda layer: layer.in_features)
@@ -245,13 +245,21 @@ def _first_filters(model: nnx.Module) -> tuple[np.ndarray, list[str]]:
         bank = bank.reshape(*bank.shape[:2], conv.in_features, -1, conv.out_features).mean(2)
         return bank[..., :FILTERS], sampled_names(elements.matrices)
     group = getattr(conv, "group", Z2)
-    kernel = conv.kernel[...].astype(np.float32)[..., :FILTERS]
-    bank = filter_bank(
-        kernel.mean(-2, keepdims=True),
-        group=group,
-        lifting=True,
-        filters=getattr(conv, "filters", "pixel"),
-        kernel_size=conv.kernel_size,
-    )
-    bank = np.asarray(bank).reshape(*bank.shape[:2], group.order, kernel.shape[-1])
-    return bank, [group.element_name(g) for g in group.elements]
+    kernels = conv.kernel[...].astype(np.float32)[..., :FILTERS]
+    weights = np.ones((1, group.order))
+    if isinstance(conv, RelaxedLiftConv):
+        weights = conv.weights[...]
+    else:
+        kernels = kernels[None]
+    total = 0.0
+    for kernel, weight in zip(kernels, weights, strict=True):
+        bank = filter_bank(
+            kernel.mean(-2, keepdims=True),
+            group=group,
+            lifting=True,
+            filters=getattr(conv, "filters", "pixel"),
+            kernel_size=conv.kernel_size,
+        )
+        bank = np.asarray(bank).reshape(*bank.shape[:2], group.order, kernel.shape[-1])
+        total = total + bank * np.asarray(weight)[:, None]
+    return total, [group.element_name(g) for g in group.elements]
