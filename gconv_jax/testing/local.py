@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import get_opaque_trace_state
 
 from gconv_jax.groups.fields import Fields
 from gconv_jax.groups.finite import FiniteGroup
@@ -172,17 +171,19 @@ class _Move(NamedTuple):
 
 def _results(model, x: jax.Array, kwargs: dict, *, per_layer: bool) -> dict[_Key, jax.Array]:
     """Return the floating arrays that the layers and the model return for ``x``."""
-    from gconv_jax.layer_outputs import capture_layer_outputs  # it imports Flax
+    from flax.nnx.tracers import TraceState  # not at the top, since not all models are Flax's
+
+    from gconv_jax.layer_outputs import capture_layer_outputs
 
     found: dict[_Key, jax.Array] = {}
     calls: dict[str, int] = {}
     # Values of a program that is traced inside the model, as by jit, exist nowhere else.
-    outside = get_opaque_trace_state(convention="nnx")
+    outside = TraceState()
 
     def keep(path: str, layer, y) -> None:
         calls[path] = calls.get(path, 0) + 1
         name = path if calls[path] == 1 else f"{path}#{calls[path]}"
-        if get_opaque_trace_state(convention="nnx") == outside and _is_array(y):
+        if outside.is_valid() and _is_array(y):
             found[_Key(name, is_output=False)] = _as_array(y)
 
     with capture_layer_outputs(model, keep) if per_layer else contextlib.nullcontext():
