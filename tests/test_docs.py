@@ -27,6 +27,7 @@ WITH_CODE = [
 NAMES = {
     "gconv_jax.testing": [
         *("assert_equivariant", "equivariance_errors", "EquivarianceReport", "smooth_images"),
+        *("local_equivariance_errors", "LocalEquivarianceReport"),
     ],
     "gconv_jax.summary": ["summary", "Summary"],
     "gconv_jax.export": ["freeze", "Frozen", "onnx", "read_image", "stablehlo"],

@@ -68,7 +68,7 @@ def test_the_law(case, train, rng, x64):
         group=EXACT.get(group, group),
         input_action=fields,
         output_action=out_fields,
-        rtol=1e-11,
+        rtol=1e-12,
     )
 
 

@@ -251,7 +251,7 @@ def _first_filters(model: nnx.Module) -> tuple[np.ndarray, list[str]]:
         weights = conv.weights[...]
     else:
         kernels = kernels[None]
-    total = 0.0
+    total = np.zeros(())
     for kernel, weight in zip(kernels, weights, strict=True):
         bank = filter_bank(
             kernel.mean(-2, keepdims=True),
