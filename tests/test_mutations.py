@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.mistakes import MISTAKES
-from tests.mutations import ROOT
+from tests.mutations import MISTAKES, ROOT
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.what)
