@@ -53,7 +53,8 @@ def learning_curves(runs: dict[str, list[dict]], path: Path) -> None:
 
 def accuracy_against_angle(runs: dict[str, dict], path: Path) -> None:
     """Accuracy on test images that are turned further; ``runs`` maps a name to its results."""
-    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    many = len(runs) > 4  # their legend would hide curves
+    figure = Figure(figsize=(9 if many else 6.4, 3.4), layout="constrained")
     axes = figure.subplots()
     for color, (name, results) in _colored(runs):
         values = [100 * a for a in results["accuracy_at_angle"]]
@@ -63,7 +64,7 @@ def accuracy_against_angle(runs: dict[str, dict], path: Path) -> None:
     axes.set(xlabel="further rotation (degrees)", ylabel="accuracy (%)", xlim=(0, 360))
     axes.set_ylim(min(90, 10 * (lowest // 10)), 100)
     axes.set_xticks(range(0, 361, 45))
-    _finish(figure, [axes], path)
+    _finish(figure, [axes], path, outside=many)
 
 
 def invariance_against_angle(runs: dict[str, dict], path: Path) -> None:
@@ -213,10 +214,15 @@ def _colored(runs: dict):
     return zip(_colors(len(runs)), zip(names, runs.values(), strict=True), strict=True)
 
 
-def _finish(figure: Figure, every: list[Axes], path: Path, **legend) -> None:
+def _finish(
+    figure: Figure, every: list[Axes], path: Path, *, outside: bool = False, **legend
+) -> None:
     for axes in every:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-        if axes.get_legend_handles_labels()[0]:  # runs of earlier versions lack some figures
+        # Runs of earlier versions lack some figures.
+        if axes.get_legend_handles_labels()[0] and not outside:
             axes.legend(frameon=False, fontsize=8, **legend)
+    if outside:
+        figure.legend(loc="outside right center", frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
