@@ -291,7 +291,7 @@ class Config:
         optional += ("patience", "image_size", "checkpoint_steps", "relaxed")
         at_least = dict.fromkeys(positive + optional, 1)
         at_least |= {"validation": 0, "seed": 0, "weight_decay": 0.0, "warmup": 0, "monotone": 0.0}
-        at_least |= {"workers": 0}
+        at_least |= {"workers": 0, "adapt_weight": 0.0}
         for name, least in at_least.items():
             value = getattr(self, name)
             if value is not None and not least <= value < float("inf"):
@@ -350,6 +350,8 @@ class Config:
         for name, default in (("support_rate", 1.0), ("monotone", 0.0)):
             if getattr(self, name) != default and not self.partial:
                 raise ValueError(f"`{name}` is for networks with --partial")
+        if self.head not in ("invariant", "ordinary" if self.model == "convnext" else "published"):
+            raise ValueError(f"`head` {self.head} is for another network than {self.model}")
         if self.size != "digits" and self.width is not None:
             raise ValueError(f"`size` {self.size} sets the widths: leave out --width {self.width}")
 

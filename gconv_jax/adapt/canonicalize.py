@@ -6,12 +6,16 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from gconv_jax.adapt.poses import (
     batch_size,
     find_input_action,
     move_each,
     moved_to_poses,
+    require_leaves,
+    require_same_shapes,
     results_in_all_poses,
 )
 from gconv_jax.groups.finite import FiniteGroup, check_group
@@ -44,7 +48,8 @@ def canonicalize(
     best is taken. Outputs that the action moves then keep the law up to that symmetry.
 
     Args:
-        f: a function of a batch of images and further arguments, as in `symmetrize`.
+        f: a function of a batch of images and further arguments, as in `symmetrize`. Integers reach
+            it as float32.
         group: the symmetry. For elements that do not map pixels onto pixels images are turned with
             bilinear interpolation, and the law holds approximately.
         by: a function of the batch to scores ``[N, |G|]`` that turn with the image: an equivariant
@@ -78,18 +83,17 @@ def canonicalize(
         if not callable(function):
             kind = type(function).__name__
             raise TypeError(f"`{name}` must be a function of images, got {function!r} of {kind}")
+    if isinstance(temperature, int | float) and not temperature > 0:
+        raise ValueError(f"`temperature` must be positive, got {temperature}")
     if choice not in ("straight-through", "weighted", "argmax"):
         raise ValueError(f"`choice` must be straight-through, weighted or argmax, got {choice!r}")
 
-    def canonicalized(x: Any, *args: Any, **kwargs: Any) -> Any:
+    def canonicalized(x: Any, /, *args: Any, **kwargs: Any) -> Any:
         x = as_arrays(x)
         act = find_input_action(input_action, x, group)
+        x = jax.tree.map(_as_floating, x)  # what f is given does not depend on the choice
         scores = _check_scores(by(x), group, batch_size(x))
-        if choice == "argmax":
-            best = jnp.argmax(scores, -1)
-            y = f(move_each(act, x, best, group, fill, inverse=True), *args, **kwargs)
-            act = find_tree_action(output_action, y, group, "output")
-            return move_each(act, y, best, group, fill)
+        best = jnp.argmax(scores, -1)
         soft = jax.nn.softmax(scores.astype(accumulation_dtype(scores.dtype)) / temperature)
         if choice == "weighted":
             results, _ = results_in_all_poses(
@@ -104,14 +108,19 @@ def canonicalize(
                 fill=fill,
             )
             return _weigh(soft, results)
-        hard = jax.nn.one_hot(jnp.argmax(scores, -1), group.order, dtype=soft.dtype)
-        # Zeros are added, so that values are those of the chosen pose to the last bit.
-        weights = hard + (soft - jax.lax.stop_gradient(soft))
-        y = f(_weigh(weights, moved_to_poses(x, act, group, fill)), *args, **kwargs)
+        posed = move_each(act, x, best, group, fill, inverse=True)
+        # Zeros with the gradients of the scores.
+        nothing = None if choice == "argmax" else soft - jax.lax.stop_gradient(soft)
+        if nothing is not None:
+            posed = _add(posed, nothing, moved_to_poses(x, act, group, fill))
+        y = as_arrays(f(posed, *args, **kwargs))
+        require_leaves(y, batch_size(x))
         act = find_tree_action(output_action, y, group, "output")
-        if all(one.action == "invariant" for one in act.acts):
-            return y
-        return _weigh(weights, [act(y, ElementMove(group, g, fill)) for g in group.elements])
+        moved = move_each(act, y, best, group, fill)
+        require_same_shapes(y, moved)
+        if nothing is None or all(one.action == "invariant" for one in act.acts):
+            return moved
+        return _add(moved, nothing, [act(y, ElementMove(group, g, fill)) for g in group.elements])
 
     canonicalized.__name__ = f"canonicalize({getattr(f, '__name__', type(f).__name__)})"
     return canonicalized
@@ -195,8 +204,11 @@ def pose_prior(scores: jax.Array, *, element: jax.Array | int = 0) -> jax.Array:
     >>> round(float(pose_prior(jnp.zeros((3, 4)))), 4)  # the logarithm of 4
     1.3863
     """
-    scores, known = jnp.asarray(scores), isinstance(element, int)
-    if scores.ndim != 2 or (known and not 0 <= element < scores.shape[1]):
+    scores, known = jnp.asarray(scores), not isinstance(element, Tracer)
+    inside = scores.ndim == 2 and (
+        not known or ((np.asarray(element) >= 0) & (np.asarray(element) < scores.shape[1])).all()
+    )
+    if not inside:
         raise ValueError(
             f"`scores` must be [N, |G|] with an entry for `element` {element}, got shape "
             f"{scores.shape}"
@@ -211,6 +223,10 @@ def pose_prior(scores: jax.Array, *, element: jax.Array | int = 0) -> jax.Array:
     return -logs[jnp.arange(len(scores)), elements].mean()
 
 
+def _as_floating(x: jax.Array) -> jax.Array:
+    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.float32)
+
+
 def _check_scores(scores: Any, group: FiniteGroup, count: int) -> jax.Array:
     shape = jnp.shape(scores)
     if shape != (count, group.order):
@@ -222,6 +238,22 @@ def _check_scores(scores: Any, group: FiniteGroup, count: int) -> jax.Array:
     if not jnp.issubdtype(scores.dtype, jnp.floating):
         raise ValueError(f"`by` must return floating scores, got {scores.dtype}")
     return scores
+
+
+def _add(value: Any, weights: jax.Array, parts: list[Any]) -> Any:
+    """Return arrays of a tree, plus the sums of parts by weights that are zero and have gradients.
+
+    A part that is infinite has none.
+    """
+    finite = [
+        jax.tree.map(lambda a: jnp.where(jnp.isfinite(a), a, jnp.zeros_like(a)), part)
+        for part in parts
+    ]
+    return jax.tree.map(
+        lambda a, b: a + b.astype(a.dtype) if jnp.issubdtype(a.dtype, jnp.inexact) else a,
+        value,
+        _weigh(weights, finite),
+    )
 
 
 def _weigh(weights: jax.Array, parts: list[Any]) -> Any:

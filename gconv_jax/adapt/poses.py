@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gconv_jax.groups.fields import Fields
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.groups.irrep_features import IrrepFeatures
 from gconv_jax.lattice.actions import Act, TreeAct, as_arrays, find_tree_action, leaves_of
@@ -67,8 +68,8 @@ def results_in_all_poses(
         y = jax.lax.map(lambda pose: f(pose, *args, **kwargs), stacked)
     else:
         merged = jax.tree.map(lambda *parts: jnp.concatenate(parts), *posed)
-        y = f(merged, *args, **kwargs)
-        for leaf in jax.tree.leaves(y):
+        y = as_arrays(f(merged, *args, **kwargs))
+        for leaf in require_leaves(y):
             if jnp.ndim(leaf) == 0 or len(leaf) != group.order * count:
                 raise ValueError(
                     f"`f` must return arrays with one entry for each of the {group.order * count} "
@@ -79,7 +80,31 @@ def results_in_all_poses(
     results = [jax.tree.map(lambda leaf, g=g: leaf[g], y) for g in group.elements]
     act = find_tree_action(output_action, results[0], group, "output")
     back = [act(part, ElementMove(group, g, fill)) for g, part in enumerate(results)]
+    for part in back[1:]:
+        require_same_shapes(back[0], part)
     return back, act
+
+
+def require_leaves(y: Any, count: int | None = None) -> list[jax.Array]:
+    """Return the arrays of a result; ValueError if there are none, or not of ``count`` images."""
+    leaves = jax.tree.leaves(y)
+    wrong = [jnp.shape(a) for a in leaves if count is not None and jnp.shape(a)[:1] != (count,)]
+    if wrong or not leaves:
+        found = f"shape {wrong[0]}" if wrong else repr(y)
+        raise ValueError(
+            f"`f` must return arrays with one entry for each of the {count or 'given'} images, got "
+            f"{found}"
+        )
+    return leaves
+
+
+def require_same_shapes(y: Any, moved: Any) -> None:
+    """Raise ValueError if the results of two poses have other shapes once they are moved back."""
+    if jax.tree.map(jnp.shape, y) != jax.tree.map(jnp.shape, moved):
+        raise ValueError(
+            f"`f` returns {_first_shape(y)}, which is taken for images of unequal sides that moves "
+            "exchange; if it is none, pass `output_action`"
+        )
 
 
 def batch_size(x: Any) -> int:
@@ -114,6 +139,11 @@ def move_each(
         return direct.inverse if inverse else direct
 
     def move_array(one: Act, array: Any) -> Any:
+        if isinstance(one.action, Fields):
+            logits, fields = array.ndim <= 2, one.action
+            return jax.vmap(lambda y, g: move(g).turn(y if logits else move(g).image(y), fields))(
+                array, elements
+            )
         if callable(one.action):  # a user's function of a batch and an index
             choices = jnp.stack([one(array, move(g)) for g in group.elements])
             return choices[elements, jnp.arange(len(elements))]

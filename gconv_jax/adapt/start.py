@@ -14,12 +14,14 @@ def start_from(plain: Any, target: Any, *, group: FiniteGroup) -> Any:
     Each orientation h of the G-CNN starts as the plain network on the turned image, ``F(x)[h] =
     L_h f(L_h^-1 x)``: filters between feature maps are those of the plain network at the identity
     and zero at all other elements. With a mean over the group at the end it is the symmetrization
-    of the plain network (`symmetrize`), in which only filters are turned. Training goes on from
-    there, and learns what the orientations can tell each other.
+    of the plain network (`symmetrize`), in which only filters are turned, wherever strided layers
+    keep the law (they warn where image sizes do not). Training goes on from there, and learns what
+    the orientations can tell each other.
 
     The G-CNN needs the layers of the plain network under the same names, with as many channels for
     each group element as that has channels: `LiftConv` in place of its first convolution,
-    `GroupConv` and `GroupLinear` in place of the others, and the same normalizations.
+    `GroupConv` and `GroupLinear` in place of the others, and the same normalizations. Filters of
+    transposed convolutions have to be flipped before (``w[::-1, ::-1]``), since Flax's are not.
 
     Args:
         plain: the parameters of the plain network: a tree of arrays, such as Linen's

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gconv_jax.adapt.poses import results_in_all_poses
 from gconv_jax.groups.fields import Fields
 from gconv_jax.groups.finite import FiniteGroup, check_group
+from gconv_jax.groups.irrep_features import IrrepFeatures
 from gconv_jax.lattice.actions import TreeAct
 from gconv_jax.ops.accumulation import accumulation_dtype
 
@@ -37,9 +38,10 @@ def symmetrize(
 
     Args:
         f: a function of a batch of images ``[N, *spatial, C]`` (or a tree of arrays, as in
-            `gconv_jax.testing.assert_equivariant`) and further arguments, which are passed on. Its
-            results must have one entry for each image. It is called once on ``|G| N`` images, so
-            that batch statistics in training are those of all poses.
+            `gconv_jax.testing.assert_equivariant`) and further arguments, which are passed on as
+            they are: what belongs to an image is part of the tree. Its results must have one entry
+            for each image. It is called once on ``|G| N`` images, so that batch statistics in
+            training are those of all poses.
         group: the symmetry. For elements that do not map pixels onto pixels images are turned with
             bilinear interpolation, and the law holds approximately.
         input_action, output_action: the action of g on input and output: ``"image"``,
@@ -47,7 +49,8 @@ def symmetrize(
             ``(array, element) -> array``, or a tree of these. By default it is read off the shape,
             as in `gconv_jax.testing.assert_equivariant`: ``[N, C]``, such as logits, is invariant.
         reduce: ``mean``, or ``max`` for the largest value of each number.
-        sequential: call ``f`` for one pose after another, which needs |G| times less memory.
+        sequential: call ``f`` for one pose after another, which needs |G| times less memory in
+            evaluation. ``f`` must not change any state, as batch normalization does in training.
         fill: the value outside the image where it is interpolated, as in `rotate`.
 
     Returns:
@@ -71,7 +74,7 @@ def symmetrize(
     if reduce not in ("mean", "max"):
         raise ValueError(f"`reduce` must be mean or max, got {reduce!r}")
 
-    def symmetrized(x: Any, *args: Any, **kwargs: Any) -> Any:
+    def symmetrized(x: Any, /, *args: Any, **kwargs: Any) -> Any:
         results, act = results_in_all_poses(
             f,
             x,
@@ -84,7 +87,7 @@ def symmetrize(
             fill=fill,
         )
         if reduce == "max":
-            _require_permutations(act)
+            _require_permutations(act, results[0])
             return jax.tree.map(lambda *parts: functools.reduce(jnp.maximum, parts), *results)
         return jax.tree.map(lambda *parts: _mean(parts), *results)
 
@@ -99,7 +102,12 @@ def _mean(parts: tuple[jax.Array, ...]) -> jax.Array:
     return (total / len(parts)).astype(kept)
 
 
-def _require_permutations(act: TreeAct) -> None:
+def _require_permutations(act: TreeAct, result: Any) -> None:
+    irreps = jax.tree.leaves(result, is_leaf=lambda a: isinstance(a, IrrepFeatures))
+    if any(isinstance(a, IrrepFeatures) for a in irreps):
+        raise ValueError(
+            '`reduce` must be "mean" for IrrepFeatures, whose numbers the action mixes, got max'
+        )
     for one in act.acts:
         if isinstance(one.action, Fields) or callable(one.action):
             raise ValueError(

@@ -1,6 +1,7 @@
 """The move of arrays by an element of a group, which may be known only when a program runs."""
 
 import functools
+import math
 from dataclasses import dataclass
 
 import jax
@@ -69,22 +70,33 @@ class ElementMove:
     def _move(self, x: jax.Array, channel_axes: int) -> jax.Array:
         first = x.ndim - channel_axes - self.group.dimension
         spatial = x.shape[first : first + self.group.dimension]
+        channels = math.prod(x.shape[x.ndim - channel_axes :])
         if self._known and self.group.isometries[self.element].is_lattice:  # pyright: ignore[reportArgumentType, reportCallIssue]
-            flat = x.reshape(*x.shape[: first + self.group.dimension], -1)
+            flat = x.reshape(*x.shape[: first + self.group.dimension], channels)
             moved = transform(flat, group=self.group, element=int(self.element), lifted=False)
             spatial = moved.shape[first : first + self.group.dimension]
             return moved.reshape(*x.shape[:first], *spatial, *x.shape[x.ndim - channel_axes :])
         if self.group.is_hexagonal or all(i.is_lattice for i in self.group.isometries):
             table = self._pick(pixel_table(self.group, spatial))
-            flat = x.reshape(*x.shape[:first], -1, *x.shape[x.ndim - channel_axes :])
+            pixels = math.prod(spatial)
+            flat = x.reshape(*x.shape[:first], pixels, *x.shape[x.ndim - channel_axes :])
             moved = jnp.take(flat, table, axis=first).reshape(x.shape)
             return moved * mask_of(x, channel_axes) if self.group.is_hexagonal else moved
-        flat = x.reshape(*x.shape[: first + 2], -1)
+        if len(set(spatial)) > 1:
+            raise ValueError(
+                f"`x` must have equal sides, since elements of {self.group!r} exchange them, got "
+                f"sides {spatial}: pad or crop the images"
+            )
+        flat = x.reshape(*x.shape[: first + 2], channels)
+        if not jnp.issubdtype(x.dtype, jnp.inexact):
+            flat = flat.astype(jnp.float32)
         mirrored, angles = _turns(self.group)
         if mirrored.any():
             flat = jnp.where(self._pick(mirrored), jnp.flip(flat, -2), flat)
-        angle = jnp.asarray(self._pick(angles))
-        return rotate(flat, angle, fill=self.fill).reshape(x.shape).astype(x.dtype)
+        moved = rotate(flat, jnp.asarray(self._pick(angles)), fill=self.fill).reshape(x.shape)
+        if not jnp.issubdtype(x.dtype, jnp.inexact):
+            moved = jnp.round(moved)  # to the nearest integer, not to zero
+        return moved.astype(x.dtype)
 
 
 @functools.cache

@@ -107,8 +107,8 @@ def input_tangent(
             f"`x` must be floating images [N, H, W, C] or feature maps [N, H, W, |G|, C], got "
             f"shape {x.shape} of {x.dtype}"
         )
-    if group is not None:
-        check_group(group)
+    if group is not None and (check_group(group).dimension != 2 or group.is_hexagonal):
+        raise ValueError(f"`group` must act on the plane of square pixels, got {group!r}")
     action = find_smooth_action(action, x, "input")
     return action_tangent(x, action, matrix, group, (1.0, 1.0))
 

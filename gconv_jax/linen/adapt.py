@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 from flax import linen
+from flax.core import unfreeze
 
 from gconv_jax.adapt.canonicalize import Choice, canonicalize, score_poses
 from gconv_jax.adapt.symmetrize import Reduce, symmetrize
@@ -39,8 +40,8 @@ class Symmetrized(linen.Module):
         even = symmetrize(
             self.model,  # pyright: ignore[reportArgumentType]
             group=self.group,
-            input_action=self.input_action,
-            output_action=self.output_action,
+            input_action=unfreeze(self.input_action),
+            output_action=unfreeze(self.output_action),
             reduce=self.reduce,
             fill=self.fill,
         )
@@ -86,8 +87,8 @@ class Canonicalized(linen.Module):
             self.model,  # pyright: ignore[reportArgumentType]
             group=self.group,
             by=self.by,  # pyright: ignore[reportArgumentType]
-            input_action=self.input_action,
-            output_action=self.output_action,
+            input_action=unfreeze(self.input_action),
+            output_action=unfreeze(self.output_action),
             choice=self.choice,
             temperature=self.temperature,
             fill=self.fill,
@@ -123,7 +124,7 @@ class ScorePoses(linen.Module):
         by = score_poses(
             self.score,  # pyright: ignore[reportArgumentType]
             group=self.group,
-            input_action=self.input_action,
+            input_action=unfreeze(self.input_action),
             fill=self.fill,
         )
         return by(x)

@@ -12,6 +12,7 @@ from gconv_jax import (
     Fields,
     canonicalize,
     cyclic,
+    mirror,
     octahedral,
     pose_prior,
     rotate,
@@ -224,6 +225,51 @@ def as_it_is(y, element):
     return y
 
 
+@pytest.mark.parametrize("choice", CHOICES)
+def test_fields_on_a_line(x64, rng, choice):
+    """A line of an image [L, C] is no vector of logits."""
+    group, fields = mirror(dimension=1), Fields(scalars=1, pseudoscalars=2)
+    x = rng.normal(size=(4, 7, 3))
+    weights = jnp.arange(1.0, 8.0)[:, None]
+    actions = {"input_action": fields, "output_action": fields}
+    by = score_poses(lambda x: (x[..., 0] * weights[:, 0]).sum(1), group=group, input_action=fields)
+    even = canonicalize(lambda x: x * weights, group=group, by=by, choice=choice, **actions)
+    assert_equivariant(even, x, group=group, rtol=1e-12, **actions)
+
+
+@pytest.mark.parametrize("choice", ["straight-through", "argmax"])
+def test_infinities_and_integers(choice):
+    x = jnp.arange(36).reshape(1, 6, 6, 1)
+    by = score_poses(lambda x: x[:, 0].sum((1, 2)), group=P4)
+    seen = {}
+
+    def f(x):
+        seen["dtype"] = x.dtype
+        return {"image": jnp.where(x > 9, x, -jnp.inf), "logits": jnp.full((1, 2), -jnp.inf)}
+
+    y = canonicalize(f, group=P4, by=lambda x: by(x).astype(jnp.float32), choice=choice)(x)
+    assert seen["dtype"] == jnp.float32
+    assert not jnp.isnan(y["image"]).any()
+    assert jnp.isinf(y["image"]).sum() == 10
+    assert jnp.isinf(y["logits"]).all()
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_results_that_are_not_one_for_each_image(choice, rng):
+    x = jnp.asarray(rng.normal(size=(2, 6, 6, 1)), jnp.float32)
+    by = score_poses(lambda x: x[:, 0].sum((1, 2)), group=P4)
+    for f in (lambda x: x[:1], lambda x: x.sum(), lambda x: None, lambda x: 1.0):
+        with pytest.raises(ValueError, match="`f` must return arrays with one entry for each"):
+            canonicalize(f, group=P4, by=by, choice=choice)(x)
+    with pytest.raises(ValueError, match=r"sides|pass `output_action`"):
+        canonicalize(lambda x: x[:, :1, :4], group=P4, by=by, choice=choice)(x)
+    assert canonicalize(lambda x: x, group=P4, by=by, choice=choice)(x[:0]).shape == (0, 6, 6, 1)
+    with pytest.raises(ValueError, match="equal sides"):
+        canonicalize(lambda x: x, group=cyclic(8), by=lambda x: jnp.ones((2, 8)), choice=choice)(
+            x[:, :4]
+        )
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -264,5 +310,8 @@ def test_bad_scores():
         pose_prior(jnp.zeros((2, 4)), element=4)
     with pytest.raises(ValueError, match=r"`element` must be an index, or integers \[N=2\]"):
         pose_prior(jnp.zeros((2, 4)), element=jnp.zeros(3, int))
+    for wrong in (np.int64(7), -1, np.array([1, 9])):
+        with pytest.raises(ValueError, match="with an entry for `element`"):
+            pose_prior(jnp.zeros((2, 4)), element=wrong)
     with pytest.raises(TypeError, match="`score` must be a function"):
         score_poses(None, group=P4)  # pyright: ignore[reportArgumentType]

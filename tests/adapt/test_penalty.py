@@ -9,12 +9,14 @@ from flax import linen, nnx
 from gconv_jax import (
     P4,
     P4M,
+    P6,
     Fields,
     cyclic,
     equivariance_penalty,
     group_pool,
     layer_penalties,
     lift_conv,
+    mirror,
     octahedral,
     symmetrize,
     to_irreps,
@@ -155,6 +157,42 @@ def test_layers_of_models(rng):
     assert zero["output"] == 0
 
 
+def test_modules_are_left_as_they_are(rng):
+    """The same masks and statistics for both poses; nothing of it stays."""
+    rngs = nnx.Rngs(0, dropout=1)
+    x = jnp.asarray(rng.normal(size=(6, 8, 8, 1)), jnp.float32)
+    model = nnx.Sequential(
+        LiftConv(1, 3, 3, group=P4, rngs=rngs),
+        nnx.BatchNorm(3, rngs=rngs),
+        nnx.Dropout(0.5, broadcast_dims=(1, 2, 3), rngs=rngs),
+    )
+    before = jax.tree.map(jnp.copy, nnx.state(model))
+    found = layer_penalties(model, x, group=P4, key=KEY)
+    assert all(value < 1e-9 for value in found.values()), found
+    jax.tree.map(
+        lambda a, b: (
+            None
+            if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key)
+            else np.testing.assert_array_equal(a, b)
+        ),
+        before,
+        nnx.state(model),
+    )
+
+
+def test_hexagons_and_lines(x64, rng):
+    """Pixels outside the hexagon do not count; fields on a line are no logits."""
+    x = rng.normal(size=(4, 7, 7, 1))
+    assert equivariance_penalty(lambda x: x.sum((1, 2)), x, group=P6, key=KEY) < 1e-24
+    fields = Fields(scalars=1, pseudoscalars=2)
+    options = {"group": mirror(dimension=1), "key": KEY, "input_action": fields}
+    x = rng.normal(size=(8, 7, 3))
+    weights = jnp.arange(7.0)[:, None]
+    assert equivariance_penalty(lambda x: x * weights, x, output_action=fields, **options) > 0.1
+    found = equivariance_penalty(lambda x: x[..., :1], x, output_action="image", **options)
+    assert found < 1e-24
+
+
 def test_finer_rotations_half_precision_and_jit(rng):
     x = jnp.asarray(rng.normal(size=(4, 8, 8, 1)), jnp.bfloat16)
     for group in (cyclic(8), P4):
@@ -166,6 +204,22 @@ def test_finer_rotations_half_precision_and_jit(rng):
         found = penalty(x, KEY)
         assert found.dtype == jnp.float32
         assert 0 < found < 10
+
+
+def test_a_key_for_each_image(rng):
+    """Devices that share a batch draw what one device draws."""
+    x = jnp.asarray(rng.normal(size=(8, 5, 5, 1)), jnp.float32)
+    keys = jax.random.split(KEY, 8)
+
+    def f(x):
+        return x[:, 0, 0]
+
+    whole = equivariance_penalty(f, x, group=P4, key=keys)
+    parts = [equivariance_penalty(f, x[i : i + 4], group=P4, key=keys[i : i + 4]) for i in (0, 4)]
+    np.testing.assert_allclose(whole, np.mean(parts), rtol=1e-6)
+    with pytest.raises(ValueError, match="`key` must be a random key, or one for each of 8 images"):
+        equivariance_penalty(f, x, group=P4, key=keys[:3])
+    assert equivariance_penalty(f, x, group=P4, key=jax.random.PRNGKey(0)) >= 0
 
 
 @pytest.mark.parametrize(

@@ -215,6 +215,16 @@ def test_integers_half_precision_and_names():
     assert symmetrize(Plain(2, nnx.Rngs(0)), group=P4).__name__ == "symmetrize(Plain)"
 
 
+def test_no_maximum_of_coefficients(rng):
+    x = jnp.asarray(rng.normal(size=(2, 5, 5, 1)), jnp.float32)
+
+    def f(x):
+        return to_irreps(jnp.stack(4 * [x], -2), group=P4)
+
+    with pytest.raises(ValueError, match='`reduce` must be "mean" for IrrepFeatures'):
+        symmetrize(f, group=P4, reduce="max")(x)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

@@ -86,3 +86,16 @@ def test_unequal_sides_are_exchanged_only_by_known_elements(rng):
     ):
         TRACED(x, 1, P4, "image")
     assert TRACED(x, 1, cyclic(2), "image").shape == x.shape  # half turns exchange nothing
+
+
+def test_integers_are_rounded_and_sides_are_checked():
+    """A ramp of integers keeps its mean when it is interpolated; it is not cut off."""
+    x = jnp.arange(9 * 9, dtype=jnp.uint8).reshape(9, 9, 1)
+    turned = ElementMove(cyclic(8), 1).image(x)
+    exact = ElementMove(cyclic(8), 1).image(x.astype(jnp.float32))
+    assert turned.dtype == jnp.uint8
+    assert abs(turned - exact).max() <= 0.5
+    with pytest.raises(ValueError, match="equal sides"):
+        TRACED(jnp.ones((2, 4, 6, 1)), 1, cyclic(8), "image")
+    for group in (P4, cyclic(8)):
+        assert ElementMove(group, 1).image(jnp.ones((0, 5, 5, 2))).shape == (0, 5, 5, 2)

@@ -94,13 +94,14 @@ def check_adapt(config: Any) -> None:
                 raise ValueError(f"`{name}` goes with --adapt symmetrize, canonicalize or penalty")
         return
     takes = NETWORKS[config.model].options
-    own = config.groups or ("group" in takes and config.group != "z2")
-    if own or config.partial:
+    own = ("groups" in takes and set(config.groups) != {"z2"}) or (
+        "group" in takes and config.group != "z2" and not config.groups
+    )
+    if own:
+        option = "--groups z2" if "groups" in takes else "--group z2"
         raise ValueError(
             f"`adapt` {config.adapt} is for networks without a group of their own: {config.model} "
-            + ("needs --group z2" if "group" in takes else "has groups")
+            f"needs {option}"
         )
-    if config.adapt_weight < 0 or config.adapt_weight == float("inf"):
-        raise ValueError(f"`adapt_weight` must be finite and at least 0, got {config.adapt_weight}")
     if config.adapt == "symmetrize" and config.adapt_weight != 1:
         raise ValueError("`adapt_weight` goes with --adapt canonicalize or penalty")

@@ -173,9 +173,9 @@ TABLES: dict[str, PublishedTable] = {
     ),
     "how-much-symmetry": PublishedTable(
         "How much symmetry?",
-        "All rows are ours: a plain CNN, the same made equivariant in several ways, and a G-CNN of "
-        "as many parameters; on data that have the symmetry of quarter turns, and on data that "
-        "break it.",
+        "All rows are ours: a plain CNN, the same made equivariant in several ways, a G-CNN of as "
+        "many parameters and one of relaxed filters; on data that have the symmetry of quarter "
+        "turns, and on data that break it.",
         _rows("how-much-symmetry"),
         _quick_symmetry,
     ),

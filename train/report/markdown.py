@@ -8,7 +8,13 @@ from flax import nnx
 
 from gconv_jax import Z2, filter_bank
 from gconv_jax.continuous.conv import continuous_bank
-from gconv_jax.nnx import ContinuousLiftConv, LiftConv, RelaxedLiftConv
+from gconv_jax.nnx import (
+    Canonicalized,
+    ContinuousLiftConv,
+    LiftConv,
+    RelaxedLiftConv,
+    Symmetrized,
+)
 
 from ..config import Config
 from ..data.pixels import to_unit
@@ -233,6 +239,8 @@ def markdown_table(rows: list[dict[str, str]]) -> str:
 def _first_filters(model: nnx.Module) -> tuple[np.ndarray, list[str]]:
     """The filters of the first convolution for each group element, ``[k, k, |G|, C]``, and the
     names of the elements."""
+    if isinstance(model, Symmetrized | Canonicalized):
+        model = model.model  # pyright: ignore[reportAssignmentType]
     kinds = (LiftConv, RelaxedLiftConv, ContinuousLiftConv, nnx.Conv)
     layers = [m for _, m in nnx.iter_graph(model) if isinstance(m, kinds)]
     # With rotation pooling every layer lifts; the first one has the fewest channels.

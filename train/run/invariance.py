@@ -34,6 +34,10 @@ def symmetry(config: Config) -> FiniteGroup:
     It is that of the last layers, or the elements that a continuous group is sampled at. ``Z2`` is
     that of a network without such a symmetry, a plain CNN for example.
     """
+    if config.adapt in ("symmetrize", "canonicalize"):
+        return _finite(config.adapt_group, config)
+    if config.relaxed is not None or config.head == "ordinary":
+        return Z2
     if config.groups:
         return _finite(config.groups[-1], config)
     if config.model in PLAIN:

@@ -1,7 +1,9 @@
 """A network that is made equivariant as a whole, as ``--adapt`` asks for."""
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from gconv_jax import FiniteGroup
 from gconv_jax.nnx import Canonicalized, ScorePoses, Symmetrized
@@ -12,10 +14,11 @@ from ..config import Config
 class PoseNetwork(nnx.Module):
     """A small plain network that says how upright an image looks."""
 
-    def __init__(self, in_features: int, *, rngs: nnx.Rngs):
-        self.layer0 = nnx.Conv(in_features, 16, (3, 3), strides=(2, 2), rngs=rngs)
-        self.layer1 = nnx.Conv(16, 32, (3, 3), strides=(2, 2), rngs=rngs)
-        self.layer2 = nnx.Conv(32, 32, (3, 3), rngs=rngs)
+    def __init__(self, in_features: int, *, dtype: DTypeLike | None = None, rngs: nnx.Rngs):
+        options = {"dtype": dtype, "rngs": rngs}
+        self.layer0 = nnx.Conv(in_features, 16, (3, 3), strides=(2, 2), **options)
+        self.layer1 = nnx.Conv(16, 32, (3, 3), strides=(2, 2), **options)
+        self.layer2 = nnx.Conv(32, 32, (3, 3), **options)
         self.top = nnx.Linear(32, 1, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -33,6 +36,8 @@ def adapt_model(
         return Symmetrized(model, group=group)  # pyright: ignore[reportArgumentType]
     if config.adapt == "canonicalize":
         rngs = nnx.Rngs(jax.random.fold_in(jax.random.key(config.seed), 1))
-        scores = ScorePoses(PoseNetwork(in_features, rngs=rngs), group=group)
+        scores = ScorePoses(
+            PoseNetwork(in_features, dtype=jnp.dtype(config.dtype), rngs=rngs), group=group
+        )
         return Canonicalized(model, scores, group=group)  # pyright: ignore[reportArgumentType]
     return model

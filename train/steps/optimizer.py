@@ -40,8 +40,9 @@ def learning_rate(config: Config, steps_per_epoch: int) -> float | optax.Schedul
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), schedule], [warmup])
 
 
-# Frequencies of rotary embeddings, biases of attention scores, and positions.
-_PLACES = ("frequencies", "bias", "place")
+# Frequencies of rotary embeddings, biases of attention scores, positions, and the weights by which
+# relaxed convolutions mix filters that decay themselves.
+_PLACES = ("frequencies", "bias", "place", "weights")
 
 
 def _base_filters(params):

@@ -12,7 +12,9 @@ from ..config import Config
 from .build_model import GROUPS
 
 Penalty = Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array]
-"""A function of the model in training, its input, its logits and a random key."""
+"""A function of the model in training, its input, its logits, and a random key for each image. The
+model is a copy that has not been called: it drops what the other dropped, and what it adds to the
+running statistics is lost."""
 
 
 def make_penalty(config: Config) -> Penalty | None:

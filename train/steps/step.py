@@ -103,18 +103,22 @@ class Steps:
     def train(self, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         """One step of gradient descent on the mean cross-entropy of the batch."""
         augment, dropout = jax.random.split(jax.random.fold_in(key, state.step))
-        moves = jax.random.fold_in(dropout, 1 + self._device())
         image = self.prepare(batch.image, self._example_keys(augment, len(batch.label)))
+        moves = self._example_keys(jax.random.fold_in(dropout, 2**31 - 1), len(batch.label))
         rng = self._fresh_rng(dropout)
 
         def loss_fn(params):
-            model = nnx.merge(self._train_def, params, rng, state.stats, copy=True)
-            if self.temperature is not None:
-                set_temperature(model, self.temperature(state.step))
+            def fresh() -> nnx.Module:
+                model = nnx.merge(self._train_def, params, rng, state.stats, copy=True)
+                if self.temperature is not None:
+                    set_temperature(model, self.temperature(state.step))
+                return model
+
+            model = fresh()
             logits = model(image)
             loss = _cross_entropy(logits, batch.label).mean()
             if self.penalty is not None:
-                loss = loss + self.penalty(model, image, logits, moves)
+                loss = loss + self.penalty(fresh(), image, logits, moves)
             return loss, (logits, _split(model)[3])
 
         (loss, (logits, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)

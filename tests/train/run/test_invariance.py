@@ -56,6 +56,14 @@ def test_it_is_1_for_a_network_to_which_turning_is_another_image(rng):
         ({"model": "ck-resnet", "group": "o2", "samples": 4}, dihedral(2)),
         ({"model": "gcnn13", "group": "mirror"}, dihedral(1)),
         ({"model": "augerino"}, Z2),
+        ({"model": "plain-cnn", "adapt": "symmetrize", "adapt_group": "p4m"}, P4M),
+        (
+            {"model": "lenet", "group": "z2", "adapt": "canonicalize", "adapt_group": "c8"},
+            cyclic(8),
+        ),
+        ({"model": "plain-cnn", "adapt": "penalty"}, Z2),
+        ({"model": "p4cnn", "relaxed": 2}, Z2),
+        ({"model": "convnext", "group": "p4m", "head": "ordinary"}, Z2),
     ],
     ids=str,
 )

@@ -12,10 +12,13 @@ from train.commands.evaluate import Evaluate, evaluate
 from train.config import Config
 from train.loop import train
 from train.recipes.presets import PRESETS
+from train.report.markdown import FILTERS, _first_filters
 from train.run.predictor import load_predictor
 from train.run.session import prepare_session
 from train.steps.build_model import build_model
+from train.steps.optimizer import _base_filters
 from train.steps.penalties import make_penalty
+from train.steps.step import Batch, Steps
 
 FEW = Config(
     model="lenet", group="z2", dataset="digits", epochs=1, batch_size=32, train_images=64,
@@ -69,6 +72,41 @@ def test_the_terms_of_the_loss(rng):
     assert make_penalty(FEW) is None
 
 
+def test_an_equivariant_network_has_no_penalty():
+    """With batch normalization in training; running statistics are as without the penalty."""
+    session = prepare_session(dataclasses.replace(FEW, model="plain-cnn", group=None))
+    batch = Batch(session.data.train.image[:8], session.data.train.label[:8])
+    penalty = make_penalty(dataclasses.replace(FEW, adapt="penalty"))
+    key = jax.random.key(0)
+    for config, most in ((Config(model="p4cnn", width=3), 1e-5), (session.config, np.inf)):
+        model = build_model(config, classes=10, in_features=1)
+        made = session.steps.tx, session.steps.prepare
+        steps = [Steps(model, *made, penalty=p) for p in (penalty, None)]
+        found, expected = (s.train(s.init(), batch, key) for s in steps)
+        assert found[1].loss - expected[1].loss < most
+        assert most < np.inf or found[1].loss - expected[1].loss > 1e-3
+        jax.tree.map(np.testing.assert_array_equal, found[0].stats, expected[0].stats)
+
+
+def test_relaxed_weights_do_not_decay():
+    model = build_model(Config(model="p4cnn", relaxed=2), classes=10, in_features=1)
+    decays = _base_filters(nnx.state(model, nnx.Param))
+    found = {jax.tree_util.keystr(path): kept for path, kept in jax.tree.leaves_with_path(decays)}
+    filters = {name: kept for name, kept in found.items() if "layer1" in name and "conv" in name}
+    assert [kept for name, kept in filters.items() if "weights" in name] == [False]
+    assert [kept for name, kept in filters.items() if "kernel" in name] == [True]
+
+
+def test_the_report_shows_the_filters_of_the_classifier():
+    model = build_model(
+        dataclasses.replace(FEW, model="plain-cnn", group=None, adapt="canonicalize"),
+        classes=10,
+        in_features=1,
+    )
+    bank, _ = _first_filters(model)
+    np.testing.assert_array_equal(bank[:, :, 0], model.model.layer0.conv.kernel[:, :, 0, :FILTERS])
+
+
 def test_the_seed_decides_the_parameters():
     configs = [dataclasses.replace(FEW, adapt="canonicalize", seed=seed) for seed in (0, 0, 1)]
     first, same, other = (
@@ -90,11 +128,15 @@ def test_relaxed_filters_start_as_exact_ones():
     ("changes", "message"),
     [
         ({"model": "p4cnn", "group": None}, "networks without a group of their own: p4cnn needs"),
-        ({"model": "mixed", "group": None, "groups": ("p4",)}, "mixed has groups"),
+        ({"model": "mixed", "group": None, "groups": ("p4",)}, "mixed needs --groups z2"),
+        ({"model": "e2cnn", "group": None}, "e2cnn needs --groups z2"),
+        ({"adapt_weight": float("nan")}, "`adapt_weight` must be finite"),
+        ({"model": "resnet44", "head": "ordinary"}, "`head` ordinary is for another network"),
+        ({"model": "convnext", "head": "published"}, "`head` published is for another network"),
         ({"adapt": "none", "adapt_weight": 2.0}, "`adapt_weight` goes with --adapt symmetrize"),
         ({"adapt": "none", "adapt_group": "p4m"}, "`adapt_group` goes with --adapt"),
         ({"adapt": "symmetrize", "adapt_weight": 2.0}, "`adapt_weight` goes with --adapt canon"),
-        ({"adapt_weight": -1.0}, "`adapt_weight` must be finite and at least 0, got -1.0"),
+        ({"adapt_weight": -1.0}, "`adapt_weight` must be finite and at least 0.0, got"),
         ({"adapt": "average"}, "`adapt` must be one of none, symmetrize, canonicalize, penalty"),
         ({"relaxed": 2}, "`relaxed` is for p4cnn, not for lenet"),
     ],

@@ -52,6 +52,13 @@ def test_eight_devices_under_pmap_equal_one_under_jit(tiny, augment):
     assert_same(three_steps(config, Parallel("pmap", 8)), three_steps(config), atol=2e-5)
 
 
+@pytest.mark.parametrize("adapt", ["penalty", "canonicalize"])
+def test_eight_devices_add_the_same_terms_to_the_loss(tiny, adapt):
+    """Each image draws its own element, wherever it is."""
+    config = dataclasses.replace(tiny, model="plain-cnn", group=None, width=None, adapt=adapt)
+    assert_same(three_steps(config, Parallel("pmap", 8)), three_steps(config), atol=1e-4)
+
+
 def test_every_way_of_feeding_takes_the_same_steps(tiny):
     expected = three_steps(tiny, loop="step", memory="device")
     assert_same(three_steps(tiny, loop="step", memory="host"), expected, atol=1e-6)
