@@ -52,11 +52,10 @@ def test_eight_devices_under_pmap_equal_one_under_jit(tiny, augment):
     assert_same(three_steps(config, Parallel("pmap", 8)), three_steps(config), atol=2e-5)
 
 
-@pytest.mark.parametrize("adapt", ["penalty", "canonicalize"])
-def test_eight_devices_add_the_same_terms_to_the_loss(tiny, adapt):
-    """Each image draws its own element, wherever it is."""
-    config = dataclasses.replace(tiny, model="plain-cnn", group=None, width=None, adapt=adapt)
-    assert_same(three_steps(config, Parallel("pmap", 8)), three_steps(config), atol=1e-4)
+def test_eight_devices_draw_the_elements_of_one(tiny):
+    """Each image has its own element in the penalty, on whatever device it is."""
+    config = dataclasses.replace(tiny, model="plain-cnn", group=None, width=None, adapt="penalty")
+    assert_same(three_steps(config, Parallel("pmap", 8)), three_steps(config), atol=2e-5)
 
 
 def test_every_way_of_feeding_takes_the_same_steps(tiny):
