@@ -13,8 +13,8 @@ ADAPT_MISTAKES = [
     Mistake(
         "the pose that is chosen is done twice, not undone",
         "gconv_jax/adapt/canonicalize.py",
-        "y = f(move_each(act, x, best, group, fill, inverse=True)",
-        "y = f(move_each(act, x, best, group, fill, inverse=False)",
+        "posed = move_each(act, x, best, group, fill, inverse=True)",
+        "posed = move_each(act, x, best, group, fill, inverse=False)",
         "adapt/test_canonicalize.py",
     ),
     Mistake(

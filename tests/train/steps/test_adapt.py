@@ -73,7 +73,7 @@ def test_the_terms_of_the_loss(rng):
 
 
 def test_an_equivariant_network_has_no_penalty():
-    """With batch normalization in training; running statistics are as without the penalty."""
+    """It has batch normalization; running statistics are as without the penalty."""
     session = prepare_session(dataclasses.replace(FEW, model="plain-cnn", group=None))
     batch = Batch(session.data.train.image[:8], session.data.train.label[:8])
     penalty = make_penalty(dataclasses.replace(FEW, adapt="penalty"))
