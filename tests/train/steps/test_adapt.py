@@ -74,18 +74,15 @@ def test_the_terms_of_the_loss(rng):
 
 def test_an_equivariant_network_has_no_penalty():
     """It has batch normalization; running statistics are as without the penalty."""
-    session = prepare_session(dataclasses.replace(FEW, model="plain-cnn", group=None))
+    session = prepare_session(FEW)
     batch = Batch(session.data.train.image[:8], session.data.train.label[:8])
+    model = build_model(Config(model="p4cnn", width=2), classes=10, in_features=1)
     penalty = make_penalty(dataclasses.replace(FEW, adapt="penalty"))
-    key = jax.random.key(0)
-    for config, most in ((Config(model="p4cnn", width=3), 1e-5), (session.config, np.inf)):
-        model = build_model(config, classes=10, in_features=1)
-        made = session.steps.tx, session.steps.prepare
-        steps = [Steps(model, *made, penalty=p) for p in (penalty, None)]
-        found, expected = (s.train(s.init(), batch, key) for s in steps)
-        assert found[1].loss - expected[1].loss < most
-        assert most < np.inf or found[1].loss - expected[1].loss > 1e-3
-        jax.tree.map(np.testing.assert_array_equal, found[0].stats, expected[0].stats)
+    made, key = (session.steps.tx, session.steps.prepare), jax.random.key(0)
+    steps = [Steps(model, *made, penalty=p) for p in (penalty, None)]
+    found, expected = (s.train(s.init(), batch, key) for s in steps)
+    assert found[1].loss - expected[1].loss < 1e-5
+    jax.tree.map(np.testing.assert_array_equal, found[0].stats, expected[0].stats)
 
 
 def test_relaxed_weights_do_not_decay():
@@ -146,8 +143,11 @@ def test_settings_that_do_not_go_together(changes, message):
         dataclasses.replace(FEW, **({"adapt": "penalty"} | changes))
 
 
-def test_the_report_of_a_relaxed_network(tmp_path):
-    config = dataclasses.replace(FEW, model="p4cnn", group=None, relaxed=2, width=2, angles=4)
-    run = train(dataclasses.replace(config, report="full"), tmp_path / "run", lambda line: None)
-    assert (run.path / "report.md").exists()
-    assert "p4cnn" in (run.path / "report.md").read_text()
+def test_the_report_shows_relaxed_filters():
+    """They are the mixtures of each pose."""
+    model = build_model(Config(model="p4cnn", relaxed=2, width=2), classes=10, in_features=1)
+    conv = model.layer0.conv
+    bank, names = _first_filters(model)
+    identity = (conv.weights[:, 0, None, None, None] * conv.kernel[:, :, :, 0]).sum(0)
+    np.testing.assert_allclose(bank[:, :, 0], identity, atol=1e-6)
+    assert names == ["e", "r90", "r180", "r270"]
