@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gconv_jax.groups.fields import Fields
 from gconv_jax.groups.finite import FiniteGroup
 from gconv_jax.groups.irrep_features import IrrepFeatures
 from gconv_jax.lattice.actions import Act, TreeAct, as_arrays, find_tree_action, leaves_of
@@ -139,11 +138,6 @@ def move_each(
         return direct.inverse if inverse else direct
 
     def move_array(one: Act, array: Any) -> Any:
-        if isinstance(one.action, Fields):
-            logits, fields = array.ndim <= 2, one.action
-            return jax.vmap(lambda y, g: move(g).turn(y if logits else move(g).image(y), fields))(
-                array, elements
-            )
         if callable(one.action):  # a user's function of a batch and an index
             choices = jnp.stack([one(array, move(g)) for g in group.elements])
             return choices[elements, jnp.arange(len(elements))]

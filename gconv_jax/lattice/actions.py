@@ -49,6 +49,8 @@ class Act:
     """The action of moves on arrays of one kind."""
 
     action: Action
+    has_space: bool = True
+    """Whether the arrays have pixels; logits that are `Fields` have none."""
 
     def __call__(self, y: Any, move: Move) -> Any:
         if isinstance(y, IrrepFeatures):
@@ -58,8 +60,7 @@ class Act:
                 raise ValueError("`input_action` cannot be a function of elements with `angles`")
             return self.action(y, move.element)
         if isinstance(self.action, Fields):
-            moved = y if y.ndim <= 2 else move.image(y)
-            return move.turn(moved, self.action)
+            return move.turn(move.image(y) if self.has_space else y, self.action)
         if self.action == "invariant":
             return y
         if self.action == "orientations":
@@ -76,7 +77,7 @@ class Act:
         """The number of axes after space; None if there is no space."""
         axes = {"image": 1, "merged_map": 1, "feature_map": 2}
         if isinstance(self.action, Fields):
-            return 1
+            return 1 if self.has_space else None
         return None if callable(self.action) else axes.get(self.action)
 
 
@@ -103,7 +104,8 @@ def find_action(action: Action | None, x: jax.Array, group: FiniteGroup, what: s
                 f"neither an image of {rank} dimensions nor logits"
             )
         check_fields(action, group, x.shape[-1], f"channels of the {what}")
-    elif not callable(action) and action not in ACTIONS:
+        return Act(action, has_space=x.ndim > 2)
+    if not callable(action) and action not in ACTIONS:
         raise ValueError(
             f"`{what}_action` must be one of {', '.join(ACTIONS)}, a Fields or a function (array, "
             f"element), got {action!r}"
@@ -200,7 +202,7 @@ def possible_actions(
     except ValueError:
         return []
     if not is_output and found[0].action in ("image", "invariant"):
-        found += [Act(f) for f in fields if f.channels(group) == y.shape[-1]]
+        found += [Act(f, y.ndim > 2) for f in fields if f.channels(group) == y.shape[-1]]
     mergeable = not is_output and group.order > 1 and (found[0].action == "image" or y.ndim == 2)
     if mergeable and y.shape[-1] % group.order == 0:
         found.append(Act("merged_map" if y.ndim > 2 else "merged_invariant"))
