@@ -50,7 +50,7 @@ class Act:
 
     action: Action
     has_space: bool = True
-    """Whether the arrays have pixels; logits that are `Fields` have none."""
+    """The arrays have pixels, which logits that are `Fields` do not have."""
 
     def __call__(self, y: Any, move: Move) -> Any:
         if isinstance(y, IrrepFeatures):
