@@ -86,11 +86,12 @@ def _shown(value: object) -> str:
 
 def _texts_below_fields() -> dict[str, str]:
     """Return the strings below the fields of the configuration, by field."""
-    tree = ast.parse(inspect.getsource(Config))
-    (body,) = [node.body for node in tree.body if isinstance(node, ast.ClassDef)]
     texts = {}
-    for field, text in itertools.pairwise(body):
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
-            name, value = ast.unparse(field.target), ast.literal_eval(text.value)
-            texts[name] = " ".join(value.split())
+    for part in filter(dataclasses.is_dataclass, reversed(Config.__mro__)):
+        tree = ast.parse(inspect.getsource(part))
+        (body,) = [node.body for node in tree.body if isinstance(node, ast.ClassDef)]
+        for field, text in itertools.pairwise(body):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+                name, value = ast.unparse(field.target), ast.literal_eval(text.value)
+                texts[name] = " ".join(value.split())
     return texts
