@@ -1,0 +1,58 @@
+"""The options of the images: which there are, how they are read, split and augmented."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+FOLDER = "folder"
+FOLDER_OPTIONS = {"data": None, "image_size": None, "channels": "auto", "test_fraction": 0.2}
+"""The settings that only folders of images have, with their defaults."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """The part of a `train.config.Config` that decides the images."""
+
+    dataset: Literal[
+        "digits",
+        "mnist",
+        "mnist/rotated_test",
+        "mnist6_180",
+        "mnist6_m",
+        "rotated_mnist/generated",
+        "rotated_mnist/larochelle2007",
+        "emnist/balanced",
+        "cifar10",
+        "cifar10/packed",
+        "cifar100",
+        "folder",
+    ] = "digits"
+    """digits: 1,797 rotated 8x8 digits of scikit-learn, no download; folder: see data. The others
+    are TFDS sets."""
+    data: Path | None = None
+    """Your own images: a folder with a folder of image files for each class, or with train/ and
+    test/ (and val/) that have those."""
+    image_size: int | None = None
+    """Pixels on a side to which your own images are scaled without distortion (default: 64; --size
+    64 is understood too). Multiples of 4 stay equivariant in nearly all networks."""
+    channels: Literal["auto", "grey", "colour"] = "auto"
+    """The color of your own images; auto: gray if all of them are."""
+    test_fraction: float = 0.2
+    """The share of each class of your own images that is kept for the test, chosen by a hash of the
+    file names, where there is no test/."""
+    raw_dir: Path | None = None
+    """Build the data set from original files in this folder instead of downloading them."""
+    data_dir: Path | None = None
+    """The folder of prepared TFDS data sets (default: ~/tensorflow_datasets)."""
+    validation: int | float = 0
+    """Training images held out to make choices with, or their share, such as 0.1; the test split is
+    read once, at the end. Your own images with val/ use that, whatever is said here."""
+    train_images: int | None = None
+    """Use only the first so many training images."""
+    test_images: int | None = None
+    """Use only the first so many test images; for a quick look."""
+    preprocess: Literal["scale", "whiten"] = "scale"
+    """scale: one mean and deviation for all pixels; whiten: contrast of each image, then ZCA."""
+    augment: Literal["none", "jitter", "rotate", "shift-flip"] = "none"
+    """jitter: turn by up to 3.14 degrees, as the published code did; rotate: by any angle;
+    shift-flip: mirror every other image and move it by up to two pixels (CIFAR10+)."""
