@@ -12,6 +12,7 @@ from gconv_jax._native.fourier_call import (
 from gconv_jax._native.onednn import (
     conv as conv,
     filter_gradient as filter_gradient,
+    has_kernel as has_kernel,
     input_gradient as input_gradient,
 )
 

@@ -67,6 +67,7 @@ PLACES = {
     "filter_gradient": {"x": 1, "w": 161, "y": 145},
 }
 WINDOW = ("strides", "low", "high", "dilation")
+Shape = tuple[int, ...]
 
 
 class _Argument(Structure):
@@ -150,20 +151,26 @@ class _Library:
         get.restype = c_void_p
         return c_void_p(get(descriptor, what, 0))
 
-    def description(self, role: str, shape: Sequence[int], dtype: str, free=False) -> c_void_p:
-        """A memory of this shape in rows: for oneDNN ``[N, C, *spatial]``, ``[O, I, *kernel]``.
+    def description(
+        self, role: str, shape: Sequence[int], dtype: str, *, groups: int = 1, free: bool = False
+    ) -> c_void_p:
+        """A memory of this shape in rows: for oneDNN ``[N, C, *spatial]``, ``[O, I, *kernel]``, or
+        ``[groups, O, I, *kernel]``.
 
         Or, if free, of the layout that oneDNN likes best.
         """
         order = [len(shape) - 1, len(shape) - 2] if role == "w" else [0, len(shape) - 1]
         order += [axis for axis in range(len(shape)) if axis not in order]
-        dims = _vector([shape[axis] for axis in order])
+        dims = [shape[axis] for axis in order]
+        strides = [math.prod(shape[axis + 1 :]) for axis in order]
+        if role == "w" and groups > 1:  # which are slow in the outputs
+            dims = [groups, dims[0] // groups, *dims[1:]]
+            strides = [dims[1], *strides]
         if free:
             name, layout = "dnnl_memory_desc_create_with_tag", FORMAT_ANY
         else:
-            strides = [math.prod(shape[axis + 1 :]) for axis in order]
             name, layout = "dnnl_memory_desc_create_with_strides", _vector(strides)
-        return self.create(name, len(shape), dims, DTYPES[dtype], layout)
+        return self.create(name, len(dims), _vector(dims), DTYPES[dtype], layout)
 
     def memory(self, description: c_void_p, pointer: c_void_p | None) -> c_void_p:
         return self.create("dnnl_memory_create", description, self.engine, pointer)
@@ -186,11 +193,13 @@ class _Plan:
             batch = {"x": 1, "w": 0, "y": 1}
             shapes = {r: (*s[: batch[r]], 1, *s[batch[r] :]) for r, s in shapes.items()}
             strides, low, high, dilation = (1, *strides), (0, *low), (0, *high), (1, *dilation)
+        groups = shapes["x"][-1] // shapes["w"][-2]
         self.descriptions = {
-            role: lib.description(role, shape, dtype) for role, shape in shapes.items()
+            role: lib.description(role, shape, dtype, groups=groups)
+            for role, shape in shapes.items()
         }
         # Its choice of layout for the weights, which are small, makes all the difference.
-        any_w = lib.description("w", shapes["w"], dtype, free=True)
+        any_w = lib.description("w", shapes["w"], dtype, groups=groups, free=True)
         x, y = self.descriptions["x"], self.descriptions["y"]
         # It counts dilation from zero.
         steps = [_vector(v) for v in (strides, [d - 1 for d in dilation], low, high)]
@@ -348,12 +357,35 @@ def supports(dtype: DTypeLike) -> bool:
     return name in DTYPES and available() and _implements(name)
 
 
+def has_kernel(kind: str, a: Shape, b: Shape, shape: Shape, *, strides, padding, dilation) -> bool:
+    """Return whether there is a kernel for a float32 convolution, beyond oneDNN's reference loops.
+
+    Args:
+        kind: one of `ROLES`.
+        a, b, shape: the shapes of the two operands and of the result.
+        strides, padding, dilation: as in `conv`.
+    """
+    library = _library()
+    if library is None or not _implements("float32"):
+        return False
+    low, high = zip(*padding, strict=True)
+    window = tuple(strides), low, high, tuple(dilation)
+    try:
+        plan = _plan(library, kind, "float32", (a, b, shape), window)
+    except RuntimeError:
+        return False
+    return "ref" not in plan.implementation
+
+
 def conv(x, w, *, strides, padding, dilation) -> jax.Array:
     """Return the convolution ``y[n, p, o] = sum_t sum_i x[n, s p + d t - low, i] w[t, i, o]``.
 
+    If ``w`` has fewer input channels than ``x``, the channels are convolved in groups, which are
+    slow in ``C_out``, as in ``jax.lax``.
+
     Args:
         x: ``[N, *spatial, C_in]`` with one, two or three spatial axes, and nothing empty.
-        w: ``[*kernel, C_in, C_out]`` of the same dtype.
+        w: ``[*kernel, C_in / groups, C_out]`` of the same dtype.
         strides, dilation: one integer for each spatial axis.
         padding: zeros (low, high) before and after each spatial axis, not negative.
 
@@ -366,15 +398,16 @@ def conv(x, w, *, strides, padding, dilation) -> jax.Array:
     return _call("conv", x, w, shape, strides, padding, dilation)
 
 
-def input_gradient(g, w, *, spatial, strides, padding, dilation) -> jax.Array:
+def input_gradient(g, w, *, spatial, strides, padding, dilation, groups: int = 1) -> jax.Array:
     """The cotangent ``[N, *spatial, C_in]`` of ``x`` in `conv`, where ``g`` is that of ``y``."""
-    shape = (g.shape[0], *spatial, w.shape[-2])
+    shape = (g.shape[0], *spatial, groups * w.shape[-2])
     return _call("input_gradient", g, w, shape, strides, padding, dilation)
 
 
-def filter_gradient(x, g, *, kernel, strides, padding, dilation) -> jax.Array:
-    """The cotangent ``[*kernel, C_in, C_out]`` of ``w`` in `conv`, where ``g`` is that of ``y``."""
-    shape = (*kernel, x.shape[-1], g.shape[-1])
+def filter_gradient(x, g, *, kernel, strides, padding, dilation, groups: int = 1) -> jax.Array:
+    """The cotangent ``[*kernel, C_in / groups, C_out]`` of ``w`` in `conv`, where ``g`` is that of
+    ``y``."""
+    shape = (*kernel, x.shape[-1] // groups, g.shape[-1])
     return _call("filter_gradient", x, g, shape, strides, padding, dilation)
 
 
