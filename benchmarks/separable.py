@@ -64,7 +64,7 @@ def main() -> None:
     found = {}
     for function, kinds in (
         (layer, ("group_conv", "separable", "product")),
-        (depthwise, ("shifted", "xla")),
+        (depthwise, ("ours", "xla")),
     ):
         rows = []
         with harness.Worker("separable", JAX_IMPORTS) as worker:
