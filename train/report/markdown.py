@@ -29,6 +29,7 @@ from . import plots
 from .curves import INVARIANCE_PICTURE, curves
 from .feature_maps import sampled_names
 from .protocol import first_images, lower, protocol
+from .relaxed_layers import departures
 
 SAMPLES = 32
 FILTERS = 20
@@ -82,6 +83,8 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
         )
     if "supports" in results:
         plots.supports(results["supports"], run.path / "supports.png")
+    if "symmetry_breaking" in results:
+        departures(results["symmetry_breaking"], run.path / "symmetry_breaking.png")
     bank, elements = _first_filters(session.steps.model(state.params, state.stats))
     plots.filters(bank, elements, run.path / "filters.png")
     parts = [
@@ -161,6 +164,15 @@ def sections(results: dict) -> list[Section]:
                 "other elements.",
                 "supports.png",
                 "learned support of each layer",
+            )
+        ],
+        "symmetry_breaking": [
+            Section(
+                "Learned departure from the symmetry",
+                "The filter of each element beside the mean over the elements, relative to it: 0 "
+                "everywhere is an equivariant layer.",
+                "symmetry_breaking.png",
+                "departure of each element in each relaxed layer",
             )
         ],
         "test_images": [

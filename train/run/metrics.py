@@ -12,6 +12,7 @@ from ..data.pixels import to_unit
 from ..steps.step import TrainState
 from ..steps.turned_images import Turn, in_batches, turned, turns_of
 from .invariance import described, invariance_errors, symmetry
+from .relaxed_layers import departures
 from .report_parts import Parts
 from .session import Session
 
@@ -62,9 +63,11 @@ def more_figures(
         known: figures of the same run.
     """
     found, known = {}, known or {}
-    kept = supports(session.steps.model(state.params, state.stats))
-    if kept:
+    model = session.steps.model(state.params, state.stats)
+    if kept := supports(model):
         found["supports"] = {name: _plain(support) for name, support in kept.items()}
+    if departed := departures(model):
+        found["symmetry_breaking"] = departed
     count = len(session.data.test.label)
     few, many = min(INVARIANCE_IMAGES, count), min(ANGLE_IMAGES, count)
     if few < 2:  # nothing to compare a change with
