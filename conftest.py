@@ -87,13 +87,23 @@ def pytest_collection_modifyitems(items) -> None:
         count[test] += 1
 
 
+def pytest_collection_finish() -> None:
+    _collect_garbage()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _forget_programs():
-    """A module has little use for the programs of another, which are on disk anyway; thousands of
-    them make each garbage collection slow."""
+    """A module has little use for the programs of another, which are on disk anyway."""
     yield
     jax.clear_caches()
+    _collect_garbage()
+
+
+def _collect_garbage() -> None:
+    """Collect, and let later collections pass over what is left, since modules and thousands of
+    tests stay to the end."""
     gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="module")
