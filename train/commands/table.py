@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import tyro
 
-from ..config import Config
+from ..config import FOLDER, Config
 from ..errors import TrainingDivergedError
 from ..recipes.published_tables import TABLES, PublishedTable, Row
 from ..report.curves import curves
@@ -44,6 +44,9 @@ class Table:
     """Other than the recipe's."""
     dataset: str | None = None
     """Another data set of the same kind, e.g. cifar10/packed or rotated_mnist/larochelle2007."""
+    data: Path | None = None
+    """Your copy of the images of those rows that have no download, steel surfaces in
+    how-much-symmetry; without it these rows are left out."""
     raw_dir: Path | None = None
     """Build the data set from original files in this folder instead of downloading them."""
     data_dir: Path | None = None
@@ -68,6 +71,7 @@ def table(options: Table, log: Callable[[str], None] = print) -> str:
     known = [row.preset for row in published.rows]
     if options.quick and published.quick_rows:
         known = list(published.quick_rows)
+    known = _with_images(known, published, options, log)
     unknown = [name for name in options.rows if name not in known]
     if unknown:
         raise ValueError(f"`rows` of {options.name} are {', '.join(known)}; got {unknown[0]!r}")
@@ -95,6 +99,22 @@ def table(options: Table, log: Callable[[str], None] = print) -> str:
     return written
 
 
+def _with_images(
+    known: list[str], published: PublishedTable, options: Table, log: Callable[[str], None]
+) -> list[str]:
+    """Return the rows whose images are at hand or can be fetched; the line says which are not."""
+    own = {row.preset for row in published.rows if row.config.dataset == FOLDER}
+    if options.data is not None:
+        if not own:
+            raise ValueError(f"`data` is for tables of your own images, not for {options.name}")
+        return known
+    if lacking := [name for name in options.rows if name in own]:
+        raise ValueError(f"`rows` {lacking[0]} needs a copy of its images: add --data")
+    if left_out := [name for name in known if name in own]:
+        log(f"left out without --data, a copy of their images: {', '.join(left_out)}")
+    return [name for name in known if name not in own]
+
+
 def _finished(path: Path, options: Table) -> list[Run]:
     """The runs of a row, or none if one of its seeds is not finished."""
     folders = [seed_folder(path, options.seed + i) for i in range(options.seeds)]
@@ -116,7 +136,9 @@ def _config(row: Row, options: Table) -> Config:
         "dtype": options.dtype,
         "report": options.report,
     }
-    if options.dataset is not None:
+    if config.dataset == FOLDER:
+        changes["data"] = options.data
+    elif options.dataset is not None:
         changes["dataset"] = options.dataset
     if options.epochs is not None:
         # The schedule keeps its shape.

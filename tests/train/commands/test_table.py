@@ -175,3 +175,28 @@ def test_supports_can_move_in_the_few_steps_of_the_quick_version():
     assert quick(rows["cifar10-ck-so2-4-partial"]).support_rate == 10
     for name in ("cifar10-ck-so2-4", "mnist6-180-so2-partial", "mnist6-m-mirror-partial"):
         assert quick(rows[name]).support_rate == rows[name].support_rate
+
+
+def test_rows_of_ones_own_images_need_them(tmp_path, monkeypatch):
+    own = "symmetry-steel-plain"
+    options = Table(name="how-much-symmetry", rows=(own,), run=tmp_path / "t")
+    with pytest.raises(ValueError, match=f"`rows` {own} needs a copy of its images: add --data"):
+        table(options, lambda line: None)
+    with pytest.raises(ValueError, match="`data` is for tables of your own images, not for rotmn"):
+        table(Table(name="rotmnist", data=tmp_path), lambda line: None)
+    assert not (tmp_path / "t").exists()
+
+    begun, said = [], []
+    monkeypatch.setattr(module, "check_begun", lambda config, path: begun.append(config))
+    monkeypatch.setattr(module, "train_seeds", lambda *given: said.append("trained"))
+    monkeypatch.setattr(module, "_finished", lambda *given: [])
+    with pytest.raises(TrainingDivergedError):
+        table(dataclasses.replace(options, rows=()), said.append)
+    assert "left out without --data" in said[0] and own in said[0]
+    assert {config.dataset for config in begun} == {"rotated_mnist/generated", "mnist6_180"}
+
+    begun.clear()
+    options = dataclasses.replace(options, rows=(own, "symmetry-mnist6-exact"), data=tmp_path)
+    with pytest.raises(TrainingDivergedError):
+        table(options, said.append)
+    assert [config.data for config in begun] == [tmp_path, None]
