@@ -13,7 +13,8 @@ from typing import Annotated, get_args, get_type_hints
 import tyro
 
 from .options.checks import check_adapt, check_feeding, check_schedule, fits, is_choice
-from .options.images import FOLDER, FOLDER_OPTIONS, ImageOptions
+from .options.image_checks import check_images
+from .options.images import FOLDER, ImageOptions
 from .options.network import Group, NetworkOptions
 from .options.networks import CONTINUOUS_GROUPS, DEFAULTS, NETWORKS, networks_with
 from .options.training import TrainingOptions
@@ -68,11 +69,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
             raise ValueError(f"`angles` must be a multiple of 4 from 4 to 360, got {self.angles}")
         if not 0 < self.test_fraction < 1:
             raise ValueError(f"`test_fraction` must be above 0 and below 1: {self.test_fraction}")
-        for name, default in FOLDER_OPTIONS.items():
-            if getattr(self, name) != default and self.dataset != FOLDER:
-                raise ValueError(
-                    f"`{name}` is for images of your own (--data DIR), not for {self.dataset}"
-                )
+        check_images(self)
         check_feeding(self)
         self._check_model()
         check_schedule(self)
@@ -142,4 +139,6 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
             values[name] = None if values.get(name) is None else Path(values[name])
         for name in ("groups", "milestones"):
             values[name] = tuple(values.get(name, ()))
+        if isinstance(values.get("range"), list):
+            values["range"] = tuple(values["range"])
         return cls(**values)

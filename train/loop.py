@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from .config import Config
 from .data.provenance import write_record
+from .data.reading import write_reading
 from .data.whitening import WHITENING
 from .errors import diverged
 from .report.html_page import PAGE, or_warn, write_page
@@ -110,6 +111,7 @@ def train_together(session: Session, runs: list[Run], log: Say) -> list[Run]:
         for note in session.data.folder.notes:
             log(note)
         for run in runs:
+            write_reading(run, session.data.folder.reading)
             write_record(run, session.data.folder.files)
     networks = [SeedRun(session, run, i) for i, run in enumerate(runs)]
     first, state, parts = _restore(session, networks, log)

@@ -1,36 +1,63 @@
 """Image files of every kind to the pixels that a network was trained on.
 
-This file needs Pillow and NumPy alone. ``python -m train export`` writes a copy of it beside each
-network, as ``read_image.py``, so that another program reads images as the network knows them.
-Files are not trusted: the error names a damaged one, whatever its decoder raises.
+This needs Pillow and NumPy alone, and tifffile for TIFF files that Pillow does not read whole.
+``python -m train export`` writes a copy of it beside each network, with that of `image_decoders`,
+as ``read_image.py``, so that another program reads images as the network knows them. Files are not
+trusted: the error names a damaged one, whatever its decoder raises.
 """
 
-import functools
+import math
 import os
-import stat
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+
+from gconv_jax.export.image_decoders import (
+    MOST_CHANNELS,
+    opened,
+)
 
 Shape = tuple[int, int, int]
 INKS = ("auto", "light", "dark")
+DEPTHS = ("any", "8", "deeper")
+_TAIL = 0.001
+"""The share of the values at either end that may lie far outside of the others."""
+_MOST_SAMPLES = 2**20
 
 
-def read_image(path: str | os.PathLike, size: Shape, ink: str = "auto") -> np.ndarray:
+def read_image(
+    path: str | os.PathLike,
+    size: Shape,
+    ink: str = "auto",
+    *,
+    range: str | Sequence[float] | None = None,
+    depth: str = "any",
+    ground: str | None = None,
+) -> np.ndarray:
     """Return the pixels of an image file for a network: uint8 ``[H, W, C]``, upright.
 
-    The image is scaled to fit, without distortion, and centered on the ground, which is the median
-    of its border. If it has several frames, the first is read.
+    The image is scaled to fit, without distortion, and centered on the median of its border. If it
+    has several frames, the first is read. Pixels that are not finite become 0, or 255 for ``inf``.
 
     Args:
-        path: a file in any format of Pillow's but PostScript.
-        size: ``(H, W, C)``; with one channel the image becomes gray, with three RGB.
+        path: a file in any format of Pillow's but PostScript, or FITS, or NumPy's ``.npy`` with
+            ``[H, W]`` or ``[H, W, C]``.
+        size: ``(H, W, C)``; with one channel the image becomes gray, with three RGB. With another
+            number the channels of the file are taken as they are, and must be as many.
         ink: ``"light"`` leaves an image as it is, ``"dark"`` inverts it, and ``"auto"`` inverts
             gray ones with a light border, so that strokes are light on dark ground.
+        range: the brightness in the file that becomes 0 and the one that becomes 255, the same for
+            all channels; ``"each"`` takes them from the image itself (`limits`). By default 8 bits
+            stay as they are, and others are scaled by the full range of 8 or 16 bits.
+        depth: ``"8"`` refuses files of more than 8 bits a channel, ``"deeper"`` those of 8.
+        ground: ``"black"`` or ``"white"``, on which transparent images are put; by default what is
+            in contrast to each.
 
     Raises:
-        ValueError: the file cannot be read, which the message names, or ``size`` or ``ink`` is not
-            one of those allowed.
+        ValueError: the file cannot be read, which the message names, or an argument is not one of
+            those allowed.
 
     >>> import pathlib, tempfile
     >>> from PIL import Image
@@ -41,78 +68,149 @@ def read_image(path: str | os.PathLike, size: Shape, ink: str = "auto") -> np.nd
     >>> pixels.shape, int(pixels.min())
     ((28, 28, 1), 200)
     """
+    _check(size, ink, range, depth, ground)
     height, width, channels = size
-    if channels not in (1, 3) or min(height, width) < 1:
-        raise ValueError(f"`size` must be (height, width, 1) or (height, width, 3), got {size}")
-    if ink not in INKS:
-        raise ValueError(f"`ink` must be one of {', '.join(INKS)}, got {ink!r}")
     try:
-        _require_file(path)
-        with Image.open(path, formats=_formats()) as opened:
-            _require_pixels(opened)
-            # Large photographs are decoded at a half, a quarter or an eighth if that is enough.
-            opened.draft(None, (2 * max(height, width), 2 * max(height, width)))
-            image = _eight_bits(_upright(opened), "L" if channels == 1 else "RGB")
+        with opened(path, channels) as file:
+            _require_depth(file.deep, depth)
+            values, alpha = file.read(2 * max(height, width))
+        if range == "each":
+            range = limits(visible(values, alpha))
+        pixels = _with_channels(on_ground(eight_bits(values, range), alpha, ground), channels)
     except FileNotFoundError:
         raise ValueError(f"no such image file: {path}") from None
     except Exception as error:  # decoders raise whatever a damaged file makes of them
         raise ValueError(f"cannot read {path} as an image: {_reason(error)}") from None
-    pixels = np.asarray(image)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     if ink == "dark" or (ink == "auto" and channels == 1 and border.mean() > 127):
-        image, border = ImageOps.invert(image), 255 - border
-    ground = np.rint(np.median(border.reshape(-1, channels), axis=0)).astype(np.uint8)
-    return _placed(image, np.broadcast_to(ground, size))
+        pixels, border = 255 - pixels, 255 - border
+    padding = np.rint(np.median(border, axis=0)).astype(np.uint8)
+    return _placed(pixels, np.broadcast_to(padding, size))
 
 
-def _placed(image: Image.Image, ground: np.ndarray) -> np.ndarray:
-    """Return the image in the middle of the ground ``[H, W, C]``, as large as fits.
+def limits(values: np.ndarray) -> tuple[float, float]:
+    """Return the brightness that becomes 0 and the one that becomes 255.
+
+    They are the least and the greatest of the finite values, or the percentiles 0.1 and 99.9 if the
+    extremes are more than twice as far apart.
+    """
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return 0.0, 0.0
+    return between(sample(values, _MOST_SAMPLES), float(values.min()), float(values.max()))
+
+
+def between(sample: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """`limits` from a sample of the values and from the extremes of them all."""
+    # Values of the sample, not between two of them: one may be an extreme that lies far outside.
+    sample = np.sort(sample, axis=None)
+    last = len(sample) - 1
+    bottom, top = float(sample[math.ceil(_TAIL * last)]), float(sample[int((1 - _TAIL) * last)])
+    return (low, high) if top <= bottom or high - low <= 2 * (top - bottom) else (bottom, top)
+
+
+def sample(values: np.ndarray, most: int) -> np.ndarray:
+    """Return all values, flat, or so many of them; always the same."""
+    if values.size <= most:
+        return values.ravel()
+    return values.ravel()[np.random.default_rng(0).integers(values.size, size=most)]
+
+
+def visible(values: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """The pixels that are not transparent: ``[N, C]``."""
+    return values.reshape(-1, values.shape[-1]) if alpha is None else values[alpha > 0]
+
+
+def eight_bits(values: np.ndarray, limits: Any) -> np.ndarray:
+    """Return the values as uint8, with the lower limit as 0 and the upper as 255."""
+    if limits is None:  # as before there were limits
+        return values if values.dtype == np.uint8 else _by_full_range(values)
+    low, high = map(float, limits)
+    if values.dtype == np.uint8 and (low, high) == (0, 255):
+        return values
+    if not low < high:
+        return np.zeros(values.shape, np.uint8)
+    with np.errstate(all="ignore"):
+        share = np.nan_to_num((values.astype(np.float64) - low) / (high - low), nan=0.0)
+    return np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
+
+
+def on_ground(pixels: np.ndarray, alpha: np.ndarray | None, ground: str | None) -> np.ndarray:
+    """Return uint8 pixels with ``ground`` where they are transparent."""
+    if alpha is None:
+        return pixels
+    image = Image.fromarray(np.dstack([pixels] * (1 if pixels.shape[-1] == 3 else 3) + [alpha]))
+    if ground is None:
+        gray, weight = np.asarray(image.convert("L"), np.float64), alpha.astype(np.float64)
+        ground = "black" if (gray * weight).sum() > 127 * weight.sum() else "white"
+    composite = Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
+    return np.asarray(composite.convert("RGB"))
+
+
+def _by_full_range(values: np.ndarray) -> np.ndarray:
+    if values.shape[-1] > 1 and values.dtype == np.uint16:
+        return (values >> 8).astype(np.uint8)
+    floating = values.dtype.kind == "f"
+    values = np.nan_to_num(values.astype(np.float64))
+    full = 1.0 if floating and values.max() <= 1 else 255.0
+    full = 65535.0 if values.max() > full else full
+    return np.clip(255 * values / full, 0, 255).astype(np.uint8)
+
+
+def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    count = pixels.shape[-1]
+    if (count, channels) == (1, 3):
+        return np.repeat(pixels, 3, -1)
+    if (count, channels) == (3, 1):
+        return np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
+    if count != channels:
+        has = f"{count} channel{'s' * (count != 1)}"
+        expected = f"{channels} {'is' if channels == 1 else 'are'} expected"
+        remedy = {1: "grey", 3: "colour"}.get(count, count)
+        raise ValueError(f"it has {has}, and {expected}; --channels {remedy}")
+    return pixels
+
+
+def _placed(pixels: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    """Return pixels ``[h, w, C]`` in the middle of the ground ``[H, W, C]``, as large as fits.
 
     However thin the image is, it stays at least a pixel wide.
     """
-    height, width, channels = ground.shape
-    scale = min(width / image.width, height / image.height)
-    size = max(1, round(scale * image.width)), max(1, round(scale * image.height))
-    pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.uint8)
+    (h, w), (height, width, channels) = pixels.shape[:2], ground.shape
+    scale = min(width / w, height / h)
+    size = max(1, round(scale * w)), max(1, round(scale * h))
+    bands = [pixels] if channels == 3 else [pixels[..., c] for c in np.arange(channels)]
+    bilinear = Image.Resampling.BILINEAR
+    bands = [np.asarray(Image.fromarray(band).resize(size, bilinear)) for band in bands]
     top, left = round((height - size[1]) / 2), round((width - size[0]) / 2)
     canvas = ground.copy()
-    canvas[top : top + size[1], left : left + size[0]] = pixels.reshape(*size[::-1], channels)
+    canvas[top : top + size[1], left : left + size[0]] = np.dstack(bands)
     return canvas
 
 
-def _require_file(path: str | os.PathLike) -> None:
-    status = os.stat(path)
-    if stat.S_ISDIR(status.st_mode):
-        raise ValueError("it is a folder")
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for whoever writes to it
-        raise ValueError("it is not a regular file")
-    if not status.st_size:
-        raise ValueError("it is empty")
+def _check(size: Shape, ink: str, range: Any, depth: str, ground: str | None) -> None:
+    height, width, channels = size
+    if not 1 <= channels <= MOST_CHANNELS or min(height, width) < 1:
+        most = f"with 1 to {MOST_CHANNELS} channels"
+        raise ValueError(f"`size` must be (height, width, channels) {most}, got {size}")
+    for name, value, allowed in (("ink", ink, INKS), ("depth", depth, DEPTHS)):
+        if value not in allowed:
+            raise ValueError(f"`{name}` must be one of {', '.join(allowed)}, got {value!r}")
+    if ground not in (None, "black", "white"):
+        raise ValueError(f"`ground` must be None, black or white, got {ground!r}")
+    if range in (None, "each"):
+        return
+    if isinstance(range, str) or len(range) != 2 or not 0 < range[1] - range[0] < np.inf:
+        raise ValueError(f"`range` must be each, or two numbers that rise, got {range}")
 
 
-def _require_pixels(image: Image.Image) -> None:
-    count, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
-    if most is not None and count > most:
+def _require_depth(deep: bool, depth: str) -> None:
+    if depth == ("8" if deep else "deeper"):
+        given, trained = ("more than 8", "8") if deep else ("8", "more")
         raise ValueError(
-            f"its {image.width:,} x {image.height:,} pixels are more than {most:,}; it may be a "
-            "decompression bomb"
+            f"it has {given} bits a channel, and the images of the training had {trained}: convert "
+            "it as those were, or train with --range LOW HIGH or --range each"
         )
-
-
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """Return the formats of Pillow but for PostScript, a program that Ghostscript would run."""
-    Image.init()
-    return tuple(name for name in Image.OPEN if name != "EPS")
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Return the image turned as its EXIF data say, if they can be read."""
-    image.load()
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # only the EXIF data are damaged, not the pixels
-        return image
 
 
 def _reason(error: Exception) -> str:
@@ -123,19 +221,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
-    """Return the image with 8 bits a channel, and transparent parts filled in contrast to it."""
-    if image.mode.startswith(("I", "F")):  # 16 and 32 bits, which `convert` would cut off at 255
-        values = np.nan_to_num(np.asarray(image, np.float64))
-        full = 1.0 if image.mode == "F" and values.max() <= 1 else 255.0
-        full = 65535.0 if values.max() > full else full
-        return Image.fromarray(np.clip(255 * values / full, 0, 255).astype(np.uint8)).convert(mode)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        gray, alpha = (np.asarray(image.convert("LA"), np.float64)[..., i] for i in (0, 1))
-        light = (gray * alpha).sum() > 127 * alpha.sum()
-        ground = Image.new("RGBA", image.size, "black" if light else "white")
-        image = Image.alpha_composite(ground, image)
-    return image.convert(mode)

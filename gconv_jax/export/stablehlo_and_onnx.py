@@ -129,26 +129,42 @@ def onnx(
     return _write(path, model.SerializeToString())
 
 
-def read_image(path: str | os.PathLike, size: tuple[int, int, int], ink: str = "auto"):
+def read_image(
+    path: str | os.PathLike,
+    size: tuple[int, int, int],
+    ink: str = "auto",
+    *,
+    range: str | Sequence[float] | None = None,
+    depth: str = "any",
+    ground: str | None = None,
+):
     """Return the pixels of an image file as networks of ``python -m train`` know them.
 
-    It is `gconv_jax.export.image_files.read_image`. That file needs Pillow and NumPy alone, and
-    ``python -m train export`` writes a copy of it beside each network.
+    It is `gconv_jax.export.image_files.read_image`. That needs Pillow and NumPy alone, and tifffile
+    for TIFF files that Pillow does not read whole. ``python -m train export`` writes a copy of it
+    beside each network.
 
     Args:
-        path: an image in any format of Pillow's but PostScript. If it has several frames, the
-            first is read.
+        path: an image in any format of Pillow's but PostScript, or FITS, or ``.npy`` with
+            ``[H, W]`` or ``[H, W, C]``. If it has several frames, the first is read.
         size: ``(H, W, C)``. The image is scaled to fit, without distortion, and centered on the
-            median of its border; with one channel it becomes gray.
+            median of its border; with one channel it becomes gray, with three RGB. Another number
+            of channels, up to 16, is taken as it is in the file.
         ink: ``"light"`` leaves the brightness as it is, ``"dark"`` inverts it, and ``"auto"``
             inverts gray images with a light border.
+        range: the brightness that becomes 0 and the one that becomes 255; ``"each"`` takes those of
+            the image. By default 8 bits stay as they are, and others are scaled by the full range
+            of 8 or 16 bits.
+        depth: ``"8"`` refuses files of more than 8 bits a channel, ``"deeper"`` those of 8.
+        ground: ``"black"`` or ``"white"``, on which transparent images are put; by default what is
+            in contrast to each.
 
     Returns:
         uint8 ``[H, W, C]``.
 
     Raises:
-        ValueError: the file cannot be read, which the message names, or ``size`` or ``ink`` is not
-            one of those allowed.
+        ValueError: the file cannot be read, which the message names, or an argument is not one of
+            those allowed.
         ImportError: Pillow is missing, which the extra ``export`` brings.
 
     >>> import pathlib, tempfile
@@ -165,7 +181,7 @@ def read_image(path: str | os.PathLike, size: tuple[int, int, int], ink: str = "
         raise ImportError("read_image needs Pillow: pip install 'gconv_jax[export]'")
     from gconv_jax.export.image_files import read_image
 
-    return read_image(path, size, ink)
+    return read_image(path, size, ink, range=range, depth=depth, ground=ground)
 
 
 def _portable(model: Callable, shape: Sequence[int | None], dtype, kwargs: dict):

@@ -1,12 +1,14 @@
 """The network of a run as a file that runs without this program, and what goes with it.
 
 Beside the network there is a copy of `gconv_jax.export.image_files`, which reads image files as the
-network knows them with Pillow and NumPy alone. What it is to be called with and the classes are in
-the metadata of an ONNX file, and in a JSON file beside a StableHLO file.
+network knows them, with Pillow and NumPy alone, and tifffile where Pillow does not suffice. What it
+is to be called with and the classes are in the metadata of an ONNX file, and in a JSON file beside
+a StableHLO file.
 """
 
 import inspect
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +19,9 @@ import jax.numpy as jnp
 import tyro
 
 from gconv_jax import __version__
-from gconv_jax.export import image_files, onnx, stablehlo
+from gconv_jax.export import image_decoders, image_files, onnx, stablehlo
 
+from ..data.reading import Reading
 from ..run.predictor import Predictor, load_predictor
 from ..run_folder.folder import Run
 
@@ -66,8 +69,9 @@ class Export:
     """Write the network of a run to a file: stored pixels, uint8 [N, H, W, C], to the probabilities
     of the classes, for batches of any size. Of a run that is not finished, its newest checkpoint.
     Beside it comes read_image.py, which reads image files as predict does and needs Pillow and
-    NumPy alone. The names of the classes and the size of the images are in the metadata of the ONNX
-    file, or in FILE.json beside the StableHLO file."""
+    NumPy alone, and tifffile for TIFF files of several bands. The names of the classes and the size
+    of the images are in the metadata of the ONNX file, or in FILE.json beside the StableHLO
+    file."""
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
@@ -106,7 +110,7 @@ def export(options: Export, log: Callable[[str], None] = print) -> Path:
         stablehlo(probabilities, shape, path, dtype=jnp.uint8)
         beside.write_text(text, encoding="utf-8")
     head = f"{_COPY} {__version__} (Apache-2.0), for the networks beside it.\n"
-    reader.write_text(head + inspect.getsource(image_files), encoding="utf-8")
+    reader.write_text(head + reader_source(), encoding="utf-8")
     log(f"{path}: uint8 [N, {', '.join(map(str, network.shape))}] to probabilities")
     if options.format == "stablehlo":
         log(f"{beside}: what goes with it")
@@ -116,6 +120,13 @@ def export(options: Export, log: Callable[[str], None] = print) -> Path:
     if network.names is not None:
         log(f"the classes are {', '.join(network.names)}")
     return path
+
+
+def reader_source() -> str:
+    """The program of ``read_image.py``: the decoders and the reader in one file."""
+    decoders, reader = map(inspect.getsource, (image_decoders, image_files))
+    imported = r"^from gconv_jax\.export\.image_decoders import [^)]*\)\n"
+    return f"{decoders}\n\n{re.sub(imported, '', reader, count=1, flags=re.MULTILINE)}"
 
 
 def description(run: Run, network: Predictor) -> dict[str, Any]:
@@ -129,28 +140,45 @@ def description(run: Run, network: Predictor) -> dict[str, Any]:
     ink = {
         "light": "the brightness stays as it is",
         "auto": "gray images whose border is lighter than 127 on average are inverted",
-    }[network.ink if channels == 1 else "light"]
+    }[network.reading.ink if channels == 1 else "light"]
     scaled = f"minus {network.steps.prepare.mean:g}, divided by {network.steps.prepare.std:g}"
     whitened = "contrast normalized, then whitened (ZCA)"
     return {
         _WRITER: f"gconv_jax {__version__}",
         "model": run.config.title,
         "classes": [network.name(i) for i in range(network.classes)],
-        "image": {"size": [height, width, channels], "ink": network.ink},
+        "image": {"size": [height, width, channels], **network.reading.arguments()},
         "input": {"name": "x", "shape": ["N", height, width, channels], "dtype": "uint8"},
         "range": [0, 255],
         "output": {"shape": ["N", network.classes], "dtype": "float32", "is": "probabilities"},
         "steps": [
             "read_image: the first frame, turned upright as its EXIF data say",
-            "read_image: 16 and 32 bits scaled to 8",
-            "read_image: transparent parts on black if the rest is light, else on white",
-            f"read_image: {'gray' if channels == 1 else 'RGB'}; {ink}",
+            f"read_image: {_depth(network.reading)}",
+            f"read_image: transparent parts on {_ground(network.reading)}",
+            f"read_image: {_colors(channels)}; {ink}",
             f"read_image: scaled to fit into {height} x {width} pixels (height x width), bilinear, "
             "without distortion, and centered on the median of the border",
             "network: pixels divided by 255, "
             f"{scaled if network.whitening is None else whitened}; softmax of the logits",
         ],
     }
+
+
+def _depth(reading: Reading) -> str:
+    if reading.range is None:
+        return "16 and 32 bits scaled to 8"
+    if reading.range == "each":
+        return "the least brightness of the image scaled to 0, the greatest to 255 (see limits)"
+    low, high = reading.range
+    return f"brightness scaled so that {low:.9g} becomes 0 and {high:.9g} 255, and cut off there"
+
+
+def _ground(reading: Reading) -> str:
+    return reading.ground or "black if the rest is light, else on white"
+
+
+def _colors(channels: int) -> str:
+    return {1: "gray", 3: "RGB"}.get(channels, f"the {channels} channels as they are")
 
 
 def _require_ours(path: Path, start: str) -> None:

@@ -40,8 +40,10 @@ def predict(options: Predict, log: Callable[[str], None] = print) -> np.ndarray:
         raise ValueError("`images` must name at least one image file")
     run = Run.open(options.run)
     network = load_predictor(run, log, raw_dir=options.raw_dir, data=options.data)
-    ink = network.ink if options.ink == "auto" else options.ink
-    found = list(read_images(options.images, network.shape, ink))
+    reading = network.reading
+    if options.ink != "auto":
+        reading = reading._replace(ink=options.ink)
+    found = list(read_images(options.images, network.shape, reading))
     images = [image for image in found if not isinstance(image, ValueError)]
     probabilities = network.probabilities(images)
     answers = iter(probabilities)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".jp2", ".gif", ".bmp"),
-    *(".tif", ".tiff", ".pbm", ".pgm", ".pnm", ".ppm"),
+    *(".tif", ".tiff", ".pbm", ".pgm", ".pnm", ".ppm", ".fits", ".fit", ".fts", ".npy"),
 )
 SPLITS = {"train": "train", "test": "test", "validation": "validation", "val": "validation"}
 """Name of a folder -> split."""

@@ -11,6 +11,8 @@ import numpy as np
 
 from gconv_jax.export.image_files import Shape, read_image
 
+from .reading import STROKES, Reading
+
 __all__ = ["Shape", "in_threads", "is_gray", "read_image", "read_images"]
 
 # Of oddities in files that are read all the same; for whatever thread or process reads them.
@@ -32,14 +34,14 @@ def in_threads(function: Callable[[Path], Result], paths: Sequence[Path]) -> Ite
 
 
 def read_images(
-    paths: Sequence[Path], size: Shape, ink: str = "auto"
+    paths: Sequence[Path], size: Shape, reading: Reading = STROKES
 ) -> Iterator[np.ndarray | ValueError]:
     """`read_image` of many files, several at once, in their order. Where a file cannot be read, the
     error stands in place of its pixels."""
 
     def read(path: Path) -> np.ndarray | ValueError:
         try:
-            return read_image(path, size, ink)
+            return read_image(path, size, **reading.arguments())
         except ValueError as error:
             return error
 

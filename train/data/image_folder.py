@@ -26,9 +26,12 @@ from .held_out import divide
 from .image_files import Shape, in_threads, is_gray, read_image
 from .on_disk import ImagesOnDisk
 from .provenance import Changes, Record
+from .reading import EARLIER, Reading
 from .statistics import pixel_sums
+from .survey import survey
 
 IMAGE_SIZE = 64
+_NAMED = 3
 
 
 class Images(NamedTuple):
@@ -41,11 +44,15 @@ class Images(NamedTuple):
 class ImageFiles:
     """Reads image files as pixels of one size, for `ImagesOnDisk`."""
 
-    def __init__(self, paths: Sequence[Path], size: Shape, *, gray: bool = False):
-        self.paths, self.size, self.gray = tuple(map(str, paths)), size, gray
+    def __init__(
+        self, paths: Sequence[Path], size: Shape, reading: Reading = EARLIER, *, gray: bool = False
+    ):
+        self.paths, self.size, self.reading = tuple(map(str, paths)), size, reading
+        self.gray = gray
 
     def __call__(self, places: np.ndarray) -> np.ndarray:
-        images = [read_image(Path(self.paths[i]), self.size, ink="light") for i in places]
+        how = self.reading.arguments()
+        images = [read_image(Path(self.paths[i]), self.size, **how) for i in places]
         pixels = np.stack(images) if images else np.empty((0, *self.size), np.uint8)
         return pixels[..., :1] if self.gray else pixels
 
@@ -65,6 +72,8 @@ class ImageFolder:
     train, validation, test, unused and unreadable."""
     own_test: bool
     """True if there is a folder of test images."""
+    reading: Reading
+    """The brightness and the ground that all of them have."""
     notes: tuple[str, ...]
     """Lines for the user: what was left out."""
 
@@ -75,7 +84,10 @@ class ImageFolder:
 
 
 def load_folder(
-    config: Config, record: Record | None = None, trained: Shape | None = None
+    config: Config,
+    record: Record | None = None,
+    trained: Shape | None = None,
+    reading: Reading | None = None,
 ) -> ImageFolder:
     """The images in ``config.data``, scaled to ``config.image_size``.
 
@@ -87,6 +99,7 @@ def load_folder(
         record: the files that a run began with. They keep their parts, and others are not used.
         trained: the shape of the images of a finished run, which is only evaluated. Files of the
             record may then be gone or changed, which the notes say.
+        reading: how a run reads images that began before; by default it is found here (`survey`).
 
     Raises:
         ValueError: no such folder, fewer than two classes, a class without images, a class to test
@@ -103,16 +116,20 @@ def load_folder(
         require_folder(path)
         found, gone = provenance.still_there(record, path)
     size = IMAGE_SIZE if config.image_size is None else config.image_size
-    shape = (size, size, 1 if config.channels == "grey" else 3)
+    shape = (size, size, _channels(config))
     stored = config.loader == "grain"
     if not stored:
         _require_memory(len(found.files), size, shape[-1])
     parts, notes = {}, list(found.notes)
-    bar = tqdm(total=len(found.files), unit="image", desc="reading", disable=None, leave=False)
-    with bar:
+    begins = reading is None
+    if reading is None:
+        with _bar(len(found.files), "looking through") as bar:
+            reading, told = survey(config, path, found, shape[-1], bar)
+        notes += told
+    with _bar(len(found.files), "reading") as bar:
         for split in dict.fromkeys(SPLITS.values()):
             files = [file for file in found.files if file.split == split]
-            parts[split] = _read(path, files, shape, bar, stored=stored)
+            parts[split] = _read(path, files, shape, reading, bar, stored=stored)
     unreadable = {f.name: reason for part in parts.values() for f, reason in part.unreadable}
     reasons = [f"{printable(name)} ({reason})" for name, reason in unreadable.items()]
     skipped = f"skipped {pluralize(len(unreadable), 'file')} that cannot be read: "
@@ -124,13 +141,17 @@ def load_folder(
             raise ValueError(f"{told}; restore the files, or begin another run")
         notes += [told] if told else []
     notes += [skipped] if unreadable else []
+    flat = [name for part in parts.values() for name in part.flat]
+    if flat and begins:
+        verb, few = "is" if len(flat) == 1 else "are", join_names(flat, _NAMED)
+        notes.append(f"warning: {pluralize(len(flat), 'image')} {verb} of one value: {few}")
     if trained is None:
         _require_classes(path, found, parts, skipped)
     divided = divide(config, record, found, unreadable)
     used = {split: part for split in provenance.USED if (part := _cut(parts, divided, split))}
     if "test" not in used:
         raise ValueError("\n".join(["there is no test image to evaluate", *notes]))
-    empty = _Part(parts["train"].image[:0], np.empty(0, np.int32), [], [], [], [])
+    empty = _Part(parts["train"].image[:0], np.empty(0, np.int32), [], [], [], [], [])
     used = {"train": empty} | used
     seen = set(used["train"].hashes)
     repeated = sum(digest in seen for digest in used["test"].hashes)
@@ -162,6 +183,7 @@ def load_folder(
             for file in (found.files if record is None else record.files)
         ),
         own_test=found.own_test,
+        reading=reading,
         notes=tuple(notes),
     )
 
@@ -178,18 +200,22 @@ class _Part(NamedTuple):
     """A flag for each image: whether it is gray."""
     unreadable: list[tuple[File, str]]
     """The files that cannot be read, and why."""
+    flat: list[str]
+    """The names of images all of whose pixels are equal."""
 
 
-def _read(path: Path, files: Sequence[File], size: Shape, bar: tqdm, *, stored: bool) -> _Part:
+def _read(
+    path: Path, files: Sequence[File], size: Shape, reading: Reading, bar: tqdm, *, stored: bool
+) -> _Part:
     """The images that can be read. Of ``stored`` ones the pixels are read again when they are asked
     for."""
     images = np.empty((0 if stored else len(files), *size), np.uint8)
-    part = _Part(images, np.empty(0, np.int32), [], [], [], [])
+    part = _Part(images, np.empty(0, np.int32), [], [], [], [], [])
     sums = []
 
     def pixels_and_digest(place: Path) -> tuple[np.ndarray | ValueError, str | None]:
         try:
-            pixels = read_image(place, size, ink="light")
+            pixels = read_image(place, size, **reading.arguments())
         except ValueError as error:
             pixels = error
         return pixels, provenance.digest(place)
@@ -209,10 +235,12 @@ def _read(path: Path, files: Sequence[File], size: Shape, bar: tqdm, *, stored: 
         part.files.append(file)
         part.hashes.append(hash(image.tobytes()))
         part.gray.append(is_gray(image))
+        if (image == image[0, 0]).all():
+            part.flat.append(file.name)
     label = np.asarray([file.label for file in part.files], np.int32)
     if not stored:
         return part._replace(image=images[: len(label)], label=label)
-    reader = ImageFiles([path / file.name for file in part.files], size)
+    reader = ImageFiles([path / file.name for file in part.files], size, reading)
     places = np.arange(len(label))
     kept = ImagesOnDisk(reader, places, size, images.dtype, np.asarray(sums).reshape(-1, 3))
     return part._replace(image=kept, label=label)
@@ -268,8 +296,19 @@ def _gray(image: np.ndarray | ImagesOnDisk) -> np.ndarray | ImagesOnDisk:
     if not isinstance(image, ImagesOnDisk):
         return image[..., :1].copy()
     files: ImageFiles = image.read  # pyright: ignore[reportAssignmentType]
-    reader = ImageFiles(files.paths, files.size, gray=True)  # pyright: ignore[reportArgumentType]
+    paths: Sequence[Path] = files.paths  # pyright: ignore[reportAssignmentType]
+    reader = ImageFiles(paths, files.size, files.reading, gray=True)
     return ImagesOnDisk(reader, image.places, (*image.item[:2], 1), image.dtype, image.sums / 3)
+
+
+def _channels(config: Config) -> int:
+    if isinstance(config.channels, int):
+        return config.channels
+    return 1 if config.channels == "grey" else 3
+
+
+def _bar(total: int, doing: str) -> tqdm:
+    return tqdm(total=total, unit="image", desc=doing, disable=None, leave=False)
 
 
 def _require_memory(count: int, size: int, channels: int) -> None:

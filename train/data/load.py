@@ -10,6 +10,7 @@ from .digits import load_digits
 from .held_out import held_out
 from .image_folder import ImageFolder, load_folder
 from .provenance import IMAGES, read_record
+from .reading import EARLIER, read_reading
 from .splits import Data, Split
 from .statistics import moments
 from .tfds import _load_tfds, _open_tfds
@@ -72,7 +73,10 @@ def load_data(config: Config, run: Run | None = None, *, finished: bool = False)
 
 def _load_own(config: Config, run: Run | None, trained: tuple[int, int, int] | None) -> ImageFolder:
     record = None if run is None else read_record(run)
-    folder = load_folder(config, record, trained)
+    reading = None if run is None else read_reading(run)
+    if reading is None and (record is not None or trained is not None):
+        reading = EARLIER
+    folder = load_folder(config, record, trained, reading)
     if trained is None or record is not None:
         return folder
     note = f"{run.path} has no {IMAGES}: the images are split anew, and test images may have been "

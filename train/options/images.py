@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 FOLDER = "folder"
-FOLDER_OPTIONS = {"data": None, "image_size": None, "channels": "auto", "test_fraction": 0.2}
+FOLDER_OPTIONS = {
+    "data": None,
+    "image_size": None,
+    "channels": "auto",
+    "range": "auto",
+    "test_fraction": 0.2,
+}
 """The settings that only folders of images have, with their defaults."""
 
 
@@ -35,8 +41,13 @@ class ImageOptions:
     image_size: int | None = None
     """Pixels on a side to which your own images are scaled without distortion (default: 64; --size
     64 is understood too). Multiples of 4 stay equivariant in nearly all networks."""
-    channels: Literal["auto", "grey", "colour"] = "auto"
-    """The color of your own images; auto: gray if all of them are."""
+    channels: Literal["auto", "grey", "colour"] | int = "auto"
+    """The color of your own images; auto: gray if all of them are. A number, 2 to 16, takes so many
+    channels as they are in TIFF files of several bands and .npy files [H, W, C]."""
+    range: tuple[float, float] | Literal["auto", "each"] = "auto"
+    """The brightness of your own images that becomes black and the one that becomes white, such as
+    --range 0 4095; auto: 0 to 255 of images of 8 bits, and of deeper ones what the training images
+    span; each: what each image spans."""
     test_fraction: float = 0.2
     """The share of each class of your own images that is kept for the test, chosen by a hash of the
     file names, where there is no test/."""

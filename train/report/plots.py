@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .shown_channels import shown_channels
+
 COLORS = (
     "#1f6fb4", "#d1495b", "#3a7d44", "#8d6a9f", "#e08e1b",
     "#17a2a2", "#8c564b", "#d76fb0", "#5c636b", "#a3a300",
@@ -148,6 +150,7 @@ def predictions(image: np.ndarray, label: np.ndarray, predicted: np.ndarray, pat
 
     ``label`` and ``predicted`` are names or numbers of classes, ``[N]``.
     """
+    image = shown_channels(image)
     columns = 8
     rows = -(-len(image) // columns)
     height, width = image.shape[1:3]
@@ -198,7 +201,8 @@ def _short(name, most: int) -> str:
 
 def _displayed(image: np.ndarray) -> np.ndarray:
     """Pixels ``[H, W, C]`` in [0, 1] as matplotlib shows them: in color, or ``[H, W]``."""
-    return np.clip(image if image.shape[-1] == 3 else image.mean(-1), 0, 1)
+    image = np.clip(shown_channels(image), 0, 1)
+    return image if image.shape[-1] == 3 else image[..., 0]
 
 
 def _colors(count: int) -> Sequence:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ..config import FOLDER, Config
 from ..data.provenance import IMAGES
+from ..data.reading import Reading, described
 from ..run.invariance import SENTENCE, checked, is_exact
 from ..run_folder.command_line import PROGRAM
 
@@ -108,7 +109,11 @@ def _symmetries(every: Sequence[dict]) -> list[dict]:
 def _images(config: Config, results: dict) -> str:
     """Return what became of the images of a folder, and which they are."""
     height, width, channels = results["input"]["shape"]
-    kind = "gray" if channels == 1 else "in color"
+    kind = {1: "gray", 3: "in color", 2: "with 2 channels, shown as their mean"}.get(
+        channels, f"with {channels} channels, of which pictures show the first three as RGB"
+    )
+    reading = Reading.from_arguments(results["input"].get("reading", {}))
+    kind += f"; {described(reading)}" if described(reading) else ""
     test = "those in test/"
     if not results["own_test"]:
         test = f"{config.test_fraction:g} of each class, chosen by hashes of the file names"

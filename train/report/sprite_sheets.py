@@ -9,6 +9,8 @@ import jax
 import numpy as np
 from PIL import Image
 
+from .shown_channels import shown_channels
+
 LARGEST_TILE = 32
 """Pixels of a picture; larger ones are shown smaller."""
 LEVELS = 7
@@ -29,9 +31,7 @@ def downscale(images: np.ndarray, largest: int = LARGEST_TILE) -> np.ndarray:
 
 def image_sheet(frames: np.ndarray) -> dict:
     """Frames of an image ``[frames, n, n, C]`` in [0, 1], one after the other, line by line."""
-    if frames.shape[-1] not in (1, 3):
-        frames = frames.mean(-1, keepdims=True)
-    stored = np.rint(255 * np.clip(downscale(frames), 0, 1)).astype(np.uint8)
+    stored = np.rint(255 * np.clip(downscale(shown_channels(frames)), 0, 1)).astype(np.uint8)
     return _sheet(stored[..., 0] if stored.shape[-1] == 1 else stored)
 
 

@@ -13,6 +13,7 @@ from flax import nnx
 from gconv_jax import FiniteGroup
 
 from ..config import FOLDER
+from ..data.reading import EARLIER, STROKES, Reading
 from ..data.whitening import WHITENING, Whitening
 from ..run_folder.checkpoint import CorruptCheckpointError, load_tree
 from ..run_folder.command_line import command
@@ -79,8 +80,8 @@ class Predictor:
     whitening: Whitening | None = None
     names: tuple[str, ...] | None = None
     """The names of the classes, if they have any."""
-    ink: str = "auto"
-    """The arguments of `train.data.image_files.read_image` for its files."""
+    reading: Reading = STROKES
+    """The way in which its files become pixels."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         if self.whitening is not None:
@@ -123,8 +124,10 @@ def load_predictor(
         if run.config.preprocess == "whiten":
             whitening = Whitening.load(run.path / WHITENING)
     names = tuple(form["names"]) if form.get("names") else None
-    ink = "light" if run.config.dataset == FOLDER else "auto"  # as they were in training
-    return Predictor(steps, params, stats, shape, form["classes"], whitening, names, ink)
+    reading = EARLIER if run.config.dataset == FOLDER else STROKES
+    if "reading" in form:
+        reading = Reading.from_arguments(form["reading"])
+    return Predictor(steps, params, stats, shape, form["classes"], whitening, names, reading)
 
 
 BATCH = 64

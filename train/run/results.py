@@ -50,10 +50,12 @@ def collect(
 
 def input_form(session: Session) -> dict:
     """The images that a network takes and the classes that it tells apart."""
+    folder = session.data.folder
     return {
         "shape": session.data.test.image.shape[1:],
         "mean": session.data.mean,
         "std": session.data.std,
         "classes": session.data.classes,
         "names": session.data.names,
+        **({"reading": folder.reading.arguments()} if folder else {}),
     }

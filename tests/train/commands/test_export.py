@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gconv_jax.export import image_files, read_image
+from gconv_jax.export import read_image
 from tests.markdown import blocks_of
 from train.__main__ import main
 from train.commands import export as exporting
@@ -175,7 +176,9 @@ def test_the_copy_is_the_reader_and_replaces_no_other_file(run, tmp_path, capsys
     for _ in range(2):  # its own files are replaced
         assert main(command) == 0
     text = (tmp_path / "read_image.py").read_text()
-    assert text.split("\n", 1)[1] == Path(image_files.__file__).read_text()
+    assert text.split("\n", 1)[1] == exporting.reader_source()
+    imports = re.findall(r"^ *(?:from|import) (gconv_jax|tifffile)", text, re.MULTILINE)
+    assert imports == ["tifffile"], "and that where it is needed"
     about = json.loads((tmp_path / "net.json").read_text())
     assert about == exporting.description(run, load_predictor(run))
     (tmp_path / "net").unlink()
@@ -190,7 +193,7 @@ def test_the_copy_is_the_reader_and_replaces_no_other_file(run, tmp_path, capsys
 
 
 @pytest.mark.parametrize(("size", "ink", "message"), [
-    ((28, 28, 4), "auto", "`size` must be .* got .28, 28, 4"), ((0, 28, 1), "auto", "`size` must"),
+    ((28, 28, 17), "auto", "`size` must be .* got .28, 28, 17"), ((0, 9, 1), "auto", "`size` must"),
     ((28, 28, 1), "blue", "`ink` must be one of auto, light, dark, got 'blue'"),
 ])  # fmt: skip
 def test_a_size_or_an_ink_that_is_none_is_named(tmp_path, size, ink, message):
