@@ -55,11 +55,18 @@ def opened(path: str | os.PathLike, channels: int = 3) -> Iterator[OpenedImage]:
         with _tifffile().TiffFile(path) as tiff:
             yield _of_tiff(tiff, channels)
     else:
-        with Image.open(path, formats=_formats()) as image:
+        with _opened_by_pillow(path, _formats()) as image:
             _require_pixels(image.size)
-            is_deep = image.mode[0] in "IF" or _layout(image) is not None
+            is_deep = image.mode[0] in "IF" or _layout(path, image) is not None
             read = functools.partial(_decoded, path, image, raw)
-            yield OpenedImage(is_deep, image.has_transparency_data, read)
+            yield OpenedImage(is_deep, image.has_transparency_data and not raw, read)
+
+
+@contextlib.contextmanager
+def _opened_by_pillow(path: str | os.PathLike, formats: Sequence[str]) -> Iterator[Any]:
+    # Not by its name: then TIFF files that are mapped into memory would not be turned rightly.
+    with open(path, "rb") as file, Image.open(file, formats=formats) as image:
+        yield image
 
 
 def _require_file(path: str | os.PathLike) -> None:
@@ -89,22 +96,14 @@ def _formats() -> tuple[str, ...]:
 
 
 def _decoded(path: str | os.PathLike, image: Any, raw: bool, least: int | None) -> Pixels:
-    layout, key = _layout(image), image.info.get("transparency")
+    layout, key = _layout(path, image), image.info.get("transparency")
     if layout is None and image.mode[0] not in "IF":
         if least is not None:
             # Large photographs are decoded at a half, a quarter or an eighth if that is enough.
             image.draft(None, (least, least))
         image = _upright(image)
         return Pixels(_channels(image), None) if raw else _of_eight_bits(image)
-    if layout is None:
-        values = np.atleast_3d(np.asarray(_upright(image)))
-        tags = getattr(image, "tag_v2", {})
-        if image.mode == "I" and tags.get(258) == (32,) and tags.get(339, (1,)) == (1,):
-            values = values.view(np.uint32)  # Pillow takes unsigned numbers for signed ones
-        if image.mode == "I;16" and tags.get(262) == 0:  # the least is white
-            values = 65535 - values
-    else:
-        values = _sixteen_bits(path, image, layout)
+    values = _one_channel(image) if layout is None else _sixteen_bits(path, image, layout)
     if raw:
         return Pixels(values, None)
     if values.shape[-1] in (2, 4):
@@ -112,6 +111,18 @@ def _decoded(path: str | os.PathLike, image: Any, raw: bool, least: int | None) 
     if key is None:
         return Pixels(values, None)
     return Pixels(values, np.where((values == key).all(-1), 0, 255).astype(np.uint8))
+
+
+def _one_channel(image: Any) -> np.ndarray:
+    """Return ``[H, W, 1]`` of 16 or 32 bits."""
+    tags = getattr(image, "tag_v2", {})
+    layouts = {tile[3][0] for tile in image.tile if tile[0] == "libtiff"} & _NATIVE.keys()
+    values = _read_as(image, _NATIVE[layouts.pop()] if layouts else None)
+    if image.mode == "I" and tags.get(258) == (32,) and tags.get(339, (1,)) == (1,):
+        values = values.view(np.uint32)  # Pillow takes unsigned numbers for signed ones
+    if image.mode == "I;16" and tags.get(262) == 0:  # the least is white
+        values = 65535 - values
+    return np.atleast_3d(values)
 
 
 def _of_eight_bits(image: Any) -> Pixels:
@@ -144,12 +155,12 @@ def _upright(image: Any) -> Any:
         return image
 
 
-def _layout(image: Any) -> str | None:
+def _layout(path: str | os.PathLike, image: Any) -> str | None:
     """The order of the bytes in the file, if Pillow would keep but 8 of 16 bits a channel."""
     if image.mode[0] in "IF":
         return None
     if image.format == "JPEG2000":
-        with open(image.filename, "rb") as file:
+        with open(path, "rb") as file:
             # The sizes of the codestream, after which comes the depth of the first channel.
             found = re.search(rb"\xff\x4f\xff\x51.{38}(.)", file.read(4096), re.DOTALL)
         return "JPEG 2000" if found and (found[1][0] & 127) + 1 > 8 else None
@@ -163,6 +174,8 @@ def _layout(image: Any) -> str | None:
     return None
 
 
+_NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
+"""Layouts of compressed TIFF files as they come out of libtiff, which swaps the bytes itself."""
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
@@ -178,19 +191,20 @@ def _sixteen_bits(path: str | os.PathLike, image: Any, layout: str) -> np.ndarra
     if layout[:-1] not in ("RGB;16", "RGBA;16") or image.format not in ("PNG", "TIFF"):
         kind = f"{image.format}, {image.mode}"
         raise ValueError(f"only 8 of its bits can be read ({kind}): convert it to PNG or TIFF, RGB")
-    with Image.open(path, formats=[image.format]) as again:
+    with _opened_by_pillow(path, [image.format]) as again:
         lower = _read_as(again, layout[:-1] + _SWAPPED[layout[-1]])
     return 256 * _read_as(image, layout).astype(np.uint16) + lower
 
 
-def _read_as(image: Any, layout: str) -> np.ndarray:
+def _read_as(image: Any, layout: str | None) -> np.ndarray:
+    """Return the upright pixels, with those in the file in another layout than it says."""
     tiles = []
-    for tile in image.tile:
+    for tile in image.tile if layout else ():
         words = layout if isinstance(tile[3], str) else (layout, *tile[3][1:])
         tiles.append((*tile[:3], words))
         if hasattr(tile, "_replace"):
             tiles[-1] = tile._replace(args=words)
-    image.tile = tiles
+    image.tile = tiles or image.tile
     return np.asarray(_upright(image))
 
 
@@ -260,8 +274,8 @@ def _fits_cards(file: Any) -> dict[str, str]:
 def _is_plain(path: str | os.PathLike) -> bool:
     """Return whether Pillow reads all that is in a TIFF file."""
     try:
-        with Image.open(path, formats=["TIFF"]) as image:
-            tags = image.tag_v2  # pyright: ignore[reportAttributeAccessIssue]
+        with _opened_by_pillow(path, ["TIFF"]) as image:
+            tags = image.tag_v2
             bits, kinds = (np.max(tags.get(*tag)) for tag in ((258, 1), (339, 1)))
             extra, planes = tags.get(338, ()), tags.get(284, 1)
     except Exception:  # tifffile says what is wrong

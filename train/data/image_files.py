@@ -1,5 +1,6 @@
 """Many image files at a time."""
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,8 @@ __all__ = ["Shape", "in_threads", "is_gray", "read_image", "read_images"]
 
 # Of oddities in files that are read all the same; for whatever thread or process reads them.
 warnings.filterwarnings("ignore", module="PIL")
+for _name in ("PIL", "tifffile"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 _THREADS = min(16, os.cpu_count() or 1)  # each may hold an image of hundreds of megabytes
 

@@ -74,7 +74,7 @@ def load_data(config: Config, run: Run | None = None, *, finished: bool = False)
 def _load_own(config: Config, run: Run | None, trained: tuple[int, int, int] | None) -> ImageFolder:
     record = None if run is None else read_record(run)
     reading = None if run is None else read_reading(run)
-    if reading is None and (record is not None or trained is not None):
+    if reading is None and run is not None and (record or trained or run.metrics()):
         reading = EARLIER
     folder = load_folder(config, record, trained, reading)
     if trained is None or record is not None:

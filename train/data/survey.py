@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from gconv_jax.export.image_decoders import opened
@@ -38,6 +39,8 @@ class Look(NamedTuple):
     """The alpha of all its pixels together."""
     hidden: bool = False
     """True if nothing of it is to be seen."""
+    pages: bool = False
+    """True if it is a TIFF file with a second page that will not be read."""
 
 
 def survey(
@@ -84,23 +87,29 @@ def survey(
         notes.append(f"transparent parts of images are put on {ground}, in all of them")
     hidden = [name for name, seen in looks.items() if seen.hidden]
     if hidden:
-        images = pluralize(len(hidden), "image")
-        verb = "is" if len(hidden) == 1 else "are"
-        notes.append(f"warning: {images} {verb} transparent everywhere: {_first(hidden)}")
+        notes.append(f"warning: {_count(hidden)} transparent everywhere: {_first(hidden)}")
+    several = [name for name, seen in looks.items() if seen.pages]
+    if several:
+        notes.append(
+            f"warning: of {pluralize(len(several), 'image')} with several pages the first is read: "
+            f"{_first(several)}; --channels N takes N pages as channels"
+        )
     return reading._replace(ground=ground), notes
 
 
 def look_at(path: Path, channels: int, measured: bool, most: int) -> Look:
     """Return the facts of a file. Its pixels are decoded if it may be transparent, or if its
     brightness is to be ``measured`` from up to ``most`` of them and 8 bits do not hold it."""
+    pages = channels in (1, 3) and path.suffix.lower() in (".tif", ".tiff") and _has_pages(path)
     with opened(path, channels) as file:
         if not file.alpha and not (measured and file.deep):
-            return Look(file.deep)
+            return Look(file.deep, pages=pages)
         values, alpha = file.read(None)
     shown = visible(values, alpha)
     finite = shown[np.isfinite(shown)]
     extremes = (float(finite.min()), float(finite.max())) if finite.size else None
-    look = Look(file.deep, _kind(values.dtype), extremes, sample(finite, most).astype(np.float64))
+    some = sample(finite, most).astype(np.float64)
+    look = Look(file.deep, _kind(values.dtype), extremes, some, pages=pages)
     if alpha is None:
         return look
     weight = alpha[alpha > 0].astype(np.float64)
@@ -168,9 +177,24 @@ def _scaled(look: Look, limits: Any) -> float:
     return (look.gray - low) / (high - low or 1.0)
 
 
+def _has_pages(path: Path) -> bool:
+    """Return whether the second page of a TIFF file has the size of the first."""
+    try:
+        with Image.open(path, formats=["TIFF"]) as image:
+            size = image.size
+            image.seek(1)
+            return image.size == size
+    except Exception:  # there is none, or it is said when the file is read
+        return False
+
+
 def _kind(dtype: np.dtype) -> str:
     return "floating-point numbers" if dtype.kind == "f" else f"{8 * dtype.itemsize} bits"
 
 
+def _count(names: Sequence[str]) -> str:
+    return f"{pluralize(len(names), 'image')} {'is' if len(names) == 1 else 'are'}"
+
+
 def _first(names: Sequence[str]) -> str:
-    return join_names(names, _NAMED)
+    return join_names(sorted(names), _NAMED)
