@@ -154,7 +154,8 @@ def _by_full_range(values: np.ndarray) -> np.ndarray:
     values = np.nan_to_num(values.astype(np.float64))
     full = 1.0 if floating and values.max() <= 1 else 255.0
     full = 65535.0 if values.max() > full else full
-    return np.clip(255 * values / full, 0, 255).astype(np.uint8)
+    with np.errstate(over="ignore"):
+        return np.clip(255 * values / full, 0, 255).astype(np.uint8)
 
 
 def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
