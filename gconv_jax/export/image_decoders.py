@@ -63,7 +63,7 @@ def opened(path: str | os.PathLike, channels: int = 3) -> Iterator[OpenedImage]:
 
 
 @contextlib.contextmanager
-def _opened_by_pillow(path: str | os.PathLike, formats: Sequence[str]) -> Iterator[Any]:
+def _opened_by_pillow(path: str | os.PathLike, formats: tuple[str, ...]) -> Iterator[Any]:
     # Not by its name: then TIFF files that are mapped into memory would not be turned rightly.
     with open(path, "rb") as file, Image.open(file, formats=formats) as image:
         yield image
@@ -191,7 +191,7 @@ def _sixteen_bits(path: str | os.PathLike, image: Any, layout: str) -> np.ndarra
     if layout[:-1] not in ("RGB;16", "RGBA;16") or image.format not in ("PNG", "TIFF"):
         kind = f"{image.format}, {image.mode}"
         raise ValueError(f"only 8 of its bits can be read ({kind}): convert it to PNG or TIFF, RGB")
-    with _opened_by_pillow(path, [image.format]) as again:
+    with _opened_by_pillow(path, (image.format,)) as again:
         lower = _read_as(again, layout[:-1] + _SWAPPED[layout[-1]])
     return 256 * _read_as(image, layout).astype(np.uint16) + lower
 
@@ -274,7 +274,7 @@ def _fits_cards(file: Any) -> dict[str, str]:
 def _is_plain(path: str | os.PathLike) -> bool:
     """Return whether Pillow reads all that is in a TIFF file."""
     try:
-        with _opened_by_pillow(path, ["TIFF"]) as image:
+        with _opened_by_pillow(path, ("TIFF",)) as image:
             tags = image.tag_v2
             bits, kinds = (np.max(tags.get(*tag)) for tag in ((258, 1), (339, 1)))
             extra, planes = tags.get(338, ()), tags.get(284, 1)
@@ -301,7 +301,8 @@ def _of_tiff(tiff: Any, channels: int) -> OpenedImage:
     """The first page of a TIFF file; or of several channels that are pages, all of them."""
     page, raw = tiff.pages[0], channels not in (1, 3)
     colors, bits = getattr(page.photometric, "name", str(page.photometric)), page.bitspersample
-    if page.dtype is None or colors not in ("MINISBLACK", "MINISWHITE", "RGB", "CMYK")[: 3 + raw]:
+    allowed = ("MINISBLACK", "MINISWHITE", "RGB", *(["SEPARATED"] if raw else []))
+    if page.dtype is None or colors not in allowed:
         raise ValueError(f"its channels are of a kind that cannot be read ({colors}, {bits} bits)")
     _require_pixels((page.imagewidth, page.imagelength))
     alpha = not raw and page.samplesperpixel in (2, 4) and tuple(page.extrasamples)[:1] == (2,)
@@ -311,7 +312,9 @@ def _of_tiff(tiff: Any, channels: int) -> OpenedImage:
         if pages:
             values = _pages_as_channels(tiff.series[0], channels)
         else:
-            values = page.asarray(squeeze=False)  # [planes, depth, height, width, channels]
+            values = page.asarray(
+                squeeze=False, maxworkers=1
+            )  # [planes, depth, height, width, channels]
             values = np.moveaxis(values[:, 0], 0, -2).reshape(*values.shape[2:4], -1)
         if bits < 8:
             values = values.astype(np.uint8) * np.uint8(255 // (2**bits - 1))
@@ -331,7 +334,7 @@ def _pages_as_channels(series: Any, channels: int) -> np.ndarray:
     most = Image.MAX_IMAGE_PIXELS
     if len(series.shape) not in (2, 3) or (most and series.size > MOST_CHANNELS * most):
         raise ValueError(f"its shape is {series.shape}; it must be pages of equal size")
-    values = series.asarray()
+    values = series.asarray(maxworkers=1)
     if values.ndim == 2:
         return values[..., None]
     return values if values.shape[0] != channels == values.shape[-1] else np.moveaxis(values, 0, -1)

@@ -219,6 +219,8 @@ def _reason(error: Exception) -> str:
         return "its format is not known, or it is damaged"
     if isinstance(error, Image.DecompressionBombError):
         return "it has so many pixels that it may be a decompression bomb"
+    if "mmap length" in str(error):
+        return "it is cut off"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__

@@ -20,7 +20,8 @@ class Predict:
     run: tyro.conf.Positional[Path]
     """The run folder."""
     images: tyro.conf.Positional[tuple[Path, ...]]
-    """Image files of any size and format that Pillow reads; of several frames, the first."""
+    """Image files of any size, in formats of Pillow, FITS or .npy; of several frames, the first.
+    They have the brightness, channels and ground of the training."""
     ink: Literal["auto", "light", "dark"] = "auto"
     """The brightness of strokes, lighter or darker than the ground; auto looks at the border, and
     leaves images as they are for a network of colors or of your own images (--data)."""

@@ -34,12 +34,15 @@ CONFIGS = {
         ["day", "night", "dusk"],
     ),
 }
+READING = {"ink": "light", "range": [20.0, 300.0], "ground": "white"}
+"""Of the run in color; the others are as runs of earlier versions are."""
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
 def run(request, tmp_path_factory) -> Run:
     """A finished run with random parameters. Its network sees how an image is turned."""
     config, shape, names = CONFIGS[request.param]
+    reading = {"reading": READING} if request.param == "color" else {}
     run = Run.create(config, tmp_path_factory.mktemp(request.param) / "run")
     form = {"shape": shape, "mean": 0.0, "std": 1.0, "classes": len(names or range(10))}
     if config.preprocess == "whiten":
@@ -49,7 +52,7 @@ def run(request, tmp_path_factory) -> Run:
         Whitening(*(a.astype(np.float32) for a in (mean, matrix))).save(run.path / WHITENING)
     else:
         form |= {"mean": 0.4, "std": 0.3}
-    run.write_json("results.json", {"input": form | {"names": names}})
+    run.write_json("results.json", {"input": form | {"names": names} | reading})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("train.run.predictor.load_tree", lambda path, template: template)
         fresh = load_predictor(run)
@@ -163,9 +166,12 @@ def test_a_network_says_what_goes_with_it(run):
     about = exporting.description(run, network)
     assert about["classes"] == [network.name(i) for i in range(network.classes)]
     own = run.config.dataset == "folder"
-    assert about["image"] == {"size": list(network.shape), "ink": "light" if own else "auto"}
+    expected = READING if "color" in str(run.path) else {"ink": "light" if own else "auto"}
+    assert about["image"] == {"size": list(network.shape)} | expected
     assert about["range"] == [0, 255] and about["input"]["dtype"] == "uint8"
     steps = " ".join(about["steps"])
+    scaled = "brightness scaled so that 20 becomes 0 and 300 255, and cut off there" in steps
+    assert scaled == ("range" in expected) == ("transparent parts on white" in steps)
     assert ("are inverted" in steps) == (not own)
     assert ("whitened" in steps) == (run.config.preprocess == "whiten") != ("0.4" in steps)
     assert json.loads(json.dumps(about)) == about
