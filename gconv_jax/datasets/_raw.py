@@ -41,22 +41,38 @@ class RawFile:
         return self.url.rpartition("/")[2]
 
     def find(self, folder: Path | None) -> tuple[Path, ...] | None:
-        """Return the published file in ``folder``, else all files that it holds, else None."""
+        """Return the published file in ``folder``, else all files that it holds, else None.
+
+        Files of MNIST may be named with a dot (``train-images.idx3-ubyte``), and lie in
+        ``MNIST/raw``, where torchvision has them, or each in a folder of its own name.
+        """
         if folder is None:
             return None
-        if (folder / self.name).is_file():
-            return (folder / self.name,)
-        for place in (folder, folder / self.folder):
-            unpacked = [_find_unpacked(place, name) for name in self.unpacked]
-            there = tuple(path for path in unpacked if path is not None)
-            if there and len(there) == len(unpacked):
-                return there
+        mnist = _IDX in self.name
+        places = [folder, folder / self.folder]
+        places += [folder / "raw", folder / "MNIST" / "raw"] if mnist else []
+        find = _find_spelled if mnist else _find
+        published = [(self.name,)]
+        unpacked = [(name, name.removesuffix(".gz")) for name in self.unpacked]
+        for wanted in (published, unpacked):
+            for place in places:
+                found = [find(place, names) for names in wanted]
+                there = tuple(path for path in found if path is not None)
+                if there and len(there) == len(found):
+                    return there
         return None
 
 
-def _find_unpacked(place: Path, name: str) -> Path | None:
-    either = (place / name, place / name.removesuffix(".gz"))
-    return next((path for path in either if path.is_file()), None)
+_IDX, _DOTTED_IDX = "-idx", ".idx"
+
+
+def _find(place: Path, names: tuple[str, ...]) -> Path | None:
+    return next((place / name for name in names if (place / name).is_file()), None)
+
+
+def _find_spelled(place: Path, names: tuple[str, ...]) -> Path | None:
+    spelled = (*names, *(name.replace(_IDX, _DOTTED_IDX) for name in names))
+    return _find(place, (*spelled, *(f"{name}/{name}" for name in spelled)))
 
 
 Found = dict[str, tuple[Path, ...]]
@@ -141,9 +157,10 @@ def _probe(url: str) -> None:
 
 def _check(path: Path, file: RawFile, *, downloaded: bool) -> None:
     kind, expected = next(iter(file.checksums.items()))
-    if not downloaded and path.name != file.name:
+    published = path.name.replace(_DOTTED_IDX, _IDX)
+    if not downloaded and published != file.name:
         # A file that was unpacked from its .gz has no known checksum.
-        expected = file.unpacked.get(path.name)
+        expected = file.unpacked.get(published)
         if expected is None:
             return
         kind = "sha256" if len(expected) == _SHA256_DIGITS else "md5"

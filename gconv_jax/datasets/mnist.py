@@ -20,8 +20,9 @@ class Mnist(ArrayRecordBuilder, skip_registration=True):
       - ``image``: uint8 ``[28, 28, 1]``, 0 = background, 255 = ink;
       - ``label``: the digit, 0 to 9.
 
-    The four files are taken from the manual directory (gzipped or not), else downloaded (11.6 MB),
-    and checked against their published md5.
+    The four files are taken from the manual directory (gzipped or not, also from ``MNIST/raw`` in
+    it, and with a dot in their names: ``train-images.idx3-ubyte``), else downloaded (11.6 MB), and
+    checked against their published md5.
 
     Example (see `load_arrays` for all of it as arrays in one call):
 

@@ -10,6 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from gconv_jax.datasets import Mnist, load_arrays
+from gconv_jax.datasets._raw import find_all
 from tests.datasets import raw_files
 
 
@@ -37,6 +38,35 @@ def test_arrays_are_those_of_the_files_in_their_order(tiny, tmp_path, packed):
     assert list(data) == ["train", "test"]
     for array in (array for split in data.values() for array in split.values()):
         assert array.flags.c_contiguous and array.flags.writeable
+
+
+def _dotted(name: str) -> str:
+    return name.replace("-idx", ".idx")
+
+
+def _in_a_folder_of_its_own(name: str) -> str:
+    return f"{name}/{name}"
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("below", ["", "raw", "MNIST/raw"])
+@pytest.mark.parametrize("spelled", [str, _dotted, _in_a_folder_of_its_own])
+def test_files_may_have_the_names_and_places_of_others(tiny, tmp_path, packed, below, spelled):
+    raw_files.write_mnist(tmp_path / "published", packed=packed)
+    for path in (tmp_path / "published").iterdir():
+        place = tmp_path / "other" / below / spelled(path.name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(place)
+    found = find_all(Mnist(data_dir=tmp_path).raw_files, tmp_path / "other")
+    assert len(found) == 4 and all(len(paths) == 1 for paths in found.values())
+    if spelled is _dotted and below:
+        # Their checksums are the published ones, and a damaged file is named.
+        data = load_arrays("mnist", data_dir=tmp_path / "data", raw_dir=tmp_path / "other")
+        chex.assert_trees_all_equal(data, _expected())
+        (path,) = found["train_labels"]
+        path.write_bytes(raw_files.idx_bytes(np.zeros(9)))
+        with pytest.raises(ValueError, match=re.escape(f"{path}: md5 ")):
+            load_arrays("mnist", data_dir=tmp_path / "again", raw_dir=tmp_path / "other")
 
 
 def test_tfds_reads_the_same(tiny, tmp_path):
