@@ -10,13 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 from tensorboardX import SummaryWriter
-from tqdm import tqdm
 
 from .config import Config
 from .data.provenance import write_record
 from .data.reading import write_reading
 from .data.whitening import WHITENING
 from .errors import diverged
+from .progress import TrainingProgress
 from .report.html_page import PAGE, or_warn, write_page
 from .report.markdown import write_report
 from .report.turning_frames import page_images
@@ -120,10 +120,8 @@ def train_together(session: Session, runs: list[Run], log: Say) -> list[Run]:
         run.mend(first)
     log(_header(session, runs))
     total, done = config.epochs * trainer.steps_per_epoch, first.epoch * trainer.steps_per_epoch
-    # disable=None: no bar where the output is not a terminal
-    progress = tqdm(total=total, initial=done + first.step, unit="step", disable=None)
     with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(progress)
+        progress = stack.enter_context(TrainingProgress(log, total, done + first.step))
         purge = done + 1
         writers = [
             stack.enter_context(SummaryWriter(str(run.path / "tensorboard"), purge_step=purge))
@@ -134,8 +132,8 @@ def train_together(session: Session, runs: list[Run], log: Say) -> list[Run]:
             running = [network for network in networks if not network.stopped]
             if not running:
                 break
-            bar.set_description(f"{config.model} {epoch}/{config.epochs}{held_out}")
-            state, records = _train_epoch(session, state, epoch, bar, networks, running, parts)
+            progress.begin(f"{config.model} {epoch}/{config.epochs}{held_out}")
+            state, records = _train_epoch(session, state, epoch, progress, networks, running, parts)
             parts = None
             states = trainer.split(state)
             records = [
@@ -145,8 +143,9 @@ def train_together(session: Session, runs: list[Run], log: Say) -> list[Run]:
                 errors = [100 * r["validation_error"] for r in records]
                 held_out = f", validation error {np.mean(errors):.2f} %"
             last = epoch == config.epochs or all(n.stopped for n in running)
-            if bar.disable and (epoch % max(1, config.epochs // 10) == 0 or last):
-                log(_line(config, records))
+            progress.end(
+                _line(config, records), always=epoch % max(1, config.epochs // 10) == 0 or last
+            )
             if epoch % config.checkpoint_every == 0 or last:
                 for network in networks:
                     network.save(Moment(epoch), states[network.which])
@@ -189,7 +188,7 @@ def _train_epoch(
     session: Session,
     state: TrainState,
     epoch: int,
-    bar: tqdm,
+    progress: TrainingProgress,
     networks: list[SeedRun],
     running: list[SeedRun],
     parts: list[Part] | None,
@@ -200,7 +199,7 @@ def _train_epoch(
     trainer, config = session.trainer, session.config
     which = [network.which for network in running]
     before = (epoch - 1) * trainer.steps_per_epoch
-    meter = Meter(config, trainer.seeds, which, before, bar, parts)
+    meter = Meter(config, trainer.seeds, which, before, progress.advance, parts)
     pending: collections.deque[Any] = collections.deque()
     done = meter.first
     for new_state, metrics in trainer.epoch(state, epoch, meter.first):

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from ..config import Config
+from ..progress import ImageBar
 from .on_disk import ImagesOnDisk
 from .splits import Split
 from .statistics import chunks, pixel_sums
@@ -51,11 +51,11 @@ def _open_tfds(config: Config) -> tuple[Split, Split]:
     splits = open_records(config.dataset, data_dir=config.data_dir, raw_dir=config.raw_dir)
     train = [splits[name] for name in ("train", "validation") if name in splits]
     total = sum(map(len, splits.values()))
-    with tqdm(total=total, unit="image", desc="reading", disable=None, leave=False) as bar:
+    with ImageBar(total) as bar:
         return _stored(train, bar), _stored([splits["test"]], bar)
 
 
-def _stored(splits: "Sequence[Records]", bar: tqdm) -> Split:
+def _stored(splits: "Sequence[Records]", bar: ImageBar) -> Split:
     labels, sums = [], []
     for records in splits:
         for part in chunks(len(records)):

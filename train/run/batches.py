@@ -1,9 +1,8 @@
 """Batches of a split, from memory or from the disk, on the devices that need them."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from tqdm import tqdm
 
 from ..data.grain_loader import read_ahead
 from ..data.on_disk import ImagesOnDisk
@@ -41,9 +40,3 @@ def batches(
         images = (parallel.put(take(row)) for row in rows)
     for image, label in zip(images, labels, strict=True):
         yield Batch(image, label)
-
-
-def shown(items: Iterable, count: int, title: str | None) -> Iterable:
-    """Return the items, behind a progress bar if they have a title and the output is a terminal."""
-    disable = True if title is None else None
-    return tqdm(items, title, count, unit="batch", disable=disable, leave=False)

@@ -1,10 +1,9 @@
 """The meter of an epoch: it collects the loss and error of every step, and the time."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from ..config import Config
 from ..errors import diverged
@@ -19,7 +18,7 @@ class Meter:
         seeds: the seeds of all networks.
         running: the places of those that are not stopped; the others may diverge.
         steps_before: the steps of the epochs before this one.
-        bar: shows the progress.
+        show: shows the progress: is told how many steps were done, and what was measured.
         parts: what was measured of the epoch before an interruption, of each network.
     """
 
@@ -29,11 +28,11 @@ class Meter:
         seeds: Sequence[int],
         running: Sequence[int],
         steps_before: int,
-        bar: tqdm,
+        show: Callable[[int, str], None],
         parts: list[Part] | None,
     ):
         self.config, self.seeds, self.running = config, seeds, list(running)
-        self.steps_before, self.bar = steps_before, bar
+        self.steps_before, self._show = steps_before, show
         self._losses: list[np.ndarray] = []
         self._errors: list[np.ndarray] = []
         self._seconds_before = 0.0
@@ -58,9 +57,7 @@ class Meter:
         self._require_finite(loss[:, self.running], steps)
         images = (len(self._losses) - self.first) * self.config.batch_size
         rate = images / (time.perf_counter() - self._started)
-        self.bar.update(len(loss))
-        text = f"loss {self._losses[-1].mean():.4f}, {rate:,.0f} images/s"
-        self.bar.set_postfix_str(text, refresh=False)
+        self._show(len(loss), f"loss {self._losses[-1].mean():.4f}, {rate:,.0f} images/s")
 
     @property
     def seconds(self) -> float:

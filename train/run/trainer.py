@@ -11,9 +11,10 @@ import numpy as np
 
 from ..data.on_disk import ImagesOnDisk
 from ..data.splits import Split
+from ..progress import shown
 from ..steps.parallel import Parallel
 from ..steps.step import Batch, Metrics, Steps, TrainState
-from .batches import batches, shown
+from .batches import batches
 from .compiled_steps import CompiledSteps
 from .order import epoch_order, filled_rows
 

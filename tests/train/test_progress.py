@@ -1,0 +1,159 @@
+"""Lines of progress: when they come, and what they say."""
+
+import dataclasses
+import re
+import sys
+import time
+
+import pytest
+
+from train import progress
+from train.data.load import load_data
+from train.loop import train
+from train.progress import ImageBar, ProgressLines, TrainingProgress, duration, shown
+
+
+class Clock:
+    """A clock that stands until it is set."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_there_is_a_line_every_30_seconds_and_none_before(clock):
+    said = []
+    lines = ProgressLines(said.append, total=1200, unit="step", title="net 1/2", clock=clock)
+    times = []
+    for second in range(1, 200):
+        clock.now = 100 + second
+        if second > 70:  # the first steps take long: they are compiled
+            lines.advance(2, f"loss 0.5, {second} images/s")
+        before = len(said)
+        lines.tick()
+        times += [second] * (len(said) - before)
+    assert times == [30, 60, 90, 120, 150, 180]
+    assert said[:2] == ["net 1/2: 0 of 1,200 steps"] * 2
+    # 2 steps in each second, and 1,200 - 40 are left.
+    assert said[2] == "net 1/2: 40 of 1,200 steps, loss 0.5, 90 images/s, 10 min left"
+    assert said[5] == "net 1/2: 220 of 1,200 steps, loss 0.5, 180 images/s, 8 min left"
+
+
+def test_other_lines_count_and_say_the_time_left(clock):
+    said = []
+    lines = ProgressLines(said.append, total=100, unit="step", clock=clock)
+    lines.say("the first")
+    lines.advance(10)
+    clock.now += 20
+    lines.advance(10)
+    lines.say("an epoch")
+    assert said == ["the first", "an epoch, 3 min left"], "80 more at 2 s each"
+    clock.now += 29
+    lines.tick()
+    assert len(said) == 2 and lines.is_due() and not lines.is_due(30)
+    lines.advance(79)
+    lines.say("nearly all")  # less than seconds are left
+    assert said[2] == "nearly all"
+
+
+def test_no_line_comes_where_there_is_a_bar_or_after_the_end(clock):
+    said = []
+    with ProgressLines(said.append, total=1, unit="step", active=False, clock=clock) as lines:
+        clock.now += 100
+        lines.tick()
+    with ProgressLines(said.append, total=1, unit="step", clock=clock) as lines:
+        pass
+    clock.now += 100
+    lines.tick()
+    assert said == []
+
+
+def test_epochs_of_seconds_have_a_line_each(clock, monkeypatch):
+    """Short ones have one for a tenth of them, and long ones lines within."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    said = []
+    with TrainingProgress(said.append, 600, 0) as running:
+        running.lines._clock, running.lines._last = clock, clock.now
+        for epoch, seconds in enumerate([1, 1, 1, 2, 3, 6, 6, 70], 1):
+            running.begin(f"net {epoch}/9")
+            for _ in range(seconds):
+                clock.now += 1
+                running.advance(1, "loss 1")
+                running.lines.tick()
+            running.end(f"epoch {epoch}", always=epoch == 1)
+    firsts = [line.split(",")[0] for line in said]
+    assert firsts == ["epoch 1", "epoch 5", "epoch 6", "epoch 7", *["net 8/9: 50 of 600 steps"],
+                      "net 8/9: 80 of 600 steps", "epoch 8"]  # fmt: skip
+
+
+def test_a_terminal_has_a_bar_and_no_lines(clock, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    said = []
+    with TrainingProgress(said.append, 10, 0) as running:
+        running.lines._clock = clock
+        clock.now += 100
+        running.advance(1, "")
+        running.lines.tick()
+        running.end("an epoch", always=True)
+        assert not said and not running.bar.disable and running.bar.n == 1
+
+
+@pytest.mark.parametrize(("seconds", "words"), [
+    (0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5990, "100 min"), (6000, "1.7 h"),
+])  # fmt: skip
+def test_durations(seconds, words):
+    assert duration(seconds) == words
+
+
+def wait_for(condition) -> None:
+    """Wait until something is so that another thread does: at most a minute."""
+    for _ in range(6000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError
+
+
+def test_lines_come_while_a_single_step_takes_long(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "EVERY", 0.01)
+    said = []
+    with ProgressLines(said.append, total=7, unit="batch", title="testing"):
+        wait_for(lambda: said)
+    assert said[0] == "testing: 0 of 7 batches"
+    with ImageBar(1000, log=said.append) as bar:
+        bar.update(10)
+        wait_for(lambda: "reading: 10 of 1,000 images" in said[-1])
+        bar.update(90)
+        wait_for(lambda: "reading: 100 of 1,000 images" in said[-1])
+    assert re.fullmatch(r"reading: 100 of 1,000 images, [\d,]+ images/s, .* left", said[-1])
+    for item in shown([1, 2], 2, "testing"):
+        if item == 2:
+            wait_for(lambda: "testing: 1 of 2 batches\n" in capsys.readouterr().out)
+    assert list(shown([1, 2], 2, None)) == [1, 2] and not capsys.readouterr().out
+
+
+def test_runs_say_how_far_they_are(smaller, tmp_path, monkeypatch):
+    """Within the epochs, too, and with the time that is left."""
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr(progress, "FEW", 0.0)
+    said, advance = [], TrainingProgress.advance
+
+    def slowly(self, steps, text):
+        advance(self, steps, text)
+        self.lines.tick()
+
+    monkeypatch.setattr(TrainingProgress, "advance", slowly)
+    config = dataclasses.replace(smaller, validation=16, epochs=1)
+    train(config, tmp_path / "run", said.append)
+    steps = len(load_data(config).train.label) // 16
+    within = [line for line in said if re.match(rf"lenet 1/1: \d of {steps} steps, loss ", line)]
+    assert len(within) >= steps and all("images/s" in line for line in within)
+    assert any(re.search(r"images/s, \d+ s left$", line) for line in within)
+    assert sum("epoch 1/1: loss" in line for line in said) == 1

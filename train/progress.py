@@ -1,0 +1,194 @@
+"""Lines of progress where there is no terminal to show a bar in: at least one every 30 seconds."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from .data.names import pluralize
+
+Item = TypeVar("Item")
+
+EVERY = 30.0
+"""The most seconds without a line."""
+FEW = 5.0
+"""The seconds between lines that are not asked for: those of epochs that are shorter."""
+
+
+class ProgressLines:
+    """Says how far something has come, from a thread of its own, so that there is a line however
+    long a single step takes, or its compilation.
+
+    Args:
+        log: where lines go.
+        total: how much there is to do.
+        unit: what is counted.
+        title: the first words of a line.
+        active: False for none.
+        clock: the time in seconds.
+    """
+
+    def __init__(
+        self,
+        log: Callable[[str], None],
+        *,
+        total: int,
+        unit: str,
+        title: str = "",
+        active: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.log, self.total, self.unit, self.title = log, total, unit, title
+        self.active, self._clock = active, clock
+        self.done, self.text = 0, ""
+        self._lock, self._ended = threading.Lock(), threading.Event()
+        self._last = clock()
+        self._began: tuple[float, int] | None = None
+
+    def __enter__(self) -> "ProgressLines":
+        if self.active:
+            threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._ended.set()
+        with self._lock:  # no line comes after this
+            self.active = False
+
+    def advance(self, count: int = 1, text: str = "") -> None:
+        """Count what was done. The time of the first part is no measure for that of others: it is
+        compiled."""
+        self.done += count
+        self.text = text
+        if self._began is None:
+            self._began = self._clock(), self.done
+
+    def say(self, line: str) -> None:
+        """Log a line of another kind that says how far it has come, with the time that is left, if
+        that is long."""
+        with self._lock:
+            left = self.seconds_left
+            self.log(line + (f", {duration(left)} left" if left and left > FEW else ""))
+            self._last = self._clock()
+
+    def is_due(self, seconds: float = FEW) -> bool:
+        """Return whether no line has been logged for so long."""
+        return self.active and self._clock() - self._last >= seconds
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The time until all is done, if the rest goes as fast; None while that is not known."""
+        if self._began is None:
+            return None
+        began, before = self._began
+        passed, done = self._clock() - began, self.done - before
+        return passed / done * (self.total - self.done) if done else None
+
+    def tick(self) -> None:
+        """Log a line if it is time for one."""
+        with self._lock:
+            if not self.is_due(EVERY):
+                return
+            words = [f"{self.title}: {self.done:,} of {pluralize(self.total, self.unit)}"]
+            words += [self.text] if self.text else []
+            left = self.seconds_left
+            words += [f"{duration(left)} left"] if left is not None else []
+            self.log(", ".join(words))
+            self._last = self._clock()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(min(1.0, EVERY)):
+            self.tick()
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words: in the unit that tells it in two digits or three."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+class TrainingProgress:
+    """The progress of training: a bar, or lines where there is no terminal.
+
+    Args:
+        log: where lines go.
+        total: the steps of all epochs.
+        done: those that were done before an interruption.
+    """
+
+    def __init__(self, log: Callable[[str], None], total: int, done: int):
+        # disable=None: no bar where the output is not a terminal
+        self.bar = tqdm(total=total, initial=done, unit="step", disable=None)
+        self.lines = ProgressLines(log, total=total, unit="step", active=self.bar.disable)
+        self.lines.done, self.lines.text = done, "the first is compiled"
+
+    def __enter__(self) -> "TrainingProgress":
+        self.lines.__enter__()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.lines.__exit__(*error)
+        self.bar.close()
+
+    def begin(self, title: str) -> None:
+        """Begin an epoch."""
+        self.bar.set_description(title)
+        self.lines.title = title
+
+    def advance(self, steps: int, text: str) -> None:
+        """Count steps, of which ``text`` says what was measured."""
+        self.bar.update(steps)
+        self.bar.set_postfix_str(text, refresh=False)
+        self.lines.advance(steps, text)
+
+    def end(self, line: str, *, always: bool) -> None:
+        """End an epoch with a line, ``always`` or if the last one was seconds ago."""
+        if self.lines.active and (always or self.lines.is_due()):
+            self.lines.say(line)
+
+
+class ImageBar:
+    """The progress of reading images: a bar, or lines where there is no terminal.
+
+    Args:
+        total: the number of images.
+        doing: what is done with them, for the user.
+        log: where lines go.
+    """
+
+    def __init__(self, total: int, doing: str = "reading", log: Callable[[str], None] = print):
+        self.bar = tqdm(total=total, unit="image", desc=doing, disable=None, leave=False)
+        self.lines = ProgressLines(
+            log, total=total, unit="image", title=doing, active=self.bar.disable
+        )
+        self._began = time.monotonic()
+
+    def __enter__(self) -> "ImageBar":
+        self.lines.__enter__()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.lines.__exit__(*error)
+        self.bar.close()
+
+    def update(self, count: int = 1) -> None:
+        """Count images."""
+        self.bar.update(count)
+        rate = (self.lines.done + count) / max(1e-9, time.monotonic() - self._began)
+        self.lines.advance(count, f"{rate:,.0f} images/s")
+
+
+def shown(items: Iterable[Item], count: int, title: str | None) -> Iterator[Item]:
+    """Yield the items, behind a progress bar if they have a title and the output is a terminal; if
+    it is none, with lines."""
+    bar = tqdm(items, title, count, unit="batch", disable=title is None or None, leave=False)
+    active = title is not None and bar.disable
+    with ProgressLines(print, total=count, unit="batch", title=title or "", active=active) as lines:
+        for item in bar:
+            yield item
+            lines.advance()
