@@ -225,7 +225,7 @@ def _overview() -> str:
     return f"""usage: {PROGRAM} [COMMAND or RECIPE] [options]
 
 {PROGRAM}                           the main job, on embedded data
-{PROGRAM} --data DIR                your own images, in a folder for each class
+{PROGRAM} --data DIR                your own images: class folders, or a CSV file
 {PROGRAM} RECIPE [options]          train a recipe
 {PROGRAM} --resume RUN              continue a run
 

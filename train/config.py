@@ -12,7 +12,14 @@ from typing import Annotated, get_args, get_type_hints
 
 import tyro
 
-from .options.checks import check_adapt, check_feeding, check_schedule, fits, is_choice
+from .options.checks import (
+    check_adapt,
+    check_feeding,
+    check_groups_by,
+    check_schedule,
+    fits,
+    is_choice,
+)
 from .options.image_checks import check_images
 from .options.images import FOLDER, ImageOptions
 from .options.network import Group, NetworkOptions
@@ -70,6 +77,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
         if not 0 < self.test_fraction < 1:
             raise ValueError(f"`test_fraction` must be above 0 and below 1: {self.test_fraction}")
         check_images(self)
+        check_groups_by(self.groups_by)
         check_feeding(self)
         self._check_model()
         check_schedule(self)

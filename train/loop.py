@@ -14,6 +14,7 @@ from tensorboardX import SummaryWriter
 from .config import Config
 from .data.provenance import write_record
 from .data.reading import write_reading
+from .data.summary import summary_lines
 from .data.whitening import WHITENING
 from .errors import diverged
 from .progress import TrainingProgress
@@ -108,8 +109,8 @@ def train_together(session: Session, runs: list[Run], log: Say) -> list[Run]:
     """Train a network for each seed of the session, from where its run folder is to the end."""
     config, trainer = session.config, session.trainer
     if session.data.folder is not None:
-        for note in session.data.folder.notes:
-            log(note)
+        for line in summary_lines(config, session.data.folder):
+            log(line)
         for run in runs:
             write_reading(run, session.data.folder.reading)
             write_record(run, session.data.folder.files)

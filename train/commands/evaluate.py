@@ -28,7 +28,7 @@ class Evaluate:
     raw_dir: Path | None = None
     """The folder of the original files of the data set, if it is not that of the training."""
     data: Path | None = None
-    """The same of a folder of your own images."""
+    """The same of a folder or CSV file of your own images."""
     symmetrize: Symmetry | None = None
     """Average the logits over all poses of each image under this symmetry; for finished runs."""
 

@@ -83,7 +83,7 @@ class Export:
     """The folder of the original files of the data set, if it is not that of the training; for a
     run that is not finished."""
     data: Path | None = None
-    """The same of a folder of your own images."""
+    """The same of a folder or CSV file of your own images."""
 
 
 def export(options: Export, log: Callable[[str], None] = print) -> Path:

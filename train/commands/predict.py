@@ -29,7 +29,7 @@ class Predict:
     """The folder of the original files of the data set, if it is not that of the training; for a
     run that is not finished."""
     data: Path | None = None
-    """The same of a folder of your own images."""
+    """The same of a folder or CSV file of your own images."""
 
 
 def predict(options: Predict, log: Callable[[str], None] = print) -> np.ndarray:

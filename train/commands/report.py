@@ -29,7 +29,7 @@ class Report:
     raw_dir: Path | None = None
     """The folder of the original files of the data set, if it is not that of the training."""
     data: Path | None = None
-    """The same of a folder of your own images."""
+    """The same of a folder or CSV file of your own images."""
 
 
 def report(options: Report, log: Callable[[str], None] = print) -> None:

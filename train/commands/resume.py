@@ -19,7 +19,7 @@ class Resume:
     epochs: int | None = None
     """Train to this epoch instead of the one that the run was started with."""
     data: Path | None = None
-    """The folder of your own images, if it has moved."""
+    """The folder or CSV file of your own images, if it has moved."""
     raw_dir: Path | None = None
     """The folder of the original files of the data set, if it has moved."""
     data_dir: Path | None = None

@@ -2,7 +2,8 @@
 
 from ..config import Config
 from . import provenance
-from .class_folders import Listing
+from .groups import whole_groups_for_validation
+from .listing import File, Listing
 from .provenance import UNREADABLE, UNUSED, Record
 
 
@@ -45,8 +46,23 @@ def divide(
     train, validation, test = names["train"], names["validation"], names["test"]
     if not validation and config.validation:
         count = held_out(len(train), config.validation)
-        train, validation = train[:-count], train[-count:]
+        by_name = {file.name: file for file in files}
+        groups = {name: by_name[name].group for name in train}
+        if None in groups.values():
+            train, validation = train[:-count], train[-count:]
+        else:
+            held = _held_groups([by_name[name] for name in train], count)
+            train = [name for name, group in groups.items() if group not in held]
+            validation = [name for name, group in groups.items() if group in held]
     divided = dict.fromkeys(names["train"] + test, UNUSED) | dict.fromkeys(unreadable, UNREADABLE)
     divided |= dict.fromkeys(train[: config.train_images], "train")
     divided |= dict.fromkeys(test[: config.test_images], "test")
     return divided | dict.fromkeys(validation, "validation")
+
+
+def _held_groups(train: list[File], count: int) -> set[str]:
+    """Return the groups to hold out, which have about so many images together."""
+    classes: dict[str, list[str]] = {}
+    for file in train:
+        classes.setdefault(str(file.label), []).append(str(file.group))
+    return whole_groups_for_validation(classes, count / len(train))

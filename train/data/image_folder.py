@@ -1,15 +1,14 @@
 """A user's own images as arrays: those to train on, those held out and those to test on."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from ..config import Config
+from ..progress import ImageBar
 from . import provenance
 from .available_memory import available_memory
 from .class_folders import (
@@ -20,7 +19,6 @@ from .class_folders import (
     list_images,
     pluralize,
     printable,
-    require_folder,
 )
 from .held_out import divide
 from .image_files import Shape, in_threads, is_gray, read_image
@@ -62,6 +60,7 @@ class ImageFolder:
     """The images of a folder, read. ``validation`` is None if none were held out."""
 
     path: Path
+    """The folder, or the CSV file that lists them."""
     train: Images
     validation: Images | None
     test: Images
@@ -80,7 +79,7 @@ class ImageFolder:
     @property
     def fingerprint(self) -> str:
         """A hash of the names, contents and parts of the files."""
-        return hashlib.sha256(provenance.lines(self.files).encode()).hexdigest()[:12]
+        return provenance.fingerprint(self.files)
 
 
 def load_folder(
@@ -108,13 +107,14 @@ def load_folder(
     """
     if config.data is None:
         raise ValueError("`dataset` folder needs the folder of your images: add --data DIR")
-    path = Path(config.data).expanduser()
+    data = Path(config.data).expanduser()
+    path = provenance.folder_of(data)
     gone: list[File] = []
     if record is None:
-        found = list_images(path, config.test_fraction)
+        found = list_images(data, config.test_fraction, config.groups_by)
     else:
-        require_folder(path)
-        found, gone = provenance.still_there(record, path)
+        record = provenance.as_in(record, path)
+        found, gone = provenance.still_there(record, data)
     size = IMAGE_SIZE if config.image_size is None else config.image_size
     shape = (size, size, _channels(config))
     stored = config.loader == "grain"
@@ -123,10 +123,10 @@ def load_folder(
     parts, notes = {}, list(found.notes)
     begins = reading is None
     if reading is None:
-        with _bar(len(found.files), "looking through") as bar:
+        with ImageBar(len(found.files), "looking through") as bar:
             reading, told = survey(config, path, found, shape[-1], bar)
         notes += told
-    with _bar(len(found.files), "reading") as bar:
+    with ImageBar(len(found.files)) as bar:
         for split in dict.fromkeys(SPLITS.values()):
             files = [file for file in found.files if file.split == split]
             parts[split] = _read(path, files, shape, reading, bar, stored=stored)
@@ -135,9 +135,9 @@ def load_folder(
     skipped = f"skipped {pluralize(len(unreadable), 'file')} that cannot be read: "
     skipped += join_names(reasons)
     if record is not None:
-        changes = _changes(record, path, parts, gone)
-        told = provenance.told(record, path, changes) if changes else None
-        if told and trained is None and (changes.gone or changes.changed or changes.unreadable):
+        changes = _changes(record, data, parts, gone)
+        told = provenance.told(record, data, changes) if changes else None
+        if told and trained is None and any(changes._replace(new=[])):
             raise ValueError(f"{told}; restore the files, or begin another run")
         notes += [told] if told else []
     notes += [skipped] if unreadable else []
@@ -170,11 +170,11 @@ def load_folder(
     digests = {f.name: f.digest for part in parts.values() for f in part.files}
     digests |= {f.name: f.digest for part in parts.values() for f, _ in part.unreadable}
     return ImageFolder(
-        path=path,
+        path=data,
         train=images["train"],
         validation=images.get("validation"),
         test=images["test"],
-        names=found.names,
+        names=tuple(map(printable, found.names)),
         files=tuple(
             file._replace(
                 split=divided.get(file.name, file.split),
@@ -205,7 +205,7 @@ class _Part(NamedTuple):
 
 
 def _read(
-    path: Path, files: Sequence[File], size: Shape, reading: Reading, bar: tqdm, *, stored: bool
+    path: Path, files: Sequence[File], size: Shape, reading: Reading, bar: ImageBar, *, stored: bool
 ) -> _Part:
     """The images that can be read. Of ``stored`` ones the pixels are read again when they are asked
     for."""
@@ -246,14 +246,17 @@ def _read(
     return part._replace(image=kept, label=label)
 
 
-def _changes(record: Record, path: Path, parts: dict[str, _Part], gone: list[File]) -> Changes:
+def _changes(record: Record, data: Path, parts: dict[str, _Part], gone: list[File]) -> Changes:
     recorded = {file.name: file for file in record.files}
     read = [file for part in parts.values() for file in part.files]
     digests = {file.name: file.digest for file in read}
     return Changes(
-        new=provenance.new_files(record, path),
+        new=provenance.new_files(record, data),
         gone=gone,
-        changed=provenance.changed_files([recorded[name] for name in digests], path, digests),
+        changed=provenance.changed_files(
+            [recorded[name] for name in digests], provenance.folder_of(data), digests
+        ),
+        relabeled=provenance.relabeled_files(record, data),
         # Records of earlier versions do not say which files could not be read from the start.
         unreadable=[
             recorded[file.name]
@@ -276,17 +279,18 @@ def _require_classes(path: Path, found: Listing, parts: dict[str, _Part], skippe
 
 
 def _cut(parts: dict[str, _Part], divided: dict[str, str], split: str) -> _Part | None:
-    """The images of one part of the run; None if there are none. They lie beside each other in one
-    of the splits that were read."""
+    """The images of one part of the run; None if there are none. They are in one of the splits that
+    were read, and beside each other unless whole groups were held out."""
     for part in parts.values():
         places = [i for i, file in enumerate(part.files) if divided[file.name] == split]
         if places:
             kept = slice(places[0], places[-1] + 1)
+            together = places[-1] + 1 - places[0] == len(places)
             return part._replace(
-                image=part.image[kept],
-                label=part.label[kept],
-                hashes=part.hashes[kept],
-                gray=part.gray[kept],
+                image=part.image[kept] if together else part.image.take(places, axis=0),
+                label=part.label[places],
+                hashes=[part.hashes[i] for i in places],
+                gray=[part.gray[i] for i in places],
             )
     return None
 
@@ -305,10 +309,6 @@ def _channels(config: Config) -> int:
     if isinstance(config.channels, int):
         return config.channels
     return 1 if config.channels == "grey" else 3
-
-
-def _bar(total: int, doing: str) -> tqdm:
-    return tqdm(total=total, unit="image", desc=doing, disable=None, leave=False)
 
 
 def _require_memory(count: int, size: int, channels: int) -> None:

@@ -1,6 +1,6 @@
 """Images that stay on disk and are read when they are asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,13 @@ class ImagesOnDisk:
             return ImagesOnDisk(self.read, places, self.item, self.dtype, sums)
         once, back = np.unique(places, return_inverse=True)
         return self.read(once)[back.ravel()].reshape(*np.shape(places), *self.item)
+
+    def take(self, indices: Sequence[int], axis: int = 0) -> "ImagesOnDisk":
+        """Return the images at some places, on the disk as well; ``axis`` must be 0."""
+        if axis:
+            raise ValueError(f"`axis` must be 0, got {axis}")
+        places, sums = self.places[indices], self.sums[indices]
+        return ImagesOnDisk(self.read, places, self.item, self.dtype, sums)
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return np.asarray(self.read(self.places), dtype)

@@ -12,13 +12,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..run_folder.folder import Run
-from .class_folders import SPLITS, File, Listing, image_names, join_names, pluralize, printable
+from .csv_lists import listed_labels
+from .layouts import SPLITS, require_folder
+from .listing import File, Listing
+from .names import as_stored, composed, join_names, pluralize
+from .scan import image_names
 
 IMAGES = "images.jsonl"  # in a run folder
 USED = ("test", "validation", "train")
 UNREADABLE, UNUSED = "unreadable", "unused"
 """The parts of files that could not be read, and of those beyond --train-images or --test-images.
 """
+_MORE = {"class": "class_name", "group": "group", "own_test": "own_test"}
+"""Keys of a row that not all have, and the fields of a file that they hold."""
 _NAMED = 3
 
 
@@ -31,7 +37,7 @@ class Record(NamedTuple):
     names: tuple[str, ...]
     """The classes, sorted; a label is a place in it."""
     own_test: bool
-    """True if there was a folder of test images."""
+    """True if the user said which the test images were."""
     divided: bool
     """True if it lists validation, unreadable and unused files as such. Records of earlier versions
     list all files as they were found, as training or test images."""
@@ -45,6 +51,8 @@ class Changes(NamedTuple):
     changed: list[File]
     unreadable: list[File]
     """Files that were read when the run began."""
+    relabeled: Sequence[File] = ()
+    """Files that a CSV file gives another label now."""
 
     def __bool__(self) -> bool:
         return any(self)
@@ -57,23 +65,30 @@ def read_record(run: Run) -> Record | None:
         return None
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        places = [(row["split"], str(row["file"]), int(row["bytes"])) for row in rows]
-        digests = [row.get("sha256") for row in rows]
+        files = [
+            File(
+                *(row["split"], 0, str(row["file"]), int(row["bytes"]), row.get("sha256")),
+                **{field: row[key] for key, field in _MORE.items() if key in row},
+            )
+            for row in rows
+        ]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: {error!r}") from None
     known = (*USED, UNREADABLE, UNUSED)
-    if not rows or any(split not in known for split, _, _ in places):
+    if not rows or any(file.split not in known for file in files):
         raise ValueError(f"{path} is damaged: it must list files of the parts {', '.join(known)}")
-    below = _split_folders(name for _, name, _ in places)
-    classes = [name.split("/")[below] for _, name, _ in places]
+    own_test = any(file.own_test for file in files)
+    if any(file.class_name is None for file in files):  # the paths say it
+        below = _split_folders(file.name for file in files)
+        own_test = below and any(file.name.startswith("test/") for file in files)
+        classes = [file.name.split("/")[below] for file in files]
+    else:
+        classes = [str(file.class_name) for file in files]
     names = sorted(set(classes))
-    files = tuple(
-        File(split, names.index(class_name), name, size, digest)
-        for (split, name, size), class_name, digest in zip(places, classes, digests, strict=True)
-    )
-    own_test = below and any(name.startswith("test/") for _, name, _ in places)
+    labels = {name: label for label, name in enumerate(names)}
+    files = tuple(f._replace(label=labels[c]) for f, c in zip(files, classes, strict=True))
     divided = any("sha256" in row for row in rows)
-    return Record(run.path, files, tuple(map(printable, names)), own_test, divided)
+    return Record(run.path, files, tuple(names), own_test, divided)
 
 
 def write_record(run: Run, files: Sequence[File]) -> None:
@@ -83,7 +98,7 @@ def write_record(run: Run, files: Sequence[File]) -> None:
     """
     before = read_record(run)
     if before is not None and before.divided:
-        parts = [{(f.name, f.split) for f in of} for of in (before.files, files)]
+        parts = [{(composed(f.name), f.split) for f in of} for of in (before.files, files)]
         if parts[0] != parts[1]:
             raise ValueError(
                 f"{run.path / IMAGES} lists other images than those of the runs it goes on with; "
@@ -94,8 +109,18 @@ def write_record(run: Run, files: Sequence[File]) -> None:
 
 def lines(files: Iterable[File]) -> str:
     """The record as text, one JSON object for each file."""
-    rows = ({"split": f.split, "file": f.name, "bytes": f.size, "sha256": f.digest} for f in files)
+    rows = (
+        {"split": f.split, "file": f.name, "bytes": f.size, "sha256": f.digest}
+        | {key: value for key, field in _MORE.items() if (value := getattr(f, field))}
+        for f in files
+    )
     return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def fingerprint(files: Iterable[File]) -> str:
+    """A hash of the names, contents and parts of files."""
+    same = lines(file._replace(name=composed(file.name)) for file in files)
+    return hashlib.sha256(same.encode()).hexdigest()[:12]
 
 
 def digest(path: Path) -> str | None:
@@ -109,23 +134,62 @@ def digest(path: Path) -> str | None:
         return None
 
 
-def still_there(record: Record, folder: Path) -> tuple[Listing, list[File]]:
-    """The files of a record that are in a folder, as if they had just been found, and those that
-    are gone. Files that were not used are in neither."""
+def folder_of(data: Path) -> Path:
+    """The folder that the names of files begin in: that of a CSV file, or the folder itself."""
+    require_folder(data)
+    return data if data.is_dir() else data.parent
+
+
+def as_in(record: Record, folder: Path) -> Record:
+    """The record with the names that its files have now: names in another Unicode form, as another
+    file system may store them, are the same."""
+    names = {f.name: as_stored(folder, f.name) for f in record.files if not f.name.isascii()}
+    files = (file._replace(name=names.get(file.name) or file.name) for file in record.files)
+    return record._replace(files=tuple(files))
+
+
+def still_there(record: Record, data: Path) -> tuple[Listing, list[File]]:
+    """The files of a record that are in a folder, or in a CSV file and where that says, as if they
+    had just been found, and those that are gone. Files that were not used are in neither."""
     used = [file for file in record.files if file.split in USED]
-    there = [os.path.lexists(folder / file.name) for file in used]
+    folder, listed = folder_of(data), None if data.is_dir() else listed_labels(data)
+    there = [
+        (listed is None or file.name in listed) and os.path.lexists(folder / file.name)
+        for file in used
+    ]
     found = [file for file, is_there in zip(used, there, strict=True) if is_there]
     gone = [file for file, is_there in zip(used, there, strict=True) if not is_there]
     return Listing(found, record.names, record.own_test, ()), gone
 
 
-def new_files(record: Record, folder: Path) -> list[str]:
-    """The image files in class folders that the record does not list."""
+def new_files(record: Record, data: Path) -> list[str]:
+    """The image files in class folders, or the rows of a CSV file, that the record does not
+    list."""
     known = {file.name for file in record.files}
-    below = _split_folders(known)
-    found = (name for name in image_names(folder) if name not in known)
+    if not data.is_dir():
+        return sorted(listed_labels(data).keys() - known)
+    found = (name for name in image_names(data) if name not in known)
     # Files beside the folders of classes were ignored when the run began, too.
-    return sorted(n for n in found if n.count("/") > (below and n.split("/")[0] in SPLITS))
+    if any(file.class_name is None for file in record.files):
+        below = _split_folders(known)
+        return sorted(n for n in found if n.count("/") > (below and n.split("/")[0] in SPLITS))
+    depths = [_depth(file) for file in record.files]
+    if None in depths:  # the record is of a CSV file
+        return []
+    return sorted(name for name in found if name.count("/") > max(depths))
+
+
+def relabeled_files(record: Record, data: Path) -> list[File]:
+    """The files to which a CSV file gives another label than the record."""
+    labels = {} if data.is_dir() else listed_labels(data)
+    names = record.names
+    return [f for f in record.files if labels.get(f.name, names[f.label]) != names[f.label]]
+
+
+def _depth(file: File) -> int | None:
+    """Return how many folders are above that of the class of a file, if its path has one."""
+    parts = composed(file.name).split("/")[:-1]
+    return parts.index(file.class_name) if file.class_name in parts else None
 
 
 def changed_files(
@@ -154,7 +218,7 @@ def told(record: Record, folder: Path, changes: Changes) -> str:
     """A line that names the changes: how many files, and the first of them."""
     totals = {s: sum(file.split == s for file in record.files) for s in USED}
     parts = []
-    for what in ("gone", "changed", "unreadable"):
+    for what in ("gone", "changed", "relabeled", "unreadable"):
         files: Collection[File] = getattr(changes, what)
         for split in USED:
             names = [file.name for file in files if file.split == split]

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from gconv_jax.export.image_decoders import opened
 from gconv_jax.export.image_files import between, sample, visible
 
 from ..config import Config
+from ..progress import ImageBar
 from .class_folders import Listing, join_names, pluralize
 from .held_out import divide
 from .image_files import in_threads
@@ -44,7 +44,7 @@ class Look(NamedTuple):
 
 
 def survey(
-    config: Config, path: Path, found: Listing, channels: int, bar: tqdm
+    config: Config, path: Path, found: Listing, channels: int, bar: ImageBar
 ) -> tuple[Reading, list[str]]:
     """Return how the images of a folder are to be read, and lines for the user.
 

@@ -1,5 +1,6 @@
 """Checks of a configuration: the types of its values, and its schedule."""
 
+import re
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -105,3 +106,14 @@ def check_adapt(config: Any) -> None:
         )
     if config.adapt == "symmetrize" and config.adapt_weight != 1:
         raise ValueError("`adapt_weight` goes with --adapt canonicalize or penalty")
+
+
+def check_groups_by(pattern: str | None) -> None:
+    """Raise ValueError unless the groups of images are found by a regular expression."""
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(
+            f"`groups_by` {pattern!r} is no regular expression ({error}), such as "
+            "'(patient[0-9]+)_'"
+        ) from None

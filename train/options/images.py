@@ -11,6 +11,7 @@ FOLDER_OPTIONS = {
     "channels": "auto",
     "range": "auto",
     "test_fraction": 0.2,
+    "groups_by": None,
 }
 """The settings that only folders of images have, with their defaults."""
 
@@ -37,7 +38,8 @@ class ImageOptions:
     are TFDS sets."""
     data: Path | None = None
     """Your own images: a folder with a folder of image files for each class, or with train/ and
-    test/ (and val/) that have those."""
+    test/ (and val/) that have those, or a CSV file with the columns path and label (and split and
+    group)."""
     image_size: int | None = None
     """Pixels on a side to which your own images are scaled without distortion (default: 64; --size
     64 is understood too). Multiples of 4 stay equivariant in nearly all networks."""
@@ -51,6 +53,10 @@ class ImageOptions:
     test_fraction: float = 0.2
     """The share of each class of your own images that is kept for the test, chosen by a hash of the
     file names, where there is no test/."""
+    groups_by: str | None = None
+    """The group of each of your own images, which stays on one side: a regular expression that
+    finds it in the path below --data, such as '(patient[0-9]+)_' (default: the folder below that of
+    the class, if there is one; '.+' for none)."""
     raw_dir: Path | None = None
     """Build the data set from original files in this folder instead of downloading them."""
     data_dir: Path | None = None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ..config import FOLDER, Config
 from ..data.provenance import IMAGES
 from ..data.reading import Reading, described
+from ..data.summary import which_test_images
 from ..run.invariance import SENTENCE, checked, is_exact
 from ..run_folder.command_line import PROGRAM
 
@@ -114,11 +115,11 @@ def _images(config: Config, results: dict) -> str:
     )
     reading = Reading.from_arguments(results["input"].get("reading", {}))
     kind += f"; {described(reading)}" if described(reading) else ""
-    test = "those in test/"
-    if not results["own_test"]:
-        test = f"{config.test_fraction:g} of each class, chosen by hashes of the file names"
+    groups = results.get("groups")
+    test = which_test_images(config, own=results["own_test"], grouped=groups is not None)
+    split = f"; split by {groups}" if groups else ""
     return (
-        f"scaled to {height} x {width} pixels, {kind}; test images: {test}; files in {IMAGES}, "
+        f"scaled to {height} x {width} pixels, {kind}; {test}{split}; files in {IMAGES}, "
         f"fingerprint {results['fingerprint']}"
     )
 

@@ -3,6 +3,8 @@
 import dataclasses
 
 from ..config import Config
+from ..data.image_folder import ImageFolder
+from ..data.summary import groups_in_words
 from ..steps.build_model import parameter_count
 from ..steps.step import TrainState
 from .session import Session
@@ -43,8 +45,18 @@ def collect(
         "validation_images": len(held_out.label) if held_out else 0,
         "train_seconds": sum(record["seconds"] for record in records),
         "input": input_form(session),
-        **({"fingerprint": folder.fingerprint, "own_test": folder.own_test} if folder else {}),
+        **(_of_folder(config, folder) if folder else {}),
         **figures,
+    }
+
+
+def _of_folder(config: Config, folder: ImageFolder) -> dict:
+    """Return what is recorded of a user's own images."""
+    groups = groups_in_words(config, folder)
+    return {
+        "fingerprint": folder.fingerprint,
+        "own_test": folder.own_test,
+        **({"groups": groups} if groups else {}),
     }
 
 

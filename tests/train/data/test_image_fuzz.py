@@ -12,7 +12,7 @@ from PIL import Image
 from tests.export.test_image_decoders import upright
 from tests.image_bytes import fits_unit, png_of_sixteen_bits
 from train.config import Config
-from train.data.class_folders import SUFFIXES
+from train.data.scan import SUFFIXES
 from train.data.image_files import read_images
 from train.data.image_folder import load_folder
 from train.data.reading import Reading

@@ -1,0 +1,224 @@
+"""The image files of a user, listed with their labels in a CSV file."""
+
+import csv
+import io
+import os
+import posixpath
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from .groups import COLUMN, group_by_pattern, of_pattern
+from .layouts import SPLITS, split_of
+from .listing import Classes, Found, Listing, make_listing
+from .names import as_stored, composed, join_names, pluralize
+from .scan import file_size
+
+COLUMNS = {
+    "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path"),
+    "label": ("label", "class", "target"),
+    "split": ("split", "set", "subset"),
+    "group": ("group", "patient", "patient_id", "subject", "specimen"),
+}
+"""Content of a column -> the names that it may have in the header, the first before the others."""
+_SEPARATORS = ",;\t"
+_SHOWN = 10
+
+
+class Row(NamedTuple):
+    """A line of the file that names an image."""
+
+    name: str
+    """The path from the folder of the file, or the whole one if it is elsewhere."""
+    label: str
+    split: str | None
+    group: str | None
+
+
+def list_rows(path: Path, test_fraction: float, groups_by: str | None = None) -> Listing:
+    """The image files that a CSV file lists; see `train.data.class_folders.list_images`.
+
+    Raises:
+        ValueError: there is no header that names the columns, or rows are wrong: without a label,
+            of a file that is not there, of an unknown split, or of the same file as another.
+    """
+    table = _read(path)
+    rows = list(_rows(path, table, there=True))
+    keys = [composed(row.name) for row in rows]
+    if groups_by is None:
+        grouped_by, groups = COLUMN, [row.group for row in rows]
+    else:
+        grouped_by, groups = of_pattern(groups_by), group_by_pattern(groups_by, keys)
+    by_split: dict[str, Classes] = {}
+    for row, key, group in zip(rows, keys, groups, strict=True):
+        found = Found(row.name, file_size(path.parent / row.name), key, group)
+        split = by_split.setdefault(row.split or "train", {})
+        split.setdefault(row.label, []).append(found)
+    _check_labels(path, by_split)
+    by_split = {s: by_split[s] for s in dict.fromkeys(SPLITS.values()) if s in by_split}
+    notes = []
+    for split, classes in by_split.items():
+        if missing := sorted(by_split["train"].keys() - classes.keys()):
+            notes.append(f"{path} has no {split} images of {join_names(missing)}")
+    if table.unused:
+        notes.append(f"columns of {path.name} that are not used: {join_names(table.unused)}")
+    return make_listing(
+        by_split,
+        test_fraction=test_fraction,
+        where=str(path),
+        grouped_by=grouped_by,
+        said=True,
+        notes=notes,
+    )
+
+
+def listed_labels(path: Path) -> dict[str, str]:
+    """Return the label of each file that a CSV file lists, by its path; files may be gone."""
+    return {row.name: row.label for row in _rows(path, _read(path), there=False)}
+
+
+class _Table(NamedTuple):
+    header: list[str]
+    rows: list[tuple[int, list[str]]]
+    """The lines after the header, with their numbers."""
+    columns: dict[str, int]
+    """Content of a column -> its place."""
+
+    @property
+    def unused(self) -> list[str]:
+        """The names of the columns that say nothing here."""
+        used = self.columns.values()
+        return [name for i, name in enumerate(self.header) if name and i not in used]
+
+
+def _read(path: Path) -> _Table:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"`data` {path} is no text in UTF-8 (byte {error.start:,}): save it as CSV in UTF-8"
+        ) from None
+    first = next((line for line in io.StringIO(text) if line.strip()), "")
+    if not first:
+        raise ValueError(f"`data` {path} is empty; it must have a header and a row for each image")
+    best = max(_SEPARATORS, key=lambda s: (len(_known(_cells(first, s))), first.count(s)))
+    reader = csv.reader(io.StringIO(text), delimiter=best, strict=True)
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise ValueError(f"`data` {path} line {reader.line_num}: {error}") from None
+    (_, header), *rows = [(line, row) for line, row in rows if any(row)]
+    return _Table(header, rows, _columns(path, header))
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
+
+
+def _known(header: list[str]) -> set[str]:
+    names = {name.lower() for name in header}
+    return {what for what, known in COLUMNS.items() if names & set(known)}
+
+
+def _columns(path: Path, header: list[str]) -> dict[str, int]:
+    """Return the place of each column that is known."""
+    lower = [name.lower() for name in header]
+    columns: dict[str, int] = {}
+    for what, known in COLUMNS.items():
+        places = [i for i, name in enumerate(lower) if name in known]
+        exact = [i for i in places if lower[i] == what]
+        if len(exact or places) > 1:
+            raise ValueError(
+                f"`data` {path} has {len(exact or places)} columns that may say the {what}: "
+                f"{join_names([header[i] for i in exact or places])}; name one of them {what}, "
+                "and the others something else"
+            )
+        if places:
+            columns[what] = (exact or places)[0]
+    for what in ("path", "label"):
+        if what not in columns:
+            raise ValueError(
+                f"`data` {path} line 1 must be a header with a column {what} "
+                f"({', '.join(COLUMNS[what])}); the columns are {join_names(header)}"
+            )
+    return columns
+
+
+def _rows(path: Path, table: _Table, *, there: bool) -> Iterator[Row]:
+    """Yield the rows. ValueError names those that are wrong; files may be gone unless they have to
+    be ``there``."""
+    columns = dict(table.columns)
+    for what in ("split", "group"):
+        # A column of which all cells are empty says nothing.
+        if what in columns and not any(_cell(row, columns[what]) for _, row in table.rows):
+            del columns[what]
+    seen: dict[str, int] = {}
+    rows, bad = [], []
+    for line, row in table.rows:
+        cells = {what: _cell(row, place) for what, place in columns.items()}
+        name = _name(path.parent, cells["path"])
+        problem = _problem(cells)
+        if any(row[len(table.header) :]):
+            problem = f"{len(row)} columns, and the header has {len(table.header)}"
+        if problem is None and there and not (path.parent / name).is_file():
+            problem = f"no file {cells['path']}"
+        if problem is None and composed(name) in seen:
+            problem = f"{cells['path']} is in line {seen[composed(name)]}, too"
+        if problem is not None:
+            bad.append(f"line {line}: {problem}")
+            continue
+        seen[composed(name)] = line
+        split = split_of(cells["split"]) if "split" in cells else None
+        group = composed(cells["group"]) if "group" in cells else None
+        rows.append(Row(name, composed(cells["label"]), split, group))
+    if bad:
+        more = f"; and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
+        shown = "; ".join(bad[:_SHOWN]) + more
+        raise ValueError(f"`data` {path} has {pluralize(len(bad), 'wrong row')}: {shown}")
+    yield from rows
+
+
+def _problem(cells: dict[str, str]) -> str | None:
+    """Return what is wrong with a row by itself, if anything is."""
+    for what, cell in cells.items():
+        if not cell:
+            return f"empty {what}"
+    if ";" in cells["label"]:
+        return f"label {cells['label']}: several labels are not supported yet"
+    if "split" in cells and split_of(cells["split"]) is None:
+        return f"unknown split {cells['split']} (known are {', '.join(SPLITS)})"
+    return None
+
+
+def _cell(row: list[str], place: int) -> str:
+    return row[place] if place < len(row) else ""
+
+
+def _name(folder: Path, written: str) -> str:
+    """Return a path as it is kept: from the folder of the CSV file, if it is in there."""
+    name = written
+    if "\\" in name and as_stored(folder, name) is None:  # of Windows
+        name = name.replace("\\", "/")
+    name = posixpath.normpath(os.path.expanduser(name))
+    absolute = os.path.abspath(folder)
+    if os.path.isabs(name) and os.path.commonpath([name, absolute]) == absolute:
+        name = Path(name).relative_to(absolute).as_posix()
+    return as_stored(folder, name) or name
+
+
+def _check_labels(path: Path, by_split: dict[str, Classes]) -> None:
+    classes = by_split.get("train", {})
+    if not classes:
+        raise ValueError(f"`data` {path} has no rows of images to train on")
+    if len(classes) < 2:
+        raise ValueError(
+            f"`data` {path} must have training images of two or more labels; there is only "
+            f"{join_names(list(classes))}"
+        )
+    for split, split_classes in by_split.items():
+        unknown = sorted(split_classes.keys() - classes.keys())
+        if unknown:
+            raise ValueError(
+                f"`data` {path} has labels among its {split} rows that its training rows have not: "
+                f"{join_names(unknown)}"
+            )

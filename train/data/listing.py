@@ -1,0 +1,151 @@
+"""A user's images as they were found: a list of files, each with its split, class and group."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from .groups import shared_groups, whole_groups_for_test
+from .names import name_hash, printable
+
+
+class File(NamedTuple):
+    """An image file that was found."""
+
+    split: str
+    label: int
+    name: str
+    """Its path in the folder, with ``/``."""
+    size: int
+    """The size in bytes."""
+    digest: str | None = None
+    """The SHA-256 of its content, once it is read."""
+    group: str | None = None
+    """The name of its group, if there are groups; all images of a group stay on one side."""
+    class_name: str | None = None
+    """The name of its class, if its path does not say it."""
+    own_test: bool = False
+    """True if the user said that it is a test image, and its path does not say it."""
+
+
+class Listing(NamedTuple):
+    """The images that were found."""
+
+    files: list[File]
+    """The files, in an order in which any first or last part has all classes in proportion."""
+    names: tuple[str, ...]
+    """The names of the classes."""
+    own_test: bool
+    """True if the user said which the test images are."""
+    notes: tuple[str, ...]
+    """Sentences on what was left out."""
+
+
+class Found(NamedTuple):
+    """A file of a known class, before there are labels."""
+
+    name: str
+    size: int
+    key: str
+    """The name that is hashed: the path from the folder that has the classes."""
+    group: str | None = None
+
+
+Classes = dict[str, list[Found]]
+"""Class -> its files."""
+
+
+def make_listing(
+    by_split: dict[str, Classes],
+    *,
+    test_fraction: float,
+    where: str,
+    grouped_by: str,
+    said: bool,
+    notes: Iterable[str],
+) -> Listing:
+    """Return the listing of files, some of which are kept for the test unless there are such.
+
+    Args:
+        by_split: the files of each split and class.
+        test_fraction: the share of each class to keep for the test.
+        where: the place of the files, for messages.
+        grouped_by: what makes the groups, for messages.
+        said: whether the record has to name classes and test images, since paths do not.
+        notes: sentences for the user.
+    """
+    names = sorted(by_split["train"])
+    own_test = "test" in by_split
+    grouped = any(file.group is not None for file in _all_files(by_split))
+    shared = shared_groups({s: _groups(c) for s, c in by_split.items()}, grouped_by)
+    if not own_test and grouped:
+        in_test = whole_groups_for_test(
+            {
+                name: [str(file.group) for file in files]
+                for name, files in by_split["train"].items()
+            },
+            test_fraction,
+            where=where,
+            grouped_by=grouped_by,
+        )
+        by_split = by_split | _divided(by_split["train"], in_test)
+    elif not own_test:
+        by_split = by_split | _kept_for_test(by_split["train"], test_fraction, where)
+    files = [
+        File(
+            *(split, names.index(name), file.name, file.size),
+            group=file.group,
+            class_name=name if said else None,
+            own_test=said and own_test and split == "test",
+        )
+        for split, classes in by_split.items()
+        for name, file in _in_proportion(classes)
+    ]
+    return Listing(files, tuple(names), own_test, (*shared, *notes))
+
+
+def _all_files(by_split: dict[str, Classes]) -> Iterator[Found]:
+    for classes in by_split.values():
+        for files in classes.values():
+            yield from files
+
+
+def _groups(classes: Classes) -> set[str]:
+    return {file.group for files in classes.values() for file in files if file.group is not None}
+
+
+def _divided(classes: Classes, in_test: set[str]) -> dict[str, Classes]:
+    """Return training and test images, these of some groups."""
+
+    def part(test: bool) -> Classes:
+        return {
+            name: [file for file in files if (file.group in in_test) == test]
+            for name, files in classes.items()
+        }
+
+    return {"train": part(test=False), "test": part(test=True)}
+
+
+def _kept_for_test(classes: Classes, fraction: float, where: str) -> dict[str, Classes]:
+    """Return training and test images of each class: those whose names have the smallest hashes
+    are tested on."""
+    train, test = {}, {}
+    for name, files in classes.items():
+        if len(files) < 2:
+            raise ValueError(
+                f"`data` {where} has one image of {printable(name)}: with no test images of your "
+                "own, a class needs one to train on and one to test on"
+            )
+        count = min(max(1, round(fraction * len(files))), len(files) - 1)
+        by_hash = sorted(files, key=lambda file: name_hash(file.key))
+        train[name], test[name] = by_hash[count:], by_hash[:count]
+    return {"train": train, "test": test}
+
+
+def _in_proportion(classes: Classes) -> list[tuple[str, Found]]:
+    """Return ``(class, file)``, each class spread evenly over the list, in the order of its
+    hashes."""
+    places = []
+    for name, files in classes.items():
+        by_hash = sorted((name_hash(file.key), file.name, file) for file in files)
+        for i, (key, _, file) in enumerate(by_hash):
+            places.append(((i + 0.5) / len(files), key, name, file))
+    return [(name, file) for _, _, name, file in sorted(places)]

@@ -1,0 +1,103 @@
+"""The lines on a user's images at the start of a run: which were found, and how they are split."""
+
+import collections
+from pathlib import Path
+
+from ..config import Config
+from .groups import COLUMN, FOLDERS, of_pattern
+from .image_folder import ImageFolder
+from .layouts import is_list
+from .names import join_names, pluralize, printable
+from .provenance import USED
+
+UNEVEN = 5
+"""The images of the largest class for each of the smallest, from which on there is a warning."""
+
+
+def summary_lines(config: Config, folder: ImageFolder) -> list[str]:
+    """Return the lines on classes, sizes and splits, and on what was left out."""
+    counts = _counts(folder)
+    named = [f"{name} {count:,}" for name, count in counts.items()]
+    height, width, channels = folder.test.image.shape[1:]
+    parts = {
+        "training": folder.train,
+        "validation": folder.validation,
+        "test": folder.test,
+    }
+    sizes = [f"{0 if part is None else len(part.label):,} {kind}" for kind, part in parts.items()]
+    lines = [
+        f"{pluralize(sum(counts.values()), 'image')} of {pluralize(len(counts), 'class')} in "
+        f"{printable(str(folder.path))}: {join_names(named)}",
+        f"{height} x {width} pixels, {'gray' if channels == 1 else 'in color'}; "
+        f"{sizes[0]}, {sizes[1]} and {sizes[2]} images",
+        _split(config, folder),
+        *folder.notes,
+    ]
+    return lines + _warnings(folder, counts)
+
+
+def groups_in_words(config: Config, folder: ImageFolder) -> str | None:
+    """Return what makes the groups of the images, and how many there are; None if there are
+    none."""
+    groups = {
+        split: {f.group for f in folder.files if f.split == split and f.group is not None}
+        for split in USED
+    }
+    every = set.union(*groups.values())
+    if not every:
+        return None
+    held = f", {len(groups['validation']):,} to validate with" if groups["validation"] else ""
+    return (
+        f"{_maker(config)}: {pluralize(len(every), 'group')}, {len(groups['train']):,} to train on"
+        f"{held}, {len(groups['test']):,} to test on"
+    )
+
+
+def _split(config: Config, folder: ImageFolder) -> str:
+    """Return what the images were split by."""
+    groups = groups_in_words(config, folder)
+    test = which_test_images(config, own=folder.own_test, grouped=False)
+    if groups and folder.own_test:
+        return f"split by {groups}; {test}"
+    return f"split by {groups}" if groups else test
+
+
+def which_test_images(config: Config, *, own: bool, grouped: bool) -> str:
+    """Return which the test images are: ``own`` if the user said it, or else chosen."""
+    if own:
+        of_csv = is_list(Path(config.data or ""))
+        return f"test images: those {'of the split column' if of_csv else 'in test/'}"
+    of_each = f"test images: {config.test_fraction:g} of each class"
+    if grouped:
+        return f"{of_each} in whole groups, chosen by hashes of their names"
+    return f"{of_each}, chosen by hashes of the file names"
+
+
+def _maker(config: Config) -> str:
+    """Return what makes the groups."""
+    if config.groups_by is not None:
+        return of_pattern(config.groups_by)
+    return COLUMN if is_list(Path(config.data or "")) else FOLDERS
+
+
+def _counts(folder: ImageFolder) -> dict[str, int]:
+    """Return the number of images of each class that are used."""
+    labels = collections.Counter(file.label for file in folder.files if file.split in USED)
+    return {name: labels[label] for label, name in enumerate(folder.names)}
+
+
+def _warnings(folder: ImageFolder, counts: dict[str, int]) -> list[str]:
+    lines = []
+    grouped = any(file.group is not None for file in folder.files)
+    if grouped and folder.validation is not None:
+        held = set(folder.validation.label.tolist())
+        missing = [name for label, name in enumerate(folder.names) if label not in held]
+        if missing:
+            lines.append(f"warning: no validation images of {join_names(missing)}: too few groups")
+    largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
+    if counts[largest] >= UNEVEN * counts[smallest]:
+        lines.append(
+            f"warning: {largest} has {counts[largest]:,} images and {smallest} only "
+            f"{counts[smallest]:,}: the accuracy over all images says little of {smallest}"
+        )
+    return lines
