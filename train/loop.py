@@ -133,7 +133,8 @@ def train_together(session: Session, runs: list[Run], log: Say) -> list[Run]:
             running = [network for network in networks if not network.stopped]
             if not running:
                 break
-            progress.begin(f"{config.model} {epoch}/{config.epochs}{held_out}")
+            place = f"{epoch}/{config.epochs}"
+            progress.begin(f"{config.title} epoch {place}", f"{config.model} {place}{held_out}")
             state, records = _train_epoch(session, state, epoch, progress, networks, running, parts)
             parts = None
             states = trainer.split(state)

@@ -135,9 +135,9 @@ class TrainingProgress:
         self.lines.__exit__(*error)
         self.bar.close()
 
-    def begin(self, title: str) -> None:
-        """Begin an epoch."""
-        self.bar.set_description(title)
+    def begin(self, title: str, text: str) -> None:
+        """Begin an epoch: the title of its lines, and the text before the bar."""
+        self.bar.set_description(text)
         self.lines.title = title
 
     def advance(self, steps: int, text: str) -> None:

@@ -82,7 +82,7 @@ def test_epochs_of_seconds_have_a_line_each(clock, monkeypatch):
     with TrainingProgress(said.append, 600, 0) as running:
         running.lines._clock, running.lines._last = clock, clock.now
         for epoch, seconds in enumerate([1, 1, 1, 2, 3, 6, 6, 70], 1):
-            running.begin(f"net {epoch}/9")
+            running.begin(f"net {epoch}/9", "")
             for _ in range(seconds):
                 clock.now += 1
                 running.advance(1, "loss 1")
@@ -153,7 +153,9 @@ def test_runs_say_how_far_they_are(smaller, tmp_path, monkeypatch):
     config = dataclasses.replace(smaller, validation=16, epochs=1)
     train(config, tmp_path / "run", said.append)
     steps = len(load_data(config).train.label) // 16
-    within = [line for line in said if re.match(rf"lenet 1/1: \d of {steps} steps, loss ", line)]
+    within = [
+        line for line in said if re.match(rf"lenet p4 epoch 1/1: \d of {steps} steps, loss ", line)
+    ]
     assert len(within) >= steps and all("images/s" in line for line in within)
     assert any(re.search(r"images/s, \d+ s left$", line) for line in within)
     assert sum("epoch 1/1: loss" in line for line in said) == 1
