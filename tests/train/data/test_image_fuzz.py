@@ -12,10 +12,10 @@ from PIL import Image
 from tests.export.test_image_decoders import upright
 from tests.image_bytes import fits_unit, png_of_sixteen_bits
 from train.config import Config
-from train.data.scan import SUFFIXES
 from train.data.image_files import read_images
 from train.data.image_folder import load_folder
 from train.data.reading import Reading
+from train.data.scan import SUFFIXES
 
 tifffile = pytest.importorskip("tifffile", reason="pip install 'gconv_jax[train]'")
 COUNT = 500
