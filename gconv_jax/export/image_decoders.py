@@ -41,8 +41,11 @@ class OpenedImage(NamedTuple):
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike, channels: int = 3) -> Iterator[OpenedImage]:
+def opened(path: str | os.PathLike | np.ndarray, channels: int = 3) -> Iterator[OpenedImage]:
     """An image file for `read_image`. Other channels than 1 and 3 are taken as they are."""
+    if isinstance(path, np.ndarray):
+        yield _of_array(path)
+        return
     _require_file(path)
     with open(path, "rb") as file:
         start = file.read(10)

@@ -28,7 +28,7 @@ _MOST_SAMPLES = 2**20
 
 
 def read_image(
-    path: str | os.PathLike,
+    path: str | os.PathLike | np.ndarray,
     size: Shape,
     ink: str = "auto",
     *,
@@ -43,7 +43,7 @@ def read_image(
 
     Args:
         path: a file in any format of Pillow's but PostScript, or FITS, or NumPy's ``.npy`` with
-            ``[H, W]`` or ``[H, W, C]``.
+            ``[H, W]`` or ``[H, W, C]``; or such an array.
         size: ``(H, W, C)``; with one channel the image becomes gray, with three RGB. With another
             number the channels of the file are taken as they are, and must be as many.
         ink: ``"light"`` leaves an image as it is, ``"dark"`` inverts it, and ``"auto"`` inverts
@@ -80,7 +80,8 @@ def read_image(
     except FileNotFoundError:
         raise ValueError(f"no such image file: {path}") from None
     except Exception as error:  # decoders raise whatever a damaged file makes of them
-        raise ValueError(f"cannot read {path} as an image: {_reason(error)}") from None
+        what = "an array" if isinstance(path, np.ndarray) else path
+        raise ValueError(f"cannot read {what} as an image: {_reason(error)}") from None
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     if ink == "dark" or (ink == "auto" and channels == 1 and border.mean() > 127):
         pixels, border = 255 - pixels, 255 - border

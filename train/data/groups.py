@@ -12,6 +12,7 @@ from .names import join_names, name_hash, pluralize, printable
 
 FOLDERS = "folder below the class"
 COLUMN = "group column of the CSV file"
+ARRAY = "array of groups in the file"
 """The words for what makes the groups."""
 _FOR_EVERY_IMAGE = "--groups-by '.+' takes each image for a group of its own"
 _WEIGHT = 2**40

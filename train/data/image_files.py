@@ -24,16 +24,17 @@ for _name in ("PIL", "tifffile"):
 _THREADS = min(16, os.cpu_count() or 1)  # each may hold an image of hundreds of megabytes
 
 _AHEAD = 16 * _THREADS
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_threads(function: Callable[[Path], Result], paths: Sequence[Path]) -> Iterator[Result]:
-    """The results of ``function`` for each path, several at once, in their order."""
+def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """The results of ``function`` for each item, several at once, in their order."""
     with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as pool:
         # Of oddities in files that are read all the same; and here it is said what cannot be.
         warnings.filterwarnings("ignore", module="PIL")
-        for start in range(0, len(paths), _AHEAD):  # or all might be decoded before one is used
-            yield from pool.map(function, paths[start : start + _AHEAD])
+        for start in range(0, len(items), _AHEAD):  # or all might be decoded before one is used
+            yield from pool.map(function, items[start : start + _AHEAD])
 
 
 def read_images(

@@ -16,7 +16,6 @@ from .class_folders import (
     File,
     Listing,
     join_names,
-    list_images,
     pluralize,
     printable,
 )
@@ -25,10 +24,10 @@ from .image_files import Shape, in_threads, is_gray, read_image
 from .on_disk import ImagesOnDisk
 from .provenance import Changes, Record
 from .reading import EARLIER, Reading
+from .sources import ArraySource, Source, open_source
 from .statistics import pixel_sums
 from .survey import survey
 
-IMAGE_SIZE = 64
 _NAMED = 3
 
 
@@ -107,29 +106,30 @@ def load_folder(
     """
     if config.data is None:
         raise ValueError("`dataset` folder needs the folder of your images: add --data DIR")
-    data = Path(config.data).expanduser()
-    path = provenance.folder_of(data)
+    source = open_source(data := Path(config.data).expanduser())
     gone: list[File] = []
     if record is None:
-        found = list_images(data, config.test_fraction, config.groups_by)
+        found = source.listing(config.test_fraction, config.groups_by)
     else:
-        record = provenance.as_in(record, path)
+        record = provenance.as_in(record, source.folder)
         found, gone = provenance.still_there(record, data)
-    size = IMAGE_SIZE if config.image_size is None else config.image_size
-    shape = (size, size, _channels(config))
+    size = source.size if config.image_size is None else config.image_size
+    shape = (size, size, _channels(config, source))
     stored = config.loader == "grain"
+    if stored and isinstance(source, ArraySource):
+        raise ValueError(f"`loader` grain is for image files, and {data} is read as a whole")
     if not stored:
         _require_memory(len(found.files), size, shape[-1])
     parts, notes = {}, list(found.notes)
     begins = reading is None
     if reading is None:
         with ImageBar(len(found.files), "looking through") as bar:
-            reading, told = survey(config, path, found, shape[-1], bar)
+            reading, told = survey(config, source, found, shape[-1], bar)
         notes += told
     with ImageBar(len(found.files)) as bar:
         for split in dict.fromkeys(SPLITS.values()):
             files = [file for file in found.files if file.split == split]
-            parts[split] = _read(path, files, shape, reading, bar, stored=stored)
+            parts[split] = _read(source, files, shape, reading, bar, stored=stored)
     unreadable = {f.name: reason for part in parts.values() for f, reason in part.unreadable}
     reasons = [f"{printable(name)} ({reason})" for name, reason in unreadable.items()]
     skipped = f"skipped {pluralize(len(unreadable), 'file')} that cannot be read: "
@@ -146,7 +146,7 @@ def load_folder(
         verb, few = "is" if len(flat) == 1 else "are", join_names(flat, _NAMED)
         notes.append(f"warning: {pluralize(len(flat), 'image')} {verb} of one value: {few}")
     if trained is None:
-        _require_classes(path, found, parts, skipped)
+        _require_classes(data, found, parts, skipped)
     divided = divide(config, record, found, unreadable)
     used = {split: part for split in provenance.USED if (part := _cut(parts, divided, split))}
     if "test" not in used:
@@ -205,7 +205,13 @@ class _Part(NamedTuple):
 
 
 def _read(
-    path: Path, files: Sequence[File], size: Shape, reading: Reading, bar: ImageBar, *, stored: bool
+    source: Source,
+    files: Sequence[File],
+    size: Shape,
+    reading: Reading,
+    bar: ImageBar,
+    *,
+    stored: bool,
 ) -> _Part:
     """The images that can be read. Of ``stored`` ones the pixels are read again when they are asked
     for."""
@@ -213,19 +219,19 @@ def _read(
     part = _Part(images, np.empty(0, np.int32), [], [], [], [], [])
     sums = []
 
-    def pixels_and_digest(place: Path) -> tuple[np.ndarray | ValueError, str | None]:
+    def pixels_and_digest(name: str) -> tuple[np.ndarray | ValueError, str | None]:
         try:
-            pixels = read_image(place, size, **reading.arguments())
+            pixels = read_image(source.item(name), size, **reading.arguments())
         except ValueError as error:
             pixels = error
-        return pixels, provenance.digest(place)
+        return pixels, source.digest(name)
 
-    paths = [path / file.name for file in files]
-    for file, (image, digest) in zip(files, in_threads(pixels_and_digest, paths), strict=True):
+    names = [file.name for file in files]
+    for file, (image, digest) in zip(files, in_threads(pixels_and_digest, names), strict=True):
         bar.update()
         file = file._replace(digest=digest)
         if isinstance(image, ValueError):
-            reason = str(image).removeprefix(f"cannot read {path / file.name} as an image: ")
+            reason = str(image).partition(" as an image: ")[2] or str(image)
             part.unreadable.append((file, reason))
             continue
         if stored:
@@ -240,7 +246,8 @@ def _read(
     label = np.asarray([file.label for file in part.files], np.int32)
     if not stored:
         return part._replace(image=images[: len(label)], label=label)
-    reader = ImageFiles([path / file.name for file in part.files], size, reading)
+    paths = [source.item(file.name) for file in part.files]
+    reader = ImageFiles(paths, size, reading)  # pyright: ignore[reportArgumentType]
     places = np.arange(len(label))
     kept = ImagesOnDisk(reader, places, size, images.dtype, np.asarray(sums).reshape(-1, 3))
     return part._replace(image=kept, label=label)
@@ -305,9 +312,11 @@ def _gray(image: np.ndarray | ImagesOnDisk) -> np.ndarray | ImagesOnDisk:
     return ImagesOnDisk(reader, image.places, (*image.item[:2], 1), image.dtype, image.sums / 3)
 
 
-def _channels(config: Config) -> int:
+def _channels(config: Config, source: Source) -> int:
     if isinstance(config.channels, int):
         return config.channels
+    if config.channels == "auto" and source.channels is not None:
+        return source.channels
     return 1 if config.channels == "grey" else 3
 
 

@@ -86,14 +86,19 @@ def _unwrapped(path: Path) -> Path:
 
 
 def require_folder(path: Path) -> None:
-    """Raise ValueError unless ``path`` is a folder, or a file that may list images."""
-    if path.is_dir() or (path.is_file() and is_list(path)):
+    """Raise ValueError unless ``path`` is a folder, or a file that may list or have images."""
+    if path.is_dir() or (path.is_file() and (is_list(path) or is_array_file(path))):
         return
-    what = "is neither a folder nor a CSV file" if path.exists() else "does not exist"
+    what = "is no folder, CSV file or .npz file" if path.exists() else "does not exist"
     raise ValueError(
-        f"`data` {path} {what}; it must be a folder with a folder for each class, or a CSV file "
-        "that lists images"
+        f"`data` {path} {what}; it must be a folder with a folder for each class, a CSV file that "
+        "lists images, or an .npz file of images and labels"
     )
+
+
+def is_array_file(path: Path) -> bool:
+    """Return whether a path is named like a file of arrays."""
+    return path.suffix.lower() == ".npz"
 
 
 def is_list(path: Path) -> bool:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..run_folder.folder import Run
+from .array_file import ArrayFile
 from .csv_lists import listed_labels
-from .layouts import SPLITS, require_folder
+from .layouts import SPLITS, is_array_file, require_folder
 from .listing import File, Listing
 from .names import as_stored, composed, join_names, pluralize
 from .scan import image_names
@@ -152,9 +153,11 @@ def still_there(record: Record, data: Path) -> tuple[Listing, list[File]]:
     """The files of a record that are in a folder, or in a CSV file and where that says, as if they
     had just been found, and those that are gone. Files that were not used are in neither."""
     used = [file for file in record.files if file.split in USED]
-    folder, listed = folder_of(data), None if data.is_dir() else listed_labels(data)
+    folder, listed = folder_of(data), None if data.is_dir() else _labels(data)
+    in_folder = not is_array_file(data)
     there = [
-        (listed is None or file.name in listed) and os.path.lexists(folder / file.name)
+        (listed is None or file.name in listed)
+        and (not in_folder or os.path.lexists(folder / file.name))
         for file in used
     ]
     found = [file for file, is_there in zip(used, there, strict=True) if is_there]
@@ -167,7 +170,7 @@ def new_files(record: Record, data: Path) -> list[str]:
     list."""
     known = {file.name for file in record.files}
     if not data.is_dir():
-        return sorted(listed_labels(data).keys() - known)
+        return sorted(_labels(data).keys() - known)
     found = (name for name in image_names(data) if name not in known)
     # Files beside the folders of classes were ignored when the run began, too.
     if any(file.class_name is None for file in record.files):
@@ -181,9 +184,14 @@ def new_files(record: Record, data: Path) -> list[str]:
 
 def relabeled_files(record: Record, data: Path) -> list[File]:
     """The files to which a CSV file gives another label than the record."""
-    labels = {} if data.is_dir() else listed_labels(data)
+    labels = {} if data.is_dir() else _labels(data)
     names = record.names
     return [f for f in record.files if labels.get(f.name, names[f.label]) != names[f.label]]
+
+
+def _labels(data: Path) -> dict[str, str]:
+    """Return the class of each image of a file that lists or has images."""
+    return ArrayFile(data).labels if is_array_file(data) else listed_labels(data)
 
 
 def _depth(file: File) -> int | None:

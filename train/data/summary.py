@@ -4,9 +4,9 @@ import collections
 from pathlib import Path
 
 from ..config import Config
-from .groups import COLUMN, FOLDERS, of_pattern
+from .groups import ARRAY, COLUMN, FOLDERS, of_pattern
 from .image_folder import ImageFolder
-from .layouts import is_list
+from .layouts import is_array_file, is_list
 from .names import join_names, pluralize, printable
 from .provenance import USED
 
@@ -65,19 +65,29 @@ def _split(config: Config, folder: ImageFolder) -> str:
 def which_test_images(config: Config, *, own: bool, grouped: bool) -> str:
     """Return which the test images are: ``own`` if the user said it, or else chosen."""
     if own:
-        of_csv = is_list(Path(config.data or ""))
-        return f"test images: those {'of the split column' if of_csv else 'in test/'}"
+        return (
+            f"test images: those {_named(config, 'of the split column', 'of the file', 'in test/')}"
+        )
     of_each = f"test images: {config.test_fraction:g} of each class"
     if grouped:
         return f"{of_each} in whole groups, chosen by hashes of their names"
-    return f"{of_each}, chosen by hashes of the file names"
+    names = _named(config, "file names", "places in the file", "file names")
+    return f"{of_each}, chosen by hashes of the {names}"
 
 
 def _maker(config: Config) -> str:
     """Return what makes the groups."""
     if config.groups_by is not None:
         return of_pattern(config.groups_by)
-    return COLUMN if is_list(Path(config.data or "")) else FOLDERS
+    return _named(config, COLUMN, ARRAY, FOLDERS)
+
+
+def _named(config: Config, of_list: str, of_arrays: str, of_folders: str) -> str:
+    """Return the words that go with the kind of ``--data``."""
+    data = Path(config.data or "")
+    if is_array_file(data):
+        return of_arrays
+    return of_list if is_list(data) else of_folders
 
 
 def _counts(folder: ImageFolder) -> dict[str, int]:

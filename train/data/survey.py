@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from PIL import Image
@@ -16,6 +16,7 @@ from .class_folders import Listing, join_names, pluralize
 from .held_out import divide
 from .image_files import in_threads
 from .reading import Reading, described, number
+from .sources import Source
 
 _SAMPLES = 2**22
 """Pixels from which percentiles are taken, of all images together."""
@@ -44,7 +45,7 @@ class Look(NamedTuple):
 
 
 def survey(
-    config: Config, path: Path, found: Listing, channels: int, bar: ImageBar
+    config: Config, source: Source, found: Listing, channels: int, bar: ImageBar
 ) -> tuple[Reading, list[str]]:
     """Return how the images of a folder are to be read, and lines for the user.
 
@@ -53,8 +54,8 @@ def survey(
 
     Args:
         config: the range that was asked for, and which images are trained on.
-        path: the folder.
-        found: the files in it.
+        source: the place of the images.
+        found: those in it.
         channels: the channels of the pixels that will be read.
         bar: is advanced for each file.
 
@@ -65,14 +66,14 @@ def survey(
     automatic = config.range == "auto"
     most = max(64, _SAMPLES // max(1, len(names)))
 
-    def look(place: Path) -> Look | None:
+    def look(name: str) -> Look | None:
         try:
-            return look_at(place, channels, automatic, most)
+            return look_at(source.item(name), channels, automatic, most)
         except Exception:  # said when it is read
             return None
 
     looks: dict[str, Look] = {}
-    for name, seen in zip(names, in_threads(look, [path / n for n in names]), strict=True):
+    for name, seen in zip(names, in_threads(look, names), strict=True):
         bar.update()
         if seen is not None:
             looks[name] = seen
@@ -97,10 +98,10 @@ def survey(
     return reading._replace(ground=ground), notes
 
 
-def look_at(path: Path, channels: int, measured: bool, most: int) -> Look:
+def look_at(path: Path | np.ndarray, channels: int, measured: bool, most: int) -> Look:
     """Return the facts of a file. Its pixels are decoded if it may be transparent, or if its
     brightness is to be ``measured`` from up to ``most`` of them and 8 bits do not hold it."""
-    pages = channels in (1, 3) and path.suffix.lower() in (".tif", ".tiff") and _has_pages(path)
+    pages = channels in (1, 3) and _is_tiff(path) and _has_pages(path)
     with opened(path, channels) as file:
         if not file.alpha and not (measured and file.deep):
             return Look(file.deep, pages=pages)
@@ -175,6 +176,10 @@ def _ground(training: Sequence[Look], limits: Any) -> str | None:
 def _scaled(look: Look, limits: Any) -> float:
     low, high = (look.extremes or (0.0, 1.0)) if limits == "each" else limits
     return (look.gray - low) / (high - low or 1.0)
+
+
+def _is_tiff(path: Path | np.ndarray) -> TypeGuard[Path]:
+    return isinstance(path, Path) and path.suffix.lower() in (".tif", ".tiff")
 
 
 def _has_pages(path: Path) -> bool:

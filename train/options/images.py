@@ -38,11 +38,12 @@ class ImageOptions:
     are TFDS sets."""
     data: Path | None = None
     """Your own images: a folder with a folder of image files for each class, or with train/ and
-    test/ (and val/) that have those, or a CSV file with the columns path and label (and split and
-    group)."""
+    test/ (and val/) that have those; a CSV file with the columns path and label (and split and
+    group); or an .npz file with train_images and train_labels (and val_, test_)."""
     image_size: int | None = None
-    """Pixels on a side to which your own images are scaled without distortion (default: 64; --size
-    64 is understood too). Multiples of 4 stay equivariant in nearly all networks."""
+    """Pixels on a side to which your own images are scaled without distortion (default: 64, and
+    that of the arrays in an .npz file; --size 64 is understood too). Multiples of 4 stay
+    equivariant in nearly all networks."""
     channels: Literal["auto", "grey", "colour"] | int = "auto"
     """The color of your own images; auto: gray if all of them are. A number, 2 to 16, takes so many
     channels as they are in TIFF files of several bands and .npy files [H, W, C]."""

@@ -48,7 +48,6 @@ def folder() -> Iterator[Recipe]:
             blocks=1,
             width=4,
             dataset="folder",
-            image_size=64,
             validation=0.1,
             epochs=30,
             batch_size=32,

@@ -1,0 +1,237 @@
+"""A user's images in one NumPy file, ``.npz``: an array of images and one of labels for each split.
+
+The names are those of MedMNIST (``train_images``, ``train_labels``, ``val_images`` and so on), of
+Keras (``x_train``, ``y_train``), or ``images`` and ``labels`` alone.
+"""
+
+import functools
+import hashlib
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .groups import ARRAY, group_by_pattern, of_pattern
+from .listing import Classes, Found, Listing, make_listing
+from .names import join_names, pluralize
+
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+"""Split -> the words for it in the names of arrays."""
+MOST_CHANNELS = 16
+_LAYOUT = "train_images and train_labels (and val_, test_), or images and labels"
+
+
+class ArrayFile:
+    """The images of an ``.npz`` file by their names: ``train/17``, or ``17`` without splits.
+
+    Args:
+        path: the file. Its images are ``[n, H, W]`` or ``[n, H, W, C]``, its labels ``[n]`` or
+            ``[n, 1]``, integers or text. ``class_names`` names the integers, and ``train_groups``
+            (and so on) says which images belong together.
+
+    Raises:
+        ValueError: the file is damaged, or has other arrays.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        arrays = _arrays(path)
+        self.images = {split: arrays[names["images"]] for split, names in _splits(arrays).items()}
+        self.classes, self.groups = {}, {}
+        names = _class_names(arrays, path)
+        for split, found in _splits(arrays).items():
+            self._check_images(found["images"], self.images[split])
+            labels = _labels(arrays, found, len(self.images[split]), path)
+            self.classes[split] = _as_classes(labels, names, path, found["labels"])
+            if "groups" in found:
+                self.groups[split] = [str(group) for group in arrays[found["groups"]].tolist()]
+        shapes = {images.shape[1:] for images in self.images.values()}
+        if len(shapes) > 1:
+            raise ValueError(f"`data` {path} has images of several shapes: {sorted(shapes)}")
+        (self.shape,) = shapes
+
+    def _check_images(self, name: str, images: np.ndarray) -> None:
+        if images.dtype.kind not in "biuf":
+            raise ValueError(f"`data` {self.path}: {name} must be numbers, not {images.dtype}")
+        if images.ndim == 5 or (images.ndim == 4 and images.shape[-1] > MOST_CHANNELS):
+            raise ValueError(
+                f"`data` {self.path}: {name} {images.shape} are volumes, and the program trains on "
+                "images [n, H, W] or [n, H, W, C]; examples/voxels.py trains on volumes"
+            )
+        if images.ndim not in (3, 4) or 0 in images.shape:
+            raise ValueError(
+                f"`data` {self.path}: {name} must be [n, H, W] or [n, H, W, C], got {images.shape}"
+            )
+
+    @property
+    def channels(self) -> int:
+        """The channels of the arrays, which may be equal."""
+        return self.shape[2] if len(self.shape) == 3 else 1
+
+    @functools.cached_property
+    def places(self) -> dict[str, tuple[str, int]]:
+        """Name of an image -> split and index."""
+        return {
+            f"{split}/{i}" if split else str(i): (split, i)
+            for split, images in self.images.items()
+            for i in range(len(images))
+        }
+
+    def item(self, name: str) -> np.ndarray:
+        """The pixels of an image as they are stored."""
+        split, index = self.places[name]
+        return self.images[split][index]
+
+    def digest(self, name: str) -> str:
+        """The SHA-256 of the pixels of an image."""
+        item = np.ascontiguousarray(self.item(name))
+        return hashlib.sha256(item.tobytes()).hexdigest()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Name of an image -> its class."""
+        return {name: self.classes[split][i] for name, (split, i) in self.places.items()}
+
+    def listing(self, test_fraction: float, groups_by: str | None = None) -> Listing:
+        """The images by split and class, as `train.data.class_folders.list_images` has files."""
+        grouped_by, groups = ARRAY, dict.fromkeys(self.places)
+        if groups_by is not None:
+            found = group_by_pattern(groups_by, list(self.places))
+            grouped_by, groups = of_pattern(groups_by), dict(zip(self.places, found, strict=True))
+        elif self.groups:
+            if lacking := sorted(self.images.keys() - self.groups.keys()):
+                raise ValueError(f"`data` {self.path} has groups, but not of {lacking[0]}")
+            groups = {name: self.groups[split][i] for name, (split, i) in self.places.items()}
+        by_split: dict[str, Classes] = {}
+        for name, (split, i) in self.places.items():
+            size = self.images[split][i].nbytes
+            found = Found(name, size, name, groups[name])
+            classes = by_split.setdefault(split or "train", {})
+            classes.setdefault(self.classes[split][i], []).append(found)
+        notes = self._check_classes(by_split)
+        return make_listing(
+            by_split,
+            test_fraction=test_fraction,
+            where=str(self.path),
+            grouped_by=grouped_by,
+            said=True,
+            notes=notes,
+        )
+
+    def _check_classes(self, by_split: dict[str, Classes]) -> list[str]:
+        """Return notes on classes that a split lacks."""
+        train = by_split["train"]
+        if len(train) < 2:
+            raise ValueError(
+                f"`data` {self.path} must have training images of two or more classes; there is "
+                f"only {join_names(list(train))}"
+            )
+        notes = []
+        for split, classes in by_split.items():
+            if unknown := sorted(classes.keys() - train.keys()):
+                raise ValueError(
+                    f"`data` {self.path} has {split} images of classes that are not trained on: "
+                    f"{join_names(unknown)}"
+                )
+            if missing := sorted(train.keys() - classes.keys()):
+                notes.append(f"there are no {split} images of {join_names(missing)}")
+        return notes
+
+
+@functools.lru_cache(maxsize=1)
+def _read(path: Path, changed: int) -> dict[str, np.ndarray]:
+    with path.open("rb") as opened:  # which NumPy leaves open if it is damaged
+        file = np.load(opened, allow_pickle=False)
+        return {name: file[name] for name in file.files}
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a file; those of the last one stay in memory."""
+    try:
+        return _read(path, path.stat().st_mtime_ns)
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        pickled = "allow_pickle" in str(error)
+        reason = "it has Python objects in place of numbers" if pickled else error
+        raise ValueError(f"`data` {path} cannot be read: {reason}") from None
+
+
+def _splits(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, str]]:
+    """Return, for each split, the names of its arrays: images, labels and perhaps groups. A file
+    without splits has the split ``""``."""
+    found: dict[str, dict[str, str]] = {}
+    for split, words in SPLIT_NAMES.items():
+        for word in words:
+            _add(found, split, arrays, f"{word}_images", f"{word}_labels", f"{word}_groups")
+            _add(found, split, arrays, f"x_{word}", f"y_{word}", f"groups_{word}")
+    if not found:
+        _add(found, "", arrays, "images", "labels", "groups")
+        _add(found, "", arrays, "x", "y", "groups")
+    if "train" not in found and "" not in found:
+        raise ValueError(
+            f"`data` must have the arrays {_LAYOUT}; the file has {join_names(sorted(arrays))}"
+        )
+    return found
+
+
+def _add(found: dict, split: str, arrays: dict, images: str, labels: str, groups: str) -> None:
+    if images not in arrays:
+        return
+    if split in found:
+        raise ValueError(f"`data` has two arrays for {split}: {found[split]['images']}, {images}")
+    found[split] = {"images": images, "labels": labels}
+    if groups in arrays:
+        found[split]["groups"] = groups
+
+
+def _class_names(arrays: dict[str, np.ndarray], path: Path) -> list[str] | None:
+    if "class_names" not in arrays:
+        return None
+    names = [str(name) for name in arrays["class_names"].ravel().tolist()]
+    if len(set(names)) < len(names):
+        raise ValueError(f"`data` {path}: class_names has a name twice: {join_names(names)}")
+    return names
+
+
+def _labels(arrays: dict, found: dict[str, str], count: int, path: Path) -> np.ndarray:
+    name = found["labels"]
+    if name not in arrays:
+        raise ValueError(f"`data` {path} has {found['images']} and no {name}")
+    labels = arrays[name]
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        raise ValueError(
+            f"`data` {path}: {name} {labels.shape} gives an image several labels, and the program "
+            "trains on one for each"
+        )
+    if labels.shape not in ((count,), (count, 1)):
+        raise ValueError(
+            f"`data` {path}: {name} must be one label for each of {pluralize(count, 'image')}, "
+            f"got {labels.shape}"
+        )
+    if "groups" in found and arrays[found["groups"]].shape != (count,):
+        raise ValueError(f"`data` {path}: {found['groups']} must be one for each image")
+    return labels.reshape(count)
+
+
+def _as_classes(
+    labels: np.ndarray, names: Sequence[str] | None, path: Path, array: str
+) -> list[str]:
+    """Return the name of the class of each label."""
+    if labels.dtype.kind in "US":
+        return [str(label) for label in labels.astype(str).tolist()]
+    if labels.dtype.kind not in "iub":
+        raise ValueError(f"`data` {path}: {array} must be integers or text, not {labels.dtype}")
+    values = labels.astype(int).tolist()
+    if min(values) < 0 or (names is not None and max(values) >= len(names)):
+        most = "" if names is None else f" to {len(names) - 1}, as class_names has them"
+        raise ValueError(
+            f"`data` {path}: {array} must be from 0{most}, got {min(values)} to {max(values)}"
+        )
+    if names is not None:
+        return [names[value] for value in values]
+    width = len(str(max(values)))  # so that 10 stands behind 9
+    return [f"{value:0{width}}" for value in values]

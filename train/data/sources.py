@@ -1,0 +1,76 @@
+"""The place that a user's images are read from: files in a folder, or arrays in one file."""
+
+from pathlib import Path
+
+import numpy as np
+
+from . import provenance
+from .array_file import ArrayFile
+from .class_folders import list_images
+from .layouts import is_array_file
+from .listing import Listing
+
+IMAGE_SIZE = 64
+
+
+class FileSource:
+    """Image files, by their paths in a folder.
+
+    Args:
+        data: the folder, or a CSV file in it.
+    """
+
+    size = IMAGE_SIZE
+    channels: int | None = None
+    """The channels that all images have, if that is known and they are no colors."""
+
+    def __init__(self, data: Path):
+        self.data, self.folder = data, provenance.folder_of(data)
+
+    def listing(self, test_fraction: float, groups_by: str | None) -> Listing:
+        """All images, by split and class."""
+        return list_images(self.data, test_fraction, groups_by)
+
+    def item(self, name: str) -> Path:
+        """The argument of `read_image` for an image."""
+        return self.folder / name
+
+    def digest(self, name: str) -> str | None:
+        """The SHA-256 of an image; None if it cannot be read."""
+        return provenance.digest(self.folder / name)
+
+
+class ArraySource:
+    """The images in an ``.npz`` file, by their places in it."""
+
+    def __init__(self, data: Path):
+        self.data = self.folder = data
+        self.file = ArrayFile(data)
+        self.size = max(self.file.shape[:2])
+        self.channels = None if self.file.channels in (1, 3) else self.file.channels
+
+    def listing(self, test_fraction: float, groups_by: str | None) -> Listing:
+        """All images, by split and class."""
+        return self.file.listing(test_fraction, groups_by)
+
+    def item(self, name: str) -> np.ndarray:
+        """The argument of `read_image` for an image."""
+        return self.file.item(name)
+
+    def digest(self, name: str) -> str:
+        """The SHA-256 of the pixels of an image."""
+        return self.file.digest(name)
+
+
+Source = FileSource | ArraySource
+
+
+def open_source(data: Path) -> Source:
+    """Return the source of a folder, of a CSV file or of a file of arrays.
+
+    Raises:
+        ValueError: it is none of them, or arrays are missing.
+    """
+    if is_array_file(data) and data.is_file():
+        return ArraySource(data)
+    return FileSource(data)
