@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from train.__main__ import main
 from train.data.image_files import is_gray, read_image, read_images
-from train.data.reading import Reading
+from train.data.reading import EARLIER
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_palettes_with_transparency_and_sixteen_bits(tmp_path):
     values[4:12, 4:12] = 40_000
     Image.fromarray(values).save(tmp_path / "deep.png")
     names = ("palette.png", "deep.png")
-    images = list(read_images([tmp_path / n for n in names], (16, 16, 3), Reading()))
+    images = list(read_images([tmp_path / n for n in names], (16, 16, 3), EARLIER))
     for image, light in zip(images, (255, 155), strict=True):
         assert is_gray(image) and image[8, 8, 0] == light and image[0, 0, 0] == 0
 
