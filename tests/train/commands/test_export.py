@@ -35,7 +35,7 @@ CONFIGS = {
     ),
 }
 READING = {"ink": "light", "range": [20.0, 300.0], "ground": "white"}
-"""Of the run in color; the others are as runs of earlier versions are."""
+"""The reading of the run in color; the others are as runs of earlier versions are."""
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
