@@ -3,8 +3,8 @@
 python -m tests.mutations               all of them
 python -m tests.mutations 3 7           some, by number
 
-The mistakes are in `tests.mistakes` and `tests.mistakes_adapt`. One counts as noticed if one of the
-named test files fails, which pass without it.
+The mistakes are in `tests.mistakes`, `tests.mistakes_adapt` and `tests.mistakes_images`. One counts
+as noticed if one of the named test files fails, which pass without it.
 """
 
 import os
@@ -16,8 +16,9 @@ from pathlib import Path
 
 from tests.mistakes import MISTAKES as OTHERS, Mistake
 from tests.mistakes_adapt import ADAPT_MISTAKES
+from tests.mistakes_images import IMAGE_MISTAKES
 
-MISTAKES = [*OTHERS, *ADAPT_MISTAKES]
+MISTAKES = [*OTHERS, *ADAPT_MISTAKES, *IMAGE_MISTAKES]
 ROOT = Path(__file__).parents[1]
 
 

@@ -1,0 +1,55 @@
+"""Mistakes in how a user's own images are read and split, for `tests.mutations`."""
+
+from .mistakes import Mistake
+
+IMAGE_MISTAKES = [
+    Mistake(
+        "the range of brightness is found from test images as well",
+        "train/data/survey.py",
+        'if parts[name] == "train"]',
+        "if parts[name]]",
+        "train/data/test_brightness.py",
+    ),
+    Mistake(
+        "a few pixels far outside decide the range of all",
+        "gconv_jax/export/image_files.py",
+        "or high - low <= 2 * (top - bottom)",
+        "or True",
+        "train/data/test_brightness.py",
+    ),
+    Mistake(
+        "pixels that are not finite become white",
+        "gconv_jax/export/image_files.py",
+        "/ (high - low), nan=0.0)",
+        "/ (high - low), nan=1.0)",
+        "train/data/test_brightness.py",
+    ),
+    Mistake(
+        "validation images are held out of groups that are trained on",
+        "train/data/held_out.py",
+        "if None in groups.values():",
+        "if groups:",
+        "train/data/test_groups.py train/data/test_array_file.py",
+    ),
+    Mistake(
+        "names in composed and in decomposed Unicode are split apart",
+        "train/data/names.py",
+        "os.fsencode(composed(name))",
+        "os.fsencode(name)",
+        "train/data/test_layouts.py",
+    ),
+    Mistake(
+        "labels of an .npz file belong to the next image",
+        "train/data/array_file.py",
+        "return self.images[split][index]",
+        "return self.images[split][index - 1]",
+        "train/data/test_array_file.py",
+    ),
+    Mistake(
+        "columns of a depthwise filter's gradient are those beside them",
+        "gconv_jax/planar/depthwise_onednn.py",
+        "low - dilation * first",
+        "low - first",
+        "planar/test_depthwise_onednn.py",
+    ),
+]
