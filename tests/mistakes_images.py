@@ -32,10 +32,10 @@ IMAGE_MISTAKES = [
         "train/data/test_groups.py train/data/test_array_file.py",
     ),
     Mistake(
-        "names in composed and in decomposed Unicode are split apart",
-        "train/data/names.py",
-        "os.fsencode(composed(name))",
-        "os.fsencode(name)",
+        "names of classes in composed and in decomposed Unicode are two classes",
+        "train/data/class_folders.py",
+        "classes.setdefault(composed(entry.name), [])",
+        "classes.setdefault(entry.name, [])",
         "train/data/test_layouts.py",
     ),
     Mistake(
