@@ -21,6 +21,7 @@ from .progress import TrainingProgress
 from .report.html_page import PAGE, or_warn, write_page
 from .report.markdown import write_report
 from .report.turning_frames import page_images
+from .run.class_figures import class_lines
 from .run.early_stopping import best_epoch
 from .run.meter import Meter
 from .run.metrics import more_figures, test_figures
@@ -257,16 +258,17 @@ def _finish(session: Session, network: SeedRun, state: TrainState, log: Say) -> 
     results = collect(session, config, state, records, selected, figures)
     (run.path / PAGE).unlink(missing_ok=True)  # of fewer epochs
     line = f"test error {100 * results['test_error']:.2f} % of {results['test_images']} images"
+    lines = class_lines(results)
     if config.report == "none":
         run.write_json("results.json", results)
-        log(f"{line}, in {run.path / 'results.json'}")
+        log("\n".join([f"{line}, in {run.path / 'results.json'}", *lines]))
         return
     write_report(session, state, run, results)
     run.write_json("results.json", results)
     with _page_or_warn(run, log):
         write_page(session, state, run, parts)
     slider = f", with a slider, {PAGE}" if parts.has("page") else f" {PAGE}"
-    log(f"{line}, report in {run.path / 'report.md'} and{slider}")
+    log("\n".join([f"{line}, report in {run.path / 'report.md'} and{slider}", *lines]))
     if parts.left_out:
         log(left_out_sentence(parts.left_out))
 

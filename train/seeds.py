@@ -8,6 +8,7 @@ import numpy as np
 from .config import Config
 from .data.provenance import IMAGES
 from .loop import Say, complete, train_together
+from .run.class_figures import is_unbalanced
 from .run.session import prepare_session
 from .run_folder.checkpoint import Checkpoints, Moment
 from .run_folder.command_line import resumable
@@ -59,9 +60,15 @@ def seed_folder(path: Path, seed: int) -> Path:
 
 
 def summary(runs: list[Run]) -> str:
-    """The mean and the standard deviation of the test error over the seeds."""
-    errors = [100 * run.results["test_error"] for run in runs]
-    return f"test error {mean_and_deviation(errors)} % over {len(errors)} seeds"
+    """The mean and the standard deviation of the test error over the seeds, and of the class-mean
+    accuracy if classes are unbalanced."""
+    results = [run.results or {} for run in runs]
+    errors = [100 * found["test_error"] for found in results]
+    line = f"test error {mean_and_deviation(errors)} % over {len(errors)} seeds"
+    if all("by_class" in found and is_unbalanced(found["by_class"]) for found in results):
+        means = [100 * found["class_mean_accuracy"] for found in results]
+        line += f", class-mean accuracy {mean_and_deviation(means)} %"
+    return line
 
 
 def mean_and_deviation(values: list[float]) -> str:

@@ -9,6 +9,7 @@ import tyro
 
 from ..options.networks import Symmetry
 from ..report.markdown import results_table
+from ..run.class_figures import class_figures, class_lines
 from ..run.metrics import final_figures
 from ..run.predictor import as_it_stands, load_run
 from ..run.snapshot import Snapshot
@@ -49,12 +50,22 @@ def evaluate(options: Evaluate, log: Callable[[str], None] = print) -> dict:
             if run.results["validation_images"]:
                 raise ValueError(f"the validation images of {run.path} are gone")
             raise ValueError(f"{run.path} held out no validation images (validation=0)")
-        figures = session.trainer.evaluate(state, session.data.validation)
+        held_out = session.data.validation
+        figures, logits = session.trainer.evaluate_with_logits(state, held_out)
         log(f"validation error {100 * figures['error']:.2f} %, loss {figures['loss']:.4f}")
-        return figures
+        by_class = class_figures(logits, held_out.label)
+        _log_classes(run.results | by_class, log)
+        return figures | by_class
     if isinstance(run, Snapshot):
         log(results_table([run.results]))
+        _log_classes(run.results, log)
         return run.results
     figures = final_figures(session, state)
     log(results_table([run.results | figures]))
+    _log_classes(run.results | figures, log)
     return figures
+
+
+def _log_classes(results: dict, log: Callable[[str], None]) -> None:
+    for line in class_lines(results):
+        log(line)

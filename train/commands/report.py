@@ -9,7 +9,7 @@ import tyro
 from ..report.comparison import write_comparison
 from ..report.html_page import PAGE, write_page
 from ..report.markdown import write_report
-from ..run.metrics import more_figures
+from ..run.metrics import more_figures, test_figures
 from ..run.predictor import as_it_stands, load_run
 from ..run.report_parts import Parts
 from ..run.session import Session
@@ -63,6 +63,8 @@ def _complete(session: Session, state: TrainState, run: Run, log: Callable[[str]
         earlier_keys += ("invariance_error_at_angle", "invariance_error_at_angle_untrained")
         earlier_keys += ("probabilities_at_angle",)
         results = {key: value for key, value in results.items() if key not in earlier_keys}
+    if "by_class" not in results:
+        results = test_figures(session, state) | results
     parts = Parts("full", None, log)
     results |= more_figures(session, state, parts, untrained=session.steps.init, known=results)
     results["left_out"] = parts.left_out

@@ -16,8 +16,9 @@ from ..run.session import Session
 from ..run_folder import environment
 from ..run_folder.folder import Run
 from ..steps.step import TrainState
-from .markdown import CURVES, Section, result_cells, sections, title
+from .markdown import CURVES, result_cells, sections, title
 from .protocol import protocol
+from .section import Section
 from .sprite_sheets import embedded
 from .turning_frames import first_image, page_images, turning
 
@@ -130,19 +131,31 @@ def or_warn(log: Callable[[str], None], remedy: str) -> Iterator[None]:
 
 
 def figures(every: Sequence[Section], folder: Path) -> str:
-    """The pictures in a folder with their titles and texts, those that are there."""
-    charts = [section.picture for section in CURVES]
+    """The sections with the pictures in a folder, those that are there, and with tables."""
     return "".join(
-        f"<section><h2>{html.escape(title)}</h2>"
-        + (f"<p>{html.escape(text)}</p>" if text else "")
-        + f'<figure class="{"chart" if picture in charts else "picture"}">'
-        f'<img src="{embedded(folder / picture)}" alt="{html.escape(alt)}"></figure></section>'
-        for title, text, picture, alt in every
-        if (folder / picture).is_file()
+        f"<section><h2>{html.escape(section.title)}</h2>"
+        + (f"<p>{html.escape(section.text)}</p>" if section.text else "")
+        + _picture(section, folder)
+        + (table(section.table) if section.table else "")
+        + "</section>"
+        for section in every
+        if section.table or (folder / section.picture).is_file()
     )
 
 
-def table(rows: list[dict[str, str]], differing: bool = False) -> str:
+def _picture(section: Section, folder: Path) -> str:
+    path = folder / section.picture
+    if not path.is_file():
+        return ""
+    charts = [curve.picture for curve in CURVES]
+    kind = "chart" if section.picture in charts else "picture"
+    return (
+        f'<figure class="{kind}"><img src="{embedded(path)}" alt="{html.escape(section.alt)}">'
+        "</figure>"
+    )
+
+
+def table(rows: Sequence[dict[str, str]], differing: bool = False) -> str:
     """Rows of cells by column; ``differing`` marks rows whose cells after the first do."""
     lines = ["".join(f'<th scope="col">{html.escape(name)}</th>' for name in rows[0])]
     body = [

@@ -1,7 +1,7 @@
 """``report.md`` and its pictures."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 from flax import nnx
@@ -19,6 +19,7 @@ from gconv_jax.nnx import (
 from ..config import Config
 from ..data.pixels import to_unit
 from ..data.splits import Split
+from ..run.class_figures import is_unbalanced
 from ..run.invariance import SENTENCE, checked, is_exact, worst
 from ..run.report_parts import left_out_sentence
 from ..run.session import Session
@@ -26,22 +27,15 @@ from ..run_folder.folder import Run
 from ..steps.step import TrainState
 from ..steps.turned_images import Turn, turned
 from . import plots
+from .class_sections import angle_sections, class_sections, draw_classes
 from .curves import INVARIANCE_PICTURE, curves
 from .feature_maps import sampled_names
 from .protocol import first_images, lower, protocol
 from .relaxed_layers import departures
+from .section import Section
 
 SAMPLES = 32
 FILTERS = 20
-
-
-class Section(NamedTuple):
-    """A picture of a report with what is said of it."""
-
-    title: str
-    text: str
-    picture: str
-    alt: str
 
 
 CURVES = (
@@ -81,16 +75,14 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
             names,
             run.path / "turning.png",
         )
+    draw_classes(results, session.data.test, run.path)
     if "supports" in results:
         plots.supports(results["supports"], run.path / "supports.png")
     if "symmetry_breaking" in results:
         departures(results["symmetry_breaking"], run.path / "symmetry_breaking.png")
     bank, elements = _first_filters(session.steps.model(state.params, state.stats))
     plots.filters(bank, elements, run.path / "filters.png")
-    parts = [
-        f"## {title}\n{text + chr(10) if text else ''}![{alt}]({picture})"
-        for title, text, picture, alt in sections(results)
-    ]
+    parts = [_shown(section, run.path) for section in sections(results)]
     run.write(
         "report.md",
         "\n\n".join(
@@ -104,6 +96,14 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
         )
         + "\n",
     )
+
+
+def _shown(section: Section, folder: Path) -> str:
+    """A section in Markdown, with its picture if that is in the folder."""
+    there = (folder / section.picture).is_file()
+    picture = f"![{section.alt}]({section.picture})" if there else ""
+    head = "\n".join(filter(None, [f"## {section.title}", section.text, picture]))
+    return f"{head}\n\n{markdown_table(section.table)}" if section.table else head
 
 
 def curve_sections(every: Sequence[dict]) -> list[Section]:
@@ -124,7 +124,7 @@ def title(config: Config, results: dict) -> str:
 
 
 def sections(results: dict) -> list[Section]:
-    """The pictures of a finished run, in order."""
+    """The sections of a finished run, in order."""
     learning, accuracy, invariance = CURVES
     turning_image = (
         "The first test image while it turns"
@@ -134,12 +134,14 @@ def sections(results: dict) -> list[Section]:
     )
     found = {
         None: [learning],
+        "by_class": class_sections(results),
         "accuracy_at_angle": [
             accuracy._replace(
                 text=f"{first_images(results, 'angle_images')}, turned further (bilinear). "
                 "Corners that come from outside the\nimage have the median color of its border."
             )
         ],
+        "recall_at_angle": angle_sections(results),
         "invariance_error_at_angle": [
             invariance._replace(
                 text=f"{SENTENCE}.\nRoot mean squares over "
@@ -202,16 +204,23 @@ def results_table(rows: Sequence[dict]) -> str:
 
 def result_cells(rows: Sequence[dict]) -> list[dict[str, str]]:
     """The cells of a table of the results of runs, by column; a row for each run."""
+    unbalanced = any("by_class" in row and is_unbalanced(row["by_class"]) for row in rows)
     return [
         {
             "model": row["model"],
             "parameters": f"{row['parameters']:,}",
             "test error": f"{100 * row['test_error']:.2f} %",
+            **({"class-mean accuracy": _class_mean(row)} if unbalanced else {}),
             **cells,
             "training time": f"{row['train_seconds']:.0f} s",
         }
         for row, cells in zip(rows, invariance_cells(rows), strict=True)
     ]
+
+
+def _class_mean(row: dict) -> str:
+    found = row.get("class_mean_accuracy")
+    return "-" if found is None else f"{100 * found:.2f} %"
 
 
 def invariance_cells(rows: Sequence[dict]) -> list[dict[str, str]]:
@@ -237,9 +246,11 @@ def _worst(results: dict, group: dict | None, *, exact: bool) -> str:
     return "-" if found is None else f"{found:.1e}" if exact else f"{found:.2f}"
 
 
-def markdown_table(rows: list[dict[str, str]]) -> str:
+def markdown_table(rows: Sequence[dict[str, str]]) -> str:
     """Rows of cells by column, aligned."""
     lines = [tuple(rows[0]), *(tuple(row.values()) for row in rows)]
+    # Names of classes and files may hold what ends a cell or a row.
+    lines = [tuple(" ".join(c.split("\n")).replace("|", r"\|") for c in line) for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, tuple("-" * width for width in widths))
     return "\n".join(

@@ -50,7 +50,7 @@ def learning_curves(runs: dict[str, list[dict]], path: Path) -> None:
         if longest <= 1:
             axes.set_xlim(0, 2)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _finish(figure, [loss, error], path)
+    finish(figure, [loss, error], path)
 
 
 def accuracy_against_angle(runs: dict[str, dict], path: Path) -> None:
@@ -66,7 +66,7 @@ def accuracy_against_angle(runs: dict[str, dict], path: Path) -> None:
     axes.set(xlabel="further rotation (degrees)", ylabel="accuracy (%)", xlim=(0, 360))
     axes.set_ylim(min(90, 10 * (lowest // 10)), 100)
     axes.set_xticks(range(0, 361, 45))
-    _finish(figure, [axes], path, outside=many)
+    finish(figure, [axes], path, outside=many)
 
 
 def invariance_against_angle(runs: dict[str, dict], path: Path) -> None:
@@ -84,7 +84,7 @@ def invariance_against_angle(runs: dict[str, dict], path: Path) -> None:
     axes.set_ylim(0, None)
     axes.set_xticks(range(0, 361, 45))
     # The curves rise and fall everywhere: nothing inside is free.
-    _finish(figure, [axes], path, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    finish(figure, [axes], path, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def supports(layers: dict[str, dict], path: Path) -> None:
@@ -125,24 +125,24 @@ def turning(
     strip, axes = figure.subplots(2, 1, height_ratios=(1, 5))
     for picture, angle in zip(image, np.linspace(0, 360, len(image)), strict=True):
         extent = (angle - 17, angle + 17, 0, 1)  # over its place on the axis below
-        strip.imshow(_displayed(picture), cmap="gray", vmin=0, vmax=1, extent=extent, aspect="auto")
+        strip.imshow(displayed(picture), cmap="gray", vmin=0, vmax=1, extent=extent, aspect="auto")
     strip.set(xlim=(-20, 380), ylim=(0, 1))
     strip.axis("off")
     largest = probabilities.max(0)
     order = [c for c in np.argsort(-largest, kind="stable") if largest[c] > 0.1]
     likely = sorted(order[:MOST_CLASSES])
-    for color, c in zip(_colors(len(likely)), likely, strict=True):
+    for color, c in zip(colors(len(likely)), likely, strict=True):
         axes.plot(
             angles,
             probabilities[:, c],
             color=color,
-            label=f"class {_short(names[c], 40)}",
+            label=f"class {short(names[c], 40)}",
             marker=".",
         )
     axes.set(xlabel="further rotation (degrees)", ylabel="probability", xlim=(-20, 380))
     axes.set_ylim(-0.02, 1.02)
     axes.set_xticks(range(0, 361, 45))
-    _finish(figure, [axes], path)
+    finish(figure, [axes], path)
 
 
 def predictions(image: np.ndarray, label: np.ndarray, predicted: np.ndarray, path: Path) -> None:
@@ -161,12 +161,11 @@ def predictions(image: np.ndarray, label: np.ndarray, predicted: np.ndarray, pat
     axes.axis("off")
     for i, (x, y, p) in enumerate(zip(image, label, predicted, strict=True)):
         top, left = i // columns * (height + gap) + gap, i % columns * (width + 2)
-        low, high = (0, 255) if x.dtype == np.uint8 else (x.min(), x.max() or 1)
-        picture[top : top + height, left : left + width] = (x - low) / (high - low or 1)
-        title, color = _short(p, 13), "black"
+        picture[top : top + height, left : left + width] = stretched(x)
+        title, color = short(p, 13), "black"
         if p != y:
             between = " " if len(f"{p}{y}") < 6 else "\n"  # a line each, if they are names
-            title, color = f"{_short(p, 13)}{between}(is {_short(y, 8)})", "#c1121f"
+            title, color = f"{short(p, 13)}{between}(is {short(y, 8)})", "#c1121f"
         axes.text(
             left + width / 2, top - 0.05 * height, title, fontsize=9, color=color, ha="center"
         )
@@ -193,19 +192,34 @@ def filters(bank: np.ndarray, names: list[str], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _short(name, most: int) -> str:
+def short(name, most: int) -> str:
     """Return a name for a picture: neither too long, nor read as mathematics."""
     name = str(name)
     return (name if len(name) <= most else f"{name[: most - 1]}…").replace("$", r"\$")
 
 
-def _displayed(image: np.ndarray) -> np.ndarray:
+def both_ends(name: str, most: int) -> str:
+    """Return a name for a picture, without its middle if it is long: names of classes and files
+    often differ at one of their ends alone."""
+    if len(name) > most:
+        end = most // 2
+        name = f"{name[: most - end - 1]}…{name[-end:]}"
+    return short(name, most)
+
+
+def stretched(image: np.ndarray) -> np.ndarray:
+    """Return stored pixels in [0, 1]; numbers other than bytes from the least to the largest."""
+    low, high = (0, 255) if image.dtype == np.uint8 else (image.min(), image.max() or 1)
+    return (image - low) / (high - low or 1)
+
+
+def displayed(image: np.ndarray) -> np.ndarray:
     """Pixels ``[H, W, C]`` in [0, 1] as matplotlib shows them: in color, or ``[H, W]``."""
     image = np.clip(shown_channels(image), 0, 1)
     return image if image.shape[-1] == 3 else image[..., 0]
 
 
-def _colors(count: int) -> Sequence:
+def colors(count: int) -> Sequence:
     """Return so many colors, no two of them equal."""
     if count <= len(COLORS):
         return COLORS[:count]
@@ -215,10 +229,10 @@ def _colors(count: int) -> Sequence:
 def _colored(runs: dict):
     """A color, a name that leaves room for the curves, and what it names, for each run."""
     names = [name if len(name) <= 40 else f"...{name[-37:]}" for name in runs]
-    return zip(_colors(len(runs)), zip(names, runs.values(), strict=True), strict=True)
+    return zip(colors(len(runs)), zip(names, runs.values(), strict=True), strict=True)
 
 
-def _finish(
+def finish(
     figure: Figure, every: list[Axes], path: Path, *, outside: bool = False, **legend
 ) -> None:
     for axes in every:

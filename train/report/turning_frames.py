@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..data.pixels import to_unit
+from ..run.class_figures import softmax
 from ..run.invariance import difference
-from ..run.metrics import INVARIANCE_IMAGES, middle, softmax
+from ..run.metrics import INVARIANCE_IMAGES, middle
 from ..run.session import Session
 from ..steps.step import TrainState
 from ..steps.turned_images import Turn, turned

@@ -1,4 +1,5 @@
-"""The figures of a finished network: test error, invariance error, accuracy against angle."""
+"""The figures of a finished network: test error, figures by class, invariance error, and accuracy
+against angle."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,8 @@ from gconv_jax.nnx import supports
 from ..data.pixels import to_unit
 from ..steps.step import TrainState
 from ..steps.turned_images import Turn, in_batches, turned, turns_of
+from .class_figures import class_figures, figures_at_angles, softmax
+from .examples import examples
 from .invariance import described, invariance_errors, symmetry
 from .relaxed_layers import departures
 from .report_parts import Parts
@@ -21,6 +24,8 @@ ANGLES = 32
 """
 ANGLE_IMAGES = 200
 """The first test images, on which the accuracy against the angle is measured."""
+AT_ANGLES = {"accuracy_at_angle", "recall_at_angle"}
+"""Figures of turned images that are measured together; earlier versions had the first alone."""
 INVARIANCE_IMAGES = 64
 """The first test images, on which the invariance error is measured."""
 
@@ -32,13 +37,17 @@ def final_figures(session: Session, state: TrainState, parts: Parts | None = Non
 
 
 def test_figures(session: Session, state: TrainState) -> dict:
-    """Loss and error on all test images."""
-    figures = session.trainer.evaluate(state, session.data.test, "testing")
-    return {
+    """Loss and error on all test images, the figures by class, and images to look at."""
+    test = session.data.test
+    figures, logits = session.trainer.evaluate_with_logits(state, test, "testing")
+    found = {
         "test_loss": figures["loss"],
         "test_error": figures["error"],
-        "test_images": len(session.data.test.label),
+        "test_images": len(test.label),
     }
+    if not np.isfinite(logits).all():  # the run has diverged, which is told elsewhere
+        return found
+    return found | class_figures(logits, test.label) | examples(logits, session.data)
 
 
 def more_figures(
@@ -79,13 +88,13 @@ def more_figures(
         found |= _at_elements(session, state, parts, few)
     parts.fit(
         {
-            "angles": 0 if "accuracy_at_angle" in known else many * len(several),
+            "angles": 0 if known.keys() >= AT_ANGLES else many * len(several),
             "page": page_images,
             "untrained": few * len(several) if untrained is not None else 0,
         },
         {"page": 1},
     )
-    if parts.has("angles") and "accuracy_at_angle" not in known:
+    if parts.has("angles") and not known.keys() >= AT_ANGLES:
         logits = logits_of_turns(session, state, several, many, parts, "angles")
         found |= _at_angles(logits[[several.index(turn) for turn in turns]], session, few)
     missing = "invariance_error_at_angle_untrained" not in known
@@ -133,6 +142,7 @@ def _at_angles(logits: np.ndarray, session: Session, few: int) -> dict:
         "accuracy_at_angle": (logits.argmax(-1) == labels).mean(-1).tolist(),
         "turning_image": image,
         "probabilities_at_angle": probabilities[:, image].tolist(),
+        **figures_at_angles(logits, labels),
     }
     if few > 1:
         errors = invariance_errors(logits[:, :few], logits[0, :few])
@@ -172,11 +182,6 @@ def middle(values: Sequence[float] | np.ndarray) -> int:
     """The index of the median; of an even number of values, of the lower one."""
     order = np.argsort(np.asarray(values), kind="stable")
     return int(order[(len(order) - 1) // 2])
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    exp = np.exp(logits - logits.max(-1, keepdims=True))
-    return exp / exp.sum(-1, keepdims=True)
 
 
 def _seconds(session: Session, state: TrainState, batch: np.ndarray, found: list) -> float:

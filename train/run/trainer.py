@@ -150,14 +150,22 @@ class Trainer:
         self, state: TrainState, split: Split, title: str | None = None
     ) -> dict[str, float]:
         """Return mean loss and error (a fraction) over a split, behind a bar with a title."""
-        sums = None
+        return self.evaluate_with_logits(state, split, title)[0]
+
+    def evaluate_with_logits(
+        self, state: TrainState, split: Split, title: str | None = None
+    ) -> tuple[dict[str, float], np.ndarray]:
+        """Return the figures of `evaluate`, and the logits ``[N, classes]`` of all images."""
+        sums, every = None, []
         rows, weights = filled_rows(len(split.label), self.batch_size)
         fed = batches(split, rows, self.parallel, preprocess=self.preprocess, workers=self.workers)
         for batch, weight in shown(zip(fed, weights, strict=True), len(rows), title):
             weight = self.parallel.shard(weight)
-            part = self._compiled.evaluate(state.weights, state.stats, batch, weight)
+            part, logits = self._compiled.evaluate(state.weights, state.stats, batch, weight)
             sums = part if sums is None else jax.tree.map(jnp.add, sums, part)
-        return {k: float(v) / len(split.label) for k, v in sums._asdict().items()}
+            every.append(logits)
+        figures = {k: float(v) / len(split.label) for k, v in sums._asdict().items()}
+        return figures, np.concatenate([np.asarray(a) for a in every])[: len(split.label)]
 
     def logits(
         self, state: TrainState, image: np.ndarray, *, preprocessed: bool = False

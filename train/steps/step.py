@@ -133,12 +133,14 @@ class Steps:
             average = jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)
         return TrainState(params, stats, opt_state, state.step + 1, average), metrics
 
-    def evaluate(self, params, stats, batch: Batch, weight: jax.Array) -> Metrics:
-        """Sums over the batch, each image counted ``weight`` times (0 for filling)."""
+    def evaluate(self, params, stats, batch: Batch, weight: jax.Array) -> tuple[Metrics, jax.Array]:
+        """Sums over the batch, each image counted ``weight`` times (0 for filling), and the logits
+        of all its images, on all devices, in their order."""
         logits = self.logits(params, stats, batch.image)
         wrong = jnp.argmax(logits, -1) != batch.label
         sums = Metrics((_cross_entropy(logits, batch.label) * weight).sum(), (wrong * weight).sum())
-        return self._reduce(lax.psum, sums)
+        gather = functools.partial(lax.all_gather, tiled=True)
+        return self._reduce(lax.psum, sums), self._reduce(gather, logits)
 
     def batch_stats(self, params, stats, image: jax.Array, key: jax.Array) -> nnx.State:
         """The batch statistics of these images alone, augmented but without dropout."""
