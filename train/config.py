@@ -24,6 +24,7 @@ from .options.image_checks import check_images
 from .options.images import FOLDER, ImageOptions
 from .options.network import Group, NetworkOptions
 from .options.networks import CONTINUOUS_GROUPS, DEFAULTS, NETWORKS, networks_with
+from .options.objective import check_objective
 from .options.training import TrainingOptions
 
 __all__ = ["DATA_PLACES", "FOLDER", "NO_MATTER", "PLACES", "Config", "Group"]
@@ -54,7 +55,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
         optional += ("patience", "image_size", "checkpoint_steps", "relaxed")
         at_least = dict.fromkeys(positive + optional, 1)
         at_least |= {"validation": 0, "seed": 0, "weight_decay": 0.0, "warmup": 0, "monotone": 0.0}
-        at_least |= {"workers": 0, "adapt_weight": 0.0}
+        at_least |= {"workers": 0, "adapt_weight": 0.0, "focal_gamma": 0.0}
         for name, least in at_least.items():
             value = getattr(self, name)
             if value is not None and not least <= value < float("inf"):
@@ -82,6 +83,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
         self._check_model()
         check_schedule(self)
         check_adapt(self)
+        check_objective(self)
 
     def _check_model(self) -> None:
         takes = NETWORKS[self.model].options

@@ -22,7 +22,7 @@ from .report.html_page import PAGE, or_warn, write_page
 from .report.markdown import write_report
 from .report.turning_frames import page_images
 from .run.class_figures import class_lines
-from .run.early_stopping import best_epoch
+from .run.early_stopping import CHOICES, best_epoch
 from .run.meter import Meter
 from .run.metrics import more_figures, test_figures
 from .run.predictor import load_run
@@ -238,8 +238,8 @@ def _finish(session: Session, network: SeedRun, state: TrainState, log: Say) -> 
     run, records, selected = network.run, network.run.metrics(), None
     config = run.config
     if config.patience is not None:
-        selected = best_epoch(records)
-        log(f"seed {config.seed}: epoch {selected} had the lowest validation error")
+        selected = best_epoch(records, config.metric)
+        log(f"seed {config.seed}: epoch {selected} had the {CHOICES[config.metric]}")
     if selected is None:
         log("re-estimating batch statistics, then evaluating on the test images, once")
     best = None if selected is None else network.best
@@ -297,4 +297,7 @@ def _line(config: Config, records: list[dict]) -> str:
     )
     if "validation_error" in mean:
         line += f", validation error {100 * mean['validation_error']:.2f} %"
+    key, _, title = CHOICES[config.metric]
+    if config.metric != "accuracy" and key in mean:
+        line += f", {title} {mean[key]:.4f}"
     return f"{line}, {mean['images_per_second']:,.0f} images/s"

@@ -5,11 +5,18 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
+from flax import nnx
 from PIL import Image, ImageDraw
 
+from train.data.splits import Data
 from train.run.session import prepare_session
+from train.run.trainer import Trainer
 from train.run_folder.checkpoint import load_tree
 from train.run_folder.folder import Run
+from train.steps.augment import Prepare
+from train.steps.parallel import Parallel
+from train.steps.step import Steps
 
 
 def free_port() -> int:
@@ -30,6 +37,40 @@ def assert_same_bits(a: Run, b: Run) -> None:
     for x, y in pairs:
         assert x.dtype == y.dtype and x.shape == y.shape
         np.testing.assert_array_equal(x, y)
+
+
+class Flat(nnx.Module):
+    """A network of one linear map from all pixels of an image to the classes, after a batch
+    normalization if asked for."""
+
+    def __init__(self, pixels: int, classes: int, *, normalized: bool, rngs: nnx.Rngs):
+        self.linear = nnx.Linear(pixels, classes, rngs=rngs)
+        self.norm = nnx.BatchNorm(pixels, rngs=rngs) if normalized else None
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        inputs = inputs.reshape(len(inputs), -1)
+        return self.linear(inputs if self.norm is None else self.norm(inputs))
+
+
+def linear_trainer(
+    data: Data,
+    parallel: Parallel | None = None,
+    *,
+    batch_size: int,
+    seeds: tuple[int, ...] = (0,),
+    steps: dict | None = None,
+    normalized: bool = False,
+    **more,
+) -> tuple[Trainer, Steps]:
+    """A trainer of a `Flat` network, and its steps; ``steps`` are options of those, and ``more``
+    are of the trainer."""
+    parallel = parallel or Parallel("jit")
+    pixels = int(np.prod(data.train.image.shape[1:]))
+    model = Flat(pixels, data.classes, normalized=normalized, rngs=nnx.Rngs(0))
+    prepare = Prepare(data.mean, data.std)
+    made = Steps(model, optax.sgd(0.1), prepare, parallel.axis_name, **(steps or {}))
+    options = {"batch_size": batch_size, "seeds": seeds, "parallel": parallel}
+    return Trainer(made, data.train, **options, **more), made
 
 
 def draw_shapes(folder: Path, count: int) -> Path:

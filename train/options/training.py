@@ -37,8 +37,25 @@ class TrainingOptions:
     """The largest norm of all gradients together; longer ones are shortened."""
     average: float | None = None
     """Evaluate an exponential moving average of the parameters with this decay, e.g. 0.999."""
+    loss: Literal["cross-entropy", "focal"] = "cross-entropy"
+    """focal: images that are right already count less, by (1 - probability) ** focal_gamma."""
+    focal_gamma: float = 2.0
+    """The exponent of the focal loss; 0 is cross-entropy."""
+    label_smoothing: float = 0.0
+    """The share of the target that all classes have equally, e.g. 0.1."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: the loss of each image times a weight that is inversely proportional to the number
+    of images of its class, 1 in the mean; for rare classes."""
+    sampling: Literal["plain", "balanced"] = "plain"
+    """plain: each image once in an epoch; balanced: each class equally often, in an epoch of the
+    same length; images of rare classes come several times."""
     patience: int | None = None
-    """Stop after so many epochs without a lower validation error, and keep the best epoch."""
+    """Stop after so many epochs without a better validation figure (see metric), and keep the best
+    epoch."""
+    metric: Literal["accuracy", "class-mean", "auc", "loss"] = "accuracy"
+    """The figure that chooses the best epoch with patience: accuracy of all images; class-mean:
+    mean of the accuracies of the classes; auc: area under the ROC curve, mean over the classes;
+    loss: cross-entropy."""
     evaluate_every: int = 1
     """Epochs between evaluations on the validation images."""
     seed: int = 0

@@ -6,6 +6,7 @@ from ..config import FOLDER, Config
 from ..data.provenance import IMAGES
 from ..data.reading import Reading, described
 from ..data.summary import which_test_images
+from ..run.early_stopping import CHOICES
 from ..run.invariance import SENTENCE, checked, is_exact
 from ..run_folder.command_line import PROGRAM
 
@@ -28,18 +29,18 @@ def protocol(config: Config, results: dict, beside: Sequence[dict] = ()) -> str:
         stand_in = f" (of {results['input']['classes']} classes, {_images(config, results)})"
     selected = results.get("selected_epoch")
     unfinished = results.get("unfinished")
-    when = "once, at the end"
+    when, best = "once, at the end", CHOICES[config.metric]
     if unfinished:
         epochs = f"{unfinished}, of a run that is not finished"
         if selected is not None:
-            epochs = f"epoch {selected}, that of the lowest validation error up to {epochs}"
+            epochs = f"epoch {selected}, that of the {best} up to {epochs}"
         when = "for this report, before the end"
     elif selected is None:
         epochs = f"the last of {results['epochs']} epochs, no selection"
     else:
-        epochs = f"epoch {selected} of {results['epochs']}, that of the lowest validation error"
+        epochs = f"epoch {selected} of {results['epochs']}, that of the {best}"
         if results["epochs"] < config.epochs:
-            epochs += f" (stopped after {config.patience} epochs without a lower one)"
+            epochs += f" (stopped after {config.patience} epochs without a {best.better} one)"
     whitened = ", contrast-normalized and whitened" if config.preprocess == "whiten" else ""
     return (
         f"Protocol: {config.dataset_title}{stand_in}; {results['train_images']:,} training, "
@@ -149,6 +150,14 @@ def _optimizer(config: Config) -> str:
         parts.append(f"gradients clipped at {config.clip:g}")
     if config.average is not None:
         parts.append(f"parameters averaged with decay {config.average:g}")
+    if config.loss == "focal":
+        parts.append(f"focal loss with gamma {config.focal_gamma:g}")
+    if config.label_smoothing:
+        parts.append(f"label smoothing {config.label_smoothing:g}")
+    if config.class_weights == "balanced":
+        parts.append("loss weighted by the inverse frequency of the class")
+    if config.sampling == "balanced":
+        parts.append("each class equally often in an epoch")
     if config.dtype != "float32":
         parts.append(f"computed in {config.dtype}")
     return ", ".join(parts)

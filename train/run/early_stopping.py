@@ -1,15 +1,53 @@
-"""Early stopping: the epoch with the best validation error, and when to wait no longer."""
+"""Early stopping: the epoch with the best validation figure, and when to wait no longer."""
 
+import math
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+Metric = Literal["accuracy", "class-mean", "auc", "loss"]
 
 
-def best_epoch(records: Sequence[dict]) -> int | None:
-    """The first epoch with the lowest validation error; None if none was evaluated."""
-    evaluated = [r for r in records if "validation_error" in r]
-    return min(evaluated, key=lambda r: r["validation_error"])["epoch"] if evaluated else None
+class Choice(NamedTuple):
+    """The way in which a metric compares epochs."""
+
+    key: str
+    """The name of the figure in the record of an epoch."""
+    direction: Literal["lowest", "highest"]
+    title: str
+    """The figure in words."""
+
+    @property
+    def better(self) -> str:
+        """The word for a better value: lower or higher."""
+        return "lower" if self.direction == "lowest" else "higher"
+
+    def __str__(self) -> str:
+        return f"{self.direction} {self.title}"
 
 
-def has_lost_patience(records: Sequence[dict], patience: int) -> bool:
-    """Return whether the validation error has not fallen for ``patience`` epochs."""
-    best = best_epoch(records)
+CHOICES: dict[Metric, Choice] = {
+    "accuracy": Choice("validation_error", "lowest", "validation error"),
+    "class-mean": Choice(
+        "validation_class_mean_accuracy", "highest", "class-mean accuracy of validation"
+    ),
+    "auc": Choice("validation_auc", "highest", "validation AUC"),
+    "loss": Choice("validation_loss", "lowest", "validation loss"),
+}
+
+
+def best_epoch(records: Sequence[dict], metric: Metric = "accuracy") -> int | None:
+    """The first epoch with the best validation figure; None if none was evaluated."""
+    key, direction, _ = CHOICES[metric]
+
+    def cost(record: dict) -> float:
+        value = record[key] if direction == "lowest" else -record[key]
+        return value if math.isfinite(value) else math.inf
+
+    evaluated = [record for record in records if key in record]
+    return min(evaluated, key=cost)["epoch"] if evaluated else None
+
+
+def has_lost_patience(records: Sequence[dict], patience: int, metric: Metric = "accuracy") -> bool:
+    """Return whether the validation figure has not become better for ``patience`` epochs."""
+    best = best_epoch(records, metric)
     return best is not None and records[-1]["epoch"] - best >= patience

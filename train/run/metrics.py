@@ -12,7 +12,14 @@ from gconv_jax.nnx import supports
 from ..data.pixels import to_unit
 from ..steps.step import TrainState
 from ..steps.turned_images import Turn, in_batches, turned, turns_of
-from .class_figures import class_figures, figures_at_angles, softmax
+from .class_figures import (
+    auc_by_class,
+    class_figures,
+    class_mean_accuracy,
+    figures_at_angles,
+    mean,
+    softmax,
+)
 from .examples import examples
 from .invariance import described, invariance_errors, symmetry
 from .relaxed_layers import departures
@@ -48,6 +55,19 @@ def test_figures(session: Session, state: TrainState) -> dict:
     if not np.isfinite(logits).all():  # the run has diverged, which is told elsewhere
         return found
     return found | class_figures(logits, test.label) | examples(logits, session.data)
+
+
+def validation_figures(session: Session, state: TrainState) -> dict[str, float]:
+    """Loss and error on the validation images, and the figure that chooses the epoch."""
+    metric, held_out = session.config.metric, session.data.validation
+    if metric not in ("class-mean", "auc"):
+        return session.trainer.evaluate(state, held_out)
+    figures, logits = session.trainer.evaluate_with_logits(state, held_out)
+    if metric == "class-mean":
+        return figures | {"class_mean_accuracy": class_mean_accuracy(logits, held_out.label)}
+    known = np.isfinite(logits).all()
+    area = mean(auc_by_class(logits, held_out.label)) if known else None
+    return figures | {"auc": np.nan if area is None else area}
 
 
 def more_figures(

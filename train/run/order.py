@@ -3,6 +3,7 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -25,6 +26,51 @@ def epoch_order(
     def shuffled(key):
         order = jax.random.permutation(jax.random.fold_in(key, epoch), images)
         return order[: steps * batch].reshape(-1, batch)
+
+    return jax.vmap(shuffled, out_axes=1)(keys) if keys.ndim else shuffled(keys)
+
+
+def balanced_order(
+    keys: jax.Array, epoch: int | jax.Array, *, label: np.ndarray, steps: int, batch: int
+) -> jax.Array:
+    """Return places as `epoch_order` does, those of each class equally often, or once more.
+
+    The images of a class are shuffled and taken in turn; once all were taken, they are shuffled
+    again. So within an epoch no image comes twice more often than another of its class, and of a
+    class with more images than it gets places, other images come in each epoch.
+
+    Args:
+        keys: one key, or one for each seed.
+        epoch: the number of the epoch.
+        label: the labels of the training images.
+        steps: the number of steps of an epoch.
+        batch: the images of a step.
+    """
+    places = steps * batch
+    classes, count = np.unique(label, return_counts=True)
+    each = -(-places // len(classes))  # for the classes that get one more place than others
+    by_class = np.argsort(label, kind="stable")
+    rounds = -(-each // count)
+    # An entry for each image in each round of its class, in the order of classes and rounds.
+    starts = np.cumsum(count) - count
+    image = np.concatenate(
+        [
+            np.tile(by_class[start : start + size], times)
+            for start, size, times in zip(starts, count, rounds, strict=True)
+        ]
+    ).astype(np.int32)
+    turn = np.repeat(np.arange(rounds.sum(), dtype=np.int32), np.repeat(count, rounds))
+    first = np.cumsum(rounds * count) - rounds * count
+    taken = first[:, None] + np.arange(each)
+
+    def shuffled(key):
+        within, last, over_all = jax.random.split(jax.random.fold_in(key, epoch), 3)
+        random = jax.random.bits(within, (len(image),))
+        rows = jnp.asarray(image)[jnp.lexsort((random, jnp.asarray(turn)))][taken].T
+        # The classes that get one more place are others in each epoch.
+        order = jax.random.permutation(last, len(classes))
+        rows = rows.at[-1].set(rows[-1, order])
+        return jax.random.permutation(over_all, rows.ravel()[:places]).reshape(-1, batch)
 
     return jax.vmap(shuffled, out_axes=1)(keys) if keys.ndim else shuffled(keys)
 

@@ -13,6 +13,7 @@ from ..run_folder.checkpoint import Checkpoints, Moment
 from ..run_folder.folder import CHECKPOINTS, Run
 from ..steps.step import TrainState
 from .early_stopping import best_epoch, has_lost_patience
+from .metrics import validation_figures
 from .session import Session
 
 
@@ -34,7 +35,7 @@ class Progress(NamedTuple):
 
     state: TrainState
     best: tuple | None
-    """Parameters and statistics of the epoch with the lowest validation error, with patience."""
+    """Parameters and statistics of the epoch with the best validation figure, with patience."""
     part: Part | None
     """The measurements of the epoch in whose middle the checkpoint is, if it is."""
 
@@ -51,9 +52,9 @@ class SeedRun:
 
     @property
     def stopped(self) -> bool:
-        """True if the validation error has not fallen for ``patience`` epochs."""
+        """True if the validation figure has not become better for ``patience`` epochs."""
         return self.config.patience is not None and has_lost_patience(
-            self.run.metrics(), self.config.patience
+            self.run.metrics(), self.config.patience, self.config.metric
         )
 
     def restore(
@@ -73,17 +74,18 @@ class SeedRun:
         self.checkpoints.save(moment, Progress(state, best, part))
 
     def record(self, record: dict, state: TrainState, writer: SummaryWriter) -> dict:
-        """Add an epoch to the metrics, with the validation error if it is due."""
+        """Add an epoch to the metrics, with the validation figures if they are due."""
         held_out = self.session.data.validation
         if held_out and record["epoch"] % self.config.evaluate_every == 0:
             calibrated = self.session.trainer.calibrate(state, self.which)
-            figures = self.session.trainer.evaluate(calibrated, held_out)
+            figures = validation_figures(self.session, calibrated)
             record |= {f"validation_{name}": value for name, value in figures.items()}
             records = [*self.run.metrics(), record]
-            if self.config.patience is not None and best_epoch(records) == record["epoch"]:
+            best = best_epoch(records, self.config.metric)
+            if self.config.patience is not None and best == record["epoch"]:
                 # Copies, since the state will be donated to the next step.
-                best = (calibrated.weights, calibrated.stats)
-                self.best = jax.tree.map(jnp.copy, best)
+                kept = (calibrated.weights, calibrated.stats)
+                self.best = jax.tree.map(jnp.copy, kept)
         self.run.add_metrics(record)
         for name, value in record.items():
             writer.add_scalar(name, value, record["step"])

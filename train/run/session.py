@@ -3,6 +3,8 @@
 import dataclasses
 from dataclasses import dataclass
 
+import numpy as np
+
 from gconv_jax import FiniteGroup
 
 from ..config import Config
@@ -12,6 +14,7 @@ from ..data.splits import Data
 from ..run_folder.folder import Run
 from ..steps.augment import Prepare
 from ..steps.build_model import build_model
+from ..steps.loss import make_loss
 from ..steps.optimizer import make_optimizer, temperature
 from ..steps.parallel import Parallel, choose_parallel
 from ..steps.penalties import make_penalty
@@ -66,6 +69,8 @@ def prepare_session(
         require_grain()  # before the images are looked through
     data = load_data(config, run, finished=finished)
     require_agreement(config, data)
+    if not finished:
+        _require_metric(config, data)
     steps = len(data.train.label) // config.batch_size
     if not finished and config.checkpoint_steps is not None and config.checkpoint_steps >= steps:
         raise ValueError(
@@ -85,8 +90,20 @@ def prepare_session(
         loop="step" if config.checkpoint_steps else config.loop,
         memory=config.memory,
         workers=config.workers,
+        sampling=config.sampling,
     )
     return Session(config, data, networks, trainer)
+
+
+def _require_metric(config: Config, data: Data) -> None:
+    """ValueError unless the validation images define the metric that chooses the epoch."""
+    held_out = data.validation
+    if config.metric == "auc" and held_out is not None and len(np.unique(held_out.label)) < 2:
+        raise ValueError(
+            f"`metric` auc needs validation images of two classes at least, and all "
+            f"{len(held_out.label)} are of one: hold out more with --validation, or use another "
+            "--metric"
+        )
 
 
 def _steps(config: Config, data: Data, parallel: Parallel, symmetry: FiniteGroup | None) -> Steps:
@@ -101,4 +118,5 @@ def _steps(config: Config, data: Data, parallel: Parallel, symmetry: FiniteGroup
         temperature(config, steps_per_epoch),
         make_penalty(config),
         symmetry,
+        make_loss(config, data.train.label, data.classes),
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ..run_folder.checkpoint import Moment
 from ..run_folder.command_line import command
 from ..run_folder.folder import Run
-from .early_stopping import best_epoch
+from .early_stopping import CHOICES, best_epoch
 from .metrics import more_figures, test_figures
 from .report_parts import Parts
 from .results import collect, network_to_use
@@ -36,12 +36,13 @@ class Snapshot(Run):
         self.reached, progress = found
         self.selected = None
         if self.config.patience is not None:
-            self.selected = best_epoch(self.metrics())
+            self.selected = best_epoch(self.metrics(), self.config.metric)
         best = None if self.selected is None else progress.best
         self.state = network_to_use(session, progress.state, best)
         used = f"{self.title}, with batch statistics, if any, re-estimated on the training images"
         if self.selected is not None:
-            used = f"epoch {self.selected}, that of the lowest validation error up to {self.title}"
+            why = CHOICES[self.config.metric]
+            used = f"epoch {self.selected}, that of the {why} up to {self.title}"
         log(f"{run.path} is not finished: using {used}")
 
     @property

@@ -16,7 +16,7 @@ from ..steps.parallel import Parallel
 from ..steps.step import Batch, Metrics, Steps, TrainState
 from .batches import batches
 from .compiled_steps import CompiledSteps
-from .order import epoch_order, filled_rows
+from .order import balanced_order, epoch_order, filled_rows
 
 RESIDENT_BYTES = 2**30
 LOGITS_BATCH = 128
@@ -40,6 +40,7 @@ class Trainer:
         memory: ``device``, ``host`` or ``auto``. Images that are on the disk (`ImagesOnDisk`) are
             read ahead of the steps.
         workers: processes that read them; 0 for threads of this one.
+        sampling: ``plain`` for each image once in an epoch, ``balanced`` for each class as often.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Trainer:
         loop: Literal["auto", "scan", "step"] = "auto",
         memory: Literal["auto", "device", "host"] = "auto",
         workers: int = 0,
+        sampling: Literal["plain", "balanced"] = "plain",
     ):
         self.preprocess = preprocess or (lambda image: image)
         self.workers = workers
@@ -66,13 +68,13 @@ class Trainer:
         if not self._several:
             keys = keys[0]
         self._train_key = keys[..., 0]
-        self._order = partial(
-            epoch_order,
-            keys[..., 1],
-            images=len(train.label),
-            steps=self.steps_per_epoch,
-            batch=batch_size,
-        )
+        self.sampling = sampling
+        size = {"steps": self.steps_per_epoch, "batch": batch_size}
+        self._balanced_order = partial(balanced_order, label=train.label, **size)
+        if sampling == "balanced":
+            self._order = partial(self._balanced_order, keys[..., 1])
+        else:
+            self._order = partial(epoch_order, keys[..., 1], images=len(train.label), **size)
         if memory == "auto":
             small = train.image.nbytes <= RESIDENT_BYTES and not isinstance(
                 train.image, ImagesOnDisk
@@ -133,11 +135,17 @@ class Trainer:
     def calibrate(self, state: TrainState, which: int = 0, title: str | None = None) -> TrainState:
         """Return the state of the seed number ``which`` with batch statistics that are the plain
         average over the training images, as in the published protocol, instead of a running
-        average; with a title, behind a progress bar."""
+        average; with a title, behind a progress bar.
+
+        With balanced sampling they are those of images that are drawn so: a network that was
+        trained in batches of equal classes is another one with statistics of unequal ones."""
         if not jax.tree.leaves(state.stats):  # a network without batch normalization
             return state
         total = None
-        rows = np.arange(self.steps_per_epoch * self.batch_size).reshape(-1, self.batch_size)
+        if self.sampling == "balanced":
+            rows = np.asarray(self._balanced_order(self._calibration_keys[which], 0))
+        else:
+            rows = np.arange(self.steps_per_epoch * self.batch_size).reshape(-1, self.batch_size)
         fed = batches(self.train, rows, self.parallel, workers=self.workers)
         for i, batch in enumerate(shown(fed, len(rows), title)):
             key = jax.random.fold_in(self._calibration_keys[which], i)

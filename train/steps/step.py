@@ -21,6 +21,7 @@ from gconv_jax import FiniteGroup, symmetrize
 from gconv_jax.nnx import set_temperature
 
 from .augment import Prepare
+from .loss import Loss, cross_entropy
 from .penalties import Penalty
 
 
@@ -72,6 +73,7 @@ class Steps:
         temperature: of the sampling of discrete elements in partial networks, for each step.
         penalty: what is added to the loss (`train.steps.penalties`); None for nothing.
         symmetry: a group over whose poses the logits of evaluation are averaged; None for none.
+        loss: the loss of training; that of evaluation is the cross-entropy.
     """
 
     def __init__(
@@ -84,9 +86,11 @@ class Steps:
         temperature: optax.Schedule | None = None,
         penalty: Penalty | None = None,
         symmetry: FiniteGroup | None = None,
+        loss: Loss = cross_entropy,
     ):
         self.tx, self.prepare, self.axis_name, self.average = tx, prepare, axis_name, average
         self.temperature, self.penalty, self.symmetry = temperature, penalty, symmetry
+        self.loss = loss
         train, evaluate, calibrate = (
             _split(_in_mode(model, mode, axis_name)) for mode in ("train", "evaluate", "calibrate")
         )
@@ -101,7 +105,7 @@ class Steps:
         return TrainState(params, stats, self.tx.init(params), jnp.zeros((), jnp.int32), average)
 
     def train(self, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
-        """One step of gradient descent on the mean cross-entropy of the batch."""
+        """One step of gradient descent on the mean loss of the batch."""
         augment, dropout = jax.random.split(jax.random.fold_in(key, state.step))
         image = self.prepare(batch.image, self._example_keys(augment, len(batch.label)))
         moves = self._example_keys(jax.random.fold_in(dropout, 2**31 - 1), len(batch.label))
@@ -116,7 +120,7 @@ class Steps:
 
             model = fresh()
             logits = model(image)
-            loss = _cross_entropy(logits, batch.label).mean()
+            loss = self.loss(logits, batch.label).mean()
             if self.penalty is not None:
                 loss = loss + self.penalty(fresh(), image, logits, moves)
             return loss, (logits, _split(model)[3])
@@ -138,7 +142,7 @@ class Steps:
         of all its images, on all devices, in their order."""
         logits = self.logits(params, stats, batch.image)
         wrong = jnp.argmax(logits, -1) != batch.label
-        sums = Metrics((_cross_entropy(logits, batch.label) * weight).sum(), (wrong * weight).sum())
+        sums = Metrics((cross_entropy(logits, batch.label) * weight).sum(), (wrong * weight).sum())
         gather = functools.partial(lax.all_gather, tiled=True)
         return self._reduce(lax.psum, sums), self._reduce(gather, logits)
 
@@ -204,7 +208,3 @@ def _in_mode(
 def _split(model: nnx.Module) -> tuple[nnx.GraphDef, nnx.State, nnx.State, nnx.State]:
     """Structure, parameters, random streams, and the rest (batch statistics)."""
     return nnx.split(model, nnx.Param, nnx.RngState, ...)  # pyright: ignore[reportReturnType]
-
-
-def _cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
-    return optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), label)

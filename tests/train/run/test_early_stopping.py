@@ -7,11 +7,15 @@ import chex
 import jax
 import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from train.commands.evaluate import Evaluate, evaluate
+from train.data.splits import Split
 from train.loop import resume, train
 from train.report.markdown import protocol
-from train.run.early_stopping import best_epoch
+from train.run import session as session_module
+from train.run.early_stopping import best_epoch, has_lost_patience
+from train.run.metrics import validation_figures
 from train.run.session import prepare_session
 from train.run.trainer import Trainer
 from train.run_folder.checkpoint import load_tree
@@ -24,6 +28,81 @@ def test_the_best_epoch_is_the_first_of_the_lowest_error():
     assert best_epoch(records) == 2
     assert best_epoch([*records, {"epoch": 5}]) == 2
     assert best_epoch([{"epoch": 1}]) is None
+
+
+FIGURES = {
+    "validation_error": (0.1, 0.2, 0.3, 0.4),
+    "validation_class_mean_accuracy": (0.5, 0.7, 0.7, 0.1),
+    "validation_auc": (float("nan"), 0.5, 0.9, 0.8),
+    "validation_loss": (float("inf"), 3.0, 2.0, 1.0),
+}
+
+
+def test_each_metric_chooses_its_epoch():
+    records = [
+        {"epoch": i + 1} | {name: values[i] for name, values in FIGURES.items()} for i in range(4)
+    ]
+    chosen = {"accuracy": 1, "class-mean": 2, "auc": 3, "loss": 4}
+    for metric, epoch in chosen.items():
+        assert best_epoch(records, metric) == epoch
+        assert has_lost_patience(records, 2, metric) == (epoch <= 2)
+    assert best_epoch([{"epoch": 1, "validation_error": 0.5}], "auc") is None
+
+
+def test_validation_figures_are_those_of_the_metric(smaller):
+    config = dataclasses.replace(smaller, validation=40, patience=2)
+    for metric, name in (("class-mean", "class_mean_accuracy"), ("auc", "auc"), ("loss", None)):
+        session = prepare_session(dataclasses.replace(config, metric=metric))
+        state, held_out = session.init(), session.data.validation
+        figures = validation_figures(session, state)
+        assert figures.keys() == {"loss", "error", *([name] if name else [])}
+        logits = session.trainer.logits(state, held_out.image)
+        if metric == "class-mean":
+            expected = balanced_accuracy_score(held_out.label, logits.argmax(-1))
+            assert figures[name] == pytest.approx(expected)
+        elif metric == "auc":
+            known = np.unique(held_out.label)
+            areas = [
+                roc_auc_score(held_out.label == c, jax.nn.softmax(logits)[:, c]) for c in known
+            ]
+            assert figures[name] == pytest.approx(np.mean(areas))
+
+
+def test_validation_images_of_one_class_have_no_auc(smaller, monkeypatch):
+    real = session_module.load_data
+
+    def of_one_class(*args, **options):
+        data = real(*args, **options)
+        same = Split(data.validation.image, np.zeros_like(data.validation.label))
+        return dataclasses.replace(data, validation=same)
+
+    monkeypatch.setattr(session_module, "load_data", of_one_class)
+    config = dataclasses.replace(smaller, validation=40, patience=2, metric="auc")
+    with pytest.raises(ValueError, match="`metric` auc needs validation images of two classes"):
+        prepare_session(config)
+    prepare_session(dataclasses.replace(config, metric="class-mean"))
+
+
+def test_a_run_keeps_the_best_epoch_of_its_metric(smaller, monkeypatch, tmp_path):
+    """The figures are made up: the error would choose the first epoch."""
+    areas = iter((0.6, 0.9, 0.8))
+    monkeypatch.setattr(
+        "train.run.seed_run.validation_figures",
+        lambda session, state: {"loss": 1.0, "error": 1.0, "auc": next(areas)},
+    )
+    config = dataclasses.replace(
+        smaller, validation=40, patience=3, metric="auc", epochs=3, train_images=32
+    )
+    said = []
+    run = train(config, tmp_path / "run", said.append)
+    assert run.results["selected_epoch"] == 2
+    assert [record["validation_auc"] for record in run.metrics()] == [0.6, 0.9, 0.8]
+    assert any("validation AUC 0.8000" in line for line in said)
+    assert any("epoch 2 had the highest validation AUC" in line for line in said)
+    text = "epoch 2 of 3, that of the highest validation AUC; "
+    assert text in protocol(config, run.results)
+    stopped = dataclasses.replace(config, epochs=9)
+    assert "(stopped after 3 epochs without a higher one)" in protocol(stopped, run.results)
 
 
 @pytest.fixture

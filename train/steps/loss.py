@@ -1,0 +1,84 @@
+"""The losses of a training step: for each image, of its logits and its label."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ..config import Config
+
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+"""A function of logits ``[N, classes]`` and labels ``[N]`` that returns the loss of each image."""
+_SMALLEST = float(np.finfo(np.float32).eps)
+
+
+def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
+    """Return ``-log p[y]`` for the probabilities ``p = softmax(logits)`` and the label ``y``."""
+    return optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), label)
+
+
+def focal_loss(
+    logits: jax.Array, label: jax.Array, *, gamma: float, smoothing: float = 0.0
+) -> jax.Array:
+    """Return the focal loss of each image, ``-sum_c q[c] (1 - p[c])^gamma log p[c]``.
+
+    ``p = softmax(logits)``, and ``q`` is the target: ``q[c] = (1 - smoothing) [c = y] + smoothing /
+    classes``. Without smoothing this is ``-(1 - p[y])^gamma log p[y]`` (Lin et al. 2017), and with
+    ``gamma`` 0 it is the cross-entropy with smoothed labels.
+    """
+    log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
+    target = optax.smooth_labels(jax.nn.one_hot(label, logits.shape[-1]), smoothing)
+    terms = target * log_p
+    if gamma:
+        # Where p rounds to 1, a power below 1 would have an infinite derivative.
+        terms *= jnp.maximum(-jnp.expm1(log_p), _SMALLEST) ** gamma
+    return -terms.sum(-1)
+
+
+def balanced_weights(label: np.ndarray, classes: int) -> np.ndarray:
+    """Return the weight of each class, inversely proportional to its number of images.
+
+    Args:
+        label: the labels of the training images.
+        classes: the number of classes.
+
+    Returns:
+        float32 ``[classes]``, ``w[c] = N / (K n[c])`` for N images, K classes that have images, and
+        ``n[c]`` of them in class c; 0 for a class without images. The mean over the images is 1,
+        so the learning rate keeps its meaning, and each class has the same sum.
+    """
+    from sklearn.utils.class_weight import compute_class_weight
+
+    weights = np.zeros(classes, np.float32)
+    present = np.unique(label)
+    weights[present] = compute_class_weight("balanced", classes=present, y=label)
+    return weights
+
+
+def make_loss(config: Config, label: np.ndarray, classes: int) -> Loss:
+    """Return the loss that a configuration asks for.
+
+    Args:
+        config: its ``loss``, ``focal_gamma``, ``label_smoothing`` and ``class_weights``.
+        label: the labels of the training images; none if they are only evaluated.
+        classes: the number of classes.
+    """
+    gamma = config.focal_gamma if config.loss == "focal" else 0.0
+    loss = cross_entropy
+    if gamma or config.label_smoothing:
+
+        def loss(logits: jax.Array, label: jax.Array) -> jax.Array:
+            return focal_loss(logits, label, gamma=gamma, smoothing=config.label_smoothing)
+
+    if config.class_weights == "none" or not len(label):
+        return loss
+    weights = balanced_weights(label, classes)
+
+    def weighted(logits: jax.Array, label: jax.Array) -> jax.Array:
+        """The mean over a batch is divided by its images, not by their weights, so that batches and
+        parts of them on several devices count alike."""
+        return jnp.asarray(weights)[label] * loss(logits, label)
+
+    return weighted
