@@ -94,7 +94,8 @@ def _reported(work: Callable[[], int], given: list[str], several: Distributed | 
 
 def _how_to_go_on(stop: KeyboardInterrupt, given: list[str], several: Distributed | None) -> str:
     """The line to type after an interruption, if there is one."""
-    if given[:1] == ["table"] or (_has("--resume", given) and not stop.args):
+    same = given[:1] == ["table"] or _has("--compare-plain", given)
+    if same or (_has("--resume", given) and not stop.args):
         return f"; continue with\n  {command(*given)}"
     if not stop.args:  # nothing was begun
         return ""
@@ -171,6 +172,11 @@ def _remember_compilations() -> None:
 def _train(name: str, rest: list[str]) -> None:
     config = configure(name, rest)
     _remember_compilations()
+    if config.compare_plain:
+        from .commands.compare_plain import compare_plain
+
+        compare_plain(config)
+        return
     from .loop import train
     from .seeds import summary, train_seeds
 

@@ -25,6 +25,7 @@ from .options.images import FOLDER, ImageOptions
 from .options.network import Group, NetworkOptions
 from .options.networks import CONTINUOUS_GROUPS, DEFAULTS, NETWORKS, networks_with
 from .options.objective import check_objective
+from .options.plain import check_compare_plain
 from .options.training import TrainingOptions
 
 __all__ = ["DATA_PLACES", "FOLDER", "NO_MATTER", "PLACES", "Config", "Group"]
@@ -84,6 +85,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
         check_schedule(self)
         check_adapt(self)
         check_objective(self)
+        check_compare_plain(self)
 
     def _check_model(self) -> None:
         takes = NETWORKS[self.model].options

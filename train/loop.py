@@ -14,6 +14,7 @@ from tensorboardX import SummaryWriter
 from .config import Config
 from .data.provenance import write_record
 from .data.reading import write_reading
+from .data.splits import Data
 from .data.summary import summary_lines
 from .data.whitening import WHITENING
 from .errors import diverged
@@ -39,13 +40,16 @@ from .steps.step import TrainState
 Say = Callable[[str], None]
 
 
-def train(config: Config, path: Path | None = None, log: Say = print) -> Run:
+def train(
+    config: Config, path: Path | None = None, log: Say = print, *, loaded: Data | None = None
+) -> Run:
     """Train to the last epoch, evaluate once on the test split, write the report.
 
     Args:
         config: what to train on what; of one seed.
         path: the run folder; by default ``config.run``, or one named after preset and time.
         log: where lines for the user go.
+        loaded: its data, if they have been loaded before.
 
     Returns:
         The finished run; its ``results`` are the figures.
@@ -56,14 +60,21 @@ def train(config: Config, path: Path | None = None, log: Say = print) -> Run:
     """
     if config.seeds > 1:
         raise ValueError(f"`seeds` must be 1 for one run folder, got {config.seeds}")
-    session = prepare_session(config)
+    if config.compare_plain:
+        raise ValueError("`compare_plain` trains several networks: leave it out for one")
+    session = prepare_session(config, loaded=loaded)
     run = Run.create(config, path)
     with resumable(run.path):
         return train_together(session, [run], log)[0]
 
 
 def resume(
-    path: Path, *, epochs: int | None = None, log: Say = print, **places: Path | None
+    path: Path,
+    *,
+    epochs: int | None = None,
+    log: Say = print,
+    loaded: Data | None = None,
+    **places: Path | None,
 ) -> Run:
     """Continue the run in ``path`` from its newest whole checkpoint, to more epochs if asked, with
     the files of its data set where they are now (`Run.config_at`).
@@ -82,7 +93,7 @@ def resume(
         complete(run, log)
         log(f"{run.path} is finished; nothing to do")
         return run
-    session = prepare_session(config, run=run)
+    session = prepare_session(config, run=run, loaded=loaded)
     if longer:
         # Nothing is changed before it is known that the checkpoint can be read.
         found = SeedRun(session, run, 0).restore(session.steps.init(), log)

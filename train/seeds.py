@@ -7,6 +7,7 @@ import numpy as np
 
 from .config import Config
 from .data.provenance import IMAGES
+from .data.splits import Data
 from .loop import Say, complete, train_together
 from .run.class_figures import is_unbalanced
 from .run.session import prepare_session
@@ -15,7 +16,9 @@ from .run_folder.command_line import resumable
 from .run_folder.folder import CHECKPOINTS, Run, default_path
 
 
-def train_seeds(config: Config, path: Path | None = None, log: Say = print) -> list[Run]:
+def train_seeds(
+    config: Config, path: Path | None = None, log: Say = print, *, loaded: Data | None = None
+) -> list[Run]:
     """Train ``config.seeds`` networks in one compiled program; see `train.loop.train`.
 
     Each has a run folder of its own below ``path``, ``seed0`` and so on, with what a run of that
@@ -23,9 +26,11 @@ def train_seeds(config: Config, path: Path | None = None, log: Say = print) -> l
     again with the same folder it continues where it was interrupted, and seeds can be added;
     ValueError if that was begun with other options.
     """
+    if config.compare_plain:
+        raise ValueError("`compare_plain` trains several networks: leave it out for one")
     seeds = range(config.seed, config.seed + config.seeds)
     configs = [dataclasses.replace(config, seed=seed, seeds=1, run=None) for seed in seeds]
-    return _train_all(configs, path or config.run or default_path(config.preset), log)
+    return _train_all(configs, path or config.run or default_path(config.preset), log, loaded)
 
 
 def resume_seeds(
@@ -78,7 +83,9 @@ def mean_and_deviation(values: list[float]) -> str:
     return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
 
 
-def _train_all(configs: list[Config], path: Path, log: Say) -> list[Run]:
+def _train_all(
+    configs: list[Config], path: Path, log: Say, loaded: Data | None = None
+) -> list[Run]:
     for config in configs:
         check_begun(config, path)
     # All folders first: what is resumed are the seeds that have one.
@@ -100,7 +107,8 @@ def _train_all(configs: list[Config], path: Path, log: Say) -> list[Run]:
         # later.
         recorded = next((run for run in runs.values() if (run.path / IMAGES).is_file()), None)
         for group in _groups(unfinished, runs):
-            session = prepare_session(group[0], tuple(c.seed for c in group), run=recorded)
+            seeds = tuple(config.seed for config in group)
+            session = prepare_session(group[0], seeds, run=recorded, loaded=loaded)
             train_together(session, [runs[config.seed] for config in group], log)
     return list(runs.values())
 

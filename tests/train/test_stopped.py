@@ -74,6 +74,15 @@ def test_a_table_goes_on_by_the_same_command(capsys, monkeypatch):
     assert Run.open("a table/digits-p4cnn/seed0").config.preset == "digits-p4cnn", "it was begun"
 
 
+def test_a_comparison_goes_on_by_the_same_command_or_as_one_folder(capsys):
+    given = ["digits-p4cnn", "--width", "2", "--parallel", "jit", "--compare-plain"]
+    assert line_of(capsys, *given)[3:] == given
+    (folder,) = Path("runs").iterdir()
+    assert Run.open(folder / "equivariant").config.width == 2, "it was begun"
+    resume = ["--resume", str(folder)]
+    assert line_of(capsys, *resume)[3:] == resume
+
+
 def test_what_cannot_go_on_is_only_stopped(capsys, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt

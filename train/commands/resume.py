@@ -7,6 +7,7 @@ from .. import loop
 from ..config import DATA_PLACES
 from ..run_folder.folder import Run
 from ..seeds import is_seeds, resume_seeds, summary
+from .compare_plain import is_comparison, resume_compare_plain
 from .digits import is_digits, resume_digits
 
 
@@ -27,7 +28,7 @@ class Resume:
 
 
 def resume(options: Resume, preset: str | None) -> None:
-    """Continue a run, several seeds of one, or the main job.
+    """Continue a run, several seeds of one, a comparison with plain networks, or the main job.
 
     ``preset`` is the word before ``--resume``, if there was one. ValueError if the run did not
     begin as it, or if it cannot have an option.
@@ -42,6 +43,11 @@ def resume(options: Resume, preset: str | None) -> None:
             given = [f"--{n.replace('_', '-')}" for n, place in places.items() if place]
             raise ValueError(f"the main job reads no files: leave out {', '.join(given)}")
         resume_digits(options.resume)
+        return
+    if is_comparison(options.resume):
+        if options.epochs is not None:
+            raise ValueError("`epochs` of a comparison cannot be changed; resume one of its runs")
+        resume_compare_plain(options.resume, **places)
         return
     if is_seeds(options.resume):
         print(summary(resume_seeds(options.resume, epochs=options.epochs, **places)))

@@ -26,7 +26,8 @@ class NetworkOptions:
                 "group",
                 "The symmetry (default: p4, and so2 for ck-resnet and gcnn13). z2 is translations "
                 "alone, p4m has reflections too, c8 turns by 45 degrees, so2 and o2 by any angle. "
-                "Networks of pixel filters have those up to p4m",
+                "Networks of pixel filters have those up to p4m. The same --width is another "
+                "number of parameters in each group: to compare with z2, see --compare-plain",
             )
         ),
     ] = None

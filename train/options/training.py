@@ -62,6 +62,9 @@ class TrainingOptions:
     """The seed of initialization, order, dropout and augmentation."""
     seeds: int = 1
     """Train so many networks, with seeds from seed on, in one compiled program."""
+    compare_plain: bool = False
+    """Train two plain networks beside it, on the same images and with as many parameters: one as it
+    is, one on images that are turned at random. The run folder has a comparison of the three."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """The dtype of computation; parameters stay float32."""
 

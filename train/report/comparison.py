@@ -1,6 +1,6 @@
 """The comparison of runs: one table, their curves, one page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from ..run.snapshot import Snapshot
 from ..run_folder.folder import Run
 from .curves import curves
 from .html_page import PAGE, figures, merge_frames, or_warn, page, saved_frames
-from .markdown import curve_sections, results_table
+from .markdown import curve_sections, markdown_table, result_cells
 from .protocol import protocol
 from .turning_frames import turning
 
@@ -27,13 +27,18 @@ def write_comparison(
     *,
     again: bool = True,
     map_bytes: int = MAP_BYTES,
+    names: Sequence[str] | None = None,
+    cells: list[dict[str, str]] | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """Write ``report.md``, its pictures and the page into the folder ``out``; return the table.
 
     Frames that a run has no page with are computed, if they may be computed ``again``. Feature maps
-    take at most ``map_bytes``: the last runs have none if they would take more.
+    take at most ``map_bytes``: the last runs have none if they would take more. The runs are called
+    by their ``names``, the table has other ``cells`` than those of every report, and paragraphs
+    below it are its ``notes``, where they are given.
     """
-    names = [run.results["model"] for run in runs]
+    names = [run.results["model"] for run in runs] if names is None else list(names)
     if len(set(names)) < len(names):  # the same network twice: tell them apart by folder
         names = _folders([run.path for run in runs])
     if len(set(names)) < len(names):
@@ -44,7 +49,9 @@ def write_comparison(
     every = [run_results | {"model": name} for name, run_results in results.items()]
     curves(records, results, out)
     found = curve_sections(every)
-    table = results_table(every)
+    cells = result_cells(every) if cells is None else cells
+    table = markdown_table(cells)
+    below = "".join(f"{note}\n\n" for note in notes)
     protocols = "\n\n".join(
         f"{name}: {protocol(run.config, run.results, every)}"
         for name, run in zip(names, runs, strict=True)
@@ -56,7 +63,7 @@ def write_comparison(
 
 {table}
 
-{shown}
+{below}{shown}
 
 ## Protocol
 
@@ -65,7 +72,8 @@ def write_comparison(
     )
     with or_warn(log, f"write {out / page_name} again with the same command"):
         named = dict(zip(names, runs, strict=True))
-        text = page(title, named, _frames(named, log, again, map_bytes), figures(found, out))
+        frames, pictures = _frames(named, log, again, map_bytes), figures(found, out)
+        text = page(title, named, frames, pictures, cells, notes)
         Run(out).write(page_name, text)
     log(f"\n{table}\n\nReport with pictures: {out / 'report.md'} and, with a slider, {page_name}")
     return table

@@ -48,7 +48,14 @@ def write_page(session: Session, state: TrainState, run: Run, parts: Parts | Non
     )
 
 
-def page(title: str, runs: dict[str, Run], frames: dict, pictures: str) -> str:
+def page(
+    title: str,
+    runs: dict[str, Run],
+    frames: dict,
+    pictures: str,
+    cells: list[dict[str, str]] | None = None,
+    notes: Sequence[str] = (),
+) -> str:
     """The whole page of finished runs by name.
 
     Args:
@@ -56,9 +63,12 @@ def page(title: str, runs: dict[str, Run], frames: dict, pictures: str) -> str:
         runs: what the tables are of.
         frames: of `merge_frames`.
         pictures: HTML of `figures`.
+        cells: of the table of results, if it is another one than that of every report.
+        notes: paragraphs below that table.
     """
     results = [run.results | {"model": name} for name, run in runs.items()]
-    head = table(result_cells(results))
+    head = table(result_cells(results) if cells is None else cells)
+    head += "".join(f"<p>{html.escape(note)}</p>" for note in notes)
     protocols: dict[str, list[str]] = {}
     for name, run in runs.items():
         protocols.setdefault(protocol(run.config, run.results, results), []).append(name)

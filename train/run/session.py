@@ -50,6 +50,7 @@ def prepare_session(
     run: Run | None = None,
     finished: bool = False,
     symmetry: FiniteGroup | None = None,
+    loaded: Data | None = None,
 ) -> Session:
     """Load the data and build the rest, for ``config.seed`` or for several seeds at once.
 
@@ -59,6 +60,7 @@ def prepare_session(
         run: a run that goes on, or a ``finished`` one that is evaluated; see `load_data`.
         finished: whether the session only evaluates.
         symmetry: a group over whose poses logits are averaged in evaluation.
+        loaded: the data, if they have been loaded before.
 
     Raises:
         ValueError: the configuration does not fit the data or the devices.
@@ -67,7 +69,7 @@ def prepare_session(
     parallel = choose_parallel(config.parallel, config.batch_size)
     if config.loader == "grain":
         require_grain()  # before the images are looked through
-    data = load_data(config, run, finished=finished)
+    data = load_data(config, run, finished=finished) if loaded is None else loaded
     require_agreement(config, data)
     if not finished:
         _require_metric(config, data)
