@@ -3,12 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-import numpy as np
-
 from .config import Config
 from .data.provenance import IMAGES
 from .data.splits import Data
 from .loop import Say, complete, train_together
+from .report.markdown import mean_and_deviation
 from .run.class_figures import is_unbalanced
 from .run.session import prepare_session
 from .run_folder.checkpoint import Checkpoints, Moment
@@ -74,13 +73,6 @@ def summary(runs: list[Run]) -> str:
         means = [100 * found["class_mean_accuracy"] for found in results]
         line += f", class-mean accuracy {mean_and_deviation(means)} %"
     return line
-
-
-def mean_and_deviation(values: list[float]) -> str:
-    """``2.28 ± 0.04``: with N - 1 in the denominator, and without it for a single value."""
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
 
 
 def _train_all(

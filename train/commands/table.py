@@ -13,11 +13,16 @@ from ..config import FOLDER, Config
 from ..errors import TrainingDivergedError
 from ..recipes.published_tables import TABLES, PublishedTable, Row
 from ..report.curves import curves
-from ..report.markdown import curve_sections, invariance_cells, markdown_table
+from ..report.markdown import (
+    curve_sections,
+    invariance_cells,
+    markdown_table,
+    mean_and_deviation,
+)
 from ..report.protocol import protocol
 from ..run.invariance import checked, worst
 from ..run_folder.folder import Run
-from ..seeds import check_begun, mean_and_deviation, seed_folder, train_seeds
+from ..seeds import check_begun, seed_folder, train_seeds
 
 Name = Literal[tuple(TABLES)]
 

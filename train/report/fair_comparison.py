@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..run.invariance import checked, worst
-from ..seeds import mean_and_deviation
-from .markdown import result_cells
+from .markdown import mean_and_deviation, result_cells
 
 Seeds = Sequence[dict]
 """The results of one network, a seed each."""

@@ -246,6 +246,13 @@ def _worst(results: dict, group: dict | None, *, exact: bool) -> str:
     return "-" if found is None else f"{found:.1e}" if exact else f"{found:.2f}"
 
 
+def mean_and_deviation(values: list[float]) -> str:
+    """``2.28 ± 0.04``: with N - 1 in the denominator, and without it for a single value."""
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
+
+
 def markdown_table(rows: Sequence[dict[str, str]]) -> str:
     """Rows of cells by column, aligned."""
     lines = [tuple(rows[0]), *(tuple(row.values()) for row in rows)]
