@@ -108,6 +108,7 @@ def _warnings(folder: ImageFolder, counts: dict[str, int]) -> list[str]:
     if counts[largest] >= UNEVEN * counts[smallest]:
         lines.append(
             f"warning: {largest} has {counts[largest]:,} images and {smallest} only "
-            f"{counts[smallest]:,}: the accuracy over all images says little of {smallest}"
+            f"{counts[smallest]:,}: the accuracy over all images says little of {smallest}; "
+            "--sampling balanced draws each class equally often"
         )
     return lines

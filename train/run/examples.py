@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.class_folders import printable
+from ..data.names import printable
 from ..data.splits import Data
 from .class_figures import log_odds, softmax
 

@@ -43,7 +43,8 @@ def test_at_most_ten_classes_are_named(tmp_path):
 def test_classes_of_very_different_sizes_are_warned_of(tmp_path):
     config = dataclasses.replace(OF_FOLDER, data=paint(tmp_path, **images({"a": 20, "b": 4})))
     assert lines_of(config)[-1] == (
-        "warning: a has 20 images and b only 4: the accuracy over all images says little of b"
+        "warning: a has 20 images and b only 4: the accuracy over all images says little of b; "
+        "--sampling balanced draws each class equally often"
     )
     paint(tmp_path, b__more=((9, 9), 50))
     assert not [line for line in lines_of(config) if line.startswith("warning: a has")]

@@ -1,6 +1,5 @@
 """The test images to look at, and which file each of them is."""
 
-import dataclasses
 import shutil
 import types
 
@@ -8,10 +7,11 @@ import numpy as np
 import pytest
 
 from train.config import Config
-from train.data.class_folders import File
 from train.data.image_files import read_image
+from train.data.listing import File
 from train.data.load import load_data
 from train.data.provenance import write_record
+from train.data.sources import open_source
 from train.run.class_figures import softmax
 from train.run.examples import EXAMPLES, examples, file_names
 from train.run_folder.folder import Run
@@ -53,20 +53,39 @@ def folder(own_images, tmp_path):
     return path
 
 
-@pytest.mark.parametrize("options", [{}, {"validation": 5}, {"test_images": 4, "train_images": 9}])
-def test_each_file_is_its_image(folder, options):
-    """Pixel for pixel, with files that cannot be read and images that are not used."""
-    config = Config(dataset="folder", data=folder, image_size=28, batch_size=8, **options)
-    for loader in ("memory", "grain"):
-        data = load_data(dataclasses.replace(config, loader=loader))
-        names = file_names(data)
-        assert len(names) == len(data.test.label) > 3
-        image = np.asarray(data.test.image)
-        for name, label, pixels in zip(names, data.test.label, image, strict=True):
-            assert name.startswith(("ring", "star")[label])
-            np.testing.assert_array_equal(read_image(folder / name, (28, 28, 3)), pixels)
+def assert_each_is_its_image(config: Config) -> None:
+    """Pixel for pixel: each test image is that of the file that is said to be its own."""
+    data = load_data(config)
+    names, source = file_names(data), open_source(config.data)
+    assert len(names) == len(data.test.label) > 3
+    image, how = np.asarray(data.test.image), data.folder.reading.arguments()
+    for name, pixels in zip(names, image, strict=True):
+        np.testing.assert_array_equal(read_image(source.item(name), (28, 28, 3), **how), pixels)
     # A negative control: the images differ.
     assert len({pixels.tobytes() for pixels in image}) == len(image)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"validation": 5}, {"test_images": 4, "train_images": 9}, {"loader": "grain"}],
+    ids=str,
+)
+def test_each_file_is_its_image(folder, options):
+    """There are files that cannot be read, and images that are not used."""
+    config = Config(dataset="folder", data=folder, image_size=28, batch_size=8, **options)
+    assert_each_is_its_image(config)
+
+
+def test_each_row_and_each_array_is_its_image(own_images, tmp_path):
+    files = sorted(own_images.glob("*/*"))
+    rows = [f"{path},{path.parent.name}" for path in reversed(files)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (40, 28, 28, 3), dtype=np.uint8)
+    np.savez(tmp_path / "arrays.npz", train_images=image, train_labels=np.arange(40) % 2)
+    for data in ("list.csv", "arrays.npz"):
+        config = Config(dataset="folder", data=tmp_path / data, image_size=28, batch_size=8)
+        assert_each_is_its_image(config)
 
 
 def test_files_have_no_names_once_some_are_gone(folder, tmp_path):
