@@ -33,8 +33,9 @@ STOPPED = 130
 """The exit status after Ctrl-C, the same as that of shells."""
 OTHERS = {
     "digits": "train a plain CNN beside a G-CNN on embedded digits; the default",
-    "evaluate": "measure a run again, finished or not",
-    "predict": "classify image files with a run",
+    "evaluate": "measure a run again, finished or not, or on new labelled images (--data DIR)",
+    "predict": "classify image files or folders of them with a run; --output makes a table",
+    "features": "write the features of images, which the classes are made of, to a file",
     "export": "write the network of a run to a file that runs without this library",
     "report": "write the report of a run again",
     "compare": "put runs side by side: one table, one picture, one slider",
@@ -45,6 +46,7 @@ COMMANDS = {
     "digits": (".commands.digits", "Digits", "digits"),
     "evaluate": (".commands.evaluate", "Evaluate", "evaluate"),
     "predict": (".commands.predict", "Predict", "predict"),
+    "features": (".commands.features", "Features", "features"),
     "export": (".commands.export", "Export", "export"),
     "report": (".commands.report", "Report", "report"),
     "compare": (".commands.compare", "Compare", "compare"),
@@ -126,7 +128,7 @@ def _dispatch(arguments: list[str]) -> int:
         _remember_compilations()
         getattr(module, function)(options)
     else:
-        near = difflib.get_close_matches(command, [*OTHERS, *PRESETS], n=3, cutoff=0.5)
+        near = difflib.get_close_matches(command, [*OTHERS, *PRESETS], n=3, cutoff=0.55)
         hint = f"did you mean {' or '.join(f'`{name}`' for name in near)}? " if near else ""
         raise ValueError(
             f"unknown command or recipe `{command}`; {hint}{PROGRAM} --help shows the commands, "

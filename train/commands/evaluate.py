@@ -3,41 +3,54 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import tyro
 
+from ..data.labelled_folder import is_new_set
 from ..options.networks import Symmetry
 from ..report.markdown import results_table
 from ..run.class_figures import class_figures, class_lines
 from ..run.metrics import final_figures
-from ..run.predictor import as_it_stands, load_run
+from ..run.new_set import evaluate_new_set
+from ..run.predictor import as_it_stands, load_predictor, load_run
 from ..run.snapshot import Snapshot
 from ..run_folder.folder import Run
-from ..steps.build_model import GROUPS
+from ..steps.build_model import symmetry_of
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Evaluate a run again and print its figures; if it is not finished, those of its newest
-    checkpoint."""
+    """Evaluate a run again, or on new labelled images, and print its figures; if it is not
+    finished, those of its newest checkpoint."""
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
     split: Literal["test", "validation"] = "test"
-    """validation: the images that were held out, with --validation."""
+    """validation: the images of the run that were held out, with --validation."""
     raw_dir: Path | None = None
     """The folder of the original files of the data set, if it is not that of the training."""
     data: Path | None = None
-    """The same of a folder or CSV file of your own images."""
+    """A folder or file of your own images: that of the training, if it was moved, or new ones with
+    folders of some of the classes, or with those in test/. It is a new set if none of the files
+    that the run recorded is in it."""
     symmetrize: Symmetry | None = None
-    """Average the logits over all poses of each image under this symmetry; for finished runs."""
+    """Average the logits over all poses of each image under this symmetry; for finished
+    runs, and for new images."""
 
 
 def evaluate(options: Evaluate, log: Callable[[str], None] = print) -> dict:
     """Print and return the figures of a run as it stands."""
-    run = as_it_stands(Run.open(options.run), log, raw_dir=options.raw_dir, data=options.data)
-    symmetry: Any = None if options.symmetrize is None else GROUPS[options.symmetrize]
+    run, symmetry = Run.open(options.run), symmetry_of(options.symmetrize)
+    if options.data is not None and is_new_set(run, options.data):
+        if options.split != "test":
+            raise ValueError(
+                f"`split` {options.split} goes with the run's own images, and none of them is in "
+                f"{options.data}: leave out --split"
+            )
+        network = load_predictor(run, log, raw_dir=options.raw_dir, symmetry=symmetry)
+        return evaluate_new_set(run, network, options.data, log)
+    run = as_it_stands(run, log, raw_dir=options.raw_dir, data=options.data)
     if symmetry is not None and isinstance(run, Snapshot):
         raise ValueError(f"`symmetrize` is for finished runs, and {run.path} is not")
     places = {"raw_dir": options.raw_dir, "data": options.data}

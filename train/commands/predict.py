@@ -1,5 +1,7 @@
-"""Use a run: evaluate it again, or classify image files."""
+"""``python -m train predict RUN``: image files to classes, on lines or in a file."""
 
+import collections
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +10,17 @@ from typing import Literal
 import numpy as np
 import tyro
 
-from ..data.image_files import read_images
-from ..run.predictor import load_predictor
+from ..data.given_files import given_files
+from ..data.names import pluralize
+from ..options.networks import Symmetry
+from ..run.classify_files import Answer, answer_files, unread
+from ..run.prediction_file import prediction_file, require_predictions
+from ..run.predictor import Predictor, load_predictor
 from ..run_folder.folder import Run
+from ..steps.build_model import symmetry_of
+
+TOP = 3
+_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -21,7 +31,15 @@ class Predict:
     """The run folder."""
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Image files of any size, in formats of Pillow, FITS or .npy; of several frames, the first.
-    They have the brightness, channels and ground of the training."""
+    They have the brightness, channels and ground of the training. A folder stands for all image
+    files below it, and - for the paths that standard input lists, one a line."""
+    output: Path | None = None
+    """A .csv or .json file for the predicted class and the probabilities of all classes, in place
+    of lines. It has a row for each image, those that cannot be read with an error."""
+    top: int | None = None
+    """The most probable classes on each line (default: 3)."""
+    symmetrize: Symmetry | None = None
+    """Average the logits over all poses of each image under this symmetry."""
     ink: Literal["auto", "light", "dark"] = "auto"
     """The brightness of strokes, lighter or darker than the ground; auto looks at the border, and
     leaves images as they are for a network of colors or of your own images (--data)."""
@@ -33,30 +51,77 @@ class Predict:
 
 
 def predict(options: Predict, log: Callable[[str], None] = print) -> np.ndarray:
-    """Print the most probable classes of each image; returns probabilities ``[N, classes]``.
+    """Print the most probable classes of each image, or write all to a file; returns probabilities
+    ``[N, classes]`` of the images that can be read.
 
-    ValueError, after the answers for all others, names the files that cannot be read.
+    ValueError, after the answers for all others, names the files that cannot be read. If there is
+    no other, no file is written.
     """
-    if not options.images:
-        raise ValueError("`images` must name at least one image file")
+    top, output = TOP if options.top is None else options.top, options.output
+    if top < 1:
+        raise ValueError(f"`top` must be at least 1, got {top}")
+    if output is not None and options.top is not None:
+        raise ValueError(
+            "`top` is for lines, and `output` has the probabilities of all classes: leave out --top"
+        )
     run = Run.open(options.run)
-    network = load_predictor(run, log, raw_dir=options.raw_dir, data=options.data)
+    if output is not None:
+        require_predictions(output, ())
+    files = given_files(options.images, log)
+    symmetry = symmetry_of(options.symmetrize)
+    places = {"raw_dir": options.raw_dir, "data": options.data}
+    network = load_predictor(run, log, symmetry=symmetry, **places)
     reading = network.reading
     if options.ink != "auto":
         reading = reading._replace(ink=options.ink)
-    found = list(read_images(options.images, network.shape, reading))
-    images = [image for image in found if not isinstance(image, ValueError)]
-    probabilities = network.probabilities(images)
-    answers = iter(probabilities)
-    for path, image in zip(options.images, found, strict=True):
-        if not isinstance(image, ValueError):
-            p = next(answers)
-            best = np.argsort(-p)[:3]
-            log(f"{path}: " + ", ".join(f"{network.name(c)} ({100 * p[c]:.1f} %)" for c in best))
-    errors = [str(error) for error in found if isinstance(error, ValueError)]
-    if len(errors) == 1:
-        raise ValueError(errors[0])
+    names = [network.name(label) for label in range(network.classes)]
+    rows: list[np.ndarray] = []
+    errors: list[str] = []
+    with contextlib.ExitStack() as stack:
+        if output is None:
+            tell = _line_writer(network, top, log)
+        else:
+            require_predictions(output, names)
+            tell = stack.enter_context(prediction_file(output, names))
+        for answer in answer_files(
+            network,
+            files,
+            network.batch_probabilities,
+            reading=reading,
+            shown=output is not None,
+        ):
+            tell(answer)
+            if answer.row is None:
+                errors.append(str(answer.error))
+            else:
+                rows.append(answer.row)
+        if not rows:
+            raise unread(errors, len(files), output and _NAMED)
+    probabilities = np.stack(rows)
+    if output is not None:
+        log(f"{output}: {_counts(probabilities, names)}")
     if errors:
-        count = f"{len(errors)} of {len(found)} images could not be read"
-        raise ValueError("\n  ".join([count, *errors]))
+        raise unread(errors, len(files), output and _NAMED)
     return probabilities
+
+
+def _line_writer(
+    network: Predictor, top: int, log: Callable[[str], None]
+) -> Callable[[Answer], None]:
+    def write(answer: Answer) -> None:
+        p = answer.row
+        if p is not None:
+            best = np.argsort(-p)[:top]
+            shown = ", ".join(f"{network.name(c)} ({100 * p[c]:.1f} %)" for c in best)
+            log(f"{answer.path}: {shown}")
+
+    return write
+
+
+def _counts(probabilities: np.ndarray, names: list[str]) -> str:
+    """How many images there are, and of which classes most of them are said to be."""
+    found = collections.Counter(probabilities.argmax(-1).tolist()).most_common()
+    shown = [f"{count:,} {names[label]}" for label, count in found[:_NAMED]]
+    rest = sum(count for _, count in found[_NAMED:])
+    shown += [f"{rest:,} of other classes"] if rest else []
+    return f"{pluralize(len(probabilities), 'image')}: {', '.join(shown)}"

@@ -5,8 +5,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -38,12 +37,12 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Ite
 
 
 def read_images(
-    paths: Sequence[Path], size: Shape, reading: Reading = STROKES
+    paths: Sequence[Any], size: Shape, reading: Reading = STROKES
 ) -> Iterator[np.ndarray | ValueError]:
     """`read_image` of many files, several at once, in their order. Where a file cannot be read, the
     error stands in place of its pixels."""
 
-    def read(path: Path) -> np.ndarray | ValueError:
+    def read(path: Any) -> np.ndarray | ValueError:
         try:
             return read_image(path, size, **reading.arguments())
         except ValueError as error:

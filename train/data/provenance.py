@@ -153,7 +153,7 @@ def still_there(record: Record, data: Path) -> tuple[Listing, list[File]]:
     """The files of a record that are in a folder, or in a CSV file and where that says, as if they
     had just been found, and those that are gone. Files that were not used are in neither."""
     used = [file for file in record.files if file.split in USED]
-    folder, listed = folder_of(data), None if data.is_dir() else _labels(data)
+    folder, listed = folder_of(data), None if data.is_dir() else labels_of(data)
     in_folder = not is_array_file(data)
     there = [
         (listed is None or file.name in listed)
@@ -170,7 +170,7 @@ def new_files(record: Record, data: Path) -> list[str]:
     list."""
     known = {file.name for file in record.files}
     if not data.is_dir():
-        return sorted(_labels(data).keys() - known)
+        return sorted(labels_of(data).keys() - known)
     found = (name for name in image_names(data) if name not in known)
     # Files beside the folders of classes were ignored when the run began, too.
     if any(file.class_name is None for file in record.files):
@@ -184,12 +184,12 @@ def new_files(record: Record, data: Path) -> list[str]:
 
 def relabeled_files(record: Record, data: Path) -> list[File]:
     """The files to which a CSV file gives another label than the record."""
-    labels = {} if data.is_dir() else _labels(data)
+    labels = {} if data.is_dir() else labels_of(data)
     names = record.names
     return [f for f in record.files if labels.get(f.name, names[f.label]) != names[f.label]]
 
 
-def _labels(data: Path) -> dict[str, str]:
+def labels_of(data: Path) -> dict[str, str]:
     """Return the class of each image of a file that lists or has images."""
     return ArrayFile(data).labels if is_array_file(data) else listed_labels(data)
 

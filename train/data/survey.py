@@ -12,9 +12,10 @@ from gconv_jax.export.image_files import between, sample, visible
 
 from ..config import Config
 from ..progress import ImageBar
-from .class_folders import Listing, join_names, pluralize
 from .held_out import divide
 from .image_files import in_threads
+from .listing import Listing
+from .names import join_names, pluralize
 from .reading import Reading, described, number
 from .sources import Source
 

@@ -93,12 +93,27 @@ class Predictor:
         parts = [np.empty((0, self.classes), np.float32)]
         size = min(len(images), BATCH)
         for start in range(0, len(images), BATCH):
-            batch = np.stack(images[start : start + BATCH])
-            # The last one is filled up: a batch of another size would be compiled again.
-            full = np.concatenate([batch, np.zeros((size - len(batch), *self.shape), np.uint8)])
-            logits = self(full)[: len(batch)]
-            parts.append(np.asarray(jax.nn.softmax(logits.astype(np.float32))))
+            batch = images[start : start + BATCH]
+            parts.append(self.batch_probabilities(self.filled(batch, size))[: len(batch)])
         return np.concatenate(parts)
+
+    def batch_probabilities(self, image: np.ndarray) -> np.ndarray:
+        """Return the probabilities ``[N, classes]`` of one batch ``[N, H, W, C]``."""
+        return np.asarray(jax.nn.softmax(self(image).astype(np.float32)))
+
+    def batch_features(self, image: np.ndarray) -> np.ndarray:
+        """Return the features of one batch, and the logits behind them: ``[N, F + classes]``,
+        float32 (`train.steps.embedding`)."""
+        if self.whitening is not None:
+            image = self.whitening(image)
+        return np.asarray(jax.jit(self.steps.features)(self.params, self.stats, image))
+
+    def filled(self, images: Sequence[np.ndarray], size: int) -> np.ndarray:
+        """Return a batch of ``size`` images, black ones behind those that are given: a batch of
+        another size would be compiled again."""
+        batch = np.zeros((size, *self.shape), np.uint8)
+        batch[: len(images)] = images
+        return batch
 
     def name(self, label: int) -> str:
         """The name of a class, or its number."""
@@ -106,15 +121,21 @@ class Predictor:
 
 
 def load_predictor(
-    run: Run, log: Callable[[str], None] = print, **places: Path | None
+    run: Run,
+    log: Callable[[str], None] = print,
+    *,
+    symmetry: FiniteGroup | None = None,
+    **places: Path | None,
 ) -> Predictor:
-    """The network of a run as it stands (`as_it_stands`)."""
+    """The network of a run as it stands (`as_it_stands`); its logits are averaged over the poses of
+    the ``symmetry``, if one is given."""
     run = as_it_stands(run, log, **places)
     snapshot = run if isinstance(run, Snapshot) else None
     form = input_form(snapshot.session) if snapshot else run.results["input"]
     shape = tuple(form["shape"])
     model = build_model(run.config, classes=form["classes"], in_features=shape[-1])
-    steps = Steps(model, optax.identity(), Prepare(form["mean"], form["std"]))
+    prepare = Prepare(form["mean"], form["std"])
+    steps = Steps(model, optax.identity(), prepare, symmetry=symmetry)
     if snapshot is not None:
         params, stats = snapshot.state.params, snapshot.state.stats
         whitening = snapshot.session.data.whitening

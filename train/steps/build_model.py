@@ -10,7 +10,7 @@ import gconv_jax
 from gconv_jax import FiniteGroup, LieGroup, models
 
 from ..config import Config
-from ..options.networks import NETWORKS
+from ..options.networks import NETWORKS, Symmetry
 from .adapt_model import adapt_model
 
 GROUPS: dict[str, FiniteGroup | LieGroup] = {
@@ -73,6 +73,11 @@ CLASSES: dict[str, Callable[..., nnx.Module]] = {
     "convnext": _convnext,
 }
 _LETTERS = {"plain-cnn": "plain", "p4cnn": "p4", "early-p4cnn": "early"}
+
+
+def symmetry_of(name: Symmetry | None) -> FiniteGroup | None:
+    """Return the group that an option ``--symmetrize`` names; None for none."""
+    return None if name is None else GROUPS[name]  # pyright: ignore[reportReturnType]
 
 
 def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module:

@@ -21,6 +21,7 @@ from gconv_jax import FiniteGroup, symmetrize
 from gconv_jax.nnx import set_temperature
 
 from .augment import Prepare
+from .embedding import with_features
 from .loss import Loss, cross_entropy
 from .penalties import Penalty
 
@@ -155,13 +156,20 @@ class Steps:
 
     def logits(self, params, stats, image: jax.Array) -> jax.Array:
         """The model's logits in evaluation mode, ``[N, classes]``."""
-        model = self.model(params, stats)
-        run = model if self.symmetry is None else symmetrize(model, group=self.symmetry)
+        return self._in_all_poses(self.model(params, stats))(self.prepare(image))
+
+    def features(self, params, stats, image: jax.Array) -> jax.Array:
+        """The model's features and behind them its logits, ``[N, F + classes]`` (`with_features`),
+        in evaluation mode."""
+        run = self._in_all_poses(with_features(self.model(params, stats)))
         return run(self.prepare(image))
 
     def model(self, params, stats) -> nnx.Module:
         """The model in evaluation mode with these parameters; its input is prepared pixels."""
         return nnx.merge(self._eval_def, params, self._rng, stats, copy=True)
+
+    def _in_all_poses(self, run: Callable) -> Callable:
+        return run if self.symmetry is None else symmetrize(run, group=self.symmetry)
 
     def _reduce(self, reduce: Callable, tree):
         return tree if self.axis_name is None else reduce(tree, self.axis_name)
