@@ -10,8 +10,10 @@ from train.__main__ import main
 from train.commands.evaluate import Evaluate, evaluate
 from train.commands.predict import Predict, predict
 from train.config import Config
+from train.data.image_files import read_images
 from train.data.labelled_folder import is_new_set, list_labelled
 from train.data.provenance import IMAGES
+from train.run.predictor import load_predictor
 from train.run_folder.folder import Run
 
 
@@ -170,9 +172,8 @@ def test_a_list_and_arrays_are_new_sets_too(own_run, new_images, tmp_path, capsy
     finally:
         (new_images / "new.csv").unlink()
     arrays = {"test_labels": np.array([path.parent.name for path in files])}
-    arrays["test_images"] = np.stack(
-        [np.asarray(Image.open(path).convert("RGB")) for path in files]
-    )
+    network = load_predictor(own_run)
+    arrays["test_images"] = np.stack([*read_images(files, network.shape, network.reading)])
     arrays |= {f"train_{what}": arrays[f"test_{what}"][:2] for what in ("images", "labels")}
     np.savez(tmp_path / "new.npz", **arrays)
     capsys.readouterr()
