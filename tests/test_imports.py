@@ -220,3 +220,8 @@ def test_machine_code_has_one_door_and_two_users():
     }
     door = "gconv_jax._native.door"
     assert used == {("gconv_jax.conv.fourier", door), ("gconv_jax.planar.implementation", door)}
+
+
+def test_the_program_starts_without_jax():
+    """Several processes have to meet before JAX looks for devices."""
+    assert "jax" not in loaded_by("import train.__main__")

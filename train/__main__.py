@@ -115,7 +115,7 @@ def _dispatch(arguments: list[str]) -> int:
     if _has("--resume", arguments):
         return _resume(arguments)
     if not arguments or arguments[0].startswith("-"):
-        arguments = ["folder" if _has("--data", arguments) else "digits", *arguments]
+        arguments = [_recipe_of(arguments), *arguments]
     command, *rest = arguments
     if command in PRESETS:
         _train(command, rest)
@@ -141,6 +141,32 @@ def _version() -> str:
     from gconv_jax import __version__
 
     return __version__
+
+
+def _recipe_of(arguments: list[str]) -> str:
+    """Return the recipe of a command line that names none."""
+    data = _value("--data", arguments)
+    if not _has("--data", arguments):
+        return "digits"
+    if data is None or not (path := Path(data).expanduser()).is_file():
+        return "folder"  # which says what is wrong
+    from .data.array_file import ArrayFile
+    from .data.layouts import is_array_file
+
+    if not is_array_file(path) or not ArrayFile(path).has_volumes:
+        return "folder"
+    print(f"{path} has volumes: this is the recipe folder-voxels")
+    return "folder-voxels"
+
+
+def _value(option: str, arguments: list[str]) -> str | None:
+    """Return the word that is given to an option; None if there is none."""
+    for word, after in zip(arguments, [*arguments[1:], None], strict=True):
+        if word == option:
+            return after
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+    return None
 
 
 def _has(option: str, arguments: list[str]) -> bool:

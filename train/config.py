@@ -23,10 +23,17 @@ from .options.checks import (
 from .options.image_checks import check_images
 from .options.images import FOLDER, ImageOptions
 from .options.network import Group, NetworkOptions
-from .options.networks import CONTINUOUS_GROUPS, DEFAULTS, NETWORKS, networks_with
+from .options.networks import (
+    CONTINUOUS_GROUPS,
+    DEFAULTS,
+    NETWORKS,
+    check_dimension,
+    networks_with,
+)
 from .options.objective import check_objective
 from .options.plain import check_compare_plain
 from .options.training import TrainingOptions
+from .options.volume_checks import check_volumes
 
 __all__ = ["DATA_PLACES", "FOLDER", "NO_MATTER", "PLACES", "Config", "Group"]
 
@@ -82,6 +89,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
         check_groups_by(self.groups_by)
         check_feeding(self)
         self._check_model()
+        check_volumes(self)
         check_schedule(self)
         check_adapt(self)
         check_objective(self)
@@ -103,6 +111,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
                 known = ", ".join(networks_with(name))
                 raise ValueError(f"`{name}` {verb} for {known}, not for {self.model}")
         for group in (self.group, *self.groups):
+            check_dimension(self.model, group)
             if group in CONTINUOUS_GROUPS and "samples" not in takes:
                 known = ", ".join(networks_with("samples"))
                 raise ValueError(f"`group` {group} is for {known}, not for {self.model}")

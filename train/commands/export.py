@@ -19,14 +19,15 @@ import jax.numpy as jnp
 import tyro
 
 from gconv_jax import __version__
-from gconv_jax.export import image_decoders, image_files, onnx, stablehlo
+from gconv_jax.export import image_decoders, image_files, onnx, stablehlo, volume_files
 
 from ..data.reading import Reading
+from ..data.volumes import is_volume
 from ..run.predictor import Predictor, load_predictor
 from ..run_folder.folder import Run
 
-READER = "read_image.py"
-_COPY, _WRITER = "# A copy of gconv_jax/export/image_files.py", "exported_by"
+READER, VOLUME_READER = "read_image.py", "read_volume.py"
+_COPY, _WRITER = "# A copy of gconv_jax/export/", "exported_by"
 """The beginnings of files that an export writes and may replace."""
 
 USE = {
@@ -36,12 +37,12 @@ import sys
 
 import numpy as np
 import onnxruntime
-from read_image import read_image
+from {reader} import {reader}
 
 session = onnxruntime.InferenceSession("{path}")
 about = session.get_modelmeta().custom_metadata_map
 image, classes = json.loads(about["image"]), json.loads(about["classes"])
-pixels = np.stack([read_image(path, **image) for path in sys.argv[1:]])
+pixels = np.stack([{reader}(path, **image) for path in sys.argv[1:]])
 (probabilities,) = session.run(None, {{"x": pixels}})
 print([classes[i] for i in probabilities.argmax(-1)])
 """,
@@ -52,11 +53,11 @@ from pathlib import Path
 
 import numpy as np
 from jax import export
-from read_image import read_image
+from {reader} import {reader}
 
 program = export.deserialize(bytearray(Path("{path}").read_bytes()))
 about = json.loads(Path("{path}.json").read_text())
-pixels = np.stack([read_image(path, **about["image"]) for path in sys.argv[1:]])
+pixels = np.stack([{reader}(path, **about["image"]) for path in sys.argv[1:]])
 probabilities = np.asarray(program.call(pixels))
 print([about["classes"][i] for i in probabilities.argmax(-1)])
 """,
@@ -69,7 +70,8 @@ class Export:
     """Write the network of a run to a file: stored pixels, uint8 [N, H, W, C], to the probabilities
     of the classes, for batches of any size. Of a run that is not finished, its newest checkpoint.
     Beside it comes read_image.py, which reads image files as predict does and needs Pillow and
-    NumPy alone, and tifffile for TIFF files of several bands. The names of the classes and the size
+    NumPy alone, and tifffile for TIFF files of several bands; of a network for volumes, uint8
+    [N, D, H, W, C], read_volume.py, which needs NumPy alone. The names of the classes and the size
     of the images are in the metadata of the ONNX file, or in FILE.json beside the StableHLO
     file."""
 
@@ -99,7 +101,8 @@ def export(options: Export, log: Callable[[str], None] = print) -> Path:
 
     path = options.out or run.path / f"model.{options.format}"
     about, beside = description(run, network), path.with_name(f"{path.name}.json")
-    reader, shape = path.with_name(READER), (None, *network.shape)
+    volumes = is_volume(network.shape)
+    reader, shape = path.with_name(VOLUME_READER if volumes else READER), (None, *network.shape)
     _require_ours(reader, _COPY)
     if options.format == "onnx":
         metadata = {name: json.dumps(value) for name, value in about.items()}
@@ -109,13 +112,16 @@ def export(options: Export, log: Callable[[str], None] = print) -> Path:
         _require_ours(beside, _WRITER)
         stablehlo(probabilities, shape, path, dtype=jnp.uint8)
         beside.write_text(text, encoding="utf-8")
-    head = f"{_COPY} {__version__} (Apache-2.0), for the networks beside it.\n"
-    reader.write_text(head + reader_source(), encoding="utf-8")
+    source = inspect.getsource(volume_files) if volumes else reader_source()
+    head = f"{_COPY}{'volume' if volumes else 'image'}_files.py {__version__} (Apache-2.0)"
+    head += ", for the networks beside it.\n"
+    reader.write_text(head + source, encoding="utf-8")
     log(f"{path}: uint8 [N, {', '.join(map(str, network.shape))}] to probabilities")
     if options.format == "stablehlo":
         log(f"{beside}: what goes with it")
-    log(f"{reader}: image files to such pixels; in another program, in the folder {path.parent}:")
-    for line in USE[options.format].format(path=path.name).splitlines():
+    kind = "volumes in .npy files" if volumes else "image files"
+    log(f"{reader}: {kind} to such pixels; in another program, in the folder {path.parent}:")
+    for line in USE[options.format].format(path=path.name, reader=reader.stem).splitlines():
         log(f"  {line}".rstrip())
     if network.names is not None:
         log(f"the classes are {', '.join(network.names)}")
@@ -132,36 +138,50 @@ def reader_source() -> str:
 def description(run: Run, network: Predictor) -> dict[str, Any]:
     """The facts that a program needs to use an exported network, as plain values by name.
 
-    ``image`` has the arguments of `gconv_jax.export.image_files.read_image`, and ``classes`` the
-    names in the order of the probabilities. ``steps`` says in words what the reader and the network
-    do.
+    ``image`` has the arguments of `gconv_jax.export.image_files.read_image`, or of
+    `gconv_jax.export.volume_files.read_volume`, and ``classes`` the names in the order of the
+    probabilities. ``steps`` says in words what the reader and the network do.
     """
-    height, width, channels = network.shape
-    ink = {
-        "light": "the brightness stays as it is",
-        "auto": "gray images whose border is lighter than 127 on average are inverted",
-    }[network.reading.ink if channels == 1 else "light"]
     scaled = f"minus {network.steps.prepare.mean:g}, divided by {network.steps.prepare.std:g}"
     whitened = "contrast normalized, then whitened (ZCA)"
     return {
         _WRITER: f"gconv_jax {__version__}",
         "model": run.config.title,
         "classes": [network.name(i) for i in range(network.classes)],
-        "image": {"size": [height, width, channels], **network.reading.arguments()},
-        "input": {"name": "x", "shape": ["N", height, width, channels], "dtype": "uint8"},
+        "image": {"size": [*network.shape], **network.reading.arguments()},
+        "input": {"name": "x", "shape": ["N", *network.shape], "dtype": "uint8"},
         "range": [0, 255],
         "output": {"shape": ["N", network.classes], "dtype": "float32", "is": "probabilities"},
         "steps": [
-            "read_image: the first frame, turned upright as its EXIF data say",
-            f"read_image: {_depth(network.reading)}",
-            f"read_image: transparent parts on {_ground(network.reading)}",
-            f"read_image: {_colors(channels)}; {ink}",
-            f"read_image: scaled to fit into {height} x {width} pixels (height x width), bilinear, "
-            "without distortion, and centered on the median of the border",
+            *_reading_steps(network),
             "network: pixels divided by 255, "
             f"{scaled if network.whitening is None else whitened}; softmax of the logits",
         ],
     }
+
+
+def _reading_steps(network: Predictor) -> list[str]:
+    """Return in words what the reader does."""
+    if is_volume(network.shape):
+        sides = " x ".join(map(str, network.shape[:3]))
+        return [
+            f"read_volume: {_depth(network.reading)}",
+            f"read_volume: in the middle of {sides} voxels (depth x height x width), on the median "
+            "of its surface",
+        ]
+    height, width, channels = network.shape
+    ink = {
+        "light": "the brightness stays as it is",
+        "auto": "gray images whose border is lighter than 127 on average are inverted",
+    }[network.reading.ink if channels == 1 else "light"]
+    return [
+        "read_image: the first frame, turned upright as its EXIF data say",
+        f"read_image: {_depth(network.reading)}",
+        f"read_image: transparent parts on {_ground(network.reading)}",
+        f"read_image: {_colors(channels)}; {ink}",
+        f"read_image: scaled to fit into {height} x {width} pixels (height x width), bilinear, "
+        "without distortion, and centered on the median of the border",
+    ]
 
 
 def _depth(reading: Reading) -> str:

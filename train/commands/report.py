@@ -6,12 +6,13 @@ from pathlib import Path
 
 import tyro
 
+from ..data.volumes import of_volumes
 from ..report.comparison import write_comparison
 from ..report.html_page import PAGE, write_page
 from ..report.markdown import write_report
 from ..run.metrics import more_figures, test_figures
 from ..run.predictor import as_it_stands, load_run
-from ..run.report_parts import Parts
+from ..run.report_parts import NOT_OF_VOLUMES, Parts
 from ..run.session import Session
 from ..run.snapshot import Snapshot
 from ..run_folder.folder import Run
@@ -48,8 +49,12 @@ def report(options: Report, log: Callable[[str], None] = print) -> None:
         if not isinstance(run, Snapshot):  # the figures of a snapshot are those of now
             _complete(session, state, run, log)
         write_report(session, state, run, run.results)
-        write_page(session, state, run, Parts("full", None, log))
-        log(f"report in {run.path / 'report.md'} and, with a slider, {PAGE}")
+        parts = Parts("full", None, log)
+        if of_volumes(run.results):
+            parts.leave_out(("page",), NOT_OF_VOLUMES)
+        write_page(session, state, run, parts)
+        slider = ", with a slider," if parts.has("page") else ""
+        log(f"report in {run.path / 'report.md'} and{slider} {PAGE}")
     if several:
         write_comparison(TITLE, runs, options.run, log)
 

@@ -30,9 +30,10 @@ class ArrayFile:
     """The images of an ``.npz`` file by their names: ``train/17``, or ``17`` without splits.
 
     Args:
-        path: the file. Its images are ``[n, H, W]`` or ``[n, H, W, C]``, its labels ``[n]`` or
-            ``[n, 1]``, integers or text. ``class_names`` names the integers, and ``train_groups``
-            (and so on) says which images belong together.
+        path: the file. Its images are ``[n, H, W]`` or ``[n, H, W, C]``, or volumes
+            ``[n, D, H, W]`` or ``[n, D, H, W, C]``, its labels ``[n]`` or ``[n, 1]``, integers or
+            text. ``class_names`` names the integers, and ``train_groups`` (and so on) says which
+            images belong together. Four axes are of volumes if the last is longer than 16.
 
     Raises:
         ValueError: the file is damaged, or has other arrays.
@@ -58,20 +59,26 @@ class ArrayFile:
     def _check_images(self, name: str, images: np.ndarray) -> None:
         if images.dtype.kind not in "biuf":
             raise ValueError(f"`data` {self.path}: {name} must be numbers, not {images.dtype}")
-        if images.ndim == 5 or (images.ndim == 4 and images.shape[-1] > MOST_CHANNELS):
+        if images.ndim not in (3, 4, 5) or 0 in images.shape:
             raise ValueError(
-                f"`data` {self.path}: {name} {images.shape} are volumes, and the program trains on "
-                "images [n, H, W] or [n, H, W, C]; examples/voxels.py trains on volumes"
+                f"`data` {self.path}: {name} must be images [n, H, W] or [n, H, W, C], or volumes "
+                f"[n, D, H, W] or [n, D, H, W, C], got {images.shape}"
             )
-        if images.ndim not in (3, 4) or 0 in images.shape:
+        if images.ndim == 5 and images.shape[-1] > MOST_CHANNELS:
             raise ValueError(
-                f"`data` {self.path}: {name} must be [n, H, W] or [n, H, W, C], got {images.shape}"
+                f"`data` {self.path}: {name} must be volumes [n, D, H, W, C] of at most "
+                f"{MOST_CHANNELS} channels, got {images.shape}"
             )
+
+    @property
+    def has_volumes(self) -> bool:
+        """True if the arrays are volumes, and not images."""
+        return len(self.shape) == 4 or (len(self.shape) == 3 and self.shape[2] > MOST_CHANNELS)
 
     @property
     def channels(self) -> int:
         """The channels of the arrays, which may be equal."""
-        return self.shape[2] if len(self.shape) == 3 else 1
+        return self.shape[-1] if len(self.shape) == (4 if self.has_volumes else 3) else 1
 
     @functools.cached_property
     def places(self) -> dict[str, tuple[str, int]]:
@@ -232,6 +239,6 @@ def _as_classes(
             f"`data` {path}: {array} must be from 0{most}, got {min(values)} to {max(values)}"
         )
     if names is not None:
-        return [names[value] for value in values]
+        return [str(names[value]) for value in values]
     width = len(str(max(values)))  # so that 10 stands behind 9
     return [f"{value:0{width}}" for value in values]

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gconv_jax.export.image_files import Shape, read_image
+from gconv_jax.export.volume_files import read_volume
 
 from .reading import STROKES, Reading
 
-__all__ = ["Shape", "in_threads", "is_gray", "read_image", "read_images"]
+__all__ = ["Shape", "in_threads", "is_gray", "read_image", "read_images", "read_volume"]
 
 # Of oddities in files that are read all the same; for whatever thread or process reads them.
 warnings.filterwarnings("ignore", module="PIL")
@@ -37,18 +38,26 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Ite
 
 
 def read_images(
-    paths: Sequence[Any], size: Shape, reading: Reading = STROKES
+    paths: Sequence[Any], size: tuple[int, ...], reading: Reading = STROKES
 ) -> Iterator[np.ndarray | ValueError]:
-    """`read_image` of many files, several at once, in their order. Where a file cannot be read, the
-    error stands in place of its pixels."""
+    """`read_image` of many files, or `read_volume` if the size is of volumes, several at once, in
+    their order. Where a file cannot be read, the error stands in place of its pixels."""
 
     def read(path: Any) -> np.ndarray | ValueError:
         try:
-            return read_image(path, size, **reading.arguments())
+            return read_any(path, size, reading)
         except ValueError as error:
             return error
 
     return in_threads(read, paths)
+
+
+def read_any(path: Any, size: tuple[int, ...], reading: Reading = STROKES) -> np.ndarray:
+    """Return the pixels of an image, or of a volume if the size is ``(D, H, W, C)``."""
+    if len(size) == 4:
+        return read_volume(path, size, **reading.arguments())
+    height, width, channels = size
+    return read_image(path, (height, width, channels), **reading.arguments())
 
 
 def is_gray(image: np.ndarray) -> bool:

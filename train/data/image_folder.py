@@ -1,5 +1,7 @@
 """A user's own images as arrays: those to train on, those held out and those to test on."""
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +22,14 @@ from .class_folders import (
     printable,
 )
 from .held_out import divide
-from .image_files import Shape, in_threads, is_gray, read_image
+from .image_files import Shape, in_threads, is_gray, read_any, read_image
 from .on_disk import ImagesOnDisk
 from .provenance import Changes, Record
 from .reading import EARLIER, Reading
 from .sources import ArraySource, Source, open_source
 from .statistics import pixel_sums
 from .survey import survey
+from .volumes import require_dimension, survey_volumes
 
 _NAMED = 3
 
@@ -84,7 +87,7 @@ class ImageFolder:
 def load_folder(
     config: Config,
     record: Record | None = None,
-    trained: Shape | None = None,
+    trained: tuple[int, ...] | None = None,
     reading: Reading | None = None,
 ) -> ImageFolder:
     """The images in ``config.data``, scaled to ``config.image_size``.
@@ -107,6 +110,7 @@ def load_folder(
     if config.data is None:
         raise ValueError("`dataset` folder needs the folder of your images: add --data DIR")
     source = open_source(data := Path(config.data).expanduser())
+    require_dimension(config, source)
     gone: list[File] = []
     if record is None:
         found = source.listing(config.test_fraction, config.groups_by)
@@ -114,15 +118,18 @@ def load_folder(
         record = provenance.as_in(record, source.folder)
         found, gone = provenance.still_there(record, data)
     size = source.size if config.image_size is None else config.image_size
-    shape = (size, size, _channels(config, source))
+    shape = source.volume or (size, size, _channels(config, source))
     stored = config.loader == "grain"
     if stored and isinstance(source, ArraySource):
         raise ValueError(f"`loader` grain is for image files, and {data} is read as a whole")
     if not stored:
-        _require_memory(len(found.files), size, shape[-1])
+        _require_memory(len(found.files), shape)
     parts, notes = {}, list(found.notes)
     begins = reading is None
-    if reading is None:
+    if reading is None and source.volume is not None:
+        reading, told = survey_volumes(config, source, found)
+        notes += told
+    elif reading is None:
         with ImageBar(len(found.files), "looking through") as bar:
             reading, told = survey(config, source, found, shape[-1], bar)
         notes += told
@@ -161,6 +168,7 @@ def load_folder(
             "training image, pixel for pixel: the test error is too low"
         )
     gray = config.channels == "auto" and all(all(part.gray) for part in used.values())
+    gray = gray and source.volume is None
     if trained is not None:
         gray = trained[-1] < shape[-1]
     images = {
@@ -207,7 +215,7 @@ class _Part(NamedTuple):
 def _read(
     source: Source,
     files: Sequence[File],
-    size: Shape,
+    size: tuple[int, ...],
     reading: Reading,
     bar: ImageBar,
     *,
@@ -221,7 +229,7 @@ def _read(
 
     def pixels_and_digest(name: str) -> tuple[np.ndarray | ValueError, str | None]:
         try:
-            pixels = read_image(source.item(name), size, **reading.arguments())
+            pixels = read_any(source.item(name), size, reading)
         except ValueError as error:
             pixels = error
         return pixels, source.digest(name)
@@ -231,7 +239,7 @@ def _read(
         bar.update()
         file = file._replace(digest=digest)
         if isinstance(image, ValueError):
-            reason = str(image).partition(" as an image: ")[2] or str(image)
+            reason = re.split(r" as an image: | as a volume: ", str(image), maxsplit=1)[-1]
             part.unreadable.append((file, reason))
             continue
         if stored:
@@ -241,7 +249,7 @@ def _read(
         part.files.append(file)
         part.hashes.append(hash(image.tobytes()))
         part.gray.append(is_gray(image))
-        if (image == image[0, 0]).all():
+        if (image == image.reshape(-1, image.shape[-1])[0]).all():
             part.flat.append(file.name)
     label = np.asarray([file.label for file in part.files], np.int32)
     if not stored:
@@ -320,12 +328,16 @@ def _channels(config: Config, source: Source) -> int:
     return 1 if config.channels == "grey" else 3
 
 
-def _require_memory(count: int, size: int, channels: int) -> None:
+def _require_memory(count: int, shape: tuple[int, ...]) -> None:
     # A second copy on the device, or while gray images are taken out of color.
-    needed, available = 2 * count * size * size * channels, available_memory()
-    if available is not None and needed > available:
-        raise ValueError(
-            f"{count:,} images of {size} x {size} pixels need {needed / 2**30:.1f} GiB of memory, "
-            f"and {available / 2**30:.1f} are available; choose a smaller --image-size, now "
-            f"{size}, or leave them on the disk with --loader grain"
-        )
+    needed, available = 2 * count * math.prod(shape), available_memory()
+    if available is None or needed <= available:
+        return
+    volumes = len(shape) == 4
+    kinds = ("volumes", "voxels") if volumes else ("images", "pixels")
+    remedy = f"choose a smaller --image-size, now {shape[0]}, or leave them on the disk with "
+    raise ValueError(
+        f"{count:,} {kinds[0]} of {' x '.join(map(str, shape[:-1]))} {kinds[1]} need "
+        f"{needed / 2**30:.1f} GiB of memory, and {available / 2**30:.1f} are available; "
+        + ("store smaller or fewer ones" if volumes else f"{remedy}--loader grain")
+    )

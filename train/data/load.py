@@ -71,7 +71,7 @@ def load_data(config: Config, run: Run | None = None, *, finished: bool = False)
     )
 
 
-def _load_own(config: Config, run: Run | None, trained: tuple[int, int, int] | None) -> ImageFolder:
+def _load_own(config: Config, run: Run | None, trained: tuple[int, ...] | None) -> ImageFolder:
     record = None if run is None else read_record(run)
     reading = None if run is None else read_reading(run)
     if reading is None and run is not None and (record or trained or run.metrics()):

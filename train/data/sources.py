@@ -11,6 +11,8 @@ from .layouts import is_array_file
 from .listing import Listing
 
 IMAGE_SIZE = 64
+MULTIPLE = 4
+"""The sides of volumes are multiples of it: networks halve them twice."""
 
 
 class FileSource:
@@ -23,6 +25,10 @@ class FileSource:
     size = IMAGE_SIZE
     channels: int | None = None
     """The channels that all images have, if that is known and they are no colors."""
+    stored: tuple[int, ...] | None = None
+    """The shape of all images, if it is known."""
+    volume: tuple[int, ...] | None = None
+    """The shape ``(D, H, W, C)`` of the volumes that a network is given; None of images."""
 
     def __init__(self, data: Path):
         self.data, self.folder = data, provenance.folder_of(data)
@@ -48,6 +54,11 @@ class ArraySource:
         self.file = ArrayFile(data)
         self.size = max(self.file.shape[:2])
         self.channels = None if self.file.channels in (1, 3) else self.file.channels
+        self.stored: tuple[int, ...] | None = self.file.shape
+        self.volume: tuple[int, ...] | None = None
+        if self.file.has_volumes:
+            side = -(-max(self.stored[:3]) // MULTIPLE) * MULTIPLE
+            self.volume = (side, side, side, self.file.channels)
 
     def listing(self, test_fraction: float, groups_by: str | None) -> Listing:
         """All images, by split and class."""

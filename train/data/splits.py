@@ -11,8 +11,8 @@ from .whitening import Whitening
 
 
 class Split(NamedTuple):
-    """Images ``[N, H, W, C]`` (uint8, or float32 in [0, 1]), in memory or on disk, and labels int32
-    ``[N]``."""
+    """Images ``[N, H, W, C]`` or volumes ``[N, D, H, W, C]`` (uint8, or float32 in [0, 1]), in
+    memory or on disk, and labels int32 ``[N]``."""
 
     image: np.ndarray | ImagesOnDisk
     label: np.ndarray

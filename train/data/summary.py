@@ -9,6 +9,7 @@ from .image_folder import ImageFolder
 from .layouts import is_array_file, is_list
 from .names import join_names, pluralize, printable
 from .provenance import USED
+from .volumes import is_volume
 
 UNEVEN = 5
 """The images of the largest class for each of the smallest, from which on there is a warning."""
@@ -18,7 +19,9 @@ def summary_lines(config: Config, folder: ImageFolder) -> list[str]:
     """Return the lines on classes, sizes and splits, and on what was left out."""
     counts = _counts(folder)
     named = [f"{name} {count:,}" for name, count in counts.items()]
-    height, width, channels = folder.test.image.shape[1:]
+    *sides, channels = folder.test.image.shape[1:]
+    kinds = ("volume", "voxels") if is_volume(folder.test.image.shape[1:]) else ("image", "pixels")
+    color = "gray" if channels == 1 else "in color"
     parts = {
         "training": folder.train,
         "validation": folder.validation,
@@ -26,10 +29,10 @@ def summary_lines(config: Config, folder: ImageFolder) -> list[str]:
     }
     sizes = [f"{0 if part is None else len(part.label):,} {kind}" for kind, part in parts.items()]
     lines = [
-        f"{pluralize(sum(counts.values()), 'image')} of {pluralize(len(counts), 'class')} in "
+        f"{pluralize(sum(counts.values()), kinds[0])} of {pluralize(len(counts), 'class')} in "
         f"{printable(str(folder.path))}: {join_names(named)}",
-        f"{height} x {width} pixels, {'gray' if channels == 1 else 'in color'}; "
-        f"{sizes[0]}, {sizes[1]} and {sizes[2]} images",
+        f"{' x '.join(map(str, sides))} {kinds[1]}, {color}; "
+        f"{sizes[0]}, {sizes[1]} and {sizes[2]} {kinds[0]}s",
         _split(config, folder),
         *folder.notes,
     ]

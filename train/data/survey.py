@@ -83,7 +83,7 @@ def survey(
         unreadable = {name: "" for name in names if name not in looks}
         parts = divide(config, None, found, unreadable)
         training = [seen for name, seen in looks.items() if parts[name] == "train"]
-    reading, notes = _range(config, looks, training)
+    reading, notes = automatic_range(config, looks, training)
     ground = _ground(training, reading.range)
     if ground is not None:
         notes.append(f"transparent parts of images are put on {ground}, in all of them")
@@ -122,9 +122,10 @@ def look_at(path: Path | np.ndarray, channels: int, measured: bool, most: int) -
     return look._replace(gray=mean, weight=total, hidden=not alpha.any())
 
 
-def _range(
+def automatic_range(
     config: Config, looks: dict[str, Look], training: Sequence[Look]
 ) -> tuple[Reading, list[str]]:
+    """Return the range of `survey` and lines on it, from what was seen of the files."""
     if config.range != "auto":
         reading = Reading(range=config.range)
         return reading, [described(reading)]

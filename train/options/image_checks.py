@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from gconv_jax.export.image_decoders import MOST_CHANNELS
-
 from .images import FOLDER, FOLDER_OPTIONS
+
+# That of gconv_jax.export.image_decoders, which imports JAX: too early for several processes.
+MOST_CHANNELS = 16
 
 
 def check_images(config: Any) -> None:

@@ -39,7 +39,8 @@ class ImageOptions:
     data: Path | None = None
     """Your own images: a folder with a folder of image files for each class, or with train/ and
     test/ (and val/) that have those; a CSV file with the columns path and label (and split and
-    group); or an .npz file with train_images and train_labels (and val_, test_)."""
+    group); or an .npz file with train_images and train_labels (and val_, test_), images or
+    volumes."""
     image_size: int | None = None
     """Pixels on a side to which your own images are scaled without distortion (default: 64, and
     that of the arrays in an .npz file; --size 64 is understood too). Multiples of 4 stay
@@ -72,5 +73,6 @@ class ImageOptions:
     preprocess: Literal["scale", "whiten"] = "scale"
     """scale: one mean and deviation for all pixels; whiten: contrast of each image, then ZCA."""
     augment: Literal["none", "jitter", "rotate", "shift-flip"] = "none"
-    """jitter: turn by up to 3.14 degrees, as the published code did; rotate: by any angle;
-    shift-flip: mirror every other image and move it by up to two pixels (CIFAR10+)."""
+    """jitter: turn by up to 3.14 degrees, as the published code did; rotate: by any angle, and
+    volumes, exactly, by a random one of the 24 rotations of the cube; shift-flip: mirror every
+    other image and move it by up to two pixels (CIFAR10+)."""

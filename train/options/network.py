@@ -10,7 +10,10 @@ import tyro
 
 from .networks import Model, Symmetry, describe
 
-Group = Literal["z2", "mirror", "p2", "p4", "d2", "p4m", "c8", "c16", "d8", "d16", "so2", "o2"]
+Group = Literal[
+    "z2", "mirror", "p2", "p4", "d2", "p4m", "c8", "c16", "d8", "d16", "so2", "o2",
+    "z3", "about-depth", "about-height", "about-width", "octahedral", "full-octahedral",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +27,13 @@ class NetworkOptions:
         tyro.conf.arg(
             help=describe(
                 "group",
-                "The symmetry (default: p4, and so2 for ck-resnet and gcnn13). z2 is translations "
-                "alone, p4m has reflections too, c8 turns by 45 degrees, so2 and o2 by any angle. "
-                "Networks of pixel filters have those up to p4m. The same --width is another "
-                "number of parameters in each group: to compare with z2, see --compare-plain",
+                "The symmetry (default: p4, so2 for ck-resnet and gcnn13, octahedral for "
+                "voxel-cnn). z2 is translations alone, p4m has reflections too, c8 turns by 45 "
+                "degrees, so2 and o2 by any angle. Networks of pixel filters have those up to p4m. "
+                "Of volumes, z3 is translations alone, about-depth (-height, -width) quarter turns "
+                "about one axis, octahedral the 24 rotations of the cube, and full-octahedral has "
+                "reflections too. The same --width is another number of parameters in each group: "
+                "to compare with z2, see --compare-plain",
             )
         ),
     ] = None

@@ -28,8 +28,15 @@ Model = Literal[
     "separable-cnn",
     "vit",
     "convnext",
+    "voxel-cnn",
 ]
 CONTINUOUS_GROUPS = ("so2", "o2")
+PLANE, SPACE = 2, 3
+VOXEL_GROUPS = (
+    *("z3", "about-depth", "about-height", "about-width"),
+    *("octahedral", "full-octahedral"),
+)
+"""The groups of volumes; all others are of the plane."""
 Symmetry = Literal["mirror", "p2", "p4", "d2", "p4m", "c8", "c16", "d8", "d16"]
 """The finite groups that a whole network can be made equivariant under."""
 DEFAULTS = {
@@ -63,6 +70,9 @@ class Network(NamedTuple):
     """The channels of each part of the depth, in multiples of ``--width``, if they differ."""
     default_group: str = "p4"
     """The group without ``--group``, for networks that take one."""
+    dimensions: tuple[int, ...] = (PLANE,)
+    """2 if it takes groups of the plane, and images; 3 if it takes those of the cube, and
+    volumes."""
 
 
 def _row(title: str, options: str = "", **more) -> Network:
@@ -115,14 +125,50 @@ NETWORKS: dict[str, Network] = {
     "gcnn13": _row("the same, 13 layers", _CONTINUOUS, default_group="so2"),
     "augerino": _row("a plain network, averaged over a learned range of angles", "kernel_network"),
     "separable-cnn": _row("P4CNN with separable filters", "group separable"),
-    "vit": _row("a vision transformer over a group", "group blocks patch_size"),
+    "vit": _row(
+        "a vision transformer over a group, for images or volumes",
+        "group blocks patch_size",
+        dimensions=(PLANE, SPACE),
+    ),
     "convnext": _row(
         "ConvNeXt over a group, with three stages",
         "group blocks patch_size head",
         width="widths",
         multiples=(1, 2, 4),
     ),
+    "voxel-cnn": _row(
+        "volumes, over symmetries of the cube",
+        "group",
+        width="widths",
+        multiples=(1, 2, 4),
+        default_group="octahedral",
+        dimensions=(SPACE,),
+    ),
 }
+
+
+def dimension_of(model: str, group: str | None) -> int:
+    """Return the dimension of what a network over a group takes: 2 for images, 3 for volumes.
+
+    >>> dimension_of("vit", "octahedral"), dimension_of("vit", None)
+    (3, 2)
+    """
+    return SPACE if (group or NETWORKS[model].default_group) in VOXEL_GROUPS else PLANE
+
+
+def check_dimension(model: str, group: str | None) -> None:
+    """Raise ValueError unless a network takes groups of the dimension of this one."""
+    if group is None or dimension_of(model, group) in NETWORKS[model].dimensions:
+        return
+    if group in VOXEL_GROUPS:
+        others = [name for name, network in NETWORKS.items() if SPACE in network.dimensions]
+        raise ValueError(
+            f"`group` {group} is of volumes, for {', '.join(others)}; {model} is for images"
+        )
+    raise ValueError(
+        f"`group` {group} is of images, and {model} is for volumes: it takes one of "
+        f"{', '.join(VOXEL_GROUPS)}"
+    )
 
 
 def networks_with(option: str) -> tuple[str, ...]:

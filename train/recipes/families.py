@@ -58,6 +58,26 @@ def folder() -> Iterator[Recipe]:
     )
 
 
+def voxels() -> Iterator[Recipe]:
+    """Yield the recipe for a user's own volumes."""
+    yield Recipe(
+        "folder-voxels",
+        "A small network over the rotations of the cube on your own volumes: --data FILE.npz.",
+        Config(
+            model="voxel-cnn",
+            group="octahedral",
+            width=2,
+            dataset="folder",
+            validation=0.1,
+            epochs=20,
+            batch_size=32,
+            learning_rate=5e-3,
+            weight_decay=1e-4,
+            schedule="cosine",
+        ),
+    )
+
+
 def rotated_mnist() -> Iterator[Recipe]:
     """Yield the networks of Cohen & Welling 2016 on rotated MNIST."""
     yield Recipe(

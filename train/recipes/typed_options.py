@@ -46,11 +46,13 @@ def _settings(recipe: Config, typed: dict[str, Any]) -> dict[str, Any]:
                 "out one"
             )
         typed["image_size"] = typed.pop("size")
-    group, _, network = typed.get("model", "").partition("-")
-    if group in get_args(Group) and network:
+    for group in get_args(Group):
+        if not typed.get("model", "").startswith(f"{group}-"):
+            continue
         if "group" in typed:
             raise ValueError(f"`model` {typed['model']} says the group already: leave out --group")
-        typed |= {"model": network, "group": group}
+        typed |= {"model": typed["model"].removeprefix(f"{group}-"), "group": group}
+        break
     if typed.get("data") is not None:
         typed.setdefault("dataset", FOLDER)
     if group_of(recipe.preset) == "folder" and typed.get("model", recipe.model) != recipe.model:

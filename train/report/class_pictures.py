@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from ..run.class_figures import worst
 from .plots import COLORS, both_ends, colors, displayed, finish, stretched
+from .shown_channels import projected
 
 MOST_CURVES = 10
 _NAME = 24
@@ -104,6 +105,7 @@ def examples(image: np.ndarray, rows: Sequence[dict], names: Sequence[str], path
         names: of the classes.
         path: the file to write.
     """
+    image = projected(image)
     columns, (height, width) = 6, image.shape[1:3]
     lines, letters = -(-len(image) // columns), 21
     across = max(height, width)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..data.volumes import of_volumes
 from ..run.predictor import load_run
 from ..run.report_parts import left_out_sentence
 from ..run.snapshot import Snapshot
@@ -12,7 +13,7 @@ from .curves import curves
 from .html_page import PAGE, figures, merge_frames, or_warn, page, saved_frames
 from .markdown import curve_sections, markdown_table, result_cells
 from .protocol import protocol
-from .turning_frames import turning
+from .turning_frames import NO_VOLUMES, turning
 
 MAP_BYTES = 4_000_000
 """The most bytes that the feature maps of all networks take in a page."""
@@ -75,7 +76,8 @@ def write_comparison(
         frames, pictures = _frames(named, log, again, map_bytes), figures(found, out)
         text = page(title, named, frames, pictures, cells, notes)
         Run(out).write(page_name, text)
-    log(f"\n{table}\n\nReport with pictures: {out / 'report.md'} and, with a slider, {page_name}")
+    slider = "" if all(map(of_volumes, every)) else ", with a slider,"
+    log(f"\n{table}\n\nReport with pictures: {out / 'report.md'} and{slider} {page_name}")
     return table
 
 
@@ -86,7 +88,9 @@ def _frames(runs: dict[str, Run], log: Callable[[str], None], again: bool, map_b
     for name, run in runs.items():
         # The page of a run that is not finished may be of an earlier epoch.
         found: Any = None if isinstance(run, Snapshot) else saved_frames(run)
-        if found is None and not again:
+        if found is None and of_volumes(run.results):
+            found = NO_VOLUMES
+        elif found is None and not again:
             found = {"note": left_out_sentence({"page": f"{name} has none"})}
         elif found is None:
             try:

@@ -19,6 +19,7 @@ from gconv_jax.nnx import (
 from ..config import Config
 from ..data.pixels import to_unit
 from ..data.splits import Split
+from ..data.volumes import of_volumes
 from ..run.class_figures import is_unbalanced
 from ..run.invariance import SENTENCE, checked, is_exact, worst
 from ..run.report_parts import left_out_sentence
@@ -28,7 +29,7 @@ from ..steps.step import TrainState
 from ..steps.turned_images import Turn, turned
 from . import plots
 from .class_sections import angle_sections, class_sections, draw_classes
-from .curves import INVARIANCE_PICTURE, curves
+from .curves import INVARIANCE_PICTURE, QUARTERS_PICTURE, curves
 from .feature_maps import sampled_names
 from .protocol import first_images, lower, protocol
 from .relaxed_layers import departures
@@ -52,8 +53,20 @@ CURVES = (
         INVARIANCE_PICTURE,
         "invariance error against angle",
     ),
+    Section(
+        "Accuracy at quarter turns",
+        "",
+        QUARTERS_PICTURE,
+        "accuracy at quarter turns about each axis",
+    ),
 )
 """The curves that a picture has, of one run or of several."""
+
+
+_OF_VOLUMES = (
+    "Each picture is the maximum of a volume along its depth. Filters are volumes as well, and are "
+    "not drawn."
+)
 
 
 def write_report(session: Session, state: TrainState, run: Run, results: dict) -> None:
@@ -80,8 +93,9 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
         plots.supports(results["supports"], run.path / "supports.png")
     if "symmetry_breaking" in results:
         departures(results["symmetry_breaking"], run.path / "symmetry_breaking.png")
-    bank, elements = _first_filters(session.steps.model(state.params, state.stats))
-    plots.filters(bank, elements, run.path / "filters.png")
+    if not of_volumes(results):
+        bank, elements = _first_filters(session.steps.model(state.params, state.stats))
+        plots.filters(bank, elements, run.path / "filters.png")
     parts = [_shown(section, run.path) for section in sections(results)]
     run.write(
         "report.md",
@@ -108,7 +122,7 @@ def _shown(section: Section, folder: Path) -> str:
 
 def curve_sections(every: Sequence[dict]) -> list[Section]:
     """Those of `CURVES` that the results of at least one run have."""
-    keys = (None, "accuracy_at_angle", "invariance_error_at_angle")
+    keys = (None, "accuracy_at_angle", "invariance_error_at_angle", "accuracy_at_quarter_turn")
     return [
         section
         for section, key in zip(CURVES, keys, strict=True)
@@ -125,7 +139,7 @@ def title(config: Config, results: dict) -> str:
 
 def sections(results: dict) -> list[Section]:
     """The sections of a finished run, in order."""
-    learning, accuracy, invariance = CURVES
+    learning, accuracy, invariance, quarters = CURVES
     turning_image = (
         "The first test image while it turns"
         if "turning_image" not in results
@@ -148,6 +162,12 @@ def sections(results: dict) -> list[Section]:
                 f"{lower(first_images(results, 'invariance_images'))} and all classes. Between "
                 "multiples of 90\ndegrees the image is interpolated, and pooling with strides is "
                 "of pixels."
+            )
+        ],
+        "accuracy_at_quarter_turn": [
+            quarters._replace(
+                text=f"{first_images(results, 'angle_images')}, which are volumes, turned about "
+                "each of their axes, exactly. There\nis no interpolation between quarter turns."
             )
         ],
         "probabilities_at_angle": [
@@ -178,7 +198,12 @@ def sections(results: dict) -> list[Section]:
             )
         ],
         "test_images": [
-            Section("Predictions", "", "predictions.png", "test images with predicted classes"),
+            Section(
+                "Predictions",
+                _OF_VOLUMES if of_volumes(results) else "",
+                "predictions.png",
+                "test images with predicted classes",
+            ),
             Section(
                 "Filters of the first layer",
                 f"A row for each group element: the same base filters, turned; the first {FILTERS} "
@@ -188,6 +213,8 @@ def sections(results: dict) -> list[Section]:
             ),
         ],
     }
+    if of_volumes(results):
+        found["test_images"].pop()  # filters in space
     return [s for key, every in found.items() if key is None or key in results for s in every]
 
 

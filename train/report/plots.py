@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .shown_channels import shown_channels
+from .shown_channels import projected, shown_channels
 
 COLORS = (
     "#1f6fb4", "#d1495b", "#3a7d44", "#8d6a9f", "#e08e1b",
@@ -67,6 +67,24 @@ def accuracy_against_angle(runs: dict[str, dict], path: Path) -> None:
     axes.set_ylim(min(90, 10 * (lowest // 10)), 100)
     axes.set_xticks(range(0, 361, 45))
     finish(figure, [axes], path, outside=many)
+
+
+def accuracy_at_quarter_turns(runs: dict[str, dict], path: Path) -> None:
+    """Accuracy on test volumes that are turned about each axis; ``runs`` maps a name to its
+    results."""
+    axis_names = list(next(iter(runs.values()))["accuracy_at_quarter_turn"])
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    every = figure.subplots(1, len(axis_names), sharey=True)
+    lowest = 100.0
+    for axes, axis in zip(every, axis_names, strict=True):
+        for color, (name, results) in _colored(runs):
+            values = [100 * a for a in results["accuracy_at_quarter_turn"][axis]]
+            lowest = min(lowest, *values)
+            label = name if axes is every[0] else None
+            axes.plot(results["quarter_turns"], values, color=color, label=label, marker="o")
+        axes.set(xlabel=f"turned about {axis} (degrees)", xticks=range(0, 271, 90))
+    every[0].set(ylabel="accuracy (%)", ylim=(min(90, 10 * (lowest // 10)), 101))
+    finish(figure, list(every), path)
 
 
 def invariance_against_angle(runs: dict[str, dict], path: Path) -> None:
@@ -146,11 +164,12 @@ def turning(
 
 
 def predictions(image: np.ndarray, label: np.ndarray, predicted: np.ndarray, path: Path) -> None:
-    """Images with the predicted class; wrong ones in red with the true class beside it.
+    """Images, or the maxima of volumes along depth, with the predicted class; wrong ones in red
+    with the true class beside it.
 
     ``label`` and ``predicted`` are names or numbers of classes, ``[N]``.
     """
-    image = shown_channels(image)
+    image = shown_channels(projected(image))
     columns = 8
     rows = -(-len(image) // columns)
     height, width = image.shape[1:3]

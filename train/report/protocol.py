@@ -6,6 +6,7 @@ from ..config import FOLDER, Config
 from ..data.provenance import IMAGES
 from ..data.reading import Reading, described
 from ..data.summary import which_test_images
+from ..data.volumes import is_volume, of_volumes
 from ..run.early_stopping import CHOICES
 from ..run.invariance import SENTENCE, checked, is_exact
 from ..run_folder.command_line import PROGRAM
@@ -76,7 +77,8 @@ def _invariance(config: Config, results: dict, beside: Sequence[dict]) -> str:
     if group == results["symmetry"]:
         sentences.append(f"{group['group']} is the symmetry that this network was built with")
     else:
-        whose = "that of the network beside it" if group in _symmetries(beside) else "quarter turns"
+        alone = "the rotations of the cube" if of_volumes(results) else "quarter turns"
+        whose = "that of the network beside it" if group in _symmetries(beside) else alone
         sentences.append(
             f"This network was built without such a symmetry; {group['group']} is {whose}, for "
             "comparison"
@@ -110,7 +112,10 @@ def _symmetries(every: Sequence[dict]) -> list[dict]:
 
 def _images(config: Config, results: dict) -> str:
     """Return what became of the images of a folder, and which they are."""
-    height, width, channels = results["input"]["shape"]
+    *sides, channels = results["input"]["shape"]
+    volumes = is_volume(results["input"]["shape"])
+    size = " x ".join(map(str, sides))
+    size = f"volumes of {size} voxels" if volumes else f"scaled to {size} pixels"
     kind = {1: "gray", 3: "in color", 2: "with 2 channels, shown as their mean"}.get(
         channels, f"with {channels} channels, of which pictures show the first three as RGB"
     )
@@ -119,10 +124,7 @@ def _images(config: Config, results: dict) -> str:
     groups = results.get("groups")
     test = which_test_images(config, own=results["own_test"], grouped=groups is not None)
     split = f"; split by {groups}" if groups else ""
-    return (
-        f"scaled to {height} x {width} pixels, {kind}; {test}{split}; files in {IMAGES}, "
-        f"fingerprint {results['fingerprint']}"
-    )
+    return f"{size}, {kind}; {test}{split}; files in {IMAGES}, fingerprint {results['fingerprint']}"
 
 
 def _optimizer(config: Config) -> str:

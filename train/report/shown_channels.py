@@ -1,6 +1,11 @@
-"""The pictures of images with more channels than a screen has colors."""
+"""The pictures of images with more channels than a screen has colors, and of volumes."""
 
 import numpy as np
+
+
+def projected(image: np.ndarray) -> np.ndarray:
+    """Return images ``[N, H, W, C]``; of volumes ``[N, D, H, W, C]``, their maximum along depth."""
+    return image.max(1) if image.ndim == 5 else image
 
 
 def shown_channels(image: np.ndarray) -> np.ndarray:

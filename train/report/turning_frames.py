@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..data.pixels import to_unit
+from ..data.volumes import is_volume
 from ..run.class_figures import softmax
 from ..run.invariance import difference
 from ..run.metrics import INVARIANCE_IMAGES, middle
@@ -23,6 +24,7 @@ FRAMES = 72
 IMAGES = 5
 """Odd, so that one of them is in the middle."""
 LARGEST_IMAGE = 128
+NO_VOLUMES = {"note": "There is no input to turn here: the slider is for images, not volumes."}
 CLASSES = 10
 """Shown of each image; of more, those that are most probable somewhere."""
 
@@ -56,6 +58,8 @@ def turning(
         layers. With images larger than 128 pixels, or not square, only a ``note`` that says so.
     """
     test = session.data.test
+    if is_volume(test.image.shape[1:]):
+        return dict(NO_VOLUMES)
     height, width = test.image.shape[1:3]
     if height != width or height > LARGEST_IMAGE:
         return {

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gconv_jax import P4, P4M, Z2, FiniteGroup, LieGroup
+from gconv_jax import P4, P4M, Z2, FiniteGroup, LieGroup, full_octahedral, octahedral
 from gconv_jax.models import E2CNN, SmallE2CNN
 
 from ..config import Config
+from ..data.volumes import of_volumes
 from ..options.networks import CONTINUOUS_GROUPS, NETWORKS
 from ..steps.build_model import GROUPS
 from ..steps.turned_images import Turn, turns_of
@@ -32,7 +33,8 @@ def symmetry(config: Config) -> FiniteGroup:
     """The group under which the class scores of a network are invariant by design.
 
     It is that of the last layers, or the elements that a continuous group is sampled at. ``Z2`` is
-    that of a network without such a symmetry, a plain CNN for example.
+    that of a network without such a symmetry, a plain CNN for example, and ``trivial(3)`` that of
+    one for volumes.
     """
     if config.adapt in ("symmetrize", "canonicalize"):
         return _finite(config.adapt_group, config)
@@ -45,7 +47,7 @@ def symmetry(config: Config) -> FiniteGroup:
     if config.group is not None:
         return _finite(config.group, config)
     defaults = {"e2cnn": E2CNN.published_groups[-1], "small-e2cnn": SmallE2CNN.published_groups[-1]}
-    defaults |= {"wide-resnet": GROUPS["p4m"], "mixed": Z2}
+    defaults |= {"wide-resnet": GROUPS["p4m"], "mixed": Z2, "voxel-cnn": octahedral()}
     if "samples" in NETWORKS[config.model].options:
         return _finite(CONTINUOUS_GROUPS[0], config)
     return defaults.get(config.model, P4)  # pyright: ignore[reportReturnType]
@@ -60,7 +62,8 @@ def checked(results: dict, beside: Sequence[dict] = ()) -> dict | None:
     """The group under which a network is checked, as `described`; None for earlier versions.
 
     It is the network's own `symmetry`. For a network without one it is the largest of the networks
-    beside it, so that their figures can be compared, and quarter turns if those have none either.
+    beside it, so that their figures can be compared, and quarter turns if those have none either,
+    or the rotations of the cube.
     """
     if "symmetry" not in results:
         return None
@@ -69,7 +72,9 @@ def checked(results: dict, beside: Sequence[dict] = ()) -> dict | None:
     if len(own["elements"]) > 1:
         return own
     largest = max(others, key=lambda group: len(group["elements"]), default=own)
-    return largest if len(largest["elements"]) > 1 else described(P4)
+    if len(largest["elements"]) > 1:
+        return largest
+    return described(octahedral() if of_volumes(results) else P4)
 
 
 def invariance_errors(logits: np.ndarray, upright: np.ndarray) -> np.ndarray:
@@ -113,7 +118,7 @@ def is_exact(element: str) -> bool:
     return element in _EXACT
 
 
-_EXACT = frozenset(turn.name for turn in turns_of(P4M))
+_EXACT = frozenset(turn.name for group in (P4M, full_octahedral()) for turn in turns_of(group))
 
 
 def _at_elements(results: dict) -> dict[str, float]:

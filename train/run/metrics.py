@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gconv_jax import P4M, Support
+from gconv_jax import P4M, Support, full_octahedral
 from gconv_jax.nnx import supports
 
 from ..data.pixels import to_unit
+from ..data.volumes import is_volume
 from ..steps.step import TrainState
 from ..steps.turned_images import Turn, in_batches, turned, turns_of
+from ..steps.turned_volumes import AXES, QUARTERS, CubeTurn, quarter_turns
 from .class_figures import (
     auc_by_class,
     class_figures,
@@ -23,7 +25,7 @@ from .class_figures import (
 from .examples import examples
 from .invariance import described, invariance_errors, symmetry
 from .relaxed_layers import departures
-from .report_parts import Parts
+from .report_parts import NOT_OF_VOLUMES, Parts
 from .session import Session
 
 ANGLES = 32
@@ -35,6 +37,8 @@ AT_ANGLES = {"accuracy_at_angle", "recall_at_angle"}
 """Figures of turned images that are measured together; earlier versions had the first alone."""
 INVARIANCE_IMAGES = 64
 """The first test images, on which the invariance error is measured."""
+VOLUMES = 32
+"""The first test volumes, on which it is measured; a volume takes as long as many images."""
 
 
 def final_figures(session: Session, state: TrainState, parts: Parts | None = None) -> dict:
@@ -98,7 +102,8 @@ def more_figures(
     if departed := departures(model):
         found["symmetry_breaking"] = departed
     count = len(session.data.test.label)
-    few, many = min(INVARIANCE_IMAGES, count), min(ANGLE_IMAGES, count)
+    volumes = is_volume(session.data.test.image.shape[1:])
+    few, many = min(VOLUMES if volumes else INVARIANCE_IMAGES, count), min(ANGLE_IMAGES, count)
     if few < 2:  # nothing to compare a change with
         parts.leave_out(("elements", "untrained"), "needs two test images")
     angles = _angles(session)
@@ -106,6 +111,9 @@ def more_figures(
     several = list(dict.fromkeys(turns))
     if parts.has("elements") and "invariance_error_at_element" not in known:
         found |= _at_elements(session, state, parts, few)
+    if volumes:
+        parts.left_out |= dict.fromkeys(("page", "untrained"), NOT_OF_VOLUMES)
+        return found | _at_quarter_turns(session, state, parts, known, many)
     parts.fit(
         {
             "angles": 0 if known.keys() >= AT_ANGLES else many * len(several),
@@ -135,16 +143,40 @@ def _angles(session: Session) -> list[float]:
 
 def _at_elements(session: Session, state: TrainState, parts: Parts, count: int) -> dict:
     """The invariance error at each element of the network's own group. Without one, it may be
-    compared with others at the symmetries of the square."""
+    compared with others at the symmetries of the square, or of the cube."""
     group = symmetry(session.config)
-    turns = turns_of(group if group.order > 1 else P4M)
+    every = full_octahedral() if group.dimension == 3 else P4M
+    turns = turns_of(group if group.order > 1 else every)
+    upright = [turn.name for turn in turns].index("e")
     logits = logits_of_turns(session, state, turns, count, parts, "elements")
-    errors = invariance_errors(logits, logits[turns.index(Turn(0.0))]).tolist()
+    errors = invariance_errors(logits, logits[upright]).tolist()
     return {
         "symmetry": described(group),
         "invariance_images": count,
         "invariance_error_at_element": {
             turn.name: error for turn, error in zip(turns, errors, strict=True)
+        },
+    }
+
+
+def _at_quarter_turns(
+    session: Session, state: TrainState, parts: Parts, known: dict, count: int
+) -> dict:
+    """The accuracy on the first test volumes at quarter turns about each axis."""
+    by_axis = {name: quarter_turns(axis) for axis, name in enumerate(AXES)}
+    turns = list(dict.fromkeys(turn for turns in by_axis.values() for turn in turns))
+    measured = "accuracy_at_quarter_turn" in known
+    parts.fit({"angles": 0 if measured else count * len(turns)}, {})
+    if measured or not parts.has("angles"):
+        return {}
+    logits = logits_of_turns(session, state, turns, count, parts, "angles")
+    right = (logits.argmax(-1) == session.data.test.label[:count]).mean(-1).tolist()
+    at = dict(zip(turns, right, strict=True))
+    return {
+        "angle_images": count,
+        "quarter_turns": list(QUARTERS),
+        "accuracy_at_quarter_turn": {
+            axis: [at[turn] for turn in turns] for axis, turns in by_axis.items()
         },
     }
 
@@ -173,7 +205,7 @@ def _at_angles(logits: np.ndarray, session: Session, few: int) -> dict:
 def logits_of_turns(
     session: Session,
     state: TrainState,
-    turns: Sequence[Turn],
+    turns: Sequence[Turn | CubeTurn],
     count: int,
     parts: Parts,
     part: str,

@@ -75,7 +75,7 @@ class Predictor:
     steps: Steps
     params: nnx.State
     stats: nnx.State
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     classes: int
     whitening: Whitening | None = None
     names: tuple[str, ...] | None = None
@@ -89,7 +89,8 @@ class Predictor:
         return np.asarray(jax.jit(self.steps.logits)(self.params, self.stats, image))
 
     def probabilities(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the probabilities ``[N, classes]`` of any number of images ``[H, W, C]``."""
+        """Return the probabilities ``[N, classes]`` of any number of images ``[H, W, C]``, or
+        volumes ``[D, H, W, C]``."""
         parts = [np.empty((0, self.classes), np.float32)]
         size = min(len(images), BATCH)
         for start in range(0, len(images), BATCH):

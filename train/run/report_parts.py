@@ -23,6 +23,8 @@ WANTED: dict[Wanted, tuple[str, ...]] = {
     "table": ("elements",),
     "none": (),
 }
+NOT_OF_VOLUMES = "not for volumes"
+"""The reason for which parts are left out that show images alone."""
 LEAST_SECONDS = 60.0
 """A report may take this long, however short the training was."""
 
@@ -105,4 +107,6 @@ def left_out_sentence(left_out: dict[str, str]) -> str | None:
     if not left_out:
         return None
     parts = ", ".join(f"{TITLES[part]} ({left_out[part]})" for part in TITLES if part in left_out)
+    if set(left_out.values()) == {NOT_OF_VOLUMES}:
+        return f"Left out: {parts}."
     return f"Left out: {parts}. `{PROGRAM} report` and the run folder adds them."

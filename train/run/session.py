@@ -11,6 +11,7 @@ from ..config import Config
 from ..data.grain_loader import require_grain
 from ..data.load import load_data
 from ..data.splits import Data
+from ..options.networks import dimension_of
 from ..run_folder.folder import Run
 from ..steps.augment import Prepare
 from ..steps.build_model import build_model
@@ -69,6 +70,11 @@ def prepare_session(
     parallel = choose_parallel(config.parallel, config.batch_size)
     if config.loader == "grain":
         require_grain()  # before the images are looked through
+    if symmetry is not None and dimension_of(config.model, config.group) != symmetry.dimension:
+        raise ValueError(
+            f"`symmetrize` {symmetry!r} is for images, and {config.title} takes volumes: leave it "
+            "out"
+        )
     data = load_data(config, run, finished=finished) if loaded is None else loaded
     require_agreement(config, data)
     if not finished:

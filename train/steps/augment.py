@@ -10,6 +10,7 @@ from gconv_jax import rotate
 
 from ..data.pixels import to_unit
 from .turned_images import ground
+from .turned_volumes import turned_at_random
 
 JITTER = math.radians(math.pi)
 SHIFT = 2.0
@@ -21,9 +22,9 @@ class Prepare:
 
     ``jitter`` turns by an angle uniform in +-3.14 degrees and fills with 0 after scaling, i.e.
     with the mean gray, as the published code did; ``rotate`` turns by any angle and fills with
-    the ground of the image (`train.steps.turned_images.ground`); ``shift-flip`` mirrors every other
-    image and moves it (`shift`) by up to two pixels on each axis (Cohen & Welling 2016,
-    arXiv:1602.07576, CIFAR10+).
+    the ground of the image (`train.steps.turned_images.ground`), and volumes by one of the 24
+    rotations of the cube; ``shift-flip`` mirrors every other image and moves it (`shift`) by up to
+    two pixels on each axis (Cohen & Welling 2016, arXiv:1602.07576, CIFAR10+).
     """
 
     mean: float
@@ -31,10 +32,13 @@ class Prepare:
     augment: str = "none"
 
     def __call__(self, image: jax.Array, keys: jax.Array | None = None) -> jax.Array:
-        """``[N, H, W, C]`` to the same in float32; without ``keys`` (one each) no augmentation."""
+        """``[N, H, W, C]``, or volumes ``[N, D, H, W, C]``, to the same in float32; without
+        ``keys`` (one each) no augmentation."""
         image = (to_unit(image) - self.mean) / self.std
         if keys is None or self.augment == "none":
             return image
+        if image.ndim == 5:
+            return jax.vmap(turned_at_random)(image, keys)
         if self.augment == "shift-flip":
             return jax.vmap(_shift_flip)(image, keys)
         if self.augment == "jitter":

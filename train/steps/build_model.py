@@ -26,6 +26,12 @@ GROUPS: dict[str, FiniteGroup | LieGroup] = {
     "d16": gconv_jax.dihedral(16),
     "so2": gconv_jax.SO2(),
     "o2": gconv_jax.O2(),
+    "z3": gconv_jax.trivial(dimension=3),
+    "about-depth": gconv_jax.rotations_about(0),
+    "about-height": gconv_jax.rotations_about(1),
+    "about-width": gconv_jax.rotations_about(2),
+    "octahedral": gconv_jax.octahedral(),
+    "full-octahedral": gconv_jax.full_octahedral(),
 }
 
 
@@ -35,10 +41,22 @@ def _augerino(*, rngs: nnx.Rngs, **options) -> models.Augerino:
     return models.Augerino(plain, rngs=rngs)
 
 
-def _vit(*, width: int = 192, blocks: int = 12, patch_size: int = 4, **options) -> models.GroupViT:
-    """Return a transformer whose heads are 32 wide."""
+def _vit(
+    *,
+    group: FiniteGroup,
+    width: int = 192,
+    blocks: int = 12,
+    patch_size: int = 4,
+    **options,
+) -> models.GroupViT:
+    """Return a transformer whose heads are 32 wide, or wider where the many elements of the cube
+    leave each few channels, of which a head has an even number."""
     heads = max(1, width // 32)
-    return models.GroupViT(width=width, depth=blocks, heads=heads, patch_size=patch_size, **options)
+    if group.dimension == 3:
+        channels = width // group.order
+        heads = next((n for n in range(heads, 0, -1) if channels % (2 * n) == 0), 1)
+    options |= {"group": group, "patch_size": patch_size}
+    return models.GroupViT(width=width, depth=blocks, heads=heads, **options)
 
 
 def _convnext(
@@ -71,6 +89,7 @@ CLASSES: dict[str, Callable[..., nnx.Module]] = {
     "separable-cnn": models.SeparableCNN,
     "vit": _vit,
     "convnext": _convnext,
+    "voxel-cnn": models.VoxelCNN,
 }
 _LETTERS = {"plain-cnn": "plain", "p4cnn": "p4", "early-p4cnn": "early"}
 

@@ -10,6 +10,8 @@ import numpy as np
 from gconv_jax import FiniteGroup, rotate
 from gconv_jax.groups.elements import PlanarIsometry
 
+from .turned_volumes import CubeTurn, cube_turns, turned_volume
+
 
 class Turn(NamedTuple):
     """A mirroring of left and right if ``mirrored``, then a rotation, counter-clockwise."""
@@ -30,8 +32,10 @@ class Turn(NamedTuple):
         return "·".join(names) or "e"
 
 
-def turns_of(group: FiniteGroup) -> list[Turn]:
-    """The elements of a group of the plane."""
+def turns_of(group: FiniteGroup) -> Sequence[Turn | CubeTurn]:
+    """The elements of a group of the plane, or of the cube."""
+    if group.dimension == 3:
+        return cube_turns(group)
     isometries = [g for g in group.isometries if isinstance(g, PlanarIsometry)]
     return [Turn(360 * float(g.turn), g.mirrored) for g in isometries]
 
@@ -52,12 +56,14 @@ def ground(image: jax.Array) -> jax.Array:
     return jnp.median(jnp.concatenate(lines, -2), -2)[..., None, None, :]
 
 
-def turned(image: np.ndarray, turn: Turn) -> np.ndarray:
-    """Square images ``[*batch, n, n, C]`` of floating-point numbers, moved.
+def turned(image: np.ndarray, turn: Turn | CubeTurn) -> np.ndarray:
+    """Square images ``[*batch, n, n, C]`` of floating-point numbers, moved; or cubes.
 
     Multiples of 90 degrees and mirrorings are exact. The rest of the angle, below 90 degrees, is
     bilinear interpolation, and corners that come from outside the image have its `ground`.
     """
+    if isinstance(turn, CubeTurn):
+        return turned_volume(image, turn)
     quarters, rest = divmod(turn.degrees, 90)
     if turn.mirrored:
         image = image[..., ::-1, :]

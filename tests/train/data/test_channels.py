@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gconv_jax.export import image_decoders
 from tests.train.pages import cut, parse, picture
 from train.__main__ import main
 from train.config import Config
+from train.data import array_file
 from train.data.load import load_data
 from train.loop import train
+from train.options import image_checks
 from train.recipes.typed_options import configure
 from train.report.shown_channels import shown_channels
 from train.run_folder.folder import Run
@@ -159,3 +162,7 @@ def test_numbers_that_are_none(count):
     with pytest.raises(ValueError, match=f"a number from 2 to 16, got {count}$"):
         configure("folder", ["--data", "x", "--channels", str(count)])
     assert configure("folder", ["--data", "x", "--channels", "13"]).channels == 13
+
+
+def test_the_most_channels_are_those_of_the_decoders():
+    assert image_checks.MOST_CHANNELS == image_decoders.MOST_CHANNELS == array_file.MOST_CHANNELS
