@@ -1,6 +1,7 @@
 """The network of a run folder, ready to classify images."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ class Predictor:
     def __call__(self, image: np.ndarray) -> np.ndarray:
         if self.whitening is not None:
             image = self.whitening(image)
-        return np.asarray(jax.jit(self.steps.logits)(self.params, self.stats, image))
+        return np.asarray(self._logits(self.params, self.stats, image))
 
     def probabilities(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return the probabilities ``[N, classes]`` of any number of images ``[H, W, C]``, or
@@ -107,7 +108,16 @@ class Predictor:
         float32 (`train.steps.embedding`)."""
         if self.whitening is not None:
             image = self.whitening(image)
-        return np.asarray(jax.jit(self.steps.features)(self.params, self.stats, image))
+        return np.asarray(self._features(self.params, self.stats, image))
+
+    # They are kept, since jax.jit of a bound method would be traced again for each batch.
+    @functools.cached_property
+    def _logits(self) -> Callable:
+        return jax.jit(self.steps.logits)
+
+    @functools.cached_property
+    def _features(self) -> Callable:
+        return jax.jit(self.steps.features)
 
     def filled(self, images: Sequence[np.ndarray], size: int) -> np.ndarray:
         """Return a batch of ``size`` images, black ones behind those that are given: a batch of

@@ -221,3 +221,20 @@ def test_many_files_are_read_batch_by_batch(own_run, tmp_path, monkeypatch):
     found = [first, *answers]
     assert [answer.path for answer in found] == paths and sizes == {BATCH}
     assert [int(answer.row[0]) for answer in found] == [i % 251 for i in range(1500)]
+
+
+def test_a_network_is_traced_once_for_all_batches(own_run, monkeypatch):
+    network = load_predictor(own_run)
+    traced = []
+    prepare = type(network.steps.prepare).__call__
+
+    def counted(self, *args):
+        traced.append(args)
+        return prepare(self, *args)
+
+    monkeypatch.setattr(type(network.steps.prepare), "__call__", counted)
+    image = network.filled([np.zeros(network.shape, np.uint8)], 4)
+    for _ in range(3):
+        network.batch_probabilities(image)
+        network.batch_features(image)
+    assert len(traced) == 2, "one for each of the two functions"
