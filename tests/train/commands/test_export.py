@@ -157,7 +157,10 @@ def test_another_program_gives_the_probabilities_of_predict(run, form, tmp_path,
 
 def test_the_guide_shows_that_program():
     blocks = {b.body for b in blocks_of(HOW_TO.read_text(encoding="utf-8")) if b.language == "py"}
-    shown = {exporting.USE[form].format(path=f"model.{form}") for form in ("onnx", "stablehlo")}
+    words = {"reader": "read_image"}
+    shown = {
+        exporting.USE[form].format(path=f"model.{form}", **words) for form in ("onnx", "stablehlo")
+    }
     assert blocks == shown
 
 
