@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from .data.names import pluralize
+from .names import pluralize
 
 Item = TypeVar("Item")
 

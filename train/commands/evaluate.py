@@ -12,11 +12,11 @@ from ..options.networks import Symmetry
 from ..report.markdown import results_table
 from ..run.class_figures import class_figures, class_lines
 from ..run.metrics import final_figures
-from ..run.new_set import evaluate_new_set
 from ..run.predictor import as_it_stands, load_predictor, load_run
 from ..run.snapshot import Snapshot
 from ..run_folder.folder import Run
 from ..steps.build_model import symmetry_of
+from .new_set import evaluate_new_set
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import tyro
 
 from ..data.given_files import given_files
-from ..data.names import pluralize
+from ..names import pluralize
 from ..options.networks import Symmetry
 from ..run.classify_files import answer_files, unread
 from ..run.output_file import replaced, require_output

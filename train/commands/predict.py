@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 
 from ..data.given_files import given_files
-from ..data.names import pluralize
+from ..names import pluralize
 from ..options.networks import Symmetry
 from ..run.classify_files import Answer, answer_files, unread
 from ..run.prediction_file import prediction_file, require_predictions

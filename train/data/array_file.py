@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..names import join_names, pluralize
 from .groups import ARRAY, group_by_pattern, of_pattern
 from .listing import Classes, Found, Listing, make_listing
-from .names import join_names, pluralize
 
 SPLIT_NAMES = {
     "train": ("train", "training"),

@@ -8,11 +8,11 @@ import collections
 import os
 from pathlib import Path
 
+from ..names import composed, join_names, pluralize, printable
 from .csv_lists import list_rows
 from .groups import FOLDERS, group_by_pattern, of_pattern
 from .layouts import SPLITS, Layout, find_layout, lists_in, require_folder
 from .listing import Classes, File, Found, Listing, make_listing
-from .names import composed, join_names, pluralize, printable
 from .scan import SUFFIXES, entries, file_size, image_files, suffix_of
 
 __all__ = ["SPLITS", "File", "Listing", "join_names", "list_images", "pluralize", "printable"]

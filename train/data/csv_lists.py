@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ..names import as_stored, composed, join_names, pluralize
 from .groups import COLUMN, group_by_pattern, of_pattern
 from .layouts import SPLITS, split_of
 from .listing import Classes, Found, Listing, make_listing
-from .names import as_stored, composed, join_names, pluralize
 from .scan import file_size
 
 COLUMNS = {

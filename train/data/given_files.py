@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .names import join_names, pluralize
+from ..names import join_names, pluralize
 from .scan import SUFFIXES, image_files
 
 LISTED = "-"

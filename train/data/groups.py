@@ -8,7 +8,7 @@ import collections
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from .names import join_names, name_hash, pluralize, printable
+from ..names import join_names, name_hash, pluralize, printable
 
 FOLDERS = "folder below the class"
 COLUMN = "group column of the CSV file"

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..config import FOLDER
+from ..names import composed, join_names, pluralize, printable
 from ..run_folder.folder import Run
 from . import provenance
 from .image_files import in_threads
 from .layouts import SPLITS, require_folder
 from .listing import File
-from .names import composed, join_names, pluralize, printable
 from .provenance import Record, read_record
 from .scan import SUFFIXES, entries, image_files, suffix_of
 from .sources import ArraySource, Source, open_source

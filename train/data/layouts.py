@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from .names import join_names
+from ..names import join_names
 from .scan import entries, folders_in, has_images
 
 SPLITS = {

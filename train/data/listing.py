@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ..names import name_hash, printable
 from .groups import shared_groups, whole_groups_for_test
-from .names import name_hash, printable
 
 
 class File(NamedTuple):

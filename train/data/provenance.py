@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..names import as_stored, composed, join_names, pluralize
 from ..run_folder.folder import Run
 from .array_file import ArrayFile
 from .csv_lists import listed_labels
 from .layouts import SPLITS, is_array_file, require_folder
 from .listing import File, Listing
-from .names import as_stored, composed, join_names, pluralize
 from .scan import image_names
 
 IMAGES = "images.jsonl"  # in a run folder

@@ -4,10 +4,10 @@ import collections
 from pathlib import Path
 
 from ..config import Config
+from ..names import join_names, pluralize, printable
 from .groups import ARRAY, COLUMN, FOLDERS, of_pattern
 from .image_folder import ImageFolder
 from .layouts import is_array_file, is_list
-from .names import join_names, pluralize, printable
 from .provenance import USED
 from .volumes import is_volume
 

@@ -11,11 +11,11 @@ from gconv_jax.export.image_decoders import opened
 from gconv_jax.export.image_files import between, sample, visible
 
 from ..config import Config
+from ..names import join_names, pluralize
 from ..progress import ImageBar
 from .held_out import divide
 from .image_files import in_threads
 from .listing import Listing
-from .names import join_names, pluralize
 from .reading import Reading, described, number
 from .sources import Source
 

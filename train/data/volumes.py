@@ -7,10 +7,10 @@ import numpy as np
 from gconv_jax.export.image_files import sample
 
 from ..config import Config
+from ..names import join_names
 from ..options.networks import NETWORKS, PLANE, SPACE, dimension_of
 from .held_out import divide
 from .listing import Listing
-from .names import join_names
 from .reading import Reading, described, number
 from .sources import Source
 from .survey import Look, automatic_range

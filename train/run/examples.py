@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data.names import printable
 from ..data.splits import Data
+from ..names import printable
 from .class_figures import log_odds, softmax
 
 EXAMPLES = 12

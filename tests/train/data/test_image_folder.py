@@ -127,7 +127,7 @@ MISTAKES = {
         "x/a/2.png",
         "x/b/1.png",
     ),
-    "is neither a folder nor a CSV file": ("x",),
+    "is no folder, CSV file or .npz file": ("x",),
 }
 
 

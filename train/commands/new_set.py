@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from ..data.labelled_folder import changed_names, list_labelled, seen_in_training
-from ..data.names import join_names, pluralize, printable
 from ..data.provenance import read_record
+from ..names import join_names, pluralize, printable
 from ..report.markdown import markdown_table
+from ..run.classify_files import answer_files
+from ..run.predictor import Predictor
 from ..run_folder.folder import Run
-from .classify_files import answer_files
-from .predictor import Predictor
 
 
 def evaluate_new_set(
