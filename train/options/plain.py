@@ -3,12 +3,14 @@
 import dataclasses
 from typing import Any
 
-from .networks import NETWORKS
+from .networks import NETWORKS, SPACE, dimension_of
 
 PLAIN_NETWORKS = ("z2cnn", "plain-cnn")
 """The networks without a symmetry, whatever their options say."""
 _COUNTERPARTS = {"augerino": "gcnn13"}
 """The plain networks inside those that take neither a group nor groups."""
+_TRANSLATIONS = ("z2", "z3")
+"""The groups without a symmetry, of images and of volumes."""
 _NONE = {
     "adapt": "none",
     "adapt_group": "p4",
@@ -28,7 +30,7 @@ def is_plain(config: Any) -> bool:
     if config.adapt != "none":
         return False
     if "group" in takes:
-        return config.group == "z2"
+        return config.group in _TRANSLATIONS
     if "groups" in takes:
         return set(config.groups) == {"z2"}
     return config.model in PLAIN_NETWORKS
@@ -40,7 +42,9 @@ def plain_counterpart(config: Any) -> Any:
     model = _COUNTERPARTS.get(config.model, config.model)
     takes = NETWORKS[model].options
     changes: dict[str, Any] = _NONE | {"model": model, "width": None, "size": "digits"}
-    changes |= {"group": "z2"} if "group" in takes else {}
+    if "group" in takes:
+        of_volumes = dimension_of(config.model, config.group) == SPACE
+        changes |= {"group": _TRANSLATIONS[of_volumes]}
     changes |= {"groups": ("z2",)} if "groups" in takes else {}
     changes |= {"filters": "pixel"} if "filters" in takes else {}
     changes |= {"separable": "none"} if config.model == "separable-cnn" else {"separable": None}
@@ -52,7 +56,8 @@ def check_compare_plain(config: Any) -> None:
     if config.compare_plain and is_plain(config):
         takes = NETWORKS[config.model].options
         option = next((name for name in ("group", "groups") if name in takes), "model")
-        remedy = "p4 or p4m" if option != "model" else "p4cnn"
+        remedy = "octahedral" if config.group == "z3" else "p4 or p4m"
+        remedy = remedy if option != "model" else "p4cnn"
         raise ValueError(
             f"`compare_plain` is for networks with a symmetry, and {config.title} is a plain one "
             f"already: choose another --{option}, such as {remedy}"

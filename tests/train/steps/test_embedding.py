@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from train.config import Config
-from train.options.networks import NETWORKS
+from train.options.networks import NETWORKS, SPACE
 from train.steps.build_model import build_model
 from train.steps.embedding import with_features
 
@@ -18,7 +18,7 @@ WIDTHS = {"vit": 32, "wide-resnet": 1, "lenet": None}
 FEATURES = {
     **dict.fromkeys(("all-cnn-c", "densenet"), 8),
     **dict.fromkeys(("gcnn13", "augerino", "vit"), 8),
-    **dict.fromkeys(("resnet", "resnet44", "resnet26"), 16),
+    **dict.fromkeys(("resnet", "resnet44", "resnet26", "voxel-cnn"), 16),
     "wide-resnet": 32,
     "e2cnn": 96,
     "small-e2cnn": 13,
@@ -31,6 +31,7 @@ def tiny(model: str, **options) -> nnx.Module:
     takes = NETWORKS[model].options
     given = {"groups": ("p4",)} if "groups" in takes else {}
     given |= {"blocks": 1} if "blocks" in takes else {}
+    given |= {"dataset": "folder"} if SPACE in NETWORKS[model].dimensions else {}
     given |= {"width": WIDTHS.get(model, 4)} | options
     built = build_model(Config(model=model, **given), classes=CLASSES, in_features=1)
     built.eval()
@@ -39,8 +40,8 @@ def tiny(model: str, **options) -> nnx.Module:
 
 @pytest.mark.parametrize("model", NETWORKS)
 def test_every_network_has_features(model):
-    side = 32 if model == "convnext" else 28
-    image = jax.ShapeDtypeStruct((2, side, side, 1), jnp.float32)
+    shape = {"convnext": (32, 32), "voxel-cnn": (8, 8, 8)}.get(model, (28, 28))
+    image = jax.ShapeDtypeStruct((2, *shape, 1), jnp.float32)
     found = jax.eval_shape(lambda x: with_features(tiny(model))(x), image)
     assert found.dtype == jnp.float32
     if model != "lenet":

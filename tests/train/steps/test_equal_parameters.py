@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from train.config import Config
-from train.options.networks import NETWORKS
+from train.options.networks import NETWORKS, SPACE
 from train.options.plain import is_plain, plain_counterpart
 from train.recipes.presets import PRESETS
 from train.steps.equal_parameters import count_parameters, nearest_width, with_parameters
@@ -19,6 +19,7 @@ NARROW = [
     {"model": "small-e2cnn", "width": 6},
     {"model": "separable-cnn", "group": "p4m"},
     {"model": "vit", "group": "p4m", "width": 64, "blocks": 1},
+    {"model": "voxel-cnn", "group": "octahedral", "width": 2, "dataset": "folder"},
     {"model": "all-cnn-c", "group": "z2", "adapt": "canonicalize", "width": 8},
     pytest.param({"model": "resnet", "group": "p4m", "width": 4, "blocks": 1}, marks=SLOW),
     pytest.param({"model": "densenet", "width": 6}, marks=SLOW),
@@ -74,6 +75,7 @@ def test_the_nearest_width_is_that_of_a_search_through_all(target, step):
 
 def test_every_network_has_a_counterpart_or_is_plain():
     for name in NETWORKS:
-        config = Config(model=name, groups=("p4", "z2") if name == "mixed" else ())
+        dataset = "folder" if SPACE in NETWORKS[name].dimensions else "digits"
+        config = Config(model=name, groups=("p4", "z2") if name == "mixed" else (), dataset=dataset)
         assert is_plain(config) == (name in ("z2cnn", "plain-cnn"))
         assert is_plain(config) or is_plain(plain_counterpart(config))
