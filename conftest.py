@@ -2,6 +2,7 @@
 
 import collections
 import gc
+import itertools
 import os
 import tempfile
 
@@ -27,6 +28,10 @@ for _name, _examples in {"quick": 25, "nightly": 1000}.items():
         suppress_health_check=list(hypothesis.HealthCheck),
     )
 hypothesis.settings.load_profile("quick")
+
+
+FORGET_AFTER = 8
+_modules = itertools.count(1)
 
 
 def pytest_addoption(parser) -> None:
@@ -92,11 +97,16 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _forget_programs():
-    """A module has little use for the programs of another, which are on disk anyway."""
+def _forget_programs(request):
+    """Modules share small programs, and have little use for the others, which are on disk anyway:
+    all are forgotten after some modules, and where those of the other kind come next."""
+    optimized = request.node.get_closest_marker("optimized")
+    if optimized:
+        jax.clear_caches()
     yield
-    jax.clear_caches()
-    _collect_garbage()
+    if optimized or next(_modules) % FORGET_AFTER == 0:
+        jax.clear_caches()
+        _collect_garbage()
 
 
 def _collect_garbage() -> None:

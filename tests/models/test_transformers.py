@@ -53,6 +53,7 @@ def test_logits_of_the_transformer_are_invariant(options, rng, x64):
     assert invariance_error(fn, case, image(rng, case, 8, batch=2)) < 1e-12
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", ["p4", "diagonals", "mirror", "flip", "line-mirror"])
 def test_other_groups(name, rng, x64):
     case = BY_NAME[name]
