@@ -69,7 +69,7 @@ def test_gradient_is_that_of_the_whole_batch(mesh, args):
         assert_close(np.asarray(actual), np.asarray(e), atol=1e-4 * float(jnp.abs(e).max()))
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("algorithm", ["dense", "fourier"])
 @pytest.mark.parametrize("replicated", [True, False])
 def test_gradients_inside_shard_map(mesh, rng, algorithm, replicated):

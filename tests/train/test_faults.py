@@ -119,7 +119,7 @@ def test_another_environment_is_added_to_the_first(copy):
     assert environment.read_environment(copy.path) == first
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("broken", ["arrays", "manifest", "rename"])
 def test_a_full_disk(smaller, finished, tmp_path, monkeypatch, capsys, broken):
     run = Run(tmp_path / "run")

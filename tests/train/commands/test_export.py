@@ -121,7 +121,7 @@ def classify(program: Path, files: list[Path], without: list[str]) -> tuple[np.n
     return np.load(program.parent / "probabilities.npy"), ran.stdout
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("run", "form"), [
     *((name, "onnx") for name in CONFIGS), ("digits", "stablehlo"),
     *(pytest.param(name, "stablehlo", marks=pytest.mark.slow) for name in ("color", "whitened")),

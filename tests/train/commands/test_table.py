@@ -104,7 +104,7 @@ _NAMES = [field.name for field in dataclasses.fields(Config)]
 OF_THE_NETWORK = _NAMES[_NAMES.index("model") : _NAMES.index("dataset")]
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("name", TABLES)
 def test_every_row_is_a_recipe_with_a_network(name):
     """The recipe's network, and that of the quick version, can be built."""

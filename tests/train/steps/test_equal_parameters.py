@@ -30,7 +30,7 @@ NARROW = [
 ]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("options", NARROW, ids=lambda options: options["model"])
 def test_the_plain_network_has_about_as_many_parameters(options):
     config = Config(**options)
