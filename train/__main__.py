@@ -7,6 +7,7 @@ import difflib
 import functools
 import importlib
 import io
+import itertools
 import multiprocessing
 import os
 import sys
@@ -161,7 +162,7 @@ def _recipe_of(arguments: list[str]) -> str:
 
 def _value(option: str, arguments: list[str]) -> str | None:
     """Return the word that is given to an option; None if there is none."""
-    for word, after in zip(arguments, [*arguments[1:], None], strict=True):
+    for word, after in itertools.zip_longest(arguments, arguments[1:]):
         if word == option:
             return after
         if word.startswith(f"{option}="):

@@ -9,6 +9,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 import gconv_jax
+from train import __main__ as program
 from train.__main__ import COMMANDS, OTHERS, main
 from train.config import Config
 from train.options.networks import DEFAULTS, NETWORKS, networks_with
@@ -106,6 +107,26 @@ def test_the_cache_is_mentioned_where_it_is_made(tmp_path):
     assert str(cache) in first and "JAX_COMPILATION_CACHE_DIR moves" in first
     cache.mkdir(parents=True)
     assert str(cache) not in said(*compiles)
+
+
+@pytest.mark.parametrize(
+    ("words", "begun"),
+    [
+        ([], ["digits"]),
+        (["--report", "none"], ["digits", "--report", "none"]),
+        (["--data", "photos"], ["folder", "--data", "photos"]),
+        (["--data=photos"], ["folder", "--data=photos"]),
+        (["--data"], ["folder", "--data"]),
+    ],
+    ids=" ".join,
+)
+def test_a_command_line_without_a_recipe(words, begun, monkeypatch):
+    """The first is the first command of the README: nothing is typed after the program."""
+    found = []
+    monkeypatch.setattr(program, "_train", lambda name, rest: found.append([name, *rest]))
+    monkeypatch.setattr(program, "_parse", lambda kind, name, rest: found.append([name, *rest]))
+    monkeypatch.setattr("train.commands.digits.digits", lambda options: None)
+    assert main(words) == 0 and found == [begun]
 
 
 def test_without_the_extra_it_is_said_what_to_install(tmp_path):
