@@ -21,39 +21,34 @@ several CPU devices under ``jit`` each device computes the whole. ``pmap`` and `
 the program before that.
 """
 
-import contextlib
-import ctypes
 import functools
-import importlib.metadata
-import math
-import os
-import sys
 import warnings
-from collections.abc import Sequence
-from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
-from pathlib import Path
+from ctypes import Structure, byref, c_char_p, c_int, c_void_p
 
 import jax
 import numpy as np
 from jax.typing import DTypeLike
 
 from gconv_jax._native import xla_ffi
+from gconv_jax._native.onednn_library import (
+    ALLOCATE,
+    DEFAULT_STREAM,
+    DIRECT,
+    DTYPES,
+    FORWARD,
+    FROM,
+    QUERY_DIFF_WEIGHTS,
+    QUERY_NAME,
+    QUERY_SCRATCHPAD,
+    QUERY_WEIGHTS,
+    SCRATCHPAD,
+    TO,
+    USER_SCRATCHPAD,
+    Library,
+    find_libraries,
+    int64_vector,
+)
 from gconv_jax.ops.once import once
-
-PACKAGES = ("onednn-cpu-tbb", "onednn", "onednn-cpu-gomp")
-LIBRARY = "libdnnl.so.3"
-
-# --------------------------------------------------------------------------------------------
-# oneDNN: its C interface has been stable since version 3.
-# --------------------------------------------------------------------------------------------
-
-CPU, DEFAULT_STREAM, USER_SCRATCHPAD, SYCL = 1, 1, 1, 512
-DIRECT, FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS = 1, 64, 160, 192
-FORMAT_ANY, ALLOCATE = 1, c_void_p(-1)
-QUERY_WEIGHTS, QUERY_DIFF_WEIGHTS, QUERY_SCRATCHPAD, QUERY_NAME = 131, 132, 136, 8
-FROM, TO, SCRATCHPAD = 1, 17, 80
-DTYPES = {"bfloat16": 2, "float32": 3}
-STATUS = {1: "out of memory", 2: "invalid arguments", 3: "unimplemented", 5: "runtime error"}
 
 # What the two operands and the result are, in the order of the call, and their places.
 ROLES = {
@@ -74,118 +69,11 @@ class _Argument(Structure):
     _fields_ = [("place", c_int), ("memory", c_void_p)]
 
 
-def _find() -> list[Path]:
-    """The libraries that are installed, without loading anything."""
-    paths = [Path(sys.prefix) / "lib" / LIBRARY]  # Conda's
-    for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            files = importlib.metadata.files(name) or ()
-            paths += [Path(file.locate()).resolve() for file in files if file.name == LIBRARY]
-    return [path for path in dict.fromkeys(paths) if path.is_file()]
-
-
-def _load(path: Path) -> ctypes.CDLL:
-    """Load a library, and before it those beside it that it needs: it does not look there.
-
-    The loader's message names one that is missing; when loaded, it is found by its name. Its
-    symbols stay its own (RTLD_LOCAL): one of these is a replacement of the mathematical library.
-    """
-    while True:
-        try:
-            return ctypes.CDLL(str(path))
-        except OSError as error:
-            missing = path.parent / str(error).partition(":")[0]
-            if missing == path or not missing.is_file():
-                raise
-            _load(missing)
-
-
-@contextlib.contextmanager
-def _opencl(folder: Path):
-    """Tell OpenCL where its driver for CPUs is: with SYCL even the CPU is one of its devices, and
-    pip cannot register it."""
-    driver = folder / "libintelocl.so"
-    if not driver.is_file():
-        raise RuntimeError(f"{driver} is missing")
-    name = "OCL_ICD_FILENAMES"
-    before = os.environ.get(name)
-    os.environ[name] = str(driver) if before is None else f"{before}:{driver}"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
-class _Library:
-    """The C functions, checked, and the engine."""
-
-    def __init__(self, path: Path):
-        self.lib = _load(path)
-        self.lib.dnnl_version.restype = POINTER(c_int)
-        version = self.lib.dnnl_version()
-        self.version = tuple(version[:3])
-        if self.version[0] != 3:
-            raise RuntimeError(f"oneDNN {self.version}: the structures are those of version 3")
-        self.runtime = version[6]  # after a pointer
-        if "ONEDNN_VERBOSE" not in os.environ:
-            # Its messages would go to standard output; its errors are exceptions here.
-            self.lib.dnnl_set_verbose(0)
-        with _opencl(path.parent) if self.runtime == SYCL else contextlib.nullcontext():
-            self.engine = self.create("dnnl_engine_create", CPU, c_size_t(0))
-
-    def call(self, function: str, *args):
-        status = getattr(self.lib, function)(*args)
-        if status:
-            raise RuntimeError(f"{function}: {STATUS.get(status, status)}")
-
-    def create(self, function: str, *args) -> c_void_p:
-        handle = c_void_p()
-        self.call(function, byref(handle), *args)
-        return handle
-
-    def query(self, descriptor: c_void_p, what: int) -> c_void_p:
-        get = self.lib.dnnl_primitive_desc_query_md
-        get.restype = c_void_p
-        return c_void_p(get(descriptor, what, 0))
-
-    def description(
-        self, role: str, shape: Sequence[int], dtype: str, *, groups: int = 1, free: bool = False
-    ) -> c_void_p:
-        """A memory of this shape in rows: for oneDNN ``[N, C, *spatial]``, ``[O, I, *kernel]``, or
-        ``[groups, O, I, *kernel]``.
-
-        Or, if free, of the layout that oneDNN likes best.
-        """
-        order = [len(shape) - 1, len(shape) - 2] if role == "w" else [0, len(shape) - 1]
-        order += [axis for axis in range(len(shape)) if axis not in order]
-        dims = [shape[axis] for axis in order]
-        strides = [math.prod(shape[axis + 1 :]) for axis in order]
-        if role == "w" and groups > 1:  # which are slow in the outputs
-            dims = [groups, dims[0] // groups, *dims[1:]]
-            strides = [dims[1], *strides]
-        if free:
-            name, layout = "dnnl_memory_desc_create_with_tag", FORMAT_ANY
-        else:
-            name, layout = "dnnl_memory_desc_create_with_strides", _vector(strides)
-        return self.create(name, len(dims), _vector(dims), DTYPES[dtype], layout)
-
-    def memory(self, description: c_void_p, pointer: c_void_p | None) -> c_void_p:
-        return self.create("dnnl_memory_create", description, self.engine, pointer)
-
-
-def _vector(values: Sequence[int]) -> ctypes.Array:
-    # dnnl_dims_t, whatever the length.
-    return (c_int64 * 12)(*values)
-
-
 class _Plan:
     """One convolution of given shapes: the primitives, and the memory that a call needs."""
 
     def __init__(
-        self, lib: _Library, kind: str, dtype: str, shapes: dict, strides, low, high, dilation
+        self, lib: Library, kind: str, dtype: str, shapes: dict, strides, low, high, dilation
     ):
         self.lib, self.kind = lib, kind
         if len(strides) == 1:
@@ -202,7 +90,7 @@ class _Plan:
         any_w = lib.description("w", shapes["w"], dtype, groups=groups, free=True)
         x, y = self.descriptions["x"], self.descriptions["y"]
         # It counts dilation from zero.
-        steps = [_vector(v) for v in (strides, [d - 1 for d in dilation], low, high)]
+        steps = [int64_vector(v) for v in (strides, [d - 1 for d in dilation], low, high)]
         attr = lib.create("dnnl_primitive_attr_create")
         # With the library's own scratchpads no two threads may run the same primitive.
         lib.call("dnnl_primitive_attr_set_scratchpad_mode", attr, USER_SCRATCHPAD)
@@ -247,7 +135,7 @@ class _Plan:
 class _Step:
     """A primitive, and what it needs of scratch memory."""
 
-    def __init__(self, lib: _Library, descriptor: c_void_p):
+    def __init__(self, lib: Library, descriptor: c_void_p):
         self.primitive = lib.create("dnnl_primitive_create", descriptor)
         self.scratch = lib.query(descriptor, QUERY_SCRATCHPAD)
 
@@ -294,11 +182,11 @@ class _Workspace:
 
 
 @once
-def _library() -> _Library | None:
+def _library() -> Library | None:
     reasons = []
-    for path in _find():
+    for path in find_libraries():
         try:
-            lib = _Library(path)
+            lib = Library(path)
             for kind in ROLES:
                 xla_ffi.register(_target(kind), functools.partial(_run, lib, kind))
             return lib
@@ -315,14 +203,14 @@ def _library() -> _Library | None:
     return None
 
 
-def _run(lib: _Library, kind: str, buffers: list[xla_ffi.Buffer], attributes: dict[str, tuple]):
+def _run(lib: Library, kind: str, buffers: list[xla_ffi.Buffer], attributes: dict[str, tuple]):
     window = tuple(attributes[name] for name in WINDOW)
     plan = _plan(lib, kind, buffers[0].dtype, tuple(b.shape for b in buffers), window)
     plan.run({role: b.pointer for role, b in zip(ROLES[kind], buffers, strict=True)})
 
 
 @once
-def _plan(lib: _Library, kind: str, dtype: str, shapes: tuple, window: tuple) -> _Plan:
+def _plan(lib: Library, kind: str, dtype: str, shapes: tuple, window: tuple) -> _Plan:
     return _Plan(lib, kind, dtype, dict(zip(ROLES[kind], shapes, strict=True)), *window)
 
 

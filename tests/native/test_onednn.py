@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from gconv_jax._native import onednn
+from gconv_jax._native import onednn, onednn_library
 from gconv_jax.ops.once import once
 
 pytestmark = pytest.mark.optimized
@@ -209,10 +209,10 @@ def test_a_process_may_end_while_a_program_runs():
 @pytest.mark.parametrize("content", [None, b"", b"not a library"])
 def test_a_library_that_is_missing_or_broken_is_not_available(tmp_path, monkeypatch, content):
     """And the broken one is named, once."""
-    path = tmp_path / onednn.LIBRARY
+    path = tmp_path / onednn_library.LIBRARY
     if content is not None:
         path.write_bytes(content)
-    monkeypatch.setattr(onednn, "_find", lambda: [] if content is None else [path])
+    monkeypatch.setattr(onednn, "find_libraries", lambda: [] if content is None else [path])
     monkeypatch.setattr(onednn, "_library", once(onednn._library.__wrapped__))
     with (
         contextlib.nullcontext()
