@@ -12,14 +12,14 @@ IMAGE_MISTAKES = [
     ),
     Mistake(
         "a few pixels far outside decide the range of all",
-        "gconv_jax/export/image_files.py",
+        "gconv_jax/export/brightness.py",
         "or high - low <= 2 * (top - bottom)",
         "or True",
         "train/data/test_brightness.py",
     ),
     Mistake(
         "pixels that are not finite become white",
-        "gconv_jax/export/image_files.py",
+        "gconv_jax/export/brightness.py",
         "/ (high - low), nan=0.0)",
         "/ (high - low), nan=1.0)",
         "train/data/test_brightness.py",

@@ -1,14 +1,16 @@
 """Files of volumes to the voxels that a network was trained on.
 
 This needs NumPy alone. ``python -m train export`` writes a copy of it beside each network for
-volumes, as ``read_volume.py``, so that another program reads volumes as the network knows them.
+volumes, with that of `brightness`, as ``read_volume.py``: another program then reads volumes as the
+network knows them.
 """
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+
+from gconv_jax.export.brightness import eight_bits, limits
 
 
 def read_volume(
@@ -28,8 +30,9 @@ def read_volume(
         path: a ``.npy`` file with ``[D, H, W]`` or ``[D, H, W, C]``, or such an array.
         size: ``(D, H, W, C)``; no side of the volume is longer.
         ink: ``"dark"`` inverts the volume, ``"light"`` and ``"auto"`` leave it as it is.
-        range: the brightness that becomes 0 and the one that becomes 255; ``"each"`` takes the
-            least and the greatest of the volume. By default 0 and 255, of 8 bits alone.
+        range: the brightness that becomes 0 and the one that becomes 255; ``"each"`` takes them
+            from the volume itself (`gconv_jax.export.brightness.limits`). By default 8 bits stay as
+            they are, and others are scaled by the full range of 8 or 16 bits.
         depth: ``"8"`` refuses volumes of more than 8 bits, ``"deeper"`` those of 8.
 
     Raises:
@@ -46,7 +49,7 @@ def read_volume(
     try:
         voxels = _with_channel(_stored(path), tuple(size))
         _require_depth(voxels.dtype, depth)
-        voxels = _eight_bits(voxels, range)
+        voxels = eight_bits(voxels, limits(voxels) if range == "each" else range)
     except FileNotFoundError:
         raise ValueError(f"no such file: {path}") from None
     except Exception as error:  # NumPy raises whatever a damaged file makes of it
@@ -90,21 +93,6 @@ def _require_depth(dtype: np.dtype, depth: str) -> None:
             f"it has {given} bits a voxel, and the volumes of the training had {trained}: convert "
             "it as those were, or train with --range LOW HIGH or --range each"
         )
-
-
-def _eight_bits(values: np.ndarray, limits: Any) -> np.ndarray:
-    """Return the values as uint8, with the lower limit as 0 and the upper as 255."""
-    if limits == "each":
-        finite = values[np.isfinite(values)]
-        limits = (finite.min(), finite.max()) if finite.size else (0, 0)
-    low, high = (0.0, 255.0) if limits is None else map(float, limits)
-    if values.dtype == np.uint8 and (low, high) == (0, 255):
-        return values
-    if not low < high:
-        return np.zeros(values.shape, np.uint8)
-    with np.errstate(all="ignore"):
-        share = np.nan_to_num((values.astype(np.float64) - low) / (high - low), nan=0.0)
-    return np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
 
 
 def _placed(voxels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

@@ -19,7 +19,14 @@ import jax.numpy as jnp
 import tyro
 
 from gconv_jax import __version__
-from gconv_jax.export import image_decoders, image_files, onnx, stablehlo, volume_files
+from gconv_jax.export import (
+    brightness,
+    image_decoders,
+    image_files,
+    onnx,
+    stablehlo,
+    volume_files,
+)
 
 from ..data.reading import Reading
 from ..data.volumes import is_volume
@@ -112,7 +119,7 @@ def export(options: Export, log: Callable[[str], None] = print) -> Path:
         _require_ours(beside, _WRITER)
         stablehlo(probabilities, shape, path, dtype=jnp.uint8)
         beside.write_text(text, encoding="utf-8")
-    source = inspect.getsource(volume_files) if volumes else reader_source()
+    source = reader_source(volumes=volumes)
     head = f"{_COPY}{'volume' if volumes else 'image'}_files.py {__version__} (Apache-2.0)"
     head += ", for the networks beside it.\n"
     reader.write_text(head + source, encoding="utf-8")
@@ -128,11 +135,13 @@ def export(options: Export, log: Callable[[str], None] = print) -> Path:
     return path
 
 
-def reader_source() -> str:
-    """The program of ``read_image.py``: the decoders and the reader in one file."""
-    decoders, reader = map(inspect.getsource, (image_decoders, image_files))
-    imported = r"^from gconv_jax\.export\.image_decoders import [^)]*\)\n"
-    return f"{decoders}\n\n{re.sub(imported, '', reader, count=1, flags=re.MULTILINE)}"
+def reader_source(*, volumes: bool) -> str:
+    """The program of ``read_image.py`` or ``read_volume.py``: several modules in one file."""
+    modules = (brightness, volume_files) if volumes else (brightness, image_decoders, image_files)
+    imported = r"^from gconv_jax\.export\.\w+ import .*\n"
+    return "\n\n".join(
+        re.sub(imported, "", inspect.getsource(module), flags=re.MULTILINE) for module in modules
+    )
 
 
 def description(run: Run, network: Predictor) -> dict[str, Any]:

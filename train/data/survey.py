@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 from PIL import Image
 
+from gconv_jax.export.brightness import between, sample
 from gconv_jax.export.image_decoders import opened
-from gconv_jax.export.image_files import between, sample, visible
+from gconv_jax.export.image_files import visible
 
 from ..config import Config
 from ..names import join_names, pluralize

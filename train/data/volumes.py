@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from gconv_jax.export.image_files import sample
+from gconv_jax.export.brightness import sample
 
 from ..config import Config
 from ..names import join_names

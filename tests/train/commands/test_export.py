@@ -186,7 +186,7 @@ def test_the_copy_is_the_reader_and_replaces_no_other_file(run, tmp_path, capsys
     for _ in range(2):  # its own files are replaced
         assert main(command) == 0
     text = (tmp_path / "read_image.py").read_text()
-    assert text.split("\n", 1)[1] == exporting.reader_source()
+    assert text.split("\n", 1)[1] == exporting.reader_source(volumes=False)
     imports = re.findall(r"^ *(?:from|import) (gconv_jax|tifffile)", text, re.MULTILINE)
     assert imports == ["tifffile"], "and that where it is needed"
     about = json.loads((tmp_path / "net.json").read_text())

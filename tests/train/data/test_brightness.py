@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gconv_jax.export import read_image
-from gconv_jax.export.image_files import limits
+from gconv_jax.export.brightness import limits
 from tests.image_bytes import fits_unit, png_of_sixteen_bits
 from train.__main__ import main
 from train.config import Config

@@ -182,3 +182,11 @@ def test_known_data_sets_are_images():
 def test_networks_say_which_groups_they_take():
     for model, group in (("vit", "p4"), ("vit", "z3"), ("voxel-cnn", "about-depth")):
         check_dimension(model, group)
+
+
+def test_each_volume_has_the_range_that_an_image_would_have():
+    """The readers share it: a voxel far outside does not decide the range of the others."""
+    volume = np.linspace(100, 300, 16**3).reshape(16, 16, 16).astype(np.float32)
+    volume[0, 0, 0] = 1e6
+    voxels = read_volume(volume, (16, 16, 16, 1), range="each")
+    assert len(np.unique(voxels)) >= 250
