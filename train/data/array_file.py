@@ -13,16 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from ..names import join_names, pluralize
+from ..options.image_checks import MOST_CHANNELS
 from .groups import ARRAY, group_by_pattern, of_pattern
-from .listing import Classes, Found, Listing, make_listing
+from .layouts import SPLITS
+from .listing import Classes, Found, Listing, check_classes, make_listing
 
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
-"""Split -> the words for it in the names of arrays."""
-MOST_CHANNELS = 16
 _LAYOUT = "train_images and train_labels (and val_, test_), or images and labels"
 
 
@@ -120,7 +115,7 @@ class ArrayFile:
             found = Found(name, size, name, groups[name])
             classes = by_split.setdefault(split or "train", {})
             classes.setdefault(self.classes[split][i], []).append(found)
-        notes = self._check_classes(by_split)
+        notes = check_classes(by_split, self.path)
         return make_listing(
             by_split,
             test_fraction=test_fraction,
@@ -129,25 +124,6 @@ class ArrayFile:
             said=True,
             notes=notes,
         )
-
-    def _check_classes(self, by_split: dict[str, Classes]) -> list[str]:
-        """Return notes on classes that a split lacks."""
-        train = by_split["train"]
-        if len(train) < 2:
-            raise ValueError(
-                f"`data` {self.path} must have training images of two or more classes; there is "
-                f"only {join_names(list(train))}"
-            )
-        notes = []
-        for split, classes in by_split.items():
-            if unknown := sorted(classes.keys() - train.keys()):
-                raise ValueError(
-                    f"`data` {self.path} has {split} images of classes that are not trained on: "
-                    f"{join_names(unknown)}"
-                )
-            if missing := sorted(train.keys() - classes.keys()):
-                notes.append(f"there are no {split} images of {join_names(missing)}")
-        return notes
 
 
 @functools.lru_cache(maxsize=1)
@@ -171,10 +147,9 @@ def _splits(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, str]]:
     """Return, for each split, the names of its arrays: images, labels and perhaps groups. A file
     without splits has the split ``""``."""
     found: dict[str, dict[str, str]] = {}
-    for split, words in SPLIT_NAMES.items():
-        for word in words:
-            _add(found, split, arrays, f"{word}_images", f"{word}_labels", f"{word}_groups")
-            _add(found, split, arrays, f"x_{word}", f"y_{word}", f"groups_{word}")
+    for word, split in SPLITS.items():
+        _add(found, split, arrays, f"{word}_images", f"{word}_labels", f"{word}_groups")
+        _add(found, split, arrays, f"x_{word}", f"y_{word}", f"groups_{word}")
     if not found:
         _add(found, "", arrays, "images", "labels", "groups")
         _add(found, "", arrays, "x", "y", "groups")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..names import as_stored, composed, join_names, pluralize
 from .groups import COLUMN, group_by_pattern, of_pattern
 from .layouts import SPLITS, split_of
-from .listing import Classes, Found, Listing, make_listing
+from .listing import Classes, Found, Listing, check_classes, make_listing
 from .scan import file_size
 
 COLUMNS = {
@@ -54,12 +54,8 @@ def list_rows(path: Path, test_fraction: float, groups_by: str | None = None) ->
         found = Found(row.name, file_size(path.parent / row.name), key, group)
         split = by_split.setdefault(row.split or "train", {})
         split.setdefault(row.label, []).append(found)
-    _check_labels(path, by_split)
+    notes = check_classes(by_split, path)
     by_split = {s: by_split[s] for s in dict.fromkeys(SPLITS.values()) if s in by_split}
-    notes = []
-    for split, classes in by_split.items():
-        if missing := sorted(by_split["train"].keys() - classes.keys()):
-            notes.append(f"{path} has no {split} images of {join_names(missing)}")
     if table.unused:
         notes.append(f"columns of {path.name} that are not used: {join_names(table.unused)}")
     return make_listing(
@@ -204,21 +200,3 @@ def _name(folder: Path, written: str) -> str:
     if os.path.isabs(name) and os.path.commonpath([name, absolute]) == absolute:
         name = Path(name).relative_to(absolute).as_posix()
     return as_stored(folder, name) or name
-
-
-def _check_labels(path: Path, by_split: dict[str, Classes]) -> None:
-    classes = by_split.get("train", {})
-    if not classes:
-        raise ValueError(f"`data` {path} has no rows of images to train on")
-    if len(classes) < 2:
-        raise ValueError(
-            f"`data` {path} must have training images of two or more labels; there is only "
-            f"{join_names(list(classes))}"
-        )
-    for split, split_classes in by_split.items():
-        unknown = sorted(split_classes.keys() - classes.keys())
-        if unknown:
-            raise ValueError(
-                f"`data` {path} has labels among its {split} rows that its training rows have not: "
-                f"{join_names(unknown)}"
-            )

@@ -1,9 +1,10 @@
 """A user's images as they were found: a list of files, each with its split, class and group."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
-from ..names import name_hash, printable
+from ..names import join_names, name_hash, printable
 from .groups import shared_groups, whole_groups_for_test
 
 
@@ -51,6 +52,29 @@ class Found(NamedTuple):
 
 Classes = dict[str, list[Found]]
 """Class -> its files."""
+
+
+def check_classes(by_split: dict[str, Classes], path: Path) -> list[str]:
+    """Return notes on the classes that a split lacks in a file that lists or has images.
+
+    Raises:
+        ValueError: there are no training images, they are of one class, or another split has
+            classes that are not trained on.
+    """
+    train = by_split.get("train", {})
+    if len(train) < 2:
+        found = f"there is only {join_names(list(train))}" if train else "there is none"
+        raise ValueError(f"`data` {path} must have training images of two or more classes; {found}")
+    notes = []
+    for split, classes in by_split.items():
+        if unknown := sorted(classes.keys() - train.keys()):
+            raise ValueError(
+                f"`data` {path} has {split} images of classes that are not trained on: "
+                f"{join_names(unknown)}"
+            )
+        if missing := sorted(train.keys() - classes.keys()):
+            notes.append(f"{path} has no {split} images of {join_names(missing)}")
+    return notes
 
 
 def make_listing(

@@ -162,7 +162,7 @@ WRONG = [
     ({"train_images": images(12, (6, 7))}, "images of several shapes"),
     ({"train_images": np.array(["a"] * 12)}, "must be numbers, not <U1"),
     ({"train_images": np.array([None] * 12)}, "it has Python objects in place of numbers"),
-    ({"valid_images": images(4)}, "has two arrays for validation: val_images, valid_images"),
+    ({"valid_images": images(4)}, "has two arrays for validation: valid_images, val_images"),
     ({"train_groups": np.arange(12)}, "has groups, but not of test"),
     ({"train_groups": np.arange(11)}, "train_groups must be one for each image"),
 ]

@@ -12,7 +12,6 @@ from gconv_jax.export import image_decoders
 from tests.train.pages import cut, parse, picture
 from train.__main__ import main
 from train.config import Config
-from train.data import array_file
 from train.data.load import load_data
 from train.loop import train
 from train.options import image_checks
@@ -165,4 +164,4 @@ def test_numbers_that_are_none(count):
 
 
 def test_the_most_channels_are_those_of_the_decoders():
-    assert image_checks.MOST_CHANNELS == image_decoders.MOST_CHANNELS == array_file.MOST_CHANNELS
+    assert image_checks.MOST_CHANNELS == image_decoders.MOST_CHANNELS

@@ -160,9 +160,12 @@ MISTAKES = {
         *("path,label", [*GOOD[:2], ("b/0.png", "b;c"), GOOD[3]]),
     ),
     "line 6: 3 columns, and the header has 2": ("path,label", [*GOOD, ("b/2.png", "b", "c")]),
-    "must have training images of two or more labels; there is only a": ("path,label", GOOD[:2]),
-    "has no rows of images to train on": ("path,label,split", [(*row, "test") for row in GOOD]),
-    "has labels among its test rows that its training rows have not: c": (
+    "must have training images of two or more classes; there is only a": ("path,label", GOOD[:2]),
+    "must have training images of two or more classes; there is none": (
+        "path,label,split",
+        [(*row, "test") for row in GOOD],
+    ),
+    "has test images of classes that are not trained on: c": (
         "path,label,split",
         [*((*row, "train") for row in GOOD), ("b/2.png", "c", "test")],
     ),
