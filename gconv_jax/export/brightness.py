@@ -27,7 +27,7 @@ def limits(values: np.ndarray) -> tuple[float, float]:
 
 
 def between(sample: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """`limits` from a sample of the values and from the extremes of them all."""
+    """Return the `limits` of values of which a sample and the extremes are known."""
     # Values of the sample, not between two of them: one may be an extreme that lies far outside.
     sample = np.sort(sample, axis=None)
     last = len(sample) - 1

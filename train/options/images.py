@@ -50,8 +50,8 @@ class ImageOptions:
     channels as they are in TIFF files of several bands and .npy files [H, W, C]."""
     range: tuple[float, float] | Literal["auto", "each"] = "auto"
     """The brightness of your own images that becomes black and the one that becomes white, such as
-    --range 0 4095; auto: 0 to 255 of images of 8 bits, and of deeper ones what the training images
-    span; each: what each image spans."""
+    --range 0 4095. auto takes 0 and 255 for images of 8 bits, and finds the range of deeper ones in
+    the training images; each takes the range of each image by itself."""
     test_fraction: float = 0.2
     """The share of each class of your own images that is kept for the test, chosen by a hash of the
     file names, where there is no test/."""

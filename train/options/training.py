@@ -44,11 +44,11 @@ class TrainingOptions:
     label_smoothing: float = 0.0
     """The share of the target that all classes have equally, e.g. 0.1."""
     class_weights: Literal["none", "balanced"] = "none"
-    """balanced: the loss of each image times a weight that is inversely proportional to the number
-    of images of its class, 1 in the mean; for rare classes."""
+    """The weights of the classes in the loss. balanced gives each class a weight that is inversely
+    proportional to its number of training images, so that rare classes count as much."""
     sampling: Literal["plain", "balanced"] = "plain"
-    """plain: each image once in an epoch; balanced: each class equally often, in an epoch of the
-    same length; images of rare classes come several times."""
+    """The choice of images for an epoch. plain takes each image once; balanced takes each class
+    equally often, so that images of rare classes come several times."""
     patience: int | None = None
     """Stop after so many epochs without a better validation figure (see metric), and keep the best
     epoch."""
@@ -63,8 +63,9 @@ class TrainingOptions:
     seeds: int = 1
     """Train so many networks, with seeds from seed on, in one compiled program."""
     compare_plain: bool = False
-    """Train two plain networks beside it, on the same images and with as many parameters: one as it
-    is, one on images that are turned at random. The run folder has a comparison of the three."""
+    """Train two plain networks beside the one that was asked for, on the same images and with as
+    many parameters. One of them gets images that are turned at random. The run folder has a
+    comparison of the three."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """The dtype of computation; parameters stay float32."""
 

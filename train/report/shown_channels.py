@@ -4,7 +4,8 @@ import numpy as np
 
 
 def projected(image: np.ndarray) -> np.ndarray:
-    """Return images ``[N, H, W, C]``; of volumes ``[N, D, H, W, C]``, their maximum along depth."""
+    """Return images ``[N, H, W, C]`` as they are, and volumes ``[N, D, H, W, C]`` as their maxima
+    along the depth."""
     return image.max(1) if image.ndim == 5 else image
 
 
