@@ -13,6 +13,7 @@ from ..config import FOLDER, Config
 from ..errors import TrainingDivergedError
 from ..recipes.published_tables import TABLES, PublishedTable, Row
 from ..report.curves import curves
+from ..report.fair_comparison import worst_accuracy
 from ..report.markdown import (
     curve_sections,
     invariance_cells,
@@ -50,8 +51,10 @@ class Table:
     dataset: str | None = None
     """Another data set of the same kind, e.g. cifar10/packed or rotated_mnist/larochelle2007."""
     data: Path | None = None
-    """Your copy of the images of those rows that have no download, steel surfaces in
-    how-much-symmetry; without it these rows are left out."""
+    """Your images or volumes, for own-images and own-volumes; in how-much-symmetry your copy of the
+    steel surfaces, without which their rows are left out."""
+    image_size: int | None = None
+    """The side of your images in pixels, other than the recipe's."""
     raw_dir: Path | None = None
     """Build the data set from original files in this folder instead of downloading them."""
     data_dir: Path | None = None
@@ -115,6 +118,8 @@ def _with_images(
         return known
     if lacking := [name for name in options.rows if name in own]:
         raise ValueError(f"`rows` {lacking[0]} needs a copy of its images: add --data")
+    if not set(known) - own:
+        raise ValueError(f"`data` is missing: {options.name} is trained on your own images")
     if left_out := [name for name in known if name in own]:
         log(f"left out without --data, a copy of their images: {', '.join(left_out)}")
     return [name for name in known if name not in own]
@@ -143,6 +148,8 @@ def _config(row: Row, options: Table) -> Config:
     }
     if config.dataset == FOLDER:
         changes["data"] = options.data
+        if options.image_size is not None:
+            changes["image_size"] = options.image_size
     elif options.dataset is not None:
         changes["dataset"] = options.dataset
     if options.epochs is not None:
@@ -162,8 +169,9 @@ def _write(
         max((run.results or {} for run in row_runs), key=_error) for row_runs in runs.values()
     ]
     errors = invariance_cells(chosen)
+    own = all(row.config.dataset == FOLDER for row in runs)
     lines = [
-        _line(row, row_runs, row_errors)
+        _line(row, row_runs, row_errors, own=own)
         for (row, row_runs), row_errors in zip(runs.items(), errors, strict=True)
     ]
     table = markdown_table(lines)
@@ -213,16 +221,26 @@ def _error(results: dict) -> float:
     return error or 0.0
 
 
-def _line(row: Row, runs: list[Run], errors: dict[str, str]) -> dict[str, str]:
+def _line(row: Row, runs: list[Run], errors: dict[str, str], *, own: bool) -> dict[str, str]:
     results = [run.results for run in runs]
     seconds = np.mean([r["train_seconds"] for r in results])
     return {
         "recipe": row.preset,
         "parameters": f"{results[0]['parameters']:,}",
         "test error": mean_and_deviation([100 * r["test_error"] for r in results]),
-        "published": row.published,
+        **(_of_classes(results) if own else {"published": row.published}),
         "seeds": str(len(runs)),
         "epochs": "-".join(str(e) for e in sorted({r["epochs"] for r in results})),
         **errors,
         "time": f"{seconds / 60:.1f} min",
     }
+
+
+def _of_classes(results: list[dict]) -> dict[str, str]:
+    """Return cells that stand where nothing is published: what classes of unequal size need, and
+    images without an upright."""
+    cells = {}
+    for name, key in {"class-mean accuracy": "class_mean_accuracy", "AUC": "auc"}.items():
+        values = [r.get(key) for r in results]
+        cells[name] = "-" if None in values else mean_and_deviation([100 * v for v in values])
+    return cells | {"worst accuracy over angles": worst_accuracy(results)}

@@ -22,6 +22,8 @@ class Recipe(NamedTuple):
     "-" for rows of our own."""
 
 
+OWN_IMAGES, OWN_VOLUMES = "own-images", "own-volumes"
+"""The tables whose rows are trained on a user's own images or volumes."""
 ROTATED = Config(dataset="rotated_mnist/generated")
 
 
@@ -55,6 +57,7 @@ def folder() -> Iterator[Recipe]:
             weight_decay=1e-4,
             schedule="cosine",
         ),
+        {OWN_IMAGES: "-"},
     )
 
 
@@ -75,6 +78,7 @@ def voxels() -> Iterator[Recipe]:
             weight_decay=1e-4,
             schedule="cosine",
         ),
+        {OWN_VOLUMES: "-"},
     )
 
 

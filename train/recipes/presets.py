@@ -45,6 +45,7 @@ from ..config import Config
 from . import families, transformers
 from .families import Recipe
 from .how_much_symmetry import how_much_symmetry
+from .own_images import own_images, own_volumes
 
 # Test accuracies in percent: T(2), then the whole group and part of it for each group; with the
 # 13-layer network T(2), SE(2) with 8 elements, the same partial, Augerino with 8 copies.
@@ -61,8 +62,10 @@ _PARTIAL = {
 def _every() -> Iterator[Recipe]:
     yield from families.digits()
     yield from families.folder()
+    yield from own_images()
     yield from transformers.folder()
     yield from families.voxels()
+    yield from own_volumes()
     yield from families.rotated_mnist()
     yield from transformers.transformers()
     yield from families.lenet()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..config import FOLDER, Config
+from .families import OWN_IMAGES, OWN_VOLUMES
 from .presets import PRESETS, RECIPES
 
 
@@ -100,6 +101,10 @@ def _quick_symmetry(config: Config) -> Config:
     return replace(config, epochs=max(3, config.epochs // 3), **images)
 
 
+def _quick_own(config: Config) -> Config:
+    return replace(config, epochs=config.epochs // 5)
+
+
 def _quick_partial(config: Config) -> Config:
     # Each of 10,000 test images costs a third of what a training image costs in an epoch, and half
     # a point of standard error is what tells the rows apart.
@@ -180,6 +185,22 @@ TABLES: dict[str, PublishedTable] = {
         "turns, and on data that break it.",
         _rows("how-much-symmetry"),
         _quick_symmetry,
+    ),
+    OWN_IMAGES: PublishedTable(
+        "What the symmetry is worth on your own images",
+        "All rows are ours: a plain residual network, the same on images that are turned at "
+        "random, one over p4m, and a network over D8, of about as many parameters. The images are "
+        "those of --data.",
+        _rows(OWN_IMAGES, "folder-plain", "folder-plain-turned", "folder", "folder-d8"),
+        _quick_own,
+    ),
+    OWN_VOLUMES: PublishedTable(
+        "What the symmetry is worth on your own volumes",
+        "All rows are ours: a plain network, the same on volumes that are turned at random, and "
+        "one over the 24 rotations of the cube, of about as many parameters. The volumes are those "
+        "of --data.",
+        _rows(OWN_VOLUMES, "folder-voxels-plain", "folder-voxels-plain-turned", "folder-voxels"),
+        _quick_own,
     ),
     "lenet-mnist": PublishedTable(
         "LeNet on MNIST",

@@ -5,6 +5,7 @@ import json
 from typing import get_args
 
 import jax
+import numpy as np
 import pytest
 from flax import nnx
 
@@ -17,6 +18,7 @@ from train.recipes.presets import PRESETS
 from train.recipes.published_tables import TABLES, PublishedTable, Row
 from train.run_folder.folder import Run
 from train.steps.build_model import build_model, parameter_count
+from train.steps.equal_parameters import count_parameters
 
 
 @pytest.fixture
@@ -200,3 +202,39 @@ def test_rows_of_ones_own_images_need_them(tmp_path, monkeypatch):
     with pytest.raises(TrainingDivergedError):
         table(options, said.append)
     assert [config.data for config in begun] == [tmp_path, None]
+
+
+@pytest.mark.parametrize(("name", "channels"), [("own-images", 3), ("own-volumes", 1)])
+def test_networks_for_ones_own_images_are_about_equal_in_parameters(name, channels):
+    counts = [
+        count_parameters(row.config, classes=5, in_features=channels) for row in TABLES[name].rows
+    ]
+    assert max(counts) < 1.2 * min(counts), counts
+
+
+def test_a_table_of_ones_own_images(tmp_path):
+    with pytest.raises(ValueError, match="`data` is missing: own-images is trained on your own"):
+        table(Table(name="own-images", run=tmp_path / "t"), lambda line: None)
+    rng = np.random.default_rng(0)
+    labels = np.array([0, 0, 0, 1] * 15)  # a class of three quarters
+    images = rng.integers(0, 50, (60, 24, 24), np.uint8) + 150 * labels[:, None, None]
+    arrays = {"images": images.astype(np.uint8), "labels": labels}
+    np.savez(tmp_path / "own.npz", **arrays)
+    options = Table(
+        name="own-images",
+        rows=("folder-plain",),
+        data=tmp_path / "own.npz",
+        image_size=16,
+        epochs=1,
+        report="none",
+        run=tmp_path / "t",
+    )
+    table(options, lambda line: None)
+    (row,) = json.loads((tmp_path / "t/table.json").read_text())["rows"]
+    results = json.loads((tmp_path / "t/folder-plain/seed0/results.json").read_text())
+    assert results["input"]["shape"] == [16, 16, 1]
+    by_class = results["by_class"]["recall"]
+    assert row["class-mean accuracy"] == f"{100 * np.mean(by_class):.2f}"
+    assert row["AUC"] == f"{100 * results['auc']:.2f}"
+    assert row["worst accuracy over angles"] == "-"  # without a report
+    assert "published" not in row
