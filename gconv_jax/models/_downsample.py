@@ -11,7 +11,7 @@ from typing import Literal
 
 import jax
 
-from gconv_jax.groups.finite import Z2
+from gconv_jax.groups.finite import trivial
 from gconv_jax.nnx import GroupConv, SeparableGroupConv
 from gconv_jax.ops.channels import merge_channels
 from gconv_jax.pooling.spatial import avg_pool
@@ -43,7 +43,8 @@ class _Halving:
         super().__init__(in_features, out_features, kernel_size, **options)  # pyright: ignore[reportCallIssue]
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return ``[N, H / 2, W / 2, |G|, out_features]`` for ``[N, H, W, |G|, in_features]``."""
+        """Return ``[N, *spatial / 2, |G|, out_features]`` of ``[N, *spatial, |G|, in_features]``,
+        for about half the pixels on each axis."""
         return super().__call__(halve(x) if self.geometry == "exact" else x)  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -59,20 +60,21 @@ def halve(x: jax.Array) -> jax.Array:
     """Return means over windows that are their own mirror image: n pixels become ``n // 2``.
 
     Args:
-        x: a feature map ``[N, H, W, |G|, C]`` with at least 2 pixels on both axes.
+        x: a feature map ``[N, *spatial, |G|, C]`` with at least 2 pixels on each axis.
 
     Returns:
-        ``[N, H // 2, W // 2, |G|, C]``.
+        ``[N, *spatial // 2, |G|, C]``.
 
     >>> import jax.numpy as jnp
     >>> halve(jnp.ones((2, 8, 9, 4, 5))).shape
     (2, 4, 4, 4, 5)
     """
     # The windows may differ between axes, since each belongs to a size, and sizes turn along.
-    # avg_pool would warn of that under any group but Z2.
-    window = tuple(2 + n % 2 for n in x.shape[1:3])
-    y = avg_pool(merge_channels(x), group=Z2, window_shape=window, strides=2, lifted=False)
-    return y.reshape(*y.shape[:3], *x.shape[3:])
+    # avg_pool would warn of that under any group but the trivial one.
+    spatial = x.shape[1:-2]
+    group, window = trivial(dimension=len(spatial)), tuple(2 + n % 2 for n in spatial)
+    y = avg_pool(merge_channels(x), group=group, window_shape=window, strides=2, lifted=False)
+    return y.reshape(*y.shape[:-1], *x.shape[-2:])
 
 
 def check_geometry(geometry: Geometry) -> Geometry:

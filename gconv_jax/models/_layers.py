@@ -76,10 +76,13 @@ def default_filters(group: FiniteGroup) -> Filters:
     return "pixel" if group.is_lattice else "harmonic"
 
 
-def check_images(x: jax.Array, smallest: int) -> None:
-    """Raise ValueError unless ``x`` is ``[N, H, W, C]`` with H and W at least ``smallest``."""
-    if x.ndim != 4 or min(x.shape[1:3]) < smallest:
+def check_images(x: jax.Array, smallest: int, dimension: int = 2) -> None:
+    """Raise ValueError unless ``x`` is ``[N, H, W, C]`` with H and W at least ``smallest``, or
+    volumes ``[N, D, H, W, C]`` if the dimension is 3."""
+    if x.ndim != dimension + 2 or min(x.shape[1:-1]) < smallest:
+        kind, axes = ("images", "H, W") if dimension == 2 else ("volumes", "D, H, W")
+        size = " x ".join([str(smallest)] * dimension)
+        unit = "pixels" if dimension == 2 else "voxels"
         raise ValueError(
-            f"`x` must be images [N, H, W, C] of at least {smallest} x {smallest} pixels, got "
-            f"shape {x.shape}"
+            f"`x` must be {kind} [N, {axes}, C] of at least {size} {unit}, got shape {x.shape}"
         )

@@ -4,7 +4,8 @@ They are those of Cohen & Welling 2016 (arXiv:1602.07576, section 8.2), with the
 before each convolution (He et al. 2016, arXiv:1603.05027). After a 3x3 convolution come three
 stages of blocks ``x + conv(relu(bn(conv(relu(bn(x))))))``, on all, a half and a quarter of the
 pixels. Batch normalization, ReLU, the mean over space and a linear classifier follow. Where a stage
-halves the pixels, a pointwise convolution without normalization takes the place of x.
+halves the pixels, a pointwise convolution without normalization takes the place of x. Over
+symmetries of the cube the same network takes volumes, with 3x3x3 filters.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from jax.typing import DTypeLike
 
 from gconv_jax.conv.separable import Separable
 from gconv_jax.filters.initializers import compile_unoptimized
-from gconv_jax.groups.finite import P4M, FiniteGroup
+from gconv_jax.groups.finite import P4M, FiniteGroup, check_group
 from gconv_jax.models._downsample import (
     SMALLEST,
     Geometry,
@@ -25,7 +26,7 @@ from gconv_jax.models._downsample import (
     HalvingSeparableConv,
     check_geometry,
 )
-from gconv_jax.models._layers import batch_norm, check_images, check_planar, scaled_width
+from gconv_jax.models._layers import batch_norm, check_images, scaled_width
 from gconv_jax.nnx import GroupConv, LiftConv, SeparableGroupConv
 from gconv_jax.ops.arguments import check_integer, per_axis
 from gconv_jax.pooling.group_axis import group_pool
@@ -77,7 +78,8 @@ class ResNet(nnx.Module):
         blocks: the residual blocks in each of the three stages; by default those of `ResNet44`.
         widths: the channels for each group element, one number for each stage; by default the
             published ones of the plain network over ``sqrt(|G|)``.
-        group: any symmetry of the lattice; `Z2` for the plain network.
+        group: any symmetry of the lattice; `Z2` for the plain network. With symmetries of the cube,
+            such as `octahedral()`, the network takes volumes.
         head: the part after the mean over space. In both cases it is a pointwise group convolution
             to the classes, with the same parameters. ``"invariant"`` takes its maximum over the
             group. ``"published"`` takes the response of the identity alone, a linear map of all
@@ -90,6 +92,9 @@ class ResNet(nnx.Module):
         in_features: the channels of the image.
         dtype: the dtype of computation.
         rngs: the random key ``params``.
+
+    Raises:
+        ValueError: a group of the line, or another argument that is none of those above.
 
     >>> import jax
     >>> from flax import nnx
@@ -123,7 +128,11 @@ class ResNet(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
-        check_planar(group)
+        if check_group(group).dimension not in (2, 3):
+            raise ValueError(
+                "`group` must act on the plane or on space, since the network takes images or "
+                f"volumes, got {group!r} of dimension {group.dimension}"
+            )
         check_geometry(geometry)
         if head not in HEADS:
             raise ValueError(f"`head` must be one of {', '.join(HEADS)}, got {head!r}")
@@ -148,14 +157,17 @@ class ResNet(nnx.Module):
         self.top = GroupConv(c_in, classes, 1, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
-        check_images(x, SMALLEST)
+        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``, or of volumes
+        ``[N, D, H, W, in_features]`` if the group is of the cube."""
+        dimension = self.group.dimension
+        check_images(x, SMALLEST, dimension)
         x = self.lift(x)
         for stage in range(STAGES):
             for i in range(self.blocks):
                 x = getattr(self, f"stage{stage}_block{i}")(x)
-        x = nnx.relu(self.norm(x)).mean(axis=(1, 2), keepdims=True)
-        responses = self.top(x)[:, 0, 0]  # [N, |G|, classes]
+        x = nnx.relu(self.norm(x)).mean(axis=tuple(range(1, 1 + dimension)), keepdims=True)
+        responses = self.top(x)
+        responses = responses.reshape(len(x), *responses.shape[-2:])  # [N, |G|, classes]
         if self.head == "published":
             return responses[:, self.group.identity]
         return group_pool(responses)

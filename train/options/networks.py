@@ -103,7 +103,11 @@ NETWORKS: dict[str, Network] = {
         default_group="p4",
     ),
     "resnet": _row(
-        "color images from 32 to 96 pixels", _RESNET, width="widths", multiples=(1, 2, 4)
+        "color images from 32 to 96 pixels, or volumes",
+        _RESNET,
+        width="widths",
+        multiples=(1, 2, 4),
+        dimensions=(PLANE, SPACE),
     ),
     "resnet44": _row(
         "the same with 44 layers, as published", _RESNET, width="widths", multiples=(1, 2, 4)
