@@ -33,6 +33,9 @@ COST_OF_TRANSFORM = {
 }
 # The cost where XLA gathers the patches; measured in three dimensions.
 COST_OF_GATHER = 300
+# The cost of the filter bank of 3x3x3 taps, in that of all its products: 64/216 of them are left,
+# but making the bank costs as much as before. Between 8^3 and 12^3 voxels the best value varies.
+COST_OF_BANK = 0.45
 
 _auto: Algorithm = "auto"
 
@@ -56,15 +59,16 @@ def fourier_platforms(
         (|G|^2 - m) C_in C_out > tau |G| (C_in + C_out),
         tau = a + b / taps + c |G|
 
-    with a, b and c of `COST_OF_TRANSFORM`, or tau = `COST_OF_GATHER` where XLA gathers patches. The
-    smallest numbers of channels are therefore
+    with a, b and c of `COST_OF_TRANSFORM`, or tau = `COST_OF_GATHER` where XLA gathers patches.
+    Where the bank has fewer products (`gconv_jax.planar.winograd`), ``|G|^2`` counts `COST_OF_BANK`
+    of that. The smallest numbers of channels are therefore
 
     ================  ============  ========================  =======================
     filters, group    machine code  XLA, patches otherwise    XLA, oneDNN otherwise
     ================  ============  ========================  =======================
     3x3, P4M          9 (6)         19                        32
     3x3, P4           15 (9)        44                        76
-    3x3x3, octahedral 5 (4)         29                        29
+    3x3x3, octahedral 5 (4)         74                        29
     ================  ============  ========================  =======================
 
     where the numbers in parentheses are for processors that multiply vectors in halves (Zen 4).
@@ -89,10 +93,12 @@ def fourier_platforms(
     if group.order == 1 or max(strides) > 1:
         return ()
     taps = math.prod(kernel)
-    saved = group.order**2 - multiplications(group)
+    dense, transformed = group.order**2, multiplications(group)
 
     def pays(way: str) -> bool:
         each, once, element = COST_OF_TRANSFORM[way]
+        few = way == "patches" and tuple(kernel) == (3, 3, 3)
+        saved = (COST_OF_BANK * dense if few else dense) - transformed
         gathered = not way.startswith("native") and is_gathered(group, kernel)
         tau = COST_OF_GATHER if gathered else each + once / taps + element * group.order
         return saved * c_in * c_out > tau * group.order * (c_in + c_out)

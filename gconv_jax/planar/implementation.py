@@ -14,11 +14,11 @@ from jax import lax
 from gconv_jax._native import door
 from gconv_jax.ops.accumulation import accumulation_dtype
 from gconv_jax.ops.arguments import spatial_axes
-from gconv_jax.planar import patches
+from gconv_jax.planar import patches, winograd
 from gconv_jax.planar.geometry import Geometry
 from gconv_jax.planar.primitive import Convolution, Form, Shape, by_transposes, make_primitive
 
-IMPLEMENTATIONS = ("auto", "xla", "patches", "onednn")
+IMPLEMENTATIONS = ("auto", "xla", "patches", "winograd", "onednn")
 # Up to so many pixels in all results together, XLA's way for symmetric padding is the faster one.
 FEW_PIXELS = 4096
 _implementation = "auto"
@@ -33,8 +33,9 @@ def planar_implementation(name: str) -> Iterator[None]:
 
     Args:
         name: ``xla`` for XLA's convolution, ``patches`` for matrix products of patches,
-            ``onednn`` for oneDNN (`gconv_jax._native`), or ``auto``, the default: oneDNN
-            where it is installed, else the faster one of the others.
+            ``winograd`` for fewer of them where filters have three taps on each axis, and patches
+            elsewhere, ``onednn`` for oneDNN (`gconv_jax._native`), or ``auto``, the default: oneDNN
+            where it is installed, else the fastest one of the others.
     """
     global _implementation
     if name not in IMPLEMENTATIONS:
@@ -141,8 +142,13 @@ def choose_implementation(
         if name == "patches" and _xla_is_faster(form, geometry, rhs):
             return "column"
     if name == "onednn" and (dtype != jnp.float32 or geometry.crops):
-        return "patches"
-    return name
+        name = "patches"
+    possible = winograd.is_possible(geometry)
+    if name == "patches" and static.implementation == "auto" and possible:
+        c_in = lhs[-1] if form is Form.FILTER_GRADIENT else rhs[-2]
+        if winograd.is_faster(geometry, c_in, rhs[-1], jnp.dtype(dtype).itemsize):
+            name = "winograd"
+    return "patches" if name == "winograd" and not possible else name
 
 
 def _cpu(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
@@ -158,11 +164,17 @@ def _xla_by_adjoint(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarCo
     """Return any form, computed by XLA. An input gradient without strides is written as the
     convolution that it is, since XLA's own gradient is several times slower in a loop."""
     if form is Form.INPUT_GRADIENT and max(static.geometry.strides) == 1:
-        rhs = jnp.flip(rhs, range(rhs.ndim - 2)).swapaxes(-1, -2)
-        form, static = Form.OUTPUT, static._replace(geometry=static.geometry.adjoint)
+        rhs, static = _adjoint(rhs, static)
+        form = Form.OUTPUT
     if form is Form.OUTPUT and conv is not None:
         return conv(lhs, rhs, static)
     return _xla(form, lhs, rhs, static)
+
+
+def _adjoint(w: jax.Array, static: PlanarConv) -> tuple[jax.Array, PlanarConv]:
+    """Return the filter and the geometry of the convolution that gives the input gradient."""
+    w = jnp.flip(w, range(w.ndim - 2)).swapaxes(-1, -2)
+    return w, static._replace(geometry=static.geometry.adjoint)
 
 
 def _patches(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
@@ -172,6 +184,14 @@ def _patches(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> 
         Form.FILTER_GRADIENT: patches.filter_gradient,
     }[form]
     return compute(lhs, rhs, static.geometry)
+
+
+def _winograd(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
+    if form is Form.FILTER_GRADIENT:
+        return winograd.filter_gradient(lhs, rhs, static.geometry)
+    if form is Form.INPUT_GRADIENT:
+        rhs, static = _adjoint(rhs, static)
+    return winograd.conv(lhs, rhs, static.geometry)
 
 
 def _xla_is_faster(form: Form, geometry: Geometry, filter_shape: Shape) -> bool:
@@ -242,12 +262,13 @@ def on_one_image(compute: Callable, form: Form, lhs, rhs, static: PlanarConv) ->
 
 # The ways to compute a form on a CPU, by name: XLA's convolution and its derivatives; the same with
 # input gradients as convolutions; that with one more column where it is faster; im2col products;
-# oneDNN.
+# fewer products for filters of three taps; oneDNN.
 _COMPUTE = {
     "transposes": _xla,
     "xla": _xla_by_adjoint,
     "column": functools.partial(_xla_by_adjoint, conv=_xla_in_its_faster_way),
     "patches": _patches,
+    "winograd": _winograd,
     "onednn": _onednn,
 }
 

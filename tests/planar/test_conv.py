@@ -18,7 +18,10 @@ from tests.helpers import assert_close
 pytestmark = pytest.mark.optimized
 
 needs_onednn = pytest.mark.skipif(not door.available("onednn"), reason="oneDNN is not installed")
-IMPLEMENTATIONS = ["auto", "xla", "patches", pytest.param("onednn", marks=needs_onednn)]
+IMPLEMENTATIONS = [
+    *("auto", "xla", "patches", "winograd"),
+    pytest.param("onednn", marks=needs_onednn),
+]
 SAME = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
 
 
