@@ -1,6 +1,6 @@
 """The planar convolution that all layers use, beside XLA's own and PyTorch's.
 
-    python benchmarks/planar_conv.py [--quick] [--rounds N] [--json PATH]
+    python benchmarks/planar_conv.py [--volumes] [--quick] [--rounds N] [--json PATH]
 
 It measures the forward pass, and the forward pass with both gradients for a fixed cotangent, in
 float32. Ratios are "A / auto", where `auto` is the choice of `planar_conv`: above 1 is slower.
@@ -23,11 +23,24 @@ SHAPES = [
     (128, 16, 64, 64, 1, 0),  # pointwise
     (3136, 1, 512, 512, 1, 0),  # the same on images of one pixel
 ]
+# Of volumes, with as many voxels on each of three axes.
+VOLUMES = [
+    (2, 12, 192, 192, 3, 1),  # as wide as a layer over the 24 rotations of the cube
+    (8, 28, 48, 48, 3, 1),
+    (8, 14, 96, 96, 3, 1),
+    (8, 7, 192, 192, 3, 1),
+    (8, 16, 32, 32, 3, 1),
+    (8, 16, 16, 16, 3, 1),
+]
 IMPLEMENTATIONS = ("auto", "xla", "patches", "onednn", "lax")
+# XLA's own gradients of volumes take seconds.
+OF_VOLUMES = ("auto", "patches", "winograd", "onednn")
 JAX_IMPORTS = ("jax", "flax.nnx", "gconv_jax")
 
 
-def jax_conv(shape, implementation: str, backward: bool, dtype: str = "float32"):
+def jax_conv(
+    shape, implementation: str, backward: bool, dtype: str = "float32", dimension: int = 2
+):
     """Make a contender: `jax.lax.conv_general_dilated` for ``lax``, else one of `planar_conv`."""
     import jax
     import jax.numpy as jnp
@@ -36,18 +49,20 @@ def jax_conv(shape, implementation: str, backward: bool, dtype: str = "float32")
     from gconv_jax.planar.implementation import planar_implementation
 
     _, _, c_in, c_out, k, padding = shape
-    pads = ((padding, padding),) * 2
+    pads, ones = ((padding, padding),) * dimension, (1,) * dimension
 
     def lax_conv(x, w):
-        names = ("NHWC", "HWIO", "NHWC")
-        return jax.lax.conv_general_dilated(x, w, (1, 1), pads, dimension_numbers=names)
+        axes = "DHW"[-dimension:]
+        names = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
+        return jax.lax.conv_general_dilated(x, w, ones, pads, dimension_numbers=names)
 
     def ours(x, w):
-        return planar_conv(x, w, strides=(1, 1), padding=pads, dilation=(1, 1))
+        return planar_conv(x, w, strides=ones, padding=pads, dilation=ones)
 
     keys = jax.random.split(jax.random.key(0))
-    x = jax.random.normal(keys[0], input_shape(shape), jnp.dtype(dtype))
-    w = jax.random.normal(keys[1], (k, k, c_in, c_out), jnp.dtype(dtype)) / (k * c_in**0.5)
+    x = jax.random.normal(keys[0], input_shape(shape, dimension), jnp.dtype(dtype))
+    w = jax.random.normal(keys[1], (*(k,) * dimension, c_in, c_out), jnp.dtype(dtype))
+    w = w / (k**dimension * c_in) ** 0.5
     if implementation == "lax":
         return jax_step(lax_conv, x, w, backward)
     with planar_implementation(implementation):  # compiled in here
@@ -78,7 +93,7 @@ def jax_step(conv, x, w, backward: bool):
     return step
 
 
-def torch_conv(shape, backward: bool, dtype: str = "float32"):
+def torch_conv(shape, backward: bool, dtype: str = "float32", dimension: int = 2):
     """Make a contender: PyTorch's convolution of channels-last arrays."""
     import torch
 
@@ -89,40 +104,46 @@ def torch_conv(shape, backward: bool, dtype: str = "float32"):
         "dtype": getattr(torch, dtype),
         "device": "cuda" if torch.cuda.is_available() else "cpu",
     }
-    x = torch.randn(n, c_in, pixels, pixels, **where).to(memory_format=torch.channels_last)
-    w = torch.randn(c_out, c_in, k, k, **where).to(memory_format=torch.channels_last)
+    last = torch.channels_last if dimension == 2 else torch.channels_last_3d
+    conv = torch.nn.functional.conv2d if dimension == 2 else torch.nn.functional.conv3d
+    x = torch.randn(n, c_in, *(pixels,) * dimension, **where).to(memory_format=last)
+    w = torch.randn(c_out, c_in, *(k,) * dimension, **where).to(memory_format=last)
     x, w = x.requires_grad_(backward), w.requires_grad_(backward)
     with torch.no_grad():
-        cotangent = torch.ones_like(torch.nn.functional.conv2d(x, w, padding=padding))
+        cotangent = torch.ones_like(conv(x, w, padding=padding))
 
     def step():
-        y = torch.nn.functional.conv2d(x, w, padding=padding)
+        y = conv(x, w, padding=padding)
         return torch.autograd.grad(y, (x, w), cotangent) if backward else y
 
     return step
 
 
-def input_shape(shape) -> tuple[int, int, int, int]:
+def input_shape(shape, dimension: int = 2) -> tuple[int, ...]:
     n, pixels, c_in, *_ = shape
-    return n, pixels, pixels, c_in
+    return n, *(pixels,) * dimension, c_in
 
 
-def flops(shape, backward: bool) -> float:
+def flops(shape, backward: bool, dimension: int = 2) -> float:
     """Return two operations for each multiplication; a gradient counts like the forward pass."""
     n, pixels, c_in, c_out, k, padding = shape
-    return (
-        2.0 * (3 if backward else 1) * n * (pixels + 2 * padding - k + 1) ** 2 * k**2 * c_in * c_out
-    )
+    products = ((pixels + 2 * padding - k + 1) * k) ** dimension
+    return 2.0 * (3 if backward else 1) * n * products * c_in * c_out
 
 
-def label(shape) -> str:
+def label(shape, dimension: int = 2) -> str:
     n, pixels, c_in, c_out, k, _ = shape
-    return f"{n} x {pixels}x{pixels}, {c_in} -> {c_out}, {k}x{k}"
+    sizes = ["x".join([str(size)] * dimension) for size in (pixels, k)]
+    return f"{n} x {sizes[0]}, {c_in} -> {c_out}, {sizes[1]}"
 
 
 def main() -> None:
-    args = harness.options(__doc__, rounds=9).parse_args()
-    shapes = [(2, *shape[1:]) for shape in SHAPES[1:3]] if args.quick else SHAPES
+    parser = harness.options(__doc__, rounds=9)
+    parser.add_argument("--volumes", action="store_true", help="volumes, not images")
+    args = parser.parse_args()
+    dimension = 3 if args.volumes else 2
+    shapes = VOLUMES if args.volumes else SHAPES
+    shapes = [(2, *shape[1:]) for shape in shapes[1:3]] if args.quick else shapes
     rounds = 2 if args.quick else args.rounds
     print(harness.header())
     rows, notes = [], {}
@@ -132,23 +153,24 @@ def main() -> None:
     ):
         for shape in shapes:
             for backward in (False, True):
-                spec = {"shape": shape, "backward": backward}
+                spec = {"shape": shape, "backward": backward, "dimension": dimension}
                 builders = {
                     name: lambda name=name, spec=spec: ours.build(
                         jax_conv, implementation=name, **spec
                     )
-                    for name in IMPLEMENTATIONS
+                    for name in (OF_VOLUMES if args.volumes else IMPLEMENTATIONS)
                 }
                 builders["torch"] = lambda spec=spec: torch.build(torch_conv, **spec)
                 seconds, new_notes = harness.measure(builders, rounds)
                 notes |= new_notes
                 rows.append(
                     {
-                        "shape": label(shape),
+                        "shape": label(shape, dimension),
                         "pass": "forward+backward" if backward else "forward",
                         "milliseconds": {name: 1e3 * s for name, s in seconds.items()},
                         "gflops_per_second": {
-                            name: flops(shape, backward) / s / 1e9 for name, s in seconds.items()
+                            name: flops(shape, backward, dimension) / s / 1e9
+                            for name, s in seconds.items()
                         },
                     }
                 )

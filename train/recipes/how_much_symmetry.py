@@ -51,8 +51,7 @@ def how_much_symmetry() -> Iterator[Recipe]:
     yield from _rows("mnist6", "sixes, and sixes turned by 180 degrees", base, rows)
     # The user's copy of the images is named by --data.
     base = replace(base, dataset=FOLDER, image_size=64, epochs=20, batch_size=32)
-    rows = tuple(_under_p4m(row) for row in (*_ROWS, _EXACT))
-    rows = (*rows[:-1], _HALF, rows[-1])
+    rows = (*map(_under_p4m, _ROWS), _PARTIAL, _HALF, _under_p4m(_EXACT))
     yield from _rows("steel", "steel that is rolled one way", base, rows)
 
 
