@@ -22,8 +22,8 @@ from .progress import TrainingProgress
 from .report.html_page import PAGE, or_warn, write_page
 from .report.markdown import write_report
 from .report.turning_frames import page_images
-from .run.class_figures import class_lines
 from .run.early_stopping import CHOICES, best_epoch
+from .run.figures import figure_lines
 from .run.meter import Meter
 from .run.metrics import more_figures, test_figures
 from .run.predictor import load_run
@@ -155,10 +155,10 @@ def train_together(session: Session, runs: list[Run], log: Say) -> list[Run]:
             ]
             if "validation_error" in records[0]:
                 errors = [100 * r["validation_error"] for r in records]
-                held_out = f", validation error {np.mean(errors):.2f} %"
+                held_out = f", validation {session.task.error} {np.mean(errors):.2f} %"
             last = epoch == config.epochs or all(n.stopped for n in running)
             progress.end(
-                _line(config, records), always=epoch % max(1, config.epochs // 10) == 0 or last
+                _line(session, records), always=epoch % max(1, config.epochs // 10) == 0 or last
             )
             if epoch % config.checkpoint_every == 0 or last:
                 for network in networks:
@@ -268,8 +268,8 @@ def _finish(session: Session, network: SeedRun, state: TrainState, log: Say) -> 
     figures["left_out"] = parts.left_out
     results = collect(session, config, state, records, selected, figures)
     (run.path / PAGE).unlink(missing_ok=True)  # of fewer epochs
-    line = f"test error {100 * results['test_error']:.2f} % of {results['test_images']} images"
-    lines = class_lines(results)
+    error = f"test {session.task.error} {100 * results['test_error']:.2f} %"
+    line, lines = f"{error} of {results['test_images']} images", figure_lines(results)
     if config.report == "none":
         run.write_json("results.json", results)
         log("\n".join([f"{line}, in {run.path / 'results.json'}", *lines]))
@@ -299,15 +299,16 @@ def _header(session: Session, runs: list[Run]) -> str:
     )
 
 
-def _line(config: Config, records: list[dict]) -> str:
+def _line(session: Session, records: list[dict]) -> str:
     """Means over the networks that are still trained."""
+    config, error = session.config, session.task.error
     mean = {name: np.mean([r[name] for r in records]) for name in records[0]}
     line = (
         f"{config.title} epoch {records[0]['epoch']}/{config.epochs}: "
-        f"loss {mean['train_loss']:.4f}, training error {100 * mean['train_error']:.2f} %"
+        f"loss {mean['train_loss']:.4f}, training {error} {100 * mean['train_error']:.2f} %"
     )
     if "validation_error" in mean:
-        line += f", validation error {100 * mean['validation_error']:.2f} %"
+        line += f", validation {error} {100 * mean['validation_error']:.2f} %"
     key, _, title = CHOICES[config.metric]
     if config.metric != "accuracy" and key in mean:
         line += f", {title} {mean[key]:.4f}"

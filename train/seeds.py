@@ -13,6 +13,7 @@ from .run.session import prepare_session
 from .run_folder.checkpoint import Checkpoints, Moment
 from .run_folder.command_line import resumable
 from .run_folder.folder import CHECKPOINTS, Run, default_path
+from .steps.task import task_of_results
 
 
 def train_seeds(
@@ -65,11 +66,19 @@ def seed_folder(path: Path, seed: int) -> Path:
 
 def summary(runs: list[Run]) -> str:
     """The mean and the standard deviation of the test error over the seeds, and of the class-mean
-    accuracy if classes are unbalanced."""
+    accuracy if classes are unbalanced; of several labels, the share of exact matches and the
+    mean AUC."""
     results = [run.results or {} for run in runs]
     errors = [100 * found["test_error"] for found in results]
-    line = f"test error {mean_and_deviation(errors)} % over {len(errors)} seeds"
-    if all("by_class" in found and is_unbalanced(found["by_class"]) for found in results):
+    several = task_of_results(results[0]).several
+    line = f"test {task_of_results(results[0]).error} {mean_and_deviation(errors)} % over "
+    line += f"{len(errors)} seeds"
+    if several:
+        for key, title in (("exact_match", "exact match"), ("auc", "mean AUC")):
+            if all(found.get(key) is not None for found in results):
+                values = [100 * found[key] for found in results]
+                line += f", {title} {mean_and_deviation(values)} %"
+    elif all("by_class" in found and is_unbalanced(found["by_class"]) for found in results):
         means = [100 * found["class_mean_accuracy"] for found in results]
         line += f", class-mean accuracy {mean_and_deviation(means)} %"
     return line

@@ -10,7 +10,7 @@ import tyro
 from ..data.labelled_folder import is_new_set
 from ..options.networks import Symmetry
 from ..report.markdown import results_table
-from ..run.class_figures import class_figures, class_lines
+from ..run.figures import figure_lines, figures_of
 from ..run.metrics import final_figures
 from ..run.predictor import as_it_stands, load_predictor, load_run
 from ..run.snapshot import Snapshot
@@ -65,8 +65,9 @@ def evaluate(options: Evaluate, log: Callable[[str], None] = print) -> dict:
             raise ValueError(f"{run.path} held out no validation images (validation=0)")
         held_out = session.data.validation
         figures, logits = session.trainer.evaluate_with_logits(state, held_out)
-        log(f"validation error {100 * figures['error']:.2f} %, loss {figures['loss']:.4f}")
-        by_class = class_figures(logits, held_out.label)
+        name = session.task.error
+        log(f"validation {name} {100 * figures['error']:.2f} %, loss {figures['loss']:.4f}")
+        by_class = figures_of(session.task).by_class(logits, held_out.label)
         _log_classes(run.results | by_class, log)
         return figures | by_class
     if isinstance(run, Snapshot):
@@ -80,5 +81,5 @@ def evaluate(options: Evaluate, log: Callable[[str], None] = print) -> dict:
 
 
 def _log_classes(results: dict, log: Callable[[str], None]) -> None:
-    for line in class_lines(results):
+    for line in figure_lines(results):
         log(line)

@@ -32,6 +32,7 @@ from ..data.reading import Reading
 from ..data.volumes import is_volume
 from ..run.predictor import Predictor, load_predictor
 from ..run_folder.folder import Run
+from ..steps.task import Task
 
 READER, VOLUME_READER = "read_image.py", "read_volume.py"
 _COPY, _WRITER = "# A copy of gconv_jax/export/", "exported_by"
@@ -51,7 +52,7 @@ about = session.get_modelmeta().custom_metadata_map
 image, classes = json.loads(about["image"]), json.loads(about["classes"])
 pixels = np.stack([{reader}(path, **image) for path in sys.argv[1:]])
 (probabilities,) = session.run(None, {{"x": pixels}})
-print([classes[i] for i in probabilities.argmax(-1)])
+{said}
 """,
     "stablehlo": """\
 import json
@@ -66,10 +67,15 @@ program = export.deserialize(bytearray(Path("{path}").read_bytes()))
 about = json.loads(Path("{path}.json").read_text())
 pixels = np.stack([{reader}(path, **about["image"]) for path in sys.argv[1:]])
 probabilities = np.asarray(program.call(pixels))
-print([about["classes"][i] for i in probabilities.argmax(-1)])
+{said}
 """,
 }
 """Programs that classify image files with an exported network, by its format."""
+SAID = (
+    "print([{classes}[i] for i in probabilities.argmax(-1)])",
+    "print([[c for c, p in zip({classes}, row) if p > 0.5] for row in probabilities])",
+)
+"""The end of such a program: the class of each image, or all of its labels."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +109,9 @@ def export(options: Export, log: Callable[[str], None] = print) -> Path:
     def probabilities(image: jax.Array) -> jax.Array:
         if network.whitening is not None:
             image = network.whitening.whiten(image)
-        logits = network.steps.logits(network.params, network.stats, image)
-        return jax.nn.softmax(logits.astype(jnp.float32))
+        return network.task.probabilities(
+            network.steps.logits(network.params, network.stats, image)
+        )
 
     path = options.out or run.path / f"model.{options.format}"
     about, beside = description(run, network), path.with_name(f"{path.name}.json")
@@ -128,11 +135,18 @@ def export(options: Export, log: Callable[[str], None] = print) -> Path:
         log(f"{beside}: what goes with it")
     kind = "volumes in .npy files" if volumes else "image files"
     log(f"{reader}: {kind} to such pixels; in another program, in the folder {path.parent}:")
-    for line in USE[options.format].format(path=path.name, reader=reader.stem).splitlines():
+    for line in _program(options.format, path, reader, network.task).splitlines():
         log(f"  {line}".rstrip())
     if network.names is not None:
         log(f"the classes are {', '.join(network.names)}")
     return path
+
+
+def _program(form: Literal["stablehlo", "onnx"], path: Path, reader: Path, task: Task) -> str:
+    """Return a program that classifies images with the network."""
+    classes = {"onnx": "classes", "stablehlo": 'about["classes"]'}[form]
+    said = SAID[task.several].format(classes=classes)
+    return USE[form].format(path=path.name, reader=reader.stem, said=said)
 
 
 def reader_source(*, volumes: bool) -> str:
@@ -149,8 +163,10 @@ def description(run: Run, network: Predictor) -> dict[str, Any]:
 
     ``image`` has the arguments of `gconv_jax.export.image_files.read_image`, or of
     `gconv_jax.export.volume_files.read_volume`, and ``classes`` the names in the order of the
-    probabilities. ``steps`` says in words what the reader and the network do.
+    probabilities. ``labels`` says whether an image has one of them or several. ``steps`` says in
+    words what the reader and the network do.
     """
+    several = network.task.several
     scaled = f"minus {network.steps.prepare.mean:g}, divided by {network.steps.prepare.std:g}"
     whitened = "contrast normalized, then whitened (ZCA)"
     return {
@@ -161,10 +177,12 @@ def description(run: Run, network: Predictor) -> dict[str, Any]:
         "input": {"name": "x", "shape": ["N", *network.shape], "dtype": "uint8"},
         "range": [0, 255],
         "output": {"shape": ["N", network.classes], "dtype": "float32", "is": "probabilities"},
+        "labels": "several: those with a probability above 0.5" if several else "one: the largest",
         "steps": [
             *_reading_steps(network),
             "network: pixels divided by 255, "
-            f"{scaled if network.whitening is None else whitened}; softmax of the logits",
+            f"{scaled if network.whitening is None else whitened}; "
+            f"{network.task.link} of the logits",
         ],
     }
 

@@ -8,6 +8,7 @@ import numpy as np
 import tyro
 
 from ..data.given_files import given_files
+from ..data.labels import SEPARATOR
 from ..names import pluralize
 from ..options.networks import Symmetry
 from ..run.classify_files import answer_files, unread
@@ -30,7 +31,8 @@ class Features:
     """Image files, folders of them, or - for the paths that standard input lists; as in predict."""
     output: Path
     """The .npz file for the arrays: features [N, F] (float32), paths [N] and predicted [N], the
-    names of classes. Files that cannot be read are in none of them."""
+    names of classes; of several labels, separated by semicolons. Files that cannot be read are in
+    none of them."""
     symmetrize: Symmetry | None = None
     """Average the features over all poses of each image under this symmetry, which makes those of
     any network invariant."""
@@ -60,7 +62,8 @@ def features(options: Features, log: Callable[[str], None] = print) -> np.ndarra
             continue
         rows.append(answer.row[: -network.classes].copy())  # a view would keep the whole batch
         paths.append(str(answer.path))
-        predicted.append(network.name(int(answer.row[-network.classes :].argmax())))
+        said = network.task.answers(answer.row[-network.classes :])
+        predicted.append(SEPARATOR.join(network.answer_names(said)))
     if not rows:
         raise unread(errors, len(files))
     found = np.stack(rows)

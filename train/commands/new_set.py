@@ -1,16 +1,18 @@
 """The figures of a network on labelled images that are none of its run's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..data.labelled_folder import changed_names, list_labelled, seen_in_training
+from ..data.labels import label_array
 from ..data.provenance import read_record
 from ..names import join_names, pluralize, printable
+from ..report.label_sections import label_rows
 from ..report.markdown import markdown_table
-from ..run.class_figures import class_figures
 from ..run.classify_files import answer_files
+from ..run.figures import figure_lines, figures_of
 from ..run.predictor import Predictor
 from ..run_folder.folder import Run
 
@@ -24,10 +26,11 @@ def evaluate_new_set(
     can be read.
 
     Returns:
-        ``test_images``, ``test_error``, and those of `train.run.class_figures.class_figures`.
+        ``test_images``, ``test_error``, and those of `train.run.figures.Figures.by_class`.
     """
     names = [network.name(label) for label in range(network.classes)]
-    found, record = list_labelled(folder, names), read_record(run)
+    several, of = network.task.several, figures_of(network.task)
+    found, record = list_labelled(folder, names, several=several), read_record(run)
     notes = list(found.notes)
     if record is not None:
         notes += seen_in_training(record, found.paths) + changed_names(record, folder)
@@ -45,9 +48,12 @@ def evaluate_new_set(
         raise ValueError("\n  ".join([f"no image in {folder} can be read", *notes]))
     for note in notes:
         log(note)
-    rows, label = np.stack(logits), np.array(labels)
-    error = float((rows.argmax(-1) != label).mean())
-    figures = {"test_images": len(label), "test_error": error} | class_figures(rows, label)
+    rows, label = np.stack(logits), label_array(labels, len(names), several=several)
+    error = float(network.task.errors(rows, label).mean())
+    figures = {"test_images": len(label), "test_error": error} | of.by_class(rows, label)
+    if several:
+        _tell_labels(figures, folder, names, log)
+        return figures
     images, recall = (figures["by_class"][name] for name in ("images", "recall"))
     present = [i for i, count in enumerate(images) if count]
     log(
@@ -69,6 +75,18 @@ def evaluate_new_set(
         f"class-mean accuracy {_percent(figures['class_mean_accuracy'])}"
     )
     return figures
+
+
+def _tell_labels(
+    figures: dict, folder: Path, names: Sequence[str], log: Callable[[str], None]
+) -> None:
+    """Print the figures of images with several labels."""
+    results = figures | {"input": {"names": names, "several_labels": True}}
+    log(markdown_table(label_rows(results)))
+    count = pluralize(figures["test_images"], "image")
+    log(f"{folder} is a new set of {count}: label error {_percent(figures['test_error'])}")
+    for line in figure_lines(results):
+        log(line)
 
 
 def _percent(share: float) -> str:

@@ -34,10 +34,11 @@ class Predict:
     They have the brightness, channels and ground of the training. A folder stands for all image
     files below it, and - for the paths that standard input lists, one a line."""
     output: Path | None = None
-    """A .csv or .json file for the predicted class and the probabilities of all classes, in place
-    of lines. It has a row for each image, those that cannot be read with an error."""
+    """A .csv or .json file for the predicted class, or the predicted labels, and the probabilities
+    of all classes, in place of lines. It has a row for each image, those that cannot be read with
+    an error."""
     top: int | None = None
-    """The most probable classes on each line (default: 3)."""
+    """The most probable classes on each line (default: 3); of several labels, all that are said."""
     symmetrize: Symmetry | None = None
     """Average the logits over all poses of each image under this symmetry."""
     ink: Literal["auto", "light", "dark"] = "auto"
@@ -82,7 +83,8 @@ def predict(options: Predict, log: Callable[[str], None] = print) -> np.ndarray:
             tell = _line_writer(network, top, log)
         else:
             require_predictions(output, names)
-            tell = stack.enter_context(prediction_file(output, names))
+            several = network.task.several
+            tell = stack.enter_context(prediction_file(output, names, several=several))
         for answer in answer_files(
             network,
             files,
@@ -99,7 +101,7 @@ def predict(options: Predict, log: Callable[[str], None] = print) -> np.ndarray:
             raise unread(errors, len(files), output and _NAMED)
     probabilities = np.stack(rows)
     if output is not None:
-        log(f"{output}: {_counts(probabilities, names)}")
+        log(f"{output}: {_counts(probabilities, names, network.task.several)}")
     if errors:
         raise unread(errors, len(files), output and _NAMED)
     return probabilities
@@ -111,16 +113,31 @@ def _line_writer(
     def write(answer: Answer) -> None:
         p = answer.row
         if p is not None:
-            best = np.argsort(-p)[:top]
-            shown = ", ".join(f"{network.name(c)} ({100 * p[c]:.1f} %)" for c in best)
-            log(f"{answer.path}: {shown}")
+            order = np.argsort(-p)
+            best = [f"{network.name(c)} ({100 * p[c]:.1f} %)" for c in order]
+            log(f"{answer.path}: {_several(best, p, top) if several else ', '.join(best[:top])}")
 
+    several = network.task.several
     return write
 
 
-def _counts(probabilities: np.ndarray, names: list[str]) -> str:
+def _several(best: list[str], p: np.ndarray, top: int) -> str:
+    """Return all labels that an image is said to have, and the most probable ones of the others
+    until there are as many as ``top``."""
+    count = int((p > 0.5).sum())
+    said, others = best[:count], best[count:top]
+    return (", ".join(said) or "none") + (f"; not {', '.join(others)}" if others else "")
+
+
+def _counts(probabilities: np.ndarray, names: list[str], several: bool) -> str:
     """How many images there are, and of which classes most of them are said to be."""
-    found = collections.Counter(probabilities.argmax(-1).tolist()).most_common()
+    if several:
+        said = probabilities > 0.5
+        places = [*np.nonzero(said)[1].tolist(), *[len(names)] * int((~said.any(-1)).sum())]
+        names = [*names, "none"]
+    else:
+        places = probabilities.argmax(-1).tolist()
+    found = collections.Counter(places).most_common()
     shown = [f"{count:,} {names[label]}" for label, count in found[:_NAMED]]
     rest = sum(count for _, count in found[_NAMED:])
     shown += [f"{rest:,} of other classes"] if rest else []

@@ -15,8 +15,16 @@ import numpy as np
 from ..names import join_names, pluralize
 from ..options.image_checks import MOST_CHANNELS
 from .groups import ARRAY, group_by_pattern, of_pattern
+from .labels import SEPARATOR
 from .layouts import SPLITS
-from .listing import Classes, Found, Listing, check_classes, make_listing
+from .listing import (
+    Found,
+    Listing,
+    by_one_label,
+    by_rarest_label,
+    check_classes,
+    make_listing,
+)
 
 _LAYOUT = "train_images and train_labels (and val_, test_), or images and labels"
 
@@ -27,8 +35,9 @@ class ArrayFile:
     Args:
         path: the file. Its images are ``[n, H, W]`` or ``[n, H, W, C]``, or volumes
             ``[n, D, H, W]`` or ``[n, D, H, W, C]``, its labels ``[n]`` or ``[n, 1]``, integers or
-            text. ``class_names`` names the integers, and ``train_groups`` (and so on) says which
-            images belong together. Four axes are of volumes if the last is longer than 16.
+            text, or ``[n, K]`` of 0 and 1, where an image may have several of K classes.
+            ``class_names`` names the integers or the columns, and ``train_groups`` (and so on) says
+            which images belong together. Four axes are of volumes if the last is longer than 16.
 
     Raises:
         ValueError: the file is damaged, or has other arrays.
@@ -38,12 +47,21 @@ class ArrayFile:
         self.path = path
         arrays = _arrays(path)
         self.images = {split: arrays[names["images"]] for split, names in _splits(arrays).items()}
-        self.classes, self.groups = {}, {}
+        self._labels: dict[str, list[tuple[str, ...]]] = {}
+        self.groups = {}
+        self._unused: set[str] = set()
+        self._columns = False
         names = _class_names(arrays, path)
         for split, found in _splits(arrays).items():
             self._check_images(found["images"], self.images[split])
             labels = _labels(arrays, found, len(self.images[split]), path)
-            self.classes[split] = _as_classes(labels, names, path, found["labels"])
+            if labels.ndim == 2:
+                named, unused = _as_columns(labels, names, path, found["labels"])
+                self._unused |= unused if split in ("train", "") else set()
+                self._labels[split], self._columns = named, True
+            else:
+                classes = _as_classes(labels, names, path, found["labels"])
+                self._labels[split] = [(name,) for name in classes]
             if "groups" in found:
                 self.groups[split] = [str(group) for group in arrays[found["groups"]].tolist()]
         shapes = {images.shape[1:] for images in self.images.values()}
@@ -95,9 +113,15 @@ class ArrayFile:
         return hashlib.sha256(item.tobytes()).hexdigest()
 
     @property
-    def labels(self) -> dict[str, str]:
-        """Name of an image -> its class."""
-        return {name: self.classes[split][i] for name, (split, i) in self.places.items()}
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """Name of an image -> its class, or all its labels."""
+        return {name: self._labels[split][i] for name, (split, i) in self.places.items()}
+
+    @property
+    def several(self) -> bool:
+        """True if images may have several labels: some has several, or none. Columns of which each
+        row has one, and one alone, are those of a one-hot code."""
+        return any(len(labels) != 1 for every in self._labels.values() for labels in every)
 
     def listing(self, test_fraction: float, groups_by: str | None = None) -> Listing:
         """The images by split and class, as `train.data.class_folders.list_images` has files."""
@@ -109,13 +133,20 @@ class ArrayFile:
             if lacking := sorted(self.images.keys() - self.groups.keys()):
                 raise ValueError(f"`data` {self.path} has groups, but not of {lacking[0]}")
             groups = {name: self.groups[split][i] for name, (split, i) in self.places.items()}
-        by_split: dict[str, Classes] = {}
+        if self._unused and self.several:
+            raise ValueError(
+                f"`data` {self.path} has no training image of {join_names(sorted(self._unused))}: "
+                "leave out the columns of labels that none has"
+            )
+        in_split: dict[str, list[Found]] = {}
         for name, (split, i) in self.places.items():
-            size = self.images[split][i].nbytes
-            found = Found(name, size, name, groups[name])
-            classes = by_split.setdefault(split or "train", {})
-            classes.setdefault(self.classes[split][i], []).append(found)
+            size, labels = self.images[split][i].nbytes, self._labels[split][i]
+            found = Found(name, size, name, groups[name], labels)
+            in_split.setdefault(split or "train", []).append(found)
+        by_split = by_rarest_label(in_split) if self.several else by_one_label(in_split)
         notes = check_classes(by_split, self.path)
+        if self._columns and not self.several:
+            notes.append("each image has one 1 in its labels: they are taken for a one-hot code")
         return make_listing(
             by_split,
             test_fraction=test_fraction,
@@ -184,19 +215,41 @@ def _labels(arrays: dict, found: dict[str, str], count: int, path: Path) -> np.n
     if name not in arrays:
         raise ValueError(f"`data` {path} has {found['images']} and no {name}")
     labels = arrays[name]
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        raise ValueError(
-            f"`data` {path}: {name} {labels.shape} gives an image several labels, and the program "
-            "trains on one for each"
-        )
-    if labels.shape not in ((count,), (count, 1)):
+    columns = labels.ndim == 2 and labels.shape[1] > 1
+    if labels.shape[:1] != (count,) or not (columns or labels.shape in ((count,), (count, 1))):
         raise ValueError(
             f"`data` {path}: {name} must be one label for each of {pluralize(count, 'image')}, "
-            f"got {labels.shape}"
+            f"got {labels.shape}; several labels of K classes are [n, K] of 0 and 1"
         )
     if "groups" in found and arrays[found["groups"]].shape != (count,):
         raise ValueError(f"`data` {path}: {found['groups']} must be one for each image")
-    return labels.reshape(count)
+    return labels if columns else labels.reshape(count)
+
+
+def _as_columns(
+    labels: np.ndarray, names: Sequence[str] | None, path: Path, array: str
+) -> tuple[list[tuple[str, ...]], set[str]]:
+    """Return the names of the labels of each row of 0 and 1, and the columns without a 1."""
+    columns = labels.shape[1]
+    if labels.dtype.kind not in "biuf" or not np.isin(labels, (0, 1)).all():
+        raise ValueError(
+            f"`data` {path}: {array} {labels.shape} must be 0 and 1, a column for each class; one "
+            "label for each image is [n] or [n, 1]"
+        )
+    if names is None:
+        names = [f"{i:0{len(str(columns - 1))}}" for i in range(columns)]
+    if len(names) != columns:
+        raise ValueError(
+            f"`data` {path}: class_names must name the {columns} columns of {array}, and has "
+            f"{pluralize(len(names), 'name')}"
+        )
+    if odd := [name for name in names if SEPARATOR in name or not name.strip()]:
+        raise ValueError(
+            f"`data` {path}: class_names of images with several labels must not be empty or have "
+            f"a {SEPARATOR}, which stands between labels, got {join_names(odd)}"
+        )
+    found = [tuple(names[i] for i in np.flatnonzero(row).tolist()) for row in labels]
+    return found, {name for name, used in zip(names, labels.any(0), strict=True) if not used}
 
 
 def _as_classes(

@@ -10,8 +10,16 @@ from typing import NamedTuple
 
 from ..names import as_stored, composed, join_names, pluralize
 from .groups import COLUMN, group_by_pattern, of_pattern
+from .labels import SEPARATOR, split_labels
 from .layouts import SPLITS, split_of
-from .listing import Classes, Found, Listing, check_classes, make_listing
+from .listing import (
+    Found,
+    Listing,
+    by_one_label,
+    by_rarest_label,
+    check_classes,
+    make_listing,
+)
 from .scan import file_size
 
 COLUMNS = {
@@ -30,7 +38,8 @@ class Row(NamedTuple):
 
     name: str
     """The path from the folder of the file, or the whole one if it is elsewhere."""
-    label: str
+    labels: tuple[str, ...]
+    """The one label; several, or none, where some row has several."""
     split: str | None
     group: str | None
 
@@ -49,11 +58,12 @@ def list_rows(path: Path, test_fraction: float, groups_by: str | None = None) ->
         grouped_by, groups = COLUMN, [row.group for row in rows]
     else:
         grouped_by, groups = of_pattern(groups_by), group_by_pattern(groups_by, keys)
-    by_split: dict[str, Classes] = {}
+    several = any(len(row.labels) > 1 for row in rows)
+    in_split: dict[str, list[Found]] = {}
     for row, key, group in zip(rows, keys, groups, strict=True):
-        found = Found(row.name, file_size(path.parent / row.name), key, group)
-        split = by_split.setdefault(row.split or "train", {})
-        split.setdefault(row.label, []).append(found)
+        found = Found(row.name, file_size(path.parent / row.name), key, group, row.labels)
+        in_split.setdefault(row.split or "train", []).append(found)
+    by_split = by_rarest_label(in_split) if several else by_one_label(in_split)
     notes = check_classes(by_split, path)
     by_split = {s: by_split[s] for s in dict.fromkeys(SPLITS.values()) if s in by_split}
     if table.unused:
@@ -68,9 +78,16 @@ def list_rows(path: Path, test_fraction: float, groups_by: str | None = None) ->
     )
 
 
-def listed_labels(path: Path) -> dict[str, str]:
-    """Return the label of each file that a CSV file lists, by its path; files may be gone."""
-    return {row.name: row.label for row in _rows(path, _read(path), there=False)}
+def listed_labels(path: Path, *, several: bool = False) -> dict[str, tuple[str, ...]]:
+    """Return the labels of each file that a CSV file lists, by its path; files may be gone.
+
+    Args:
+        path: the CSV file.
+        several: whether an image may have no label although none has several, since it is known
+            from elsewhere that images may have several.
+    """
+    rows = _rows(path, _read(path), there=False, several=several)
+    return {row.name: row.labels for row in rows}
 
 
 class _Table(NamedTuple):
@@ -79,6 +96,8 @@ class _Table(NamedTuple):
     """The lines after the header, with their numbers."""
     columns: dict[str, int]
     """Content of a column -> its place."""
+    separator: str
+    """The character between the columns."""
 
     @property
     def unused(self) -> list[str]:
@@ -104,7 +123,7 @@ def _read(path: Path) -> _Table:
     except csv.Error as error:
         raise ValueError(f"`data` {path} line {reader.line_num}: {error}") from None
     (_, header), *rows = [(line, row) for line, row in rows if any(row)]
-    return _Table(header, rows, _columns(path, header))
+    return _Table(header, rows, _columns(path, header), best)
 
 
 def _cells(line: str, separator: str) -> list[str]:
@@ -140,22 +159,25 @@ def _columns(path: Path, header: list[str]) -> dict[str, int]:
     return columns
 
 
-def _rows(path: Path, table: _Table, *, there: bool) -> Iterator[Row]:
+def _rows(path: Path, table: _Table, *, there: bool, several: bool = False) -> Iterator[Row]:
     """Yield the rows. ValueError names those that are wrong; files may be gone unless they have to
-    be ``there``."""
+    be ``there``, and have a label unless a row has ``several``."""
     columns = dict(table.columns)
     for what in ("split", "group"):
         # A column of which all cells are empty says nothing.
         if what in columns and not any(_cell(row, columns[what]) for _, row in table.rows):
             del columns[what]
+    several = several or any(SEPARATOR in _cell(row, columns["label"]) for _, row in table.rows)
     seen: dict[str, int] = {}
     rows, bad = [], []
     for line, row in table.rows:
         cells = {what: _cell(row, place) for what, place in columns.items()}
         name = _name(path.parent, cells["path"])
-        problem = _problem(cells)
+        problem = _problem(cells, several)
         if any(row[len(table.header) :]):
             problem = f"{len(row)} columns, and the header has {len(table.header)}"
+            if table.separator == SEPARATOR:
+                problem += '; several labels need quotes, as in "cat;dog"'
         if problem is None and there and not (path.parent / name).is_file():
             problem = f"no file {cells['path']}"
         if problem is None and composed(name) in seen:
@@ -166,7 +188,7 @@ def _rows(path: Path, table: _Table, *, there: bool) -> Iterator[Row]:
         seen[composed(name)] = line
         split = split_of(cells["split"]) if "split" in cells else None
         group = composed(cells["group"]) if "group" in cells else None
-        rows.append(Row(name, composed(cells["label"]), split, group))
+        rows.append(Row(name, split_labels(composed(cells["label"])), split, group))
     if bad:
         more = f"; and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
         shown = "; ".join(bad[:_SHOWN]) + more
@@ -174,13 +196,15 @@ def _rows(path: Path, table: _Table, *, there: bool) -> Iterator[Row]:
     yield from rows
 
 
-def _problem(cells: dict[str, str]) -> str | None:
+def _problem(cells: dict[str, str], several: bool) -> str | None:
     """Return what is wrong with a row by itself, if anything is."""
     for what, cell in cells.items():
-        if not cell:
+        if not cell and not (several and what == "label"):
             return f"empty {what}"
-    if ";" in cells["label"]:
-        return f"label {cells['label']}: several labels are not supported yet"
+    try:
+        split_labels(cells["label"])
+    except ValueError as error:
+        return str(error)
     if "split" in cells and split_of(cells["split"]) is None:
         return f"unknown split {cells['split']} (known are {', '.join(SPLITS)})"
     return None

@@ -3,6 +3,7 @@
 from ..config import Config
 from . import provenance
 from .groups import whole_groups_for_validation
+from .labels import places
 from .listing import File, Listing
 from .provenance import UNREADABLE, UNUSED, Record
 
@@ -64,5 +65,6 @@ def _held_groups(train: list[File], count: int) -> set[str]:
     """Return the groups to hold out, which have about so many images together."""
     classes: dict[str, list[str]] = {}
     for file in train:
-        classes.setdefault(str(file.label), []).append(str(file.group))
+        for place in places(file.label):
+            classes.setdefault(str(place), []).append(str(file.group))
     return whole_groups_for_validation(classes, count / len(train))

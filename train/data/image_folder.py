@@ -23,6 +23,7 @@ from .class_folders import (
 )
 from .held_out import divide
 from .image_files import Shape, in_threads, is_gray, read_any, read_image
+from .labels import classes_of, label_array, places
 from .on_disk import ImagesOnDisk
 from .provenance import Changes, Record
 from .reading import EARLIER, Reading
@@ -35,7 +36,7 @@ _NAMED = 3
 
 
 class Images(NamedTuple):
-    """uint8 ``[N, H, W, C]``, in memory or on disk, and int32 ``[N]``."""
+    """uint8 ``[N, H, W, C]``, in memory or on disk, and labels of a `label_array`."""
 
     image: np.ndarray | ImagesOnDisk
     label: np.ndarray
@@ -136,7 +137,7 @@ def load_folder(
     with ImageBar(len(found.files)) as bar:
         for split in dict.fromkeys(SPLITS.values()):
             files = [file for file in found.files if file.split == split]
-            parts[split] = _read(source, files, shape, reading, bar, stored=stored)
+            parts[split] = _read(source, files, found, shape, reading, bar, stored=stored)
     unreadable = {f.name: reason for part in parts.values() for f, reason in part.unreadable}
     reasons = [f"{printable(name)} ({reason})" for name, reason in unreadable.items()]
     skipped = f"skipped {pluralize(len(unreadable), 'file')} that cannot be read: "
@@ -158,8 +159,10 @@ def load_folder(
     used = {split: part for split in provenance.USED if (part := _cut(parts, divided, split))}
     if "test" not in used:
         raise ValueError("\n".join(["there is no test image to evaluate", *notes]))
-    empty = _Part(parts["train"].image[:0], np.empty(0, np.int32), [], [], [], [], [])
+    empty = _Part(parts["train"].image[:0], parts["train"].label[:0], [], [], [], [], [])
     used = {"train": empty} | used
+    if found.several and trained is None:
+        _require_labels(data, found.names, used["train"].label)
     seen = set(used["train"].hashes)
     repeated = sum(digest in seen for digest in used["test"].hashes)
     if repeated:
@@ -215,6 +218,7 @@ class _Part(NamedTuple):
 def _read(
     source: Source,
     files: Sequence[File],
+    found: Listing,
     size: tuple[int, ...],
     reading: Reading,
     bar: ImageBar,
@@ -251,7 +255,8 @@ def _read(
         part.gray.append(is_gray(image))
         if (image == image.reshape(-1, image.shape[-1])[0]).all():
             part.flat.append(file.name)
-    label = np.asarray([file.label for file in part.files], np.int32)
+    labels = [file.label for file in part.files]
+    label = label_array(labels, len(found.names), several=found.several)
     if not stored:
         return part._replace(image=images[: len(label)], label=label)
     paths = [source.item(file.name) for file in part.files]
@@ -285,12 +290,24 @@ def _changes(record: Record, data: Path, parts: dict[str, _Part], gone: list[Fil
 def _require_classes(path: Path, found: Listing, parts: dict[str, _Part], skipped: str) -> None:
     """ValueError if no image of a class can be read in a split that has files of it."""
     for split, part in parts.items():
-        listed = {file.label for file in found.files if file.split == split}
-        lost = [found.names[i] for i in sorted(listed - set(part.label.tolist()))]
+        of_split = [file for file in found.files if file.split == split]
+        listed = {place for file in of_split for place in places(file.label)}
+        lost = [found.names[i] for i in sorted(listed - set(classes_of(part.label)))]
         if lost:
             raise ValueError(
                 f"no {split} image of {join_names(lost)} in {path} can be read; " + skipped
             )
+
+
+def _require_labels(path: Path, names: Sequence[str], label: np.ndarray) -> None:
+    """ValueError if no image of a class is left to train on, once images of several labels were
+    held out."""
+    if lost := [names[i] for i in sorted(set(range(len(names))) - set(classes_of(label)))]:
+        raise ValueError(
+            f"`data` {path}: no training image of {join_names(lost)} is left, since others are "
+            "held out; use another --validation or more --train-images, or name the images to "
+            "validate with yourself"
+        )
 
 
 def _cut(parts: dict[str, _Part], divided: dict[str, str], split: str) -> _Part | None:

@@ -10,6 +10,7 @@ from ..names import composed, join_names, pluralize, printable
 from ..run_folder.folder import Run
 from . import provenance
 from .image_files import in_threads
+from .labels import Label
 from .layouts import SPLITS, require_folder
 from .listing import File
 from .provenance import Record, read_record
@@ -24,7 +25,7 @@ class LabelledFiles(NamedTuple):
 
     paths: list[Any]
     """Their paths, or their pixels (`train.data.sources.Source.item`)."""
-    labels: list[int]
+    labels: list[Label]
     notes: list[str]
     """Lines for the user: what is not used."""
 
@@ -46,7 +47,7 @@ def is_new_set(run: Run, folder: Path) -> bool:
     return not any(_is_there(file, source) for file in record.files)
 
 
-def list_labelled(folder: Path, names: Sequence[str]) -> LabelledFiles:
+def list_labelled(folder: Path, names: Sequence[str], *, several: bool = False) -> LabelledFiles:
     """Return the image files in the folders of classes, or in those below test/.
 
     Some of the classes may be missing.
@@ -54,14 +55,21 @@ def list_labelled(folder: Path, names: Sequence[str]) -> LabelledFiles:
     Args:
         folder: the folder of classes or of splits.
         names: those of the classes that the network knows, in their order.
+        several: whether the network knows several labels of an image.
 
     Raises:
-        ValueError: no such folder, a class that the network does not know, or no image.
+        ValueError: no such folder, a class that the network does not know, no image, or labels of
+            the other kind.
     """
     folder = folder.expanduser()
     require_folder(folder)
     if not folder.is_dir():
-        return _listed(folder, names)
+        return _listed(folder, names, several)
+    if several:
+        raise ValueError(
+            f"`data` {folder} is a folder, which says one class of each image, and the network "
+            "knows several labels: list the images with all their labels in a CSV file"
+        )
     labels = {_compared(name): label for label, name in enumerate(names)}
     inside, notes = _folders(folder), []
     splits = [path for path in inside if path.name.lower() in SPLITS]
@@ -102,9 +110,9 @@ def list_labelled(folder: Path, names: Sequence[str]) -> LabelledFiles:
     return LabelledFiles(paths, found, notes)
 
 
-def _listed(data: Path, names: Sequence[str]) -> LabelledFiles:
+def _listed(data: Path, names: Sequence[str], several: bool) -> LabelledFiles:
     """Return the images of a CSV file or of an array file: those to test on, if it has such."""
-    source, classes = open_source(data), provenance.labels_of(data)
+    source, classes = open_source(data), provenance.labels_of(data, several=several)
     tests = {name: of for name, of in classes.items() if name.startswith("test/")}
     notes = []
     if isinstance(source, ArraySource) and tests:
@@ -112,13 +120,23 @@ def _listed(data: Path, names: Sequence[str]) -> LabelledFiles:
             notes = [f"only the test images of {data} are evaluated"]
         classes = tests
     labels = {_compared(name): label for label, name in enumerate(names)}
-    if unknown := sorted({of for of in classes.values() if _compared(of) not in labels}):
+    every = {of for of_image in classes.values() for of in of_image}
+    if unknown := sorted(of for of in every if _compared(of) not in labels):
         raise ValueError(
             f"`data` {data} has {join_names(unknown)}, and the network knows the classes "
             f"{join_names(names)}; labels must be these names"
         )
+    odd = [name for name, of in classes.items() if len(of) != 1]
+    if odd and not several:
+        many = pluralize(len(odd), "image")
+        raise ValueError(
+            f"`data` {data} has {many} with several labels or none ({join_names(odd, _NAMED)}), "
+            "and the network knows one class for each image: leave them out, or train on images "
+            "with several labels"
+        )
     items = [source.item(name) for name in classes]
-    return LabelledFiles(items, [labels[_compared(of)] for of in classes.values()], notes)
+    found = [tuple(sorted(labels[_compared(of)] for of in each)) for each in classes.values()]
+    return LabelledFiles(items, found if several else [label for (label,) in found], notes)
 
 
 def seen_in_training(record: Record, paths: Sequence[Any]) -> list[str]:

@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 from ..names import join_names, name_hash, printable
 from .groups import shared_groups, whole_groups_for_test
+from .labels import NO_LABEL, Label, rarest
 
 
 class File(NamedTuple):
     """An image file that was found."""
 
     split: str
-    label: int
+    label: Label
     name: str
     """Its path in the folder, with ``/``."""
     size: int
@@ -21,8 +22,8 @@ class File(NamedTuple):
     """The SHA-256 of its content, once it is read."""
     group: str | None = None
     """The name of its group, if there are groups; all images of a group stay on one side."""
-    class_name: str | None = None
-    """The name of its class, if its path does not say it."""
+    class_name: str | tuple[str, ...] | None = None
+    """The name of its class, or those of all its labels, if its path does not say it."""
     own_test: bool = False
     """True if the user said that it is a test image, and its path does not say it."""
 
@@ -39,6 +40,11 @@ class Listing(NamedTuple):
     notes: tuple[str, ...]
     """Sentences on what was left out."""
 
+    @property
+    def several(self) -> bool:
+        """True if images may have several labels."""
+        return any(isinstance(file.label, tuple) for file in self.files)
+
 
 class Found(NamedTuple):
     """A file of a known class, before there are labels."""
@@ -48,10 +54,45 @@ class Found(NamedTuple):
     key: str
     """The name that is hashed: the path from the folder that has the classes."""
     group: str | None = None
+    labels: tuple[str, ...] | None = None
+    """All its labels, in a data set in which some image has several."""
 
 
 Classes = dict[str, list[Found]]
-"""Class -> its files."""
+"""Class -> its files; in a data set of several labels, the rarest one of each file."""
+
+
+def by_one_label(by_split: dict[str, list[Found]]) -> dict[str, Classes]:
+    """Return the files of each split by the one label that each has."""
+    found: dict[str, Classes] = {}
+    for split, files in by_split.items():
+        for file in files:
+            label = (file.labels or ("",))[0]
+            classes = found.setdefault(split, {})
+            classes.setdefault(label, []).append(file._replace(labels=None))
+    return found
+
+
+def by_rarest_label(by_split: dict[str, list[Found]]) -> dict[str, Classes]:
+    """Return the files of each split by the rarest of their labels, which is a class for all that
+    divides them."""
+    strata = rarest(file.labels or () for files in by_split.values() for file in files)
+    found: dict[str, Classes] = {}
+    for split, files in by_split.items():
+        classes = found.setdefault(split, {})
+        for file in files:
+            classes.setdefault(strata[file.labels or ()], []).append(file)
+    return found
+
+
+def _by_label(classes: Classes) -> Classes:
+    """Return the files of each class, those with several labels in each of theirs."""
+    found: Classes = {}
+    for name, files in classes.items():
+        for file in files:
+            for label in (name,) if file.labels is None else file.labels:
+                found.setdefault(label, []).append(file)
+    return found
 
 
 def check_classes(by_split: dict[str, Classes], path: Path) -> list[str]:
@@ -61,6 +102,7 @@ def check_classes(by_split: dict[str, Classes], path: Path) -> list[str]:
         ValueError: there are no training images, they are of one class, or another split has
             classes that are not trained on.
     """
+    by_split = {split: _by_label(classes) for split, classes in by_split.items()}
     train = by_split.get("train", {})
     if len(train) < 2:
         found = f"there is only {join_names(list(train))}" if train else "there is none"
@@ -96,7 +138,8 @@ def make_listing(
         said: whether the record has to name classes and test images, since paths do not.
         notes: sentences for the user.
     """
-    names = sorted(by_split["train"])
+    names = sorted(_by_label(by_split["train"]))
+    several = any(file.labels is not None for file in _all_files(by_split))
     own_test = "test" in by_split
     grouped = any(file.group is not None for file in _all_files(by_split))
     shared = shared_groups({s: _groups(c) for s, c in by_split.items()}, grouped_by)
@@ -104,7 +147,7 @@ def make_listing(
         in_test = whole_groups_for_test(
             {
                 name: [str(file.group) for file in files]
-                for name, files in by_split["train"].items()
+                for name, files in _to_divide(by_split["train"]).items()
             },
             test_fraction,
             where=where,
@@ -113,17 +156,52 @@ def make_listing(
         by_split = by_split | _divided(by_split["train"], in_test)
     elif not own_test:
         by_split = by_split | _kept_for_test(by_split["train"], test_fraction, where)
+    if several and not own_test:
+        notes = [*notes, *_check_divided(by_split, names, where)]
+    place = {name: i for i, name in enumerate(names)}
     files = [
         File(
-            *(split, names.index(name), file.name, file.size),
+            split,
+            place[name] if file.labels is None else tuple(sorted(place[n] for n in file.labels)),
+            file.name,
+            file.size,
             group=file.group,
-            class_name=name if said else None,
+            class_name=_class_name(name, file) if said else None,
             own_test=said and own_test and split == "test",
         )
         for split, classes in by_split.items()
         for name, file in _in_proportion(classes)
     ]
     return Listing(files, tuple(names), own_test, (*shared, *notes))
+
+
+def _class_name(name: str, file: Found) -> str | tuple[str, ...]:
+    return name if file.labels is None else tuple(sorted(file.labels))
+
+
+def _to_divide(classes: Classes) -> Classes:
+    """Return what has to be on both sides if whole groups are set aside: the files of each class,
+    and those of none, unless these are in one group."""
+    found = _by_label(classes)
+    without = [file for files in classes.values() for file in files if file.labels == ()]
+    if len({file.group for file in without}) > 1:
+        found[NO_LABEL] = without
+    return found
+
+
+def _check_divided(by_split: dict[str, Classes], names: list[str], where: str) -> list[str]:
+    """Return notes on the labels that no test image has, once images of several are divided.
+
+    ValueError names those that no training image has.
+    """
+    found = {split: _by_label(classes) for split, classes in by_split.items()}
+    if lost := [name for name in names if name not in found["train"]]:
+        raise ValueError(
+            f"`data` {where}: no training image of {join_names(lost)} is left, since all of them "
+            "are tested on; name the test images yourself, in a column split"
+        )
+    missing = [name for name in names if name not in found["test"]]
+    return [f"no test images of {join_names(missing)}"] if missing else []
 
 
 def _all_files(by_split: dict[str, Classes]) -> Iterator[Found]:
@@ -152,12 +230,13 @@ def _kept_for_test(classes: Classes, fraction: float, where: str) -> dict[str, C
     """Return training and test images of each class: those whose names have the smallest hashes
     are tested on."""
     train, test = {}, {}
-    for name, files in classes.items():
+    for name, files in _by_label(classes).items():
         if len(files) < 2:
             raise ValueError(
                 f"`data` {where} has one image of {printable(name)}: with no test images of your "
                 "own, a class needs one to train on and one to test on"
             )
+    for name, files in classes.items():
         count = min(max(1, round(fraction * len(files))), len(files) - 1)
         by_hash = sorted(files, key=lambda file: name_hash(file.key))
         train[name], test[name] = by_hash[count:], by_hash[:count]

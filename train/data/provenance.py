@@ -15,6 +15,7 @@ from ..names import as_stored, composed, join_names, pluralize
 from ..run_folder.folder import Run
 from .array_file import ArrayFile
 from .csv_lists import listed_labels
+from .labels import places
 from .layouts import SPLITS, is_array_file, require_folder
 from .listing import File, Listing
 from .scan import image_names
@@ -69,7 +70,7 @@ def read_record(run: Run) -> Record | None:
         files = [
             File(
                 *(row["split"], 0, str(row["file"]), int(row["bytes"]), row.get("sha256")),
-                **{field: row[key] for key, field in _MORE.items() if key in row},
+                **{field: _hashable(row[key]) for key, field in _MORE.items() if key in row},
             )
             for row in rows
         ]
@@ -84,12 +85,22 @@ def read_record(run: Run) -> Record | None:
         own_test = below and any(file.name.startswith("test/") for file in files)
         classes = [file.name.split("/")[below] for file in files]
     else:
-        classes = [str(file.class_name) for file in files]
-    names = sorted(set(classes))
-    labels = {name: label for label, name in enumerate(names)}
-    files = tuple(f._replace(label=labels[c]) for f, c in zip(files, classes, strict=True))
+        classes = [file.class_name for file in files]
+    names = sorted({name for of_file in classes for name in _names(of_file)})
+    place = {name: label for label, name in enumerate(names)}
+    labels = [tuple(place[n] for n in c) if isinstance(c, tuple) else place[c] for c in classes]
+    files = tuple(f._replace(label=label) for f, label in zip(files, labels, strict=True))
     divided = any("sha256" in row for row in rows)
     return Record(run.path, files, tuple(names), own_test, divided)
+
+
+def _hashable(value):
+    """Return what JSON keeps as a list as a tuple."""
+    return tuple(map(str, value)) if isinstance(value, list) else value
+
+
+def _names(class_name: str | tuple[str, ...]) -> tuple[str, ...]:
+    return class_name if isinstance(class_name, tuple) else (class_name,)
 
 
 def write_record(run: Run, files: Sequence[File]) -> None:
@@ -112,7 +123,7 @@ def lines(files: Iterable[File]) -> str:
     """The record as text, one JSON object for each file."""
     rows = (
         {"split": f.split, "file": f.name, "bytes": f.size, "sha256": f.digest}
-        | {key: value for key, field in _MORE.items() if (value := getattr(f, field))}
+        | {k: value for k, field in _MORE.items() if (value := getattr(f, field)) or value == ()}
         for f in files
     )
     return "".join(json.dumps(row) + "\n" for row in rows)
@@ -153,7 +164,7 @@ def still_there(record: Record, data: Path) -> tuple[Listing, list[File]]:
     """The files of a record that are in a folder, or in a CSV file and where that says, as if they
     had just been found, and those that are gone. Files that were not used are in neither."""
     used = [file for file in record.files if file.split in USED]
-    folder, listed = folder_of(data), None if data.is_dir() else labels_of(data)
+    folder, listed = folder_of(data), None if data.is_dir() else _labels_now(record, data)
     in_folder = not is_array_file(data)
     there = [
         (listed is None or file.name in listed)
@@ -170,7 +181,7 @@ def new_files(record: Record, data: Path) -> list[str]:
     list."""
     known = {file.name for file in record.files}
     if not data.is_dir():
-        return sorted(labels_of(data).keys() - known)
+        return sorted(_labels_now(record, data).keys() - known)
     found = (name for name in image_names(data) if name not in known)
     # Files beside the folders of classes were ignored when the run began, too.
     if any(file.class_name is None for file in record.files):
@@ -184,14 +195,26 @@ def new_files(record: Record, data: Path) -> list[str]:
 
 def relabeled_files(record: Record, data: Path) -> list[File]:
     """The files to which a CSV file gives another label than the record."""
-    labels = {} if data.is_dir() else labels_of(data)
-    names = record.names
-    return [f for f in record.files if labels.get(f.name, names[f.label]) != names[f.label]]
+    now = {} if data.is_dir() else _labels_now(record, data)
+    before = {file.name: {record.names[i] for i in places(file.label)} for file in record.files}
+    return [
+        file
+        for file in record.files
+        if set(now.get(file.name, before[file.name])) != before[file.name]
+    ]
 
 
-def labels_of(data: Path) -> dict[str, str]:
-    """Return the class of each image of a file that lists or has images."""
-    return ArrayFile(data).labels if is_array_file(data) else listed_labels(data)
+def labels_of(data: Path, *, several: bool = False) -> dict[str, tuple[str, ...]]:
+    """Return the labels of each image of a file that lists or has images; an image may have none
+    if it is known that images may have ``several``."""
+    if is_array_file(data):
+        return ArrayFile(data).labels
+    return listed_labels(data, several=several)
+
+
+def _labels_now(record: Record, data: Path) -> dict[str, tuple[str, ...]]:
+    """Return the labels that a file gives now to the images of a record, and to others."""
+    return labels_of(data, several=any(isinstance(file.label, tuple) for file in record.files))
 
 
 def _depth(file: File) -> int | None:

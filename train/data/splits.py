@@ -12,7 +12,8 @@ from .whitening import Whitening
 
 class Split(NamedTuple):
     """Images ``[N, H, W, C]`` or volumes ``[N, D, H, W, C]`` (uint8, or float32 in [0, 1]), in
-    memory or on disk, and labels int32 ``[N]``."""
+    memory or on disk, and labels int32 ``[N]``, or 0 and 1 as float32 ``[N, classes]`` where images
+    may have several."""
 
     image: np.ndarray | ImagesOnDisk
     label: np.ndarray

@@ -7,6 +7,7 @@ from ..config import Config
 from ..names import join_names, pluralize, printable
 from .groups import ARRAY, COLUMN, FOLDERS, of_pattern
 from .image_folder import ImageFolder
+from .labels import classes_of, places
 from .layouts import is_array_file, is_list
 from .provenance import USED
 from .volumes import is_volume
@@ -29,10 +30,11 @@ def summary_lines(config: Config, folder: ImageFolder) -> list[str]:
     }
     sizes = [f"{0 if part is None else len(part.label):,} {kind}" for kind, part in parts.items()]
     lines = [
-        f"{pluralize(sum(counts.values()), kinds[0])} of {pluralize(len(counts), 'class')} in "
+        f"{pluralize(_used(folder), kinds[0])} of {pluralize(len(counts), 'class')} in "
         f"{printable(str(folder.path))}: {join_names(named)}",
         f"{' x '.join(map(str, sides))} {kinds[1]}, {color}; "
         f"{sizes[0]}, {sizes[1]} and {sizes[2]} {kinds[0]}s",
+        *_several(folder, counts, kinds[0]),
         _split(config, folder),
         *folder.notes,
     ]
@@ -95,23 +97,45 @@ def _named(config: Config, of_list: str, of_arrays: str, of_folders: str) -> str
 
 def _counts(folder: ImageFolder) -> dict[str, int]:
     """Return the number of images of each class that are used."""
-    labels = collections.Counter(file.label for file in folder.files if file.split in USED)
-    return {name: labels[label] for label, name in enumerate(folder.names)}
+    used = [file for file in folder.files if file.split in USED]
+    counts = collections.Counter(place for file in used for place in places(file.label))
+    return {name: counts[place] for place, name in enumerate(folder.names)}
+
+
+def _used(folder: ImageFolder) -> int:
+    return sum(file.split in USED for file in folder.files)
+
+
+def _several(folder: ImageFolder, counts: dict[str, int], kind: str) -> list[str]:
+    """Return the line that says that images have several labels, if they have."""
+    if folder.test.label.ndim == 1:
+        return []
+    mean = sum(counts.values()) / _used(folder)
+    without = sum(file.split in USED and file.label == () for file in folder.files)
+    none = f", {pluralize(without, kind)} without any" if without else ""
+    classes = pluralize(len(counts), "class")
+    return [f"several labels per {kind}: {classes}, {mean:.1f} of them per {kind}{none}"]
 
 
 def _warnings(folder: ImageFolder, counts: dict[str, int]) -> list[str]:
     lines = []
     grouped = any(file.group is not None for file in folder.files)
     if grouped and folder.validation is not None:
-        held = set(folder.validation.label.tolist())
+        held = set(classes_of(folder.validation.label))
         missing = [name for label, name in enumerate(folder.names) if label not in held]
         if missing:
             lines.append(f"warning: no validation images of {join_names(missing)}: too few groups")
     largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
     if counts[largest] >= UNEVEN * counts[smallest]:
+        several = folder.test.label.ndim == 2
+        remedy = (
+            "--class-weights balanced counts rare labels more"
+            if several
+            else "--sampling balanced draws each class equally often"
+        )
         lines.append(
             f"warning: {largest} has {counts[largest]:,} images and {smallest} only "
-            f"{counts[smallest]:,}: the accuracy over all images says little of {smallest}; "
-            "--sampling balanced draws each class equally often"
+            f"{counts[smallest]:,}: the {'label ' * several}accuracy over all images says little "
+            f"of {smallest}; {remedy}"
         )
     return lines

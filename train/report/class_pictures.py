@@ -14,6 +14,8 @@ MOST_CURVES = 10
 _NAME = 24
 """The most letters of the name of a class beside a picture."""
 WRONG = "#c1121f"
+LETTERS = 21
+"""The letters in a line above an image."""
 
 
 def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], path: Path) -> None:
@@ -53,9 +55,24 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], path: Path)
     figure.savefig(path, dpi=110)
 
 
-def calibration(curve: dict, path: Path) -> None:
+def calibration(
+    curve: dict,
+    path: Path,
+    *,
+    right: str = "accuracy (%)",
+    said: str = "probability of the predicted class (%)",
+    counted: str = "images",
+) -> None:
     """Draw a curve of `train.run.class_figures.calibration` above the number of images in each
-    bin; on the diagonal a network is as often right as it says."""
+    bin; on the diagonal a network is as often right as it says.
+
+    Args:
+        curve: the curve.
+        path: the file to write.
+        right: the words at its vertical axis.
+        said: those at its horizontal axis.
+        counted: those at the axis of numbers.
+    """
     figure = Figure(figsize=(5.2, 4.8), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     bins = len(curve["images"])
@@ -65,10 +82,10 @@ def calibration(curve: dict, path: Path) -> None:
     above.plot([0, 100], [0, 100], color=COLORS[8], linestyle=":", label="perfectly calibrated")
     above.vlines(confidence, confidence, accuracy, color=COLORS[1], alpha=0.5)
     above.plot(confidence, accuracy, color=COLORS[0], marker="o", label="this network")
-    above.set(ylabel="accuracy (%)", xlim=(0, 100), ylim=(-3, 103))
+    above.set(ylabel=right, xlim=(0, 100), ylim=(-3, 103))
     left = 100 * np.arange(bins) / bins
     below.bar(left, curve["images"], width=100 / bins, align="edge", color=COLORS[0], alpha=0.75)
-    below.set(xlabel="probability of the predicted class (%)", ylabel="images")
+    below.set(xlabel=said, ylabel=counted)
     below.yaxis.get_major_locator().set_params(integer=True, nbins=4)
     finish(figure, [above, below], path)
 
@@ -76,24 +93,48 @@ def calibration(curve: dict, path: Path) -> None:
 def recall_against_angle(results: dict, names: Sequence[str], path: Path) -> None:
     """Draw the recall of each class while test images turn, and the mean over the classes; of more
     than `MOST_CURVES` classes the mean and the lowest one."""
+    means = results["class_mean_accuracy_at_angle"]
+    by_class_against_angle(
+        results["angles"], results["recall_at_angle"], means, names, "recall", path
+    )
+
+
+def by_class_against_angle(
+    angles: Sequence[float],
+    shares: Sequence[Sequence[float | None]],
+    means: Sequence[float | None],
+    names: Sequence[str],
+    title: str,
+    path: Path,
+) -> None:
+    """Draw a share of each class, ``[angle][class]``, and the mean over the classes, as
+    `recall_against_angle` does."""
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     axes = figure.subplots()
-    angles, recall = results["angles"], results["recall_at_angle"]
-    present = [c for c, value in enumerate(recall[0]) if value is not None]
+    present = [c for c, value in enumerate(shares[0]) if value is not None]
     if len(present) <= MOST_CURVES:
         for color, c in zip(colors(len(present)), present, strict=True):
-            values = [100 * at_angle[c] for at_angle in recall]
+            values = [_in_percent(at_angle[c]) for at_angle in shares]
             axes.plot(angles, values, color=color, label=both_ends(names[c], _NAME), marker=".")
     else:
-        values = [100 * (worst(at_angle) or 0.0) for at_angle in recall]
+        values = [100 * (worst(at_angle) or 0.0) for at_angle in shares]
         label = f"the lowest of {len(present)} classes"
         axes.plot(angles, values, color=COLORS[1], label=label, marker=".")
-    values = [100 * a for a in results["class_mean_accuracy_at_angle"]]
-    axes.plot(angles, values, color="black", label="mean of the classes", linestyle="--")
-    axes.set(xlabel="further rotation (degrees)", ylabel="recall (%)", xlim=(0, 360))
+    axes.plot(
+        angles,
+        [_in_percent(value) for value in means],
+        color="black",
+        label="mean of the classes",
+        linestyle="--",
+    )
+    axes.set(xlabel="further rotation (degrees)", ylabel=f"{title} (%)", xlim=(0, 360))
     axes.set_ylim(-3, 103)
     axes.set_xticks(range(0, 361, 45))
     finish(figure, [axes], path, outside=True)
+
+
+def _in_percent(share: float | None) -> float:
+    return np.nan if share is None else 100 * share
 
 
 def examples(image: np.ndarray, rows: Sequence[dict], names: Sequence[str], path: Path) -> None:
@@ -101,13 +142,14 @@ def examples(image: np.ndarray, rows: Sequence[dict], names: Sequence[str], path
 
     Args:
         image: the images, ``[N, H, W, C]``.
-        rows: of `train.run.examples.examples`, one for each.
+        rows: of `train.run.examples.examples`, or of `train.run.label_examples.label_examples`,
+            one for each.
         names: of the classes.
         path: the file to write.
     """
     image = projected(image)
     columns, (height, width) = 6, image.shape[1:3]
-    lines, letters = -(-len(image) // columns), 21
+    lines, letters = -(-len(image) // columns), LETTERS
     across = max(height, width)
     gap, between = 0.5 * across, 0.12 * across
     figure = Figure(figsize=(9.6, 2.2 * lines), layout="constrained")
@@ -121,14 +163,11 @@ def examples(image: np.ndarray, rows: Sequence[dict], names: Sequence[str], path
             cmap="gray", vmin=0, vmax=1, interpolation="nearest",
         )  # fmt: skip
         right = row["true"] == row["predicted"]
-        share = f", {100 * row['probability']:.0f} %"
+        is_, said = _words(row, names)
         texts = (
             (file_label(row, letters), "#5c636b"),
-            (f"is {both_ends(names[row['true']], letters - 3)}", "black"),
-            (
-                f"said {both_ends(names[row['predicted']], letters - 5 - len(share))}{share}",
-                "black" if right else WRONG,
-            ),
+            (is_, "black"),
+            (said, "black" if right else WRONG),
         )
         for line, (text, color) in enumerate(texts):
             y = top - gap * (0.8 - 0.31 * line)
@@ -136,6 +175,17 @@ def examples(image: np.ndarray, rows: Sequence[dict], names: Sequence[str], path
     axes.set_xlim(0, columns * (across + between) - between)
     axes.set_ylim(lines * (across + gap), 0)
     figure.savefig(path, dpi=110)
+
+
+def _words(row: dict, names: Sequence[str]) -> tuple[str, str]:
+    """Return the truth and the answer on an image, or on one of its labels."""
+    share = f", {100 * row['probability']:.0f} %"
+    if "class" in row:
+        name, has = names[row["class"]], ("no", "has")[row["true"]]
+        said = both_ends(name, LETTERS - 5 - len(share))
+        return f"{has} {both_ends(name, LETTERS - 4)}", f"said {said}{share}"
+    name = both_ends(names[row["predicted"]], LETTERS - 5 - len(share))
+    return f"is {both_ends(names[row['true']], LETTERS - 3)}", f"said {name}{share}"
 
 
 def file_label(row: dict, most: int) -> str:

@@ -129,8 +129,8 @@ def angle_sections(results: dict) -> list[Section]:
         f"{percent(means[0])} upright and\n{percent(means[dip])} at {angles[dip]:g} degrees, where "
         f"it is lowest. The lowest recall is {percent(recall[lowest][weakest])}, of class "
         f"{names[weakest]} at\n{angles[lowest]:g} degrees"
-        + _range("AUC", results["auc_at_angle"], number)
-        + _range("calibration error", results["calibration_error_at_angle"], percent)
+        + figure_range("AUC", results["auc_at_angle"], number)
+        + figure_range("calibration error", results["calibration_error_at_angle"], percent)
         + "."
     )
     return [
@@ -171,7 +171,8 @@ def _examples(results: dict, key: str) -> Section:
     return Section(title, text, picture, title.lower(), table)
 
 
-def _range(title: str, values: Sequence[float | None], shown) -> str:
+def figure_range(title: str, values: Sequence[float | None], shown) -> str:
+    """Return the lowest and the highest of some figures, after others; nothing if none is known."""
     known = [value for value in values if value is not None]
     return f"; {title} from {shown(min(known))} to {shown(max(known))}" if known else ""
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..run.invariance import checked, worst
-from .markdown import mean_and_deviation, result_cells
+from ..steps.task import task_of_results
+from .markdown import error_title, mean_and_deviation, result_cells
 
 Seeds = Sequence[dict]
 """The results of one network, a seed each."""
@@ -14,11 +15,14 @@ Seeds = Sequence[dict]
 
 def standard_error(results: Seeds) -> float:
     """Return the standard error of the mean test error that comes from the number of test images,
-    as a share of 1: sqrt(p (1 - p) / n).
+    as a share of 1: sqrt(p (1 - p) / n), or from the deviation of the label error over the images.
 
     >>> round(standard_error([{"test_error": 0.1, "test_images": 900}]), 6)
     0.01
     """
+    if all("error_deviation" in of_seed for of_seed in results):
+        deviation = float(np.mean([of_seed["error_deviation"] for of_seed in results]))
+        return deviation / math.sqrt(results[0]["test_images"])
     p = mean_error(results)
     return math.sqrt(p * (1 - p) / results[0]["test_images"])
 
@@ -37,7 +41,8 @@ def fair_cells(every: Mapping[str, Seeds]) -> list[dict[str, str]]:
     for cells, results in zip(result_cells(chosen), every.values(), strict=True):
         seconds = float(np.mean([of_seed["train_seconds"] for of_seed in results]))
         error = f"{100 * mean_error(results):.2f} ± {100 * standard_error(results):.2f} %"
-        row = {"model": cells["model"], "parameters": cells["parameters"], "test error": error}
+        title = error_title(chosen)
+        row = {"model": cells["model"], "parameters": cells["parameters"], title: error}
         if len(results) > 1:
             errors = [100 * of_seed["test_error"] for of_seed in results]
             row["over seeds"] = mean_and_deviation(errors)
@@ -58,10 +63,13 @@ def definitions(every: Mapping[str, Seeds]) -> str:
     """Return what the columns of the table mean."""
     results = next(iter(every.values()))
     images = results[0]["test_images"]
+    several = task_of_results(results[0]).several
+    formula = "the deviation of the label error over the images, / sqrt(n)"
     text = (
-        f"Test error: ± is the standard error that {images:,} test images leave, "
-        "sqrt(p (1 - p) / n). That of a difference is the root of the sum of both squares, as if "
-        "each network had test images of its own; it is smaller for the same images. "
+        f"{error_title(results).capitalize()}: ± is the standard error that {images:,} test images "
+        f"leave, {formula if several else 'sqrt(p (1 - p) / n)'}. That of a difference is the root "
+        "of the sum of both squares, as if each network had test images of its own; it is smaller "
+        "for the same images. "
     )
     if len(results) == 1:
         text += "It does not hold the chance of the seed, which --seeds 5 shows. "
@@ -79,7 +87,7 @@ def _verdict(first: str, ours: Seeds, other: str, theirs: Seeds) -> str:
     points = 100 * (mean_error(theirs) - mean_error(ours))
     error = 100 * math.hypot(standard_error(ours), standard_error(theirs))
     if points == 0:
-        return f"{first} and {other} have the same test error."
+        return f"{first} and {other} have the same {error_title(ours)}."
     where = "ahead of" if points > 0 else "behind"
     sentence = f"{first} is {abs(points):.2f} percentage points {where} {other}"
     if abs(points) > 2 * error:

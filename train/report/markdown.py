@@ -26,11 +26,13 @@ from ..run.report_parts import left_out_sentence
 from ..run.session import Session
 from ..run_folder.folder import Run
 from ..steps.step import TrainState
+from ..steps.task import said_classes, task_of_results
 from ..steps.turned_images import Turn, turned
 from . import plots
 from .class_sections import angle_sections, class_sections, draw_classes
 from .curves import INVARIANCE_PICTURE, QUARTERS_PICTURE, curves
 from .feature_maps import sampled_names
+from .label_sections import draw_labels, label_angle_sections, label_sections
 from .protocol import first_images, lower, protocol
 from .relaxed_layers import departures
 from .section import Section
@@ -75,10 +77,11 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
     test = Split(*(np.asarray(part[:SAMPLES]) for part in session.data.test))
     # As floating-point numbers, for which this has been compiled before.
     pixels = to_unit(session.trainer.preprocess(test.image))
-    predicted = session.trainer.logits(state, pixels, preprocessed=True).argmax(-1)
+    logits = session.trainer.logits(state, pixels, preprocessed=True)
     curves({name: run.metrics()}, {name: results}, run.path)
     names = np.array(session.data.names or range(session.data.classes))
-    plots.predictions(test.image, names[test.label], names[predicted], run.path / "predictions.png")
+    true, said = names_of(test.label, names), names_of(session.task.answers(logits), names)
+    plots.predictions(test.image, true, said, run.path / "predictions.png")
     if "probabilities_at_angle" in results:
         image = np.asarray(session.data.test.image[[results.get("turning_image", 0)]])[0]
         plots.turning(
@@ -88,7 +91,8 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
             names,
             run.path / "turning.png",
         )
-    draw_classes(results, session.data.test, run.path)
+    draw = draw_labels if session.task.several else draw_classes
+    draw(results, session.data.test, run.path)
     if "supports" in results:
         plots.supports(results["supports"], run.path / "supports.png")
     if "symmetry_breaking" in results:
@@ -110,6 +114,14 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
         )
         + "\n",
     )
+
+
+def names_of(answers: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Return the classes of images in words, from their labels or from a `Task.answers`."""
+    said = [names[said_classes(answer)] for answer in answers]
+    if answers.ndim == 1:
+        return np.array([name for (name,) in said])
+    return np.array([", ".join(map(str, labels)) or "none" for labels in said])
 
 
 def _shown(section: Section, folder: Path) -> str:
@@ -140,22 +152,29 @@ def title(config: Config, results: dict) -> str:
 def sections(results: dict) -> list[Section]:
     """The sections of a finished run, in order."""
     learning, accuracy, invariance, quarters = CURVES
+    if task_of_results(results).several:
+        of_classes, of_angles = label_sections(results), label_angle_sections(results)
+        share = "Label accuracy, the share of right decisions over all images and classes. "
+        right = "what is right of each class"
+    else:
+        of_classes, of_angles = class_sections(results), angle_sections(results)
+        share, right = "", "their class"
     turning_image = (
         "The first test image while it turns"
         if "turning_image" not in results
         else f"Test image {results['turning_image']} while it turns. It is in the middle when "
-        "images are in the order of\nthe mean probability of their class over all angles"
+        f"images are in the order of\nthe mean probability of {right} over all angles"
     )
     found = {
         None: [learning],
-        "by_class": class_sections(results),
+        "by_class": of_classes,
         "accuracy_at_angle": [
             accuracy._replace(
-                text=f"{first_images(results, 'angle_images')}, turned further (bilinear). "
+                text=f"{share}{first_images(results, 'angle_images')}, turned further (bilinear). "
                 "Corners that come from outside the\nimage have the median color of its border."
             )
         ],
-        "recall_at_angle": angle_sections(results),
+        "calibration_error_at_angle": of_angles,
         "invariance_error_at_angle": [
             invariance._replace(
                 text=f"{SENTENCE}.\nRoot mean squares over "
@@ -166,8 +185,9 @@ def sections(results: dict) -> list[Section]:
         ],
         "accuracy_at_quarter_turn": [
             quarters._replace(
-                text=f"{first_images(results, 'angle_images')}, which are volumes, turned about "
-                "each of their axes, exactly. There\nis no interpolation between quarter turns."
+                text=f"{share}{first_images(results, 'angle_images')}, which are volumes, turned "
+                "about each of their axes, exactly. There\nis no interpolation between quarter "
+                "turns."
             )
         ],
         "probabilities_at_angle": [
@@ -231,23 +251,44 @@ def results_table(rows: Sequence[dict]) -> str:
 
 def result_cells(rows: Sequence[dict]) -> list[dict[str, str]]:
     """The cells of a table of the results of runs, by column; a row for each run."""
-    unbalanced = any("by_class" in row and is_unbalanced(row["by_class"]) for row in rows)
     return [
         {
             "model": row["model"],
             "parameters": f"{row['parameters']:,}",
-            "test error": f"{100 * row['test_error']:.2f} %",
-            **({"class-mean accuracy": _class_mean(row)} if unbalanced else {}),
+            **errors,
             **cells,
             "training time": f"{row['train_seconds']:.0f} s",
         }
-        for row, cells in zip(rows, invariance_cells(rows), strict=True)
+        for row, errors, cells in zip(rows, _errors(rows), invariance_cells(rows), strict=True)
     ]
 
 
-def _class_mean(row: dict) -> str:
-    found = row.get("class_mean_accuracy")
-    return "-" if found is None else f"{100 * found:.2f} %"
+def error_title(rows: Sequence[dict]) -> str:
+    """Return the name of the test error of runs beside each other."""
+    names = {task_of_results(row).error for row in rows}
+    return f"test {names.pop() if len(names) == 1 else 'error'}"
+
+
+def _errors(rows: Sequence[dict]) -> list[dict[str, str]]:
+    """Return the cells on what is wrong, by column: the error, and beside it what it hides."""
+    title = error_title(rows)
+    of_class = [row for row in rows if "by_class" in row and not task_of_results(row).several]
+    more = {}
+    if any(is_unbalanced(row["by_class"]) for row in of_class):
+        more["class-mean accuracy"] = "class_mean_accuracy"
+    if all(task_of_results(row).several for row in rows):
+        more |= {"exact match": "exact_match", "mean AUC": "auc", "macro-F1": "macro_f1"}
+    return [
+        {title: f"{100 * row['test_error']:.2f} %"}
+        | {column: _figure(key, row.get(key)) for column, key in more.items()}
+        for row in rows
+    ]
+
+
+def _figure(key: str, found: float | None) -> str:
+    if found is None:
+        return "-"
+    return f"{found:.4f}" if key == "auc" else f"{100 * found:.2f} %"
 
 
 def invariance_cells(rows: Sequence[dict]) -> list[dict[str, str]]:

@@ -49,10 +49,16 @@
   }
 
   const className = (i) => inputs.classes[i];
+  // One class, or all labels.
+  const labels = (image) => image.labels ?? [image.label];
+  function heading(image) {
+    const names = labels(image).map(className).join(", ") || "none";
+    return `test image ${image.index}, ${image.labels ? "labels" : "class"} ${names}`;
+  }
 
   inputs.images.forEach((image, i) => {
     const label = add(byId("chooser"), "label");
-    const name = `test image ${image.index}, class ${className(image.label)}`;
+    const name = heading(image);
     const radio = add(label, "input", { type: "radio", name: "image", value: i, "aria-label": name });
     const thumbnail = add(label, "canvas", { "aria-hidden": "true" });
     image.image.addEventListener("load", () => draw(thumbnail, image, 0));
@@ -92,13 +98,13 @@
     chosen = i;
     byId("chooser").querySelectorAll("input")[i].checked = true;
     const image = inputs.images[i];
-    byId("which").textContent = `test image ${image.index}, class ${className(image.label)}`;
+    byId("which").textContent = heading(image);
     views.forEach((view, n) => {
       const { classes } = networks[n].probabilities[i];
       view.bars.replaceChildren();
       add(view.bars, "caption", { class: "soft" }, classes.length < inputs.classes.length ? "probabilities of the likeliest classes" : "class probabilities");
       view.cells = classes.map((c) => {
-        const row = add(view.bars, "tr", { class: c === image.label ? "true" : "" });
+        const row = add(view.bars, "tr", { class: labels(image).includes(c) ? "true" : "" });
         add(row, "th", { scope: "row" }, className(c));
         const bar = add(add(row, "td"), "i", { style: `background: ${color(n)}` });
         return { bar, number: add(row, "td") };

@@ -10,6 +10,7 @@ from ..data.volumes import is_volume, of_volumes
 from ..run.early_stopping import CHOICES
 from ..run.invariance import SENTENCE, checked, is_exact
 from ..run_folder.command_line import PROGRAM
+from ..steps.task import task_of_results
 
 
 def protocol(config: Config, results: dict, beside: Sequence[dict] = ()) -> str:
@@ -42,11 +43,12 @@ def protocol(config: Config, results: dict, beside: Sequence[dict] = ()) -> str:
         epochs = f"epoch {selected} of {results['epochs']}, that of the {best}"
         if results["epochs"] < config.epochs:
             epochs += f" (stopped after {config.patience} epochs without a {best.better} one)"
+    training = _optimizer(config, several=task_of_results(results).several)
     whitened = ", contrast-normalized and whitened" if config.preprocess == "whiten" else ""
     return (
         f"Protocol: {config.dataset_title}{stand_in}; {results['train_images']:,} training, "
         f"{results['validation_images']:,} validation and {results['test_images']:,} test images"
-        f"{whitened}; seed {config.seed}; {epochs}; {_optimizer(config)}, batch "
+        f"{whitened}; seed {config.seed}; {epochs}; {training}, batch "
         f"{config.batch_size}, augmentation {config.augment}; batch statistics, if any, "
         f"re-estimated on the training images. The test images are read {when}. "
         + _invariance(config, results, beside)
@@ -127,7 +129,7 @@ def _images(config: Config, results: dict) -> str:
     return f"{size}, {kind}; {test}{split}; files in {IMAGES}, fingerprint {results['fingerprint']}"
 
 
-def _optimizer(config: Config) -> str:
+def _optimizer(config: Config, *, several: bool) -> str:
     parts = ["Adam" if config.optimizer == "adam" else f"SGD (momentum {config.momentum:g})"]
     parts[0] += f" {config.learning_rate:g}"
     if config.schedule == "step":
@@ -152,12 +154,15 @@ def _optimizer(config: Config) -> str:
         parts.append(f"gradients clipped at {config.clip:g}")
     if config.average is not None:
         parts.append(f"parameters averaged with decay {config.average:g}")
+    if several:
+        parts.append("sigmoid cross-entropy of each label, mean over the classes")
     if config.loss == "focal":
         parts.append(f"focal loss with gamma {config.focal_gamma:g}")
     if config.label_smoothing:
         parts.append(f"label smoothing {config.label_smoothing:g}")
     if config.class_weights == "balanced":
-        parts.append("loss weighted by the inverse frequency of the class")
+        what = "of each answer" if several else "of the class"
+        parts.append(f"loss weighted by the inverse frequency {what}")
     if config.sampling == "balanced":
         parts.append("each class equally often in an epoch")
     if config.dtype != "float32":

@@ -10,11 +10,12 @@ import numpy as np
 
 from ..data.pixels import to_unit
 from ..data.volumes import is_volume
-from ..run.class_figures import softmax
+from ..run.figures import figures_of
 from ..run.invariance import difference
 from ..run.metrics import INVARIANCE_IMAGES, middle
 from ..run.session import Session
 from ..steps.step import TrainState
+from ..steps.task import said_classes
 from ..steps.turned_images import Turn, turned
 from .feature_maps import first_layers, map_sprites, with_maps
 from .sprite_sheets import image_sheet
@@ -70,7 +71,7 @@ def turning(
     stored = np.asarray(test.image[chosen])
     count = _frames(session)
     images = [
-        {"index": index, "label": int(test.label[index])} | image_sheet(image_frames)
+        {"index": index, **_labels(test.label[index])} | image_sheet(image_frames)
         for index, image_frames in zip(chosen, frames_of(stored, count), strict=True)
     ]
     frames = frames_of(session.trainer.preprocess(stored), count)
@@ -85,7 +86,10 @@ def turning(
             "digest": hashlib.sha256(stored.tobytes()).hexdigest(),
         },
         "network": {
-            "probabilities": [_probabilities(image_logits) for image_logits in logits],
+            "probabilities": [
+                _probabilities(figures_of(session.task).probabilities(image_logits))
+                for image_logits in logits
+            ],
             "invariance": [
                 [float(f"{e:.3g}") for e in _errors(image_logits, upright)]
                 for image_logits in logits
@@ -106,9 +110,9 @@ def frames_of(image: np.ndarray, count: int) -> np.ndarray:
 def first_image(images: list[dict], networks: list[dict]) -> int:
     """The place of the image that a page begins with.
 
-    It is in the middle, when the images are in the order of the mean probability of their class
-    over all angles: that of the last network less that of the first, if there are several. Neither
-    network is shown where it happens to be best.
+    It is in the middle, when the images are in the order of the mean probability of their class,
+    or of what is right of each class that is shown, over all angles: that of the last network less
+    that of the first, if there are several. Neither network is shown where it happens to be best.
     """
     means = np.array([_mean_probabilities(images, network) for network in networks])
     return middle(means[-1] - means[0] if len(means) > 1 else means[0])
@@ -117,15 +121,26 @@ def first_image(images: list[dict], networks: list[dict]) -> int:
 def _mean_probabilities(images: list[dict], network: dict) -> list[float]:
     found = []
     for image, shown in zip(images, network["probabilities"], strict=True):
+        values = np.array(shown["values"])
+        if "labels" in image:
+            has = np.isin(shown["classes"], image["labels"])
+            found.append(float(np.where(has, values, 1 - values).mean()))
+            continue
         is_label = np.array(shown["classes"]) == image["label"]
         # A class that is not among those shown is hardly likely.
-        found.append(float((np.array(shown["values"]) * is_label).sum(-1).mean()))
+        found.append(float((values * is_label).sum(-1).mean()))
     return found
+
+
+def _labels(label: np.ndarray) -> dict:
+    """The class of an image, or all its labels, as a page has them."""
+    return {"labels": said_classes(label)} if label.ndim else {"label": int(label)}
 
 
 def _chosen(label: np.ndarray) -> list[int]:
     """The images that are shown, by their places in the test split."""
-    firsts = [int(np.argmax(label == c)) for c in np.unique(label)]
+    has = label.T > 0 if label.ndim == 2 else label == np.unique(label)[:, None]
+    firsts = list(dict.fromkeys(int(np.argmax(of_class)) for of_class in has if of_class.any()))
     others = [i for i in range(min(len(label), len(firsts) + IMAGES)) if i not in firsts]
     return [*firsts, *others][:IMAGES]
 
@@ -176,8 +191,7 @@ def _run(
     return np.stack([logits for logits, _ in found]), maps, note
 
 
-def _probabilities(logits: np.ndarray) -> dict:
+def _probabilities(probabilities: np.ndarray) -> dict:
     """The numbers of the classes that are shown, and their probabilities ``[frame][class]``."""
-    probabilities = softmax(logits.astype(np.float64))
     likely = np.sort(np.argsort(-probabilities.max(0), kind="stable")[:CLASSES])
     return {"classes": likely.tolist(), "values": probabilities[:, likely].round(5).tolist()}

@@ -14,15 +14,8 @@ from ..data.volumes import is_volume
 from ..steps.step import TrainState
 from ..steps.turned_images import Turn, in_batches, turned, turns_of
 from ..steps.turned_volumes import AXES, QUARTERS, CubeTurn, quarter_turns
-from .class_figures import (
-    auc_by_class,
-    class_figures,
-    class_mean_accuracy,
-    figures_at_angles,
-    mean,
-    softmax,
-)
-from .examples import examples
+from .early_stopping import CHOICES
+from .figures import figures_of
 from .invariance import described, invariance_errors, symmetry
 from .relaxed_layers import departures
 from .report_parts import NOT_OF_VOLUMES, Parts
@@ -33,8 +26,6 @@ ANGLES = 32
 """
 ANGLE_IMAGES = 200
 """The first test images, on which the accuracy against the angle is measured."""
-AT_ANGLES = {"accuracy_at_angle", "recall_at_angle"}
-"""Figures of turned images that are measured together; earlier versions had the first alone."""
 INVARIANCE_IMAGES = 64
 """The first test images, on which the invariance error is measured."""
 VOLUMES = 32
@@ -58,20 +49,18 @@ def test_figures(session: Session, state: TrainState) -> dict:
     }
     if not np.isfinite(logits).all():  # the run has diverged, which is told elsewhere
         return found
-    return found | class_figures(logits, test.label) | examples(logits, session.data)
+    of = figures_of(session.task)
+    return found | of.by_class(logits, test.label) | of.examples(logits, session.data)
 
 
 def validation_figures(session: Session, state: TrainState) -> dict[str, float]:
     """Loss and error on the validation images, and the figure that chooses the epoch."""
-    metric, held_out = session.config.metric, session.data.validation
-    if metric not in ("class-mean", "auc"):
+    held_out = session.data.validation
+    name = CHOICES[session.config.metric].key.removeprefix("validation_")
+    if name in ("loss", "error"):
         return session.trainer.evaluate(state, held_out)
     figures, logits = session.trainer.evaluate_with_logits(state, held_out)
-    if metric == "class-mean":
-        return figures | {"class_mean_accuracy": class_mean_accuracy(logits, held_out.label)}
-    known = np.isfinite(logits).all()
-    area = mean(auc_by_class(logits, held_out.label)) if known else None
-    return figures | {"auc": np.nan if area is None else area}
+    return figures | {name: figures_of(session.task).metrics[name](logits, held_out.label)}
 
 
 def more_figures(
@@ -109,6 +98,7 @@ def more_figures(
     angles = _angles(session)
     turns = [Turn(angle % 360) for angle in angles]
     several = list(dict.fromkeys(turns))
+    measured = known.keys() >= figures_of(session.task).measured_at_angles
     if parts.has("elements") and "invariance_error_at_element" not in known:
         found |= _at_elements(session, state, parts, few)
     if volumes:
@@ -116,13 +106,13 @@ def more_figures(
         return found | _at_quarter_turns(session, state, parts, known, many)
     parts.fit(
         {
-            "angles": 0 if known.keys() >= AT_ANGLES else many * len(several),
+            "angles": 0 if measured else many * len(several),
             "page": page_images,
             "untrained": few * len(several) if untrained is not None else 0,
         },
         {"page": 1},
     )
-    if parts.has("angles") and not known.keys() >= AT_ANGLES:
+    if parts.has("angles") and not measured:
         logits = logits_of_turns(session, state, several, many, parts, "angles")
         found |= _at_angles(logits[[several.index(turn) for turn in turns]], session, few)
     missing = "invariance_error_at_angle_untrained" not in known
@@ -170,7 +160,7 @@ def _at_quarter_turns(
     if measured or not parts.has("angles"):
         return {}
     logits = logits_of_turns(session, state, turns, count, parts, "angles")
-    right = (logits.argmax(-1) == session.data.test.label[:count]).mean(-1).tolist()
+    right = _accuracy(session, logits, session.data.test.label[:count])
     at = dict(zip(turns, right, strict=True))
     return {
         "angle_images": count,
@@ -183,23 +173,29 @@ def _at_quarter_turns(
 
 def _at_angles(logits: np.ndarray, session: Session, few: int) -> dict:
     """Figures from logits ``[angles, N, classes]``, and the class probabilities of one image: that
-    in the middle, when images are in the order of the mean probability of their class."""
+    in the middle, when images are in the order of the mean probability of their class, or of what
+    is right of each label."""
     labels = session.data.test.label[: logits.shape[1]]
-    probabilities = softmax(logits)
-    right = probabilities[:, np.arange(len(labels)), labels].mean(0)
-    image = middle(right)
+    of = figures_of(session.task)
+    probabilities = of.probabilities(logits)
+    image = middle(of.rightness(probabilities, labels).mean(0))
     found = {
         "angles": _angles(session),
         "angle_images": len(labels),
-        "accuracy_at_angle": (logits.argmax(-1) == labels).mean(-1).tolist(),
+        "accuracy_at_angle": _accuracy(session, logits, labels),
         "turning_image": image,
         "probabilities_at_angle": probabilities[:, image].tolist(),
-        **figures_at_angles(logits, labels),
+        **of.at_angles(logits, labels),
     }
     if few > 1:
         errors = invariance_errors(logits[:, :few], logits[0, :few])
         found["invariance_error_at_angle"] = errors.tolist()
     return found
+
+
+def _accuracy(session: Session, logits: np.ndarray, label: np.ndarray) -> list[float]:
+    """The share of right answers at each turn, from logits ``[turns, N, classes]``."""
+    return (1 - session.task.errors(logits, label).astype(np.float64)).mean(-1).tolist()
 
 
 def logits_of_turns(

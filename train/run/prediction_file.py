@@ -5,15 +5,18 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..data.labels import SEPARATOR
 from .classify_files import Answer
 from .output_file import replaced, require_output
 
 SUFFIXES = (".csv", ".json")
 COLUMNS = ("path", "predicted", "probability", "error")
-"""The columns of a CSV file before those of the classes."""
+"""The columns of a CSV file before those of the classes; with several labels there is no single
+probability."""
 
 
 def require_predictions(path: Path, names: Sequence[str]) -> None:
@@ -28,44 +31,54 @@ def require_predictions(path: Path, names: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def prediction_file(path: Path, names: Sequence[str]) -> Iterator[Callable[[Answer], None]]:
+def prediction_file(
+    path: Path, names: Sequence[str], *, several: bool = False
+) -> Iterator[Callable[[Answer], None]]:
     """Give a function that writes the answer for one image.
 
     The file gets its name at the end, if there is no error. It has the path of the image, the
     predicted class, its probability, why the file cannot be read, and the probabilities of all
-    classes: in columns of their names, or as an object.
+    classes: in columns of their names, or as an object. Where an image may have several labels,
+    the predicted ones are those with a probability above 0.5, and are separated by semicolons, or
+    a list.
     """
     write = _json_rows if path.suffix.lower() == ".json" else _csv_rows
-    with replaced(path) as beside, write(beside, names) as row:
+    with replaced(path) as beside, write(beside, names, several) as row:
         yield row
 
 
 @contextlib.contextmanager
-def _csv_rows(path: Path, names: Sequence[str]) -> Iterator[Callable[[Answer], None]]:
+def _csv_rows(
+    path: Path, names: Sequence[str], several: bool
+) -> Iterator[Callable[[Answer], None]]:
     # Names of files may hold bytes that are no text, which are written as they are.
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*COLUMNS, *names])
+        columns = [name for name in COLUMNS if not several or name != "probability"]
+        writer.writerow([*columns, *names])
 
         def row(answer: Answer) -> None:
-            name, probability, each = _facts(answer, names)
+            facts, each = _facts(answer, names, several)
+            if isinstance(facts["predicted"], list):
+                facts["predicted"] = SEPARATOR.join(facts["predicted"])
             each = each or [None] * len(names)
             # None is an empty cell.
-            writer.writerow([answer.path, name, probability, answer.error, *each])
+            writer.writerow([*({"path": answer.path} | facts).values(), *each])
 
         yield row
 
 
 @contextlib.contextmanager
-def _json_rows(path: Path, names: Sequence[str]) -> Iterator[Callable[[Answer], None]]:
+def _json_rows(
+    path: Path, names: Sequence[str], several: bool
+) -> Iterator[Callable[[Answer], None]]:
     with path.open("w", encoding="utf-8") as file:
         separator = "[\n"
 
         def row(answer: Answer) -> None:
             nonlocal separator
-            name, probability, each = _facts(answer, names)
-            values = (str(answer.path), name, probability, answer.error)
-            whole = dict(zip(COLUMNS, values, strict=True))
+            facts, each = _facts(answer, names, several)
+            whole: dict[str, Any] = {"path": str(answer.path)} | facts
             whole["probabilities"] = dict(zip(names, each, strict=True)) if each else None
             file.write(separator + json.dumps(whole, allow_nan=False))
             separator = ",\n"
@@ -75,14 +88,18 @@ def _json_rows(path: Path, names: Sequence[str]) -> Iterator[Callable[[Answer], 
 
 
 def _facts(
-    answer: Answer, names: Sequence[str]
-) -> tuple[str | None, float | None, Sequence[float]]:
-    """The predicted class, its probability, and those of all."""
+    answer: Answer, names: Sequence[str], several: bool
+) -> tuple[dict[str, Any], Sequence[float]]:
+    """The cells after the path, by column, and the probabilities of all classes."""
+    error = {"error": answer.error}
     if answer.row is None:
-        return None, None, ()
-    best = int(np.argmax(answer.row))
+        return {"predicted": None} | ({} if several else {"probability": None}) | error, ()
     each = [_shortest(p) for p in answer.row]
-    return names[best], each[best], each
+    if several:
+        said = [name for name, p in zip(names, each, strict=True) if p > 0.5]
+        return {"predicted": said} | error, each
+    best = int(np.argmax(answer.row))
+    return {"predicted": names[best], "probability": each[best]} | error, each
 
 
 def _shortest(number: np.float32) -> float:

@@ -22,6 +22,7 @@ from ..run_folder.folder import Run
 from ..steps.augment import Prepare
 from ..steps.build_model import build_model
 from ..steps.step import Steps, TrainState
+from ..steps.task import Task, said_classes, task_of_results
 from .results import input_form
 from .session import Session, prepare_session
 from .snapshot import Snapshot
@@ -84,6 +85,11 @@ class Predictor:
     reading: Reading = STROKES
     """The way in which its files become pixels."""
 
+    @property
+    def task(self) -> Task:
+        """The meaning of its logits."""
+        return self.steps.task
+
     def __call__(self, image: np.ndarray) -> np.ndarray:
         if self.whitening is not None:
             image = self.whitening(image)
@@ -101,7 +107,7 @@ class Predictor:
 
     def batch_probabilities(self, image: np.ndarray) -> np.ndarray:
         """Return the probabilities ``[N, classes]`` of one batch ``[N, H, W, C]``."""
-        return np.asarray(jax.nn.softmax(self(image).astype(np.float32)))
+        return np.asarray(self.task.probabilities(self(image)))
 
     def batch_features(self, image: np.ndarray) -> np.ndarray:
         """Return the features of one batch, and the logits behind them: ``[N, F + classes]``,
@@ -130,6 +136,11 @@ class Predictor:
         """The name of a class, or its number."""
         return str(label) if self.names is None else self.names[label]
 
+    def answer_names(self, answers: np.ndarray) -> list[str]:
+        """Return what is said of one image (`Task.answers`): the name of its class, or those of its
+        labels."""
+        return [self.name(int(c)) for c in said_classes(answers)]
+
 
 def load_predictor(
     run: Run,
@@ -146,7 +157,8 @@ def load_predictor(
     shape = tuple(form["shape"])
     model = build_model(run.config, classes=form["classes"], in_features=shape[-1])
     prepare = Prepare(form["mean"], form["std"])
-    steps = Steps(model, optax.identity(), prepare, symmetry=symmetry)
+    task = task_of_results({"input": form})
+    steps = Steps(model, optax.identity(), prepare, symmetry=symmetry, task=task)
     if snapshot is not None:
         params, stats = snapshot.state.params, snapshot.state.stats
         whitening = snapshot.session.data.whitening

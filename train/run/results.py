@@ -69,5 +69,6 @@ def input_form(session: Session) -> dict:
         "std": session.data.std,
         "classes": session.data.classes,
         "names": session.data.names,
+        **({"several_labels": True} if session.task.several else {}),
         **({"reading": folder.reading.arguments()} if folder else {}),
     }

@@ -20,6 +20,7 @@ from ..steps.optimizer import make_optimizer, temperature
 from ..steps.parallel import Parallel, choose_parallel
 from ..steps.penalties import make_penalty
 from ..steps.step import Steps, TrainState
+from ..steps.task import Task, task_of
 from .agreement import require_agreement
 from .trainer import Trainer
 
@@ -38,6 +39,11 @@ class Session:
     def steps(self) -> Steps:
         """The steps of the first seed."""
         return self.networks[0]
+
+    @property
+    def task(self) -> Task:
+        """The meaning of the logits."""
+        return self.steps.task
 
     def init(self) -> TrainState:
         """The state before the first step, of all seeds (`Trainer.join`)."""
@@ -78,7 +84,7 @@ def prepare_session(
     data = load_data(config, run, finished=finished) if loaded is None else loaded
     require_agreement(config, data)
     if not finished:
-        _require_metric(config, data)
+        _require_objective(config, data)
     steps = len(data.train.label) // config.batch_size
     if not finished and config.checkpoint_steps is not None and config.checkpoint_steps >= steps:
         raise ValueError(
@@ -103,14 +109,33 @@ def prepare_session(
     return Session(config, data, networks, trainer)
 
 
-def _require_metric(config: Config, data: Data) -> None:
-    """ValueError unless the validation images define the metric that chooses the epoch."""
-    held_out = data.validation
-    if config.metric == "auc" and held_out is not None and len(np.unique(held_out.label)) < 2:
+def _require_objective(config: Config, data: Data) -> None:
+    """ValueError unless the labels define the sampling, and the validation images the metric that
+    chooses the epoch."""
+    several = task_of(data.test.label).several
+    if several and config.sampling == "balanced":
         raise ValueError(
-            f"`metric` auc needs validation images of two classes at least, and all "
-            f"{len(held_out.label)} are of one: hold out more with --validation, or use another "
-            "--metric"
+            "`sampling` balanced draws each class equally often, and these images have several "
+            "labels: use --class-weights balanced"
+        )
+    if several and config.metric == "class-mean":
+        raise ValueError(
+            "`metric` class-mean is for images of one class, and these have several labels: use "
+            "--metric auc, loss or accuracy"
+        )
+    held_out = data.validation
+    if config.metric != "auc" or held_out is None:
+        return
+    count, label = len(held_out.label), held_out.label
+    if several and not (label.any(0) & ~label.all(0)).any():
+        raise ValueError(
+            f"`metric` auc needs validation images with and without some label, and all {count} "
+            "have the same: hold out more with --validation, or use another --metric"
+        )
+    if not several and len(np.unique(label)) < 2:
+        raise ValueError(
+            f"`metric` auc needs validation images of two classes at least, and all {count} are of "
+            "one: hold out more with --validation, or use another --metric"
         )
 
 
@@ -127,4 +152,5 @@ def _steps(config: Config, data: Data, parallel: Parallel, symmetry: FiniteGroup
         make_penalty(config),
         symmetry,
         make_loss(config, data.train.label, data.classes),
+        task_of(data.test.label),
     )

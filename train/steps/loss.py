@@ -8,9 +8,11 @@ import numpy as np
 import optax
 
 from ..config import Config
+from .label_loss import make_label_loss
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
-"""A function of logits ``[N, classes]`` and labels ``[N]`` that returns the loss of each image."""
+"""A function of logits ``[N, classes]`` and labels, ``[N]`` or 0 and 1 as ``[N, classes]``, that
+returns the loss of each image."""
 _SMALLEST = float(np.finfo(np.float32).eps)
 
 
@@ -57,15 +59,35 @@ def balanced_weights(label: np.ndarray, classes: int) -> np.ndarray:
     return weights
 
 
+def balanced_decisions(label: np.ndarray) -> np.ndarray:
+    """Return the weight of each answer to each class, inversely proportional to its number.
+
+    Args:
+        label: those of the training images, 0 or 1, ``[N, classes]``.
+
+    Returns:
+        float32 ``[2, classes]``, ``N / (2 n)`` for the n images without a label and with it. In
+        each class the weights of all images have the mean 1, and both answers the same sum. If all
+        images have the same answer, its weight is 1, and that of the other 0.
+    """
+    columns = [balanced_weights(column.astype(np.int32), 2) for column in label.T]
+    return np.stack(columns, -1)
+
+
 def make_loss(config: Config, label: np.ndarray, classes: int) -> Loss:
     """Return the loss that a configuration asks for.
 
     Args:
         config: its ``loss``, ``focal_gamma``, ``label_smoothing`` and ``class_weights``.
-        label: the labels of the training images; none if they are only evaluated.
+        label: the labels of the training images, ``[N]``, or ``[N, classes]`` where they may have
+            several; none if they are only evaluated.
         classes: the number of classes.
     """
     gamma = config.focal_gamma if config.loss == "focal" else 0.0
+    if label.ndim == 2:
+        balanced = config.class_weights == "balanced" and len(label)
+        weights = balanced_decisions(label) if balanced else None
+        return make_label_loss(gamma, config.label_smoothing, weights)
     loss = cross_entropy
     if gamma or config.label_smoothing:
 

@@ -22,12 +22,13 @@ from gconv_jax.nnx import set_temperature
 
 from .augment import Prepare
 from .embedding import with_features
-from .loss import Loss, cross_entropy
+from .loss import Loss
 from .penalties import Penalty
+from .task import ONE_CLASS, Task
 
 
 class Batch(NamedTuple):
-    """Pixels as stored, ``[N, H, W, C]``, and labels ``[N]``."""
+    """Pixels as stored, ``[N, H, W, C]``, and labels ``[N]``, or ``[N, classes]``."""
 
     image: jax.Array
     label: jax.Array
@@ -74,7 +75,8 @@ class Steps:
         temperature: of the sampling of discrete elements in partial networks, for each step.
         penalty: what is added to the loss (`train.steps.penalties`); None for nothing.
         symmetry: a group over whose poses the logits of evaluation are averaged; None for none.
-        loss: the loss of training; that of evaluation is the cross-entropy.
+        loss: the loss of training; that of evaluation is the cross-entropy, and the default.
+        task: the meaning of the logits.
     """
 
     def __init__(
@@ -87,11 +89,12 @@ class Steps:
         temperature: optax.Schedule | None = None,
         penalty: Penalty | None = None,
         symmetry: FiniteGroup | None = None,
-        loss: Loss = cross_entropy,
+        loss: Loss | None = None,
+        task: Task = ONE_CLASS,
     ):
         self.tx, self.prepare, self.axis_name, self.average = tx, prepare, axis_name, average
         self.temperature, self.penalty, self.symmetry = temperature, penalty, symmetry
-        self.loss = loss
+        self.task, self.loss = task, task.cross_entropy if loss is None else loss
         train, evaluate, calibrate = (
             _split(_in_mode(model, mode, axis_name)) for mode in ("train", "evaluate", "calibrate")
         )
@@ -127,7 +130,7 @@ class Steps:
             return loss, (logits, _split(model)[3])
 
         (loss, (logits, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-        metrics = Metrics(loss, (jnp.argmax(logits, -1) != batch.label).mean())
+        metrics = Metrics(loss, self.task.errors(logits, batch.label).mean())
         grads, metrics = self._reduce(lax.pmean, (grads, metrics))
         updates, opt_state = self.tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -142,8 +145,9 @@ class Steps:
         """Sums over the batch, each image counted ``weight`` times (0 for filling), and the logits
         of all its images, on all devices, in their order."""
         logits = self.logits(params, stats, batch.image)
-        wrong = jnp.argmax(logits, -1) != batch.label
-        sums = Metrics((cross_entropy(logits, batch.label) * weight).sum(), (wrong * weight).sum())
+        losses = self.task.cross_entropy(logits, batch.label)
+        errors = self.task.errors(logits, batch.label)
+        sums = Metrics((losses * weight).sum(), (errors * weight).sum())
         gather = functools.partial(lax.all_gather, tiled=True)
         return self._reduce(lax.psum, sums), self._reduce(gather, logits)
 

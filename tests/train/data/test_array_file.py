@@ -149,7 +149,16 @@ WRONG = [
     ({"train_images": None}, "must have the arrays train_images and train_labels"),
     ({"train_labels": None}, "has train_images and no train_labels"),
     ({"train_labels": labels(11)}, r"must be one label for each of 12 images, got \(11,\)"),
-    ({"train_labels": np.zeros((12, 3), int)}, "gives an image several labels"),
+    ({"train_labels": np.zeros((12, 3), int)}, "has no training image of 0, 1, 2: leave out"),
+    ({"train_labels": np.full((12, 3), 2)}, r"train_labels \(12, 3\) must be 0 and 1, a column"),
+    ({"train_labels": np.zeros((12, 2, 2), int)}, r"must be one label for each of 12 images, got"),
+    (
+        {
+            "train_labels": np.eye(3, dtype=int)[:2].repeat(6, 0),
+            "class_names": np.array(["a", "b"]),
+        },
+        "class_names must name the 3 columns of train_labels, and has 2 names",
+    ),
     ({"train_labels": np.zeros(12)}, "must be integers or text, not float64"),
     ({"train_labels": labels(12) - 1}, "must be from 0, got -1 to 0"),
     ({"train_labels": np.zeros(12, int)}, "two or more classes; there is only 0"),

@@ -156,9 +156,11 @@ MISTAKES = {
         "path,label,group",
         [(*row, word) for row, word in zip(GOOD, ["", "x", "y", "z"], strict=True)],
     ),
-    "line 4: label b;c: several labels are not supported yet": (
-        *("path,label", [*GOOD[:2], ("b/0.png", "b;c"), GOOD[3]]),
+    "line 4: label b;;c: a name before or after ; is empty; line 5: label b; b: a name .* twice": (
+        *("path,label", [*GOOD[:2], ("b/0.png", "b;;c"), ("b/1.png", "b; b")]),
     ),
+    "line 3: empty label": ("path,label", [GOOD[0], ("a/1.png", ""), *GOOD[2:]]),
+    "has one image of c: with no test": ("path,label", [*GOOD[:3], ("b/1.png", "b;c")]),
     "line 6: 3 columns, and the header has 2": ("path,label", [*GOOD, ("b/2.png", "b", "c")]),
     "must have training images of two or more classes; there is only a": ("path,label", GOOD[:2]),
     "must have training images of two or more classes; there is none": (

@@ -1,0 +1,100 @@
+"""The figures of each task, by what they are used for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..data.splits import Data
+from ..steps.task import Task, task_of_results
+from .class_figures import (
+    auc_by_class,
+    class_figures,
+    class_lines,
+    class_mean_accuracy,
+    figures_at_angles,
+    mean,
+    softmax,
+)
+from .examples import examples
+from .label_examples import label_examples
+from .label_figures import (
+    auc_by_label,
+    label_figures,
+    label_figures_at_angles,
+    label_lines,
+    sigmoid,
+)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The functions from logits and labels to plain numbers, and from these to words."""
+
+    by_class: Callable[[np.ndarray, np.ndarray], dict]
+    """The figures of images, all together and by class."""
+    at_angles: Callable[[np.ndarray, np.ndarray], dict]
+    """The same of images at several angles."""
+    measured_at_angles: frozenset[str]
+    """The keys of results by which it is known that these were measured."""
+    probabilities: Callable[[np.ndarray], np.ndarray]
+    """Logits to probabilities, in float64."""
+    rightness: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    """Probabilities and labels to the mean probability of what is right of each image."""
+    metrics: dict[str, Callable[[np.ndarray, np.ndarray], float]]
+    """The figures beside loss and error that may choose an epoch, by the name in its record."""
+    examples: Callable[[np.ndarray, Data], dict[str, list[dict[str, Any]]]]
+    """The images to look at."""
+    lines: Callable[[dict], list[str]]
+    """The lines for the user below an error."""
+
+
+def figures_of(task: Task) -> Figures:
+    """Return the figures of a task."""
+    return OF_LABELS if task.several else OF_CLASSES
+
+
+def figure_lines(results: dict) -> list[str]:
+    """Return the lines for the user that the error of a run alone would hide, if there are any."""
+    return figures_of(task_of_results(results)).lines(results)
+
+
+def _of_class(probabilities: np.ndarray, label: np.ndarray) -> np.ndarray:
+    return probabilities[..., np.arange(len(label)), label]
+
+
+def _of_labels(probabilities: np.ndarray, label: np.ndarray) -> np.ndarray:
+    return np.where(label > 0, probabilities, 1 - probabilities).mean(-1)
+
+
+def _mean_auc(areas: Callable) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Return the mean of the AUC of the classes, or NaN where the network has diverged."""
+
+    def area(logits: np.ndarray, label: np.ndarray) -> float:
+        found = mean(areas(logits, label)) if np.isfinite(logits).all() else None
+        return np.nan if found is None else found
+
+    return area
+
+
+OF_CLASSES = Figures(
+    by_class=class_figures,
+    at_angles=figures_at_angles,
+    measured_at_angles=frozenset({"accuracy_at_angle", "recall_at_angle"}),
+    probabilities=softmax,
+    rightness=_of_class,
+    metrics={"class_mean_accuracy": class_mean_accuracy, "auc": _mean_auc(auc_by_class)},
+    examples=examples,
+    lines=class_lines,
+)
+OF_LABELS = Figures(
+    by_class=label_figures,
+    at_angles=label_figures_at_angles,
+    measured_at_angles=frozenset({"accuracy_at_angle", "auc_by_class_at_angle"}),
+    probabilities=sigmoid,
+    rightness=_of_labels,
+    metrics={"auc": _mean_auc(auc_by_label)},
+    examples=label_examples,
+    lines=label_lines,
+)
