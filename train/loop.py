@@ -22,7 +22,7 @@ from .progress import TrainingProgress
 from .report.html_page import PAGE, or_warn, write_page
 from .report.markdown import write_report
 from .report.turning_frames import page_images
-from .run.early_stopping import CHOICES, best_epoch
+from .run.early_stopping import CHOICES, best_epoch, choice_in_words
 from .run.figures import figure_lines
 from .run.meter import Meter
 from .run.metrics import more_figures, test_figures
@@ -250,7 +250,8 @@ def _finish(session: Session, network: SeedRun, state: TrainState, log: Say) -> 
     config = run.config
     if config.patience is not None:
         selected = best_epoch(records, config.metric)
-        log(f"seed {config.seed}: epoch {selected} had the {CHOICES[config.metric]}")
+        why = choice_in_words(config.metric, session.task.error)
+        log(f"seed {config.seed}: epoch {selected} had the {why}")
     if selected is None:
         log("re-estimating batch statistics, then evaluating on the test images, once")
     best = None if selected is None else network.best

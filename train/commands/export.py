@@ -52,7 +52,7 @@ about = session.get_modelmeta().custom_metadata_map
 image, classes = json.loads(about["image"]), json.loads(about["classes"])
 pixels = np.stack([{reader}(path, **image) for path in sys.argv[1:]])
 (probabilities,) = session.run(None, {{"x": pixels}})
-{said}
+print([classes[i] for i in probabilities.argmax(-1)])
 """,
     "stablehlo": """\
 import json
@@ -67,15 +67,12 @@ program = export.deserialize(bytearray(Path("{path}").read_bytes()))
 about = json.loads(Path("{path}.json").read_text())
 pixels = np.stack([{reader}(path, **about["image"]) for path in sys.argv[1:]])
 probabilities = np.asarray(program.call(pixels))
-{said}
+print([about["classes"][i] for i in probabilities.argmax(-1)])
 """,
 }
 """Programs that classify image files with an exported network, by its format."""
-SAID = (
-    "print([{classes}[i] for i in probabilities.argmax(-1)])",
-    "print([[c for c, p in zip({classes}, row) if p > 0.5] for row in probabilities])",
-)
-"""The end of such a program: the class of each image, or all of its labels."""
+OF_LABELS = "print([[c for c, p in zip({classes}, row) if p > 0.5] for row in probabilities])"
+"""The last line of such a program where images may have several labels."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +141,12 @@ def export(options: Export, log: Callable[[str], None] = print) -> Path:
 
 def _program(form: Literal["stablehlo", "onnx"], path: Path, reader: Path, task: Task) -> str:
     """Return a program that classifies images with the network."""
+    text = USE[form].format(path=path.name, reader=reader.stem)
+    if not task.several:
+        return text
+    *lines, _ = text.splitlines()
     classes = {"onnx": "classes", "stablehlo": 'about["classes"]'}[form]
-    said = SAID[task.several].format(classes=classes)
-    return USE[form].format(path=path.name, reader=reader.stem, said=said)
+    return "\n".join([*lines, OF_LABELS.format(classes=classes)])
 
 
 def reader_source(*, volumes: bool) -> str:

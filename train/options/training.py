@@ -38,24 +38,26 @@ class TrainingOptions:
     average: float | None = None
     """Evaluate an exponential moving average of the parameters with this decay, e.g. 0.999."""
     loss: Literal["cross-entropy", "focal"] = "cross-entropy"
-    """focal: images that are right already count less, by (1 - probability) ** focal_gamma."""
+    """focal: images that are right already count less, by (1 - probability) ** focal_gamma. Of
+    images with several labels, each label is a choice between yes and no."""
     focal_gamma: float = 2.0
     """The exponent of the focal loss; 0 is cross-entropy."""
     label_smoothing: float = 0.0
-    """The share of the target that all classes have equally, e.g. 0.1."""
+    """The share of the target that all classes have equally, e.g. 0.1; yes and no of each label."""
     class_weights: Literal["none", "balanced"] = "none"
     """The weights of the classes in the loss. balanced gives each class a weight that is inversely
-    proportional to its number of training images, so that rare classes count as much."""
+    proportional to its number of training images, so that rare classes count as much; of several
+    labels, yes and no of each class."""
     sampling: Literal["plain", "balanced"] = "plain"
     """The choice of images for an epoch. plain takes each image once; balanced takes each class
-    equally often, so that images of rare classes come several times."""
+    equally often, so that images of rare classes come several times; not for several labels."""
     patience: int | None = None
     """Stop after so many epochs without a better validation figure (see metric), and keep the best
     epoch."""
     metric: Literal["accuracy", "class-mean", "auc", "loss"] = "accuracy"
-    """The figure that chooses the best epoch with patience: accuracy of all images; class-mean:
-    mean of the accuracies of the classes; auc: area under the ROC curve, mean over the classes;
-    loss: cross-entropy."""
+    """The figure that chooses the best epoch with patience: accuracy of all images, or of all their
+    labels; class-mean: mean of the accuracies of the classes, not for several labels; auc: area
+    under the ROC curve, mean over the classes; loss: cross-entropy."""
     evaluate_every: int = 1
     """Epochs between evaluations on the validation images."""
     seed: int = 0

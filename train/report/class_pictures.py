@@ -182,8 +182,7 @@ def _words(row: dict, names: Sequence[str]) -> tuple[str, str]:
     share = f", {100 * row['probability']:.0f} %"
     if "class" in row:
         name, has = names[row["class"]], ("no", "has")[row["true"]]
-        said = both_ends(name, LETTERS - 5 - len(share))
-        return f"{has} {both_ends(name, LETTERS - 4)}", f"said {said}{share}"
+        return f"{has} {both_ends(name, LETTERS - 4)}", f"said {share.strip(', ')}"
     name = both_ends(names[row["predicted"]], LETTERS - 5 - len(share))
     return f"is {both_ends(names[row['true']], LETTERS - 3)}", f"said {name}{share}"
 

@@ -213,7 +213,10 @@ def _turning(frames: dict) -> str:
         return (
             f"<section><h2>An input that turns</h2><p>{html.escape(frames['note'])}</p></section>"
         )
-    return _SLIDER.replace("{{first}}", _FIRST[len(frames["networks"]) > 1])
+    first = _FIRST[len(frames["networks"]) > 1]
+    if "labels" in frames["inputs"]["images"][0]:
+        first = first.replace("of their class", "of what is right of each class")
+    return _SLIDER.replace("{{first}}", first)
 
 
 def _json(data: dict) -> str:

@@ -7,7 +7,7 @@ from ..data.provenance import IMAGES
 from ..data.reading import Reading, described
 from ..data.summary import which_test_images
 from ..data.volumes import is_volume, of_volumes
-from ..run.early_stopping import CHOICES
+from ..run.early_stopping import CHOICES, choice_in_words
 from ..run.invariance import SENTENCE, checked, is_exact
 from ..run_folder.command_line import PROGRAM
 from ..steps.task import task_of_results
@@ -31,7 +31,8 @@ def protocol(config: Config, results: dict, beside: Sequence[dict] = ()) -> str:
         stand_in = f" (of {results['input']['classes']} classes, {_images(config, results)})"
     selected = results.get("selected_epoch")
     unfinished = results.get("unfinished")
-    when, best = "once, at the end", CHOICES[config.metric]
+    when, choice, task = "once, at the end", CHOICES[config.metric], task_of_results(results)
+    best = choice_in_words(config.metric, task.error)
     if unfinished:
         epochs = f"{unfinished}, of a run that is not finished"
         if selected is not None:
@@ -42,8 +43,8 @@ def protocol(config: Config, results: dict, beside: Sequence[dict] = ()) -> str:
     else:
         epochs = f"epoch {selected} of {results['epochs']}, that of the {best}"
         if results["epochs"] < config.epochs:
-            epochs += f" (stopped after {config.patience} epochs without a {best.better} one)"
-    training = _optimizer(config, several=task_of_results(results).several)
+            epochs += f" (stopped after {config.patience} epochs without a {choice.better} one)"
+    training = _optimizer(config, several=task.several)
     whitened = ", contrast-normalized and whitened" if config.preprocess == "whiten" else ""
     return (
         f"Protocol: {config.dataset_title}{stand_in}; {results['train_images']:,} training, "

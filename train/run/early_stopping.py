@@ -35,6 +35,12 @@ CHOICES: dict[Metric, Choice] = {
 }
 
 
+def choice_in_words(metric: Metric, error: str = "error") -> str:
+    """Return which epoch a metric chooses, with the name of the error: the lowest validation
+    error."""
+    return str(CHOICES[metric]).replace("validation error", f"validation {error}")
+
+
 def best_epoch(records: Sequence[dict], metric: Metric = "accuracy") -> int | None:
     """The first epoch with the best validation figure; None if none was evaluated."""
     key, direction, _ = CHOICES[metric]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ..run_folder.checkpoint import Moment
 from ..run_folder.command_line import command
 from ..run_folder.folder import Run
-from .early_stopping import CHOICES, best_epoch
+from .early_stopping import best_epoch, choice_in_words
 from .metrics import more_figures, test_figures
 from .report_parts import Parts
 from .results import collect, network_to_use
@@ -41,7 +41,7 @@ class Snapshot(Run):
         self.state = network_to_use(session, progress.state, best)
         used = f"{self.title}, with batch statistics, if any, re-estimated on the training images"
         if self.selected is not None:
-            why = CHOICES[self.config.metric]
+            why = choice_in_words(self.config.metric, session.task.error)
             used = f"epoch {self.selected}, that of the {why} up to {self.title}"
         log(f"{run.path} is not finished: using {used}")
 

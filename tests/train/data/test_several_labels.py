@@ -149,6 +149,32 @@ def test_columns_of_an_array_are_classes(tmp_path):
     assert load(tmp_path / "x.npz").names == ("0", "1", "2")
 
 
+def test_whole_groups_are_held_out(tmp_path):
+    arrays = chest(tmp_path / "x.npz")
+    labels = np.tile(arrays["train_labels"], (3, 1))
+    groups = np.arange(48) // 4
+    np.savez(tmp_path / "x.npz", images=images(48), labels=labels, groups=groups)
+    folder = load(tmp_path / "x.npz", validation=0.2, test_fraction=0.25)
+    parts = {
+        split: {f.group for f in folder.files if f.split == split}
+        for split in ("train", "validation", "test")
+    }
+    assert [len(of) for of in parts.values()] == [7, 2, 3]
+    assert not any(one & other for one, other in itertools.combinations(parts.values(), 2))
+    for part in (folder.train, folder.validation, folder.test):
+        np.testing.assert_allclose(part.label.mean(0), [0.5, 0.5, 0.25])
+
+
+def test_validation_leaves_each_class_an_image(tmp_path):
+    """An only training image with a label is never held out; a class can be lost by a cut."""
+    labels = np.array([[1, 0, 0]] * 9 + [[1, 1, 0]] * 9 + [[0, 0, 1]] * 2)
+    np.savez(tmp_path / "x.npz", images=images(20), labels=labels)
+    folder = load(tmp_path / "x.npz", validation=0.3)
+    assert folder.train.label[:, 2].sum() == folder.test.label[:, 2].sum() == 1
+    with pytest.raises(ValueError, match="no training image of 2 is left, since others are held"):
+        load(tmp_path / "x.npz", validation=0.8)
+
+
 def test_a_one_hot_code_is_one_class(tmp_path):
     chest(tmp_path / "x.npz", one_hot=True)
     folder = load(tmp_path / "x.npz")
