@@ -47,7 +47,7 @@ def test_figures_are_those_of_scikit_learn():
 
 
 def test_calibration_compares_probabilities_with_shares():
-    """Of 10 decisions at 0.75 six are of images with the label; those at 0.25 are right."""
+    """Six of 10 decisions at 0.75 are on images with the label, and one of four at 0.25."""
     logits = np.where(np.arange(14) < 10, 1, -1)[:, None] * np.log(3) * np.ones((1, 1))
     label = np.isin(np.arange(14), [0, 1, 2, 3, 4, 5, 12])[:, None].astype(np.float32)
     found = label_figures(logits, label)
