@@ -28,7 +28,9 @@ from .recipes.presets import GROUPS, PRESETS, group_of
 from .recipes.typed_options import configure
 from .run_folder.command_line import PROGRAM, command
 
-NEEDED = ("matplotlib", "optax", "sklearn", "tensorboardX", "tensorflow_datasets", "tqdm")
+NEEDED = (
+    *("matplotlib", "optax", "psutil", "sklearn", "tensorboardX", "tensorflow_datasets", "tqdm"),
+)
 """The modules that the extra ``train`` brings, beside tyro."""
 STOPPED = 130
 """The exit status after Ctrl-C, the same as that of shells."""

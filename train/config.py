@@ -16,6 +16,7 @@ from .options.checks import (
     check_adapt,
     check_feeding,
     check_groups_by,
+    check_on_epoch,
     check_schedule,
     fits,
     is_choice,
@@ -40,7 +41,7 @@ __all__ = ["DATA_PLACES", "FOLDER", "NO_MATTER", "PLACES", "Config", "Group"]
 DATA_PLACES = ("data", "raw_dir", "data_dir")
 """The options that say where the files of the data set are."""
 PLACES = (*DATA_PLACES, "run")
-NO_MATTER = (*PLACES, "report", "angles")
+NO_MATTER = (*PLACES, "report", "angles", "on_epoch")
 """The options that change nothing of what is trained."""
 
 
@@ -87,6 +88,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
             raise ValueError(f"`test_fraction` must be above 0 and below 1: {self.test_fraction}")
         check_images(self)
         check_groups_by(self.groups_by)
+        check_on_epoch(self.on_epoch)
         check_feeding(self)
         self._check_model()
         check_volumes(self)

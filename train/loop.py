@@ -23,6 +23,7 @@ from .report.html_page import PAGE, or_warn, write_page
 from .report.markdown import write_report
 from .report.turning_frames import page_images
 from .run.early_stopping import CHOICES, best_epoch, choice_in_words
+from .run.epoch_callback import EpochCallback
 from .run.figures import figure_lines
 from .run.meter import Meter
 from .run.metrics import more_figures, test_figures
@@ -62,6 +63,7 @@ def train(
         raise ValueError(f"`seeds` must be 1 for one run folder, got {config.seeds}")
     if config.compare_plain:
         raise ValueError("`compare_plain` trains several networks: leave it out for one")
+    EpochCallback(config)  # before hours are spent on reading images
     session = prepare_session(config, loaded=loaded)
     run = Run.create(config, path)
     with resumable(run.path):
@@ -120,6 +122,7 @@ def complete(run: Run, log: Say) -> None:
 def train_together(session: Session, runs: list[Run], log: Say) -> list[Run]:
     """Train a network for each seed of the session, from where its run folder is to the end."""
     config, trainer = session.config, session.trainer
+    on_epoch = EpochCallback(config)
     if session.data.folder is not None:
         for line in summary_lines(config, session.data.folder):
             log(line)
@@ -153,18 +156,18 @@ def train_together(session: Session, runs: list[Run], log: Say) -> list[Run]:
             records = [
                 n.record(records[n.which], states[n.which], writers[n.which]) for n in running
             ]
+            for network, record in zip(running, records, strict=True):
+                on_epoch(network.run.path, record, log)
             if "validation_error" in records[0]:
                 errors = [100 * r["validation_error"] for r in records]
                 held_out = f", validation {session.task.error} {np.mean(errors):.2f} %"
             last = epoch == config.epochs or all(n.stopped for n in running)
-            progress.end(
-                _line(session, records), always=epoch % max(1, config.epochs // 10) == 0 or last
-            )
+            progress.end(_line(session, records))
             if epoch % config.checkpoint_every == 0 or last:
                 for network in networks:
                     network.save(Moment(epoch), states[network.which])
     for network, own_state in zip(networks, trainer.split(state), strict=True):
-        _finish(session, network, own_state, log)
+        on_epoch(network.run.path, _finish(session, network, own_state, log), log)
     return runs
 
 
@@ -245,7 +248,8 @@ def _is_due(session: Session, done: int) -> bool:
     return session.data.validation is not None if done == last else done % every == 0
 
 
-def _finish(session: Session, network: SeedRun, state: TrainState, log: Say) -> None:
+def _finish(session: Session, network: SeedRun, state: TrainState, log: Say) -> dict:
+    """Evaluate a network on the test images, write its report, and return its last figures."""
     run, records, selected = network.run, network.run.metrics(), None
     config = run.config
     if config.patience is not None:
@@ -269,20 +273,23 @@ def _finish(session: Session, network: SeedRun, state: TrainState, log: Say) -> 
     figures["left_out"] = parts.left_out
     results = collect(session, config, state, records, selected, figures)
     (run.path / PAGE).unlink(missing_ok=True)  # of fewer epochs
+    last = {name: records[-1][name] for name in ("epoch", "step")}
+    last |= {f"test_{name}": results[f"test_{name}"] for name in ("loss", "error")}
     error = f"test {session.task.error} {100 * results['test_error']:.2f} %"
     line, lines = f"{error} of {results['test_images']} images", figure_lines(results)
     if config.report == "none":
         run.write_json("results.json", results)
         log("\n".join([f"{line}, in {run.path / 'results.json'}", *lines]))
-        return
+        return last
     write_report(session, state, run, results)
     run.write_json("results.json", results)
     with _page_or_warn(run, log):
         write_page(session, state, run, parts)
     slider = f", with a slider, {PAGE}" if parts.has("page") else f" {PAGE}"
     log("\n".join([f"{line}, report in {run.path / 'report.md'} and{slider}", *lines]))
-    if parts.left_out:
+    if set(parts.left_out.values()) - {"not asked for"}:
         log(left_out_sentence(parts.left_out))
+    return last
 
 
 def _page_or_warn(run: Run, log: Say) -> contextlib.AbstractContextManager[None]:
@@ -294,10 +301,15 @@ def _header(session: Session, runs: list[Run]) -> str:
     processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
     return (
         f"{config.title}: {parameter_count(session.steps.init().params):,} parameters, "
-        f"{len(session.data.train.label):,} training images of {config.dataset_title}, "
+        f"{len(session.data.train.label):,} training images{_named(config)}, "
         f"{parallel.mode} on {parallel.devices} of {len(devices)} {devices[0].device_kind}"
         f"{processes}, run folder " + ", ".join(str(run.path) for run in runs)
     )
+
+
+def _named(config: Config) -> str:
+    """Return the name of the data set; lines before have named a folder of the user."""
+    return "" if config.data is not None else f" of {config.dataset}"
 
 
 def _line(session: Session, records: list[dict]) -> str:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from .memory_use import memory_in_words
 from .names import pluralize
 
 Item = TypeVar("Item")
@@ -14,7 +15,7 @@ Item = TypeVar("Item")
 EVERY = 30.0
 """The most seconds without a line."""
 FEW = 5.0
-"""The seconds between lines that are not asked for: those of epochs that are shorter."""
+"""The seconds that are too few to say that they are left."""
 
 
 class ProgressLines:
@@ -27,6 +28,7 @@ class ProgressLines:
         unit: what is counted.
         title: the first words of a line.
         active: False for none.
+        memory: returns the memory that is taken, in words.
         clock: the time in seconds.
     """
 
@@ -38,10 +40,11 @@ class ProgressLines:
         unit: str,
         title: str = "",
         active: bool = True,
+        memory: Callable[[], str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.log, self.total, self.unit, self.title = log, total, unit, title
-        self.active, self._clock = active, clock
+        self.active, self._memory, self._clock = active, memory, clock
         self.done, self.text = 0, ""
         self._lock, self._ended = threading.Lock(), threading.Event()
         self._last = clock()
@@ -66,16 +69,14 @@ class ProgressLines:
             self._began = self._clock(), self.done
 
     def say(self, line: str) -> None:
-        """Log a line of another kind that says how far it has come, with the time that is left, if
-        that is long."""
+        """Log a line of another kind that says how far it has come, with the memory and the time
+        that is left, if that is long."""
         with self._lock:
             left = self.seconds_left
-            self.log(line + (f", {duration(left)} left" if left and left > FEW else ""))
+            words = [line, *self._memory_words()]
+            words += [f"{duration(left)} left"] if left and left > FEW else []
+            self.log(", ".join(words))
             self._last = self._clock()
-
-    def is_due(self, seconds: float = FEW) -> bool:
-        """Return whether no line has been logged for so long."""
-        return self.active and self._clock() - self._last >= seconds
 
     @property
     def seconds_left(self) -> float | None:
@@ -89,14 +90,18 @@ class ProgressLines:
     def tick(self) -> None:
         """Log a line if it is time for one."""
         with self._lock:
-            if not self.is_due(EVERY):
+            if not self.active or self._clock() - self._last < EVERY:
                 return
             words = [f"{self.title}: {self.done:,} of {pluralize(self.total, self.unit)}"]
             words += [self.text] if self.text else []
+            words += self._memory_words()
             left = self.seconds_left
             words += [f"{duration(left)} left"] if left is not None else []
             self.log(", ".join(words))
             self._last = self._clock()
+
+    def _memory_words(self) -> list[str]:
+        return [self._memory()] if self._memory else []
 
     def _watch(self) -> None:
         while not self._ended.wait(min(1.0, EVERY)):
@@ -124,7 +129,9 @@ class TrainingProgress:
     def __init__(self, log: Callable[[str], None], total: int, done: int):
         # disable=None: no bar where the output is not a terminal
         self.bar = tqdm(total=total, initial=done, unit="step", disable=None)
-        self.lines = ProgressLines(log, total=total, unit="step", active=self.bar.disable)
+        self.lines = ProgressLines(
+            log, total=total, unit="step", active=self.bar.disable, memory=memory_in_words
+        )
         self.lines.done, self.lines.text = done, "the first is compiled"
 
     def __enter__(self) -> "TrainingProgress":
@@ -143,12 +150,13 @@ class TrainingProgress:
     def advance(self, steps: int, text: str) -> None:
         """Count steps, of which ``text`` says what was measured."""
         self.bar.update(steps)
-        self.bar.set_postfix_str(text, refresh=False)
+        if not self.bar.disable:
+            self.bar.set_postfix_str(f"{text}, {memory_in_words()}", refresh=False)
         self.lines.advance(steps, text)
 
-    def end(self, line: str, *, always: bool) -> None:
-        """End an epoch with a line, ``always`` or if the last one was seconds ago."""
-        if self.lines.active and (always or self.lines.is_due()):
+    def end(self, line: str) -> None:
+        """End an epoch with a line, where there is no bar."""
+        if self.lines.active:
             self.lines.say(line)
 
 

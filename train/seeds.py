@@ -9,6 +9,7 @@ from .data.splits import Data
 from .loop import Say, complete, train_together
 from .report.markdown import mean_and_deviation
 from .run.class_figures import is_unbalanced
+from .run.epoch_callback import EpochCallback
 from .run.session import prepare_session
 from .run_folder.checkpoint import Checkpoints, Moment
 from .run_folder.command_line import resumable
@@ -28,6 +29,7 @@ def train_seeds(
     """
     if config.compare_plain:
         raise ValueError("`compare_plain` trains several networks: leave it out for one")
+    EpochCallback(config)  # before anything is written
     seeds = range(config.seed, config.seed + config.seeds)
     configs = [dataclasses.replace(config, seed=seed, seeds=1, run=None) for seed in seeds]
     return _train_all(configs, path or config.run or default_path(config.preset), log, loaded)

@@ -1,15 +1,20 @@
 """Lines of progress: when they come, and what they say."""
 
 import dataclasses
+import os
 import re
 import sys
 import time
+from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 from train import progress
 from train.data.load import load_data
 from train.loop import train
+from train.memory_use import device_bytes, memory_in_words
 from train.progress import ImageBar, ProgressLines, TrainingProgress, duration, shown
 
 
@@ -57,10 +62,62 @@ def test_other_lines_count_and_say_the_time_left(clock):
     assert said == ["the first", "an epoch, 3 min left"], "80 more at 2 s each"
     clock.now += 29
     lines.tick()
-    assert len(said) == 2 and lines.is_due() and not lines.is_due(30)
+    assert len(said) == 2
     lines.advance(79)
     lines.say("nearly all")  # less than seconds are left
     assert said[2] == "nearly all"
+
+
+def test_lines_say_the_memory_if_they_are_told_it(clock):
+    said = []
+    memory = iter(["memory 1 GB", "memory 2 GB"])
+    lines = ProgressLines(
+        said.append, total=100, unit="step", title="net", memory=memory.__next__, clock=clock
+    )
+    lines.advance(10, "loss 1")
+    clock.now += 30
+    lines.advance(10, "loss 2")
+    lines.tick()
+    lines.say("an epoch")
+    assert said == [
+        "net: 20 of 100 steps, loss 2, memory 1 GB, 4 min left",
+        "an epoch, memory 2 GB, 4 min left",
+    ]
+
+
+def test_the_memory_is_that_of_this_process():
+    def resident() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def told() -> float:
+        number, unit = re.fullmatch(r"memory ([\d.]+) (MB|GB)", memory_in_words()).groups()
+        return float(number) * {"MB": 1e6, "GB": 1e9}[unit]
+
+    before = told()
+    assert before == pytest.approx(resident(), rel=0.1)
+    held = np.ones(2**28, np.uint8)
+    assert told() - before == pytest.approx(held.nbytes, rel=0.5)
+
+
+@pytest.mark.parametrize(("stats", "found"), [
+    (None, None), ({}, None), ({"bytes_limit": 9}, None), ({"bytes_in_use": 7}, 7),
+    ({"bytes_in_use": 7, "peak_bytes_in_use": 8}, 8),
+])  # fmt: skip
+def test_the_memory_of_devices_is_the_most_that_was_taken(stats, found):
+    assert device_bytes(stats) == found
+
+
+def test_of_several_devices_the_fullest_is_told(monkeypatch):
+    class Device:
+        def __init__(self, taken):
+            self.taken = taken
+
+        def memory_stats(self):
+            return {"peak_bytes_in_use": self.taken}
+
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device(2e9), Device(3.24e9), Device(1)])
+    assert memory_in_words().endswith(", on the device 3.2 GB")
 
 
 def test_no_line_comes_where_there_is_a_bar_or_after_the_end(clock):
@@ -75,22 +132,22 @@ def test_no_line_comes_where_there_is_a_bar_or_after_the_end(clock):
     assert said == []
 
 
-def test_epochs_of_seconds_have_a_line_each(clock, monkeypatch):
-    """Short ones have one for a tenth of them, and long ones lines within."""
+def test_each_epoch_has_a_line_and_long_ones_have_lines_within(clock, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
     said = []
     with TrainingProgress(said.append, 600, 0) as running:
         running.lines._clock, running.lines._last = clock, clock.now
-        for epoch, seconds in enumerate([1, 1, 1, 2, 3, 6, 6, 70], 1):
-            running.begin(f"net {epoch}/9", "")
+        for epoch, seconds in enumerate([1, 1, 70], 1):
+            running.begin(f"net {epoch}/3", "")
             for _ in range(seconds):
                 clock.now += 1
                 running.advance(1, "loss 1")
                 running.lines.tick()
-            running.end(f"epoch {epoch}", always=epoch == 1)
+            running.end(f"epoch {epoch}")
     firsts = [line.split(",")[0] for line in said]
-    assert firsts == ["epoch 1", "epoch 5", "epoch 6", "epoch 7", *["net 8/9: 50 of 600 steps"],
-                      "net 8/9: 80 of 600 steps", "epoch 8"]  # fmt: skip
+    within = ["net 3/3: 32 of 600 steps", "net 3/3: 62 of 600 steps"]
+    assert firsts == ["epoch 1", "epoch 2", *within, "epoch 3"]
+    assert all(re.search(r", memory [\d.]+ [MG]B(, |$)", line) for line in said)
 
 
 def test_a_terminal_has_a_bar_and_no_lines(clock, monkeypatch):
@@ -101,7 +158,7 @@ def test_a_terminal_has_a_bar_and_no_lines(clock, monkeypatch):
         clock.now += 100
         running.advance(1, "")
         running.lines.tick()
-        running.end("an epoch", always=True)
+        running.end("an epoch")
         assert not said and not running.bar.disable and running.bar.n == 1
 
 
@@ -157,5 +214,6 @@ def test_runs_say_how_far_they_are(smaller, tmp_path, monkeypatch):
         line for line in said if re.match(rf"lenet p4 epoch 1/1: \d of {steps} steps, loss ", line)
     ]
     assert len(within) >= steps and all("images/s" in line for line in within)
-    assert any(re.search(r"images/s, \d+ s left$", line) for line in within)
+    memory = r"memory [\d.]+ [MG]B"
+    assert any(re.search(rf"images/s, {memory}, \d+ s left$", line) for line in within)
     assert sum("epoch 1/1: loss" in line for line in said) == 1

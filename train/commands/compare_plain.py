@@ -16,6 +16,7 @@ from ..loop import resume, train
 from ..options.plain import plain_counterpart
 from ..report.comparison import write_comparison
 from ..report.fair_comparison import definitions, fair_cells, verdicts
+from ..run.epoch_callback import EpochCallback
 from ..run_folder.command_line import command, resumable
 from ..run_folder.folder import Run
 from ..seeds import check_begun, is_seeds, seed_folder, train_seeds
@@ -71,6 +72,7 @@ def compare_plain(config: Config, log: Say = print, *, moved: bool = False) -> s
     Raises:
         ValueError: the folder was begun with other options, or holds something else.
     """
+    EpochCallback(config)  # before images are read
     path = config.run or default_folder(config)
     places = {name: getattr(config, name) for name in DATA_PLACES}
     absolute = {name: place and place.absolute() for name, place in places.items()}

@@ -140,9 +140,9 @@ def automatic_range(
             for of, bits in ((flat, "8 bits"), (deep, "more"))
         )
         raise ValueError(
-            f"`range` auto needs images of one depth, and there are {counts}: name the brightness "
-            "that becomes black and white with --range LOW HIGH, or scale each image on its own "
-            "with --range each"
+            f"`range` auto needs images of one depth, and there are {counts}: save them with one "
+            "depth or leave some out, name the brightness that becomes black and white with "
+            "--range LOW HIGH, or scale each image on its own with --range each"
         )
     extremes = [seen.extremes for seen in training if seen.extremes is not None]
     low = min((pair[0] for pair in extremes), default=0.0)

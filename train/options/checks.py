@@ -1,6 +1,7 @@
 """Checks of a configuration: the types of its values, and its schedule."""
 
 import re
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -117,3 +118,10 @@ def check_groups_by(pattern: str | None) -> None:
             f"`groups_by` {pattern!r} is no regular expression ({error}), such as "
             "'(patient[0-9]+)_'"
         ) from None
+
+
+def check_on_epoch(text: str | None) -> None:
+    """Raise ValueError unless the function that is called after each epoch is named by its file."""
+    file, _, name = (text or "track.py:log").rpartition(":")
+    if not name.isidentifier() or Path(file).suffix != ".py":
+        raise ValueError(f"`on_epoch` must be FILE.py:FUNCTION, such as track.py:log, got {text!r}")

@@ -124,11 +124,12 @@ def angle_sections(results: dict) -> list[Section]:
     lowest = min(range(len(angles)), key=lambda i: worst(recall[i]) or 0.0)
     weakest = recall[lowest].index(worst(recall[lowest]))
     dip = min(range(len(angles)), key=means.__getitem__)
+    lowest_mean = f"\n{percent(means[dip])} at {angles[dip]:g} degrees, where it is lowest"
     text = (
         f"{first_images(results, 'angle_images')}, turned further. The class-mean accuracy is "
-        f"{percent(means[0])} upright and\n{percent(means[dip])} at {angles[dip]:g} degrees, where "
-        f"it is lowest. The lowest recall is {percent(recall[lowest][weakest])}, of class "
-        f"{names[weakest]} at\n{angles[lowest]:g} degrees"
+        f"{percent(means[0])} upright and{lowest_mean if dip else ' nowhere lower'}. The lowest "
+        f"recall is {percent(recall[lowest][weakest])}, of class {names[weakest]} at\n"
+        f"{angles[lowest]:g} degrees"
         + figure_range("AUC", results["auc_at_angle"], number)
         + figure_range("calibration error", results["calibration_error_at_angle"], percent)
         + "."

@@ -54,7 +54,7 @@ def write_comparison(
     table = markdown_table(cells)
     below = "".join(f"{note}\n\n" for note in notes)
     protocols = "\n\n".join(
-        f"{name}: {protocol(run.config, run.results, every)}"
+        f"{name}: {protocol(run.config, run.results, every).removeprefix('Protocol: ')}"
         for name, run in zip(names, runs, strict=True)
     )
     shown = "\n\n".join(f"![{section.alt}]({section.picture})" for section in found)
@@ -71,12 +71,14 @@ def write_comparison(
 {protocols}
 """,
     )
+    slides = False
     with or_warn(log, f"write {out / page_name} again with the same command"):
         named = dict(zip(names, runs, strict=True))
         frames, pictures = _frames(named, log, again, map_bytes), figures(found, out)
+        slides = "inputs" in frames
         text = page(title, named, frames, pictures, cells, notes)
         Run(out).write(page_name, text)
-    slider = "" if all(map(of_volumes, every)) else ", with a slider,"
+    slider = ", with a slider," if slides else ""
     log(f"\n{table}\n\nReport with pictures: {out / 'report.md'} and{slider} {page_name}")
     return table
 

@@ -184,7 +184,8 @@ def table(rows: Sequence[dict[str, str]], differing: bool = False) -> str:
 def _settings(run: Run) -> dict[str, str]:
     values = dataclasses.asdict(run.config)
     # Where the files are on this machine concerns no reader; the name of a folder of images does.
-    values = {name: value for name, value in values.items() if name not in PLACES}
+    hidden = {*PLACES, "on_epoch"}
+    values = {name: value for name, value in values.items() if name not in hidden}
     values |= {"data": run.config.data.name} if run.config.data is not None else {}
     return {name: _shown(value) for name, value in values.items()}
 

@@ -44,7 +44,7 @@ def disagreement(names: Sequence[str], table: np.ndarray) -> str | None:
 def digests(config: Config, data: Data) -> dict[str, bytes]:
     """Hashes of what has to be equal, by name; where files are is left out."""
     # The number of reading processes changes no figure.
-    settings = dataclasses.replace(config, workers=0, **dict.fromkeys(PLACES))
+    settings = dataclasses.replace(config, workers=0, **dict.fromkeys((*PLACES, "on_epoch")))
     parts = {"training": data.train, "validation": data.validation, "test": data.test}
     return {
         "settings": hashlib.sha256(settings.to_json().encode()).digest(),

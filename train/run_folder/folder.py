@@ -146,6 +146,9 @@ class Run:
 def _at(config: Config, places: dict[str, Path | None]) -> Config:
     # A run can be continued from anywhere, so its paths are absolute.
     moved = {name: Path(place).absolute() for name, place in places.items() if place is not None}
+    if config.on_epoch is not None:
+        file, _, name = config.on_epoch.rpartition(":")
+        moved["on_epoch"] = f"{Path(file).expanduser().absolute()}:{name}"
     return dataclasses.replace(config, **moved)
 
 

@@ -39,7 +39,7 @@ def test_rows_are_trained_once_and_stand_beside_the_published(small, tmp_path):
     assert "| small-z2cnn " in written and "| 2.28 ± 0.04 " in written
     report = (tmp_path / "t" / "report.md").read_text()
     assert written in report and "Published: Nowhere." in report and "--quick" not in report
-    assert report.count("Protocol: digits (stand-in data") == 2
+    assert report.count(": digits (stand-in data") == 2
     for picture in ("learning_curves", "accuracy_against_angle", "invariance_against_angle"):
         picture += ".png"
         assert (tmp_path / "t" / picture).is_file() and f"]({picture})" in report

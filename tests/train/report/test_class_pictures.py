@@ -82,6 +82,8 @@ def test_sections_say_what_the_figures_are(results):
     (section,) = angle_sections(results)
     means = results["class_mean_accuracy_at_angle"]
     assert f"{100 * means[0]:.1f} % upright and\n{100 * min(means):.1f} % at" in section.text
+    equal = results | {"class_mean_accuracy_at_angle": [0.9] * len(means)}
+    assert "accuracy is 90.0 % upright and nowhere lower. The" in angle_sections(equal)[0].text
 
 
 def test_runs_of_earlier_versions_have_no_such_sections():
