@@ -131,7 +131,7 @@ def test_the_commands_shown_exist():
 
     shown = 0
     for page in PAGES:
-        for line in re.findall(r"^python -m train(| .*)$", read(page), re.MULTILINE):
+        for line in re.findall(r"^(?:python -m train|gconv-train)(| .*)$", read(page), re.M):
             words = line.split()
             if words and not words[0].startswith("--"):
                 assert words[0] in {*OTHERS, *PRESETS}, line

@@ -12,6 +12,8 @@ from .names import pluralize
 
 Item = TypeVar("Item")
 
+BAR = "{desc}: {percentage:.0f} %|{bar}| {elapsed}, {remaining} left{postfix}"
+"""The format of the bar of training. The postfix has the pace."""
 EVERY = 30.0
 """The most seconds without a line."""
 FEW = 5.0
@@ -128,7 +130,7 @@ class TrainingProgress:
 
     def __init__(self, log: Callable[[str], None], total: int, done: int):
         # disable=None: no bar where the output is not a terminal
-        self.bar = tqdm(total=total, initial=done, unit="step", disable=None)
+        self.bar = tqdm(total=total, initial=done, unit="step", disable=None, bar_format=BAR)
         self.lines = ProgressLines(
             log, total=total, unit="step", active=self.bar.disable, memory=memory_in_words
         )
