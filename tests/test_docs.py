@@ -189,5 +189,8 @@ def test_pictures_are_drawn(tmp_path):
     from docs.pictures.draw import PICTURES, sizes
 
     sizes().savefig(tmp_path / "sizes.png")
-    assert {path.stem for path in (DOCS / "pictures").glob("*.png")} == set(PICTURES)
+    journey = set(re.findall(r"pictures/(\w+)\.png", read("how-to/own-images.md")))
+    script = (DOCS / "pictures" / "own_images.py").read_text(encoding="utf-8")
+    assert journey and all(f'"{name}.png"' in script for name in journey)
+    assert {path.stem for path in (DOCS / "pictures").glob("*.png")} == set(PICTURES) | journey
     assert all(path.stat().st_size < 100_000 for path in (DOCS / "pictures").glob("*.png"))

@@ -12,7 +12,7 @@ from .names import pluralize
 
 Item = TypeVar("Item")
 
-BAR = "{desc}: {percentage:.0f} %|{bar}| {elapsed}, {remaining} left{postfix}"
+BAR = "{desc}{percentage:.0f} %|{bar}| {elapsed}, {remaining} left{postfix}"
 """The format of the bar of training. The postfix has the pace."""
 EVERY = 30.0
 """The most seconds without a line."""

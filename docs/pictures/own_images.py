@@ -161,9 +161,9 @@ def fenced(lines: list[str]) -> str:
 
 
 def filled(text: str, tables: dict[str, str]) -> str:
-    """Return the page with tables in place of what is below their markers, up to an empty line."""
+    """Return the page with tables in place of the blocks that follow their markers."""
     for name, table in tables.items():
-        marker = re.compile(rf"(<!-- {name}, by [^\n]*-->\n)(?:[^\n]+\n)*")
+        marker = re.compile(rf"(<!-- {name}, by [^\n]*-->\n\n)(?:[^\n]+\n)*")
         text, count = marker.subn(lambda found, table=table: found[1] + table + "\n", text)
         assert count == 1, name
     return text

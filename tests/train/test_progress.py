@@ -160,6 +160,10 @@ def test_a_terminal_has_a_bar_and_no_lines(clock, monkeypatch):
         running.lines.tick()
         running.end("an epoch")
         assert not said and not running.bar.disable and running.bar.n == 1
+        running.begin("", "net 1/1")
+        running.advance(4, "loss 1, 9 images/s")
+        shown = r"net 1/1: 50 %\|.*\| .* left, loss 1, 9 images/s, memory [\d.]+ [MG]B"
+        assert re.fullmatch(shown, str(running.bar))
 
 
 @pytest.mark.parametrize(("seconds", "words"), [
