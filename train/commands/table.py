@@ -241,6 +241,6 @@ def _of_classes(results: list[dict]) -> dict[str, str]:
     images without an upright."""
     cells = {}
     for name, key in {"class-mean accuracy": "class_mean_accuracy", "AUC": "auc"}.items():
-        values = [r.get(key) for r in results]
-        cells[name] = "-" if None in values else mean_and_deviation([100 * v for v in values])
+        values = [100 * r[key] for r in results if r.get(key) is not None]
+        cells[name] = mean_and_deviation(values) if len(values) == len(results) else "-"
     return cells | {"worst accuracy over angles": worst_accuracy(results)}
