@@ -97,8 +97,8 @@ def _train_all(
         folder = seed_folder(path, config.seed)
         begun = (folder / "config.json").is_file()
         runs[config.seed] = run = Run.open(folder) if begun else Run.create(config, folder)
-        if begun and run.config != config:  # the files have moved
-            run.write("config.json", config.to_json())
+        if begun:
+            run.record_places(config)
     with resumable(path):
         for run in runs.values():
             if run.results:

@@ -1,6 +1,7 @@
 """Several seeds in one program are what separate runs are."""
 
 import dataclasses
+from pathlib import Path
 
 import chex
 import numpy as np
@@ -98,7 +99,9 @@ def test_every_seed_has_a_whole_run_folder(together):
     assert any("epoch 2/2" in line for line in said)
 
 
-def test_an_interrupted_run_goes_on_from_what_all_seeds_have(config, together, tmp_path, capsys):
+def test_an_interrupted_run_goes_on_from_what_all_seeds_have(
+    config, together, tmp_path, capsys, monkeypatch
+):
     _, runs, _ = together
     path, said = tmp_path / "run", []
     many = dataclasses.replace(config, seeds=2)
@@ -112,7 +115,11 @@ def test_an_interrupted_run_goes_on_from_what_all_seeds_have(config, together, t
     for run, other in zip(resumed, runs, strict=True):
         assert [r["epoch"] for r in run.metrics()] == [1, 2]
         assert_close(run, other)
-    assert train_seeds(many, path, said.append)[0].results and "nothing to do" in said[-1]
+    monkeypatch.chdir(tmp_path)
+    elsewhere = dataclasses.replace(many, raw_dir=Path("elsewhere"))
+    again = train_seeds(elsewhere, path, said.append)
+    assert again[0].results and "nothing to do" in said[-1]
+    assert {run.config.raw_dir for run in again} == {tmp_path / "elsewhere"}
     assert main(["--resume", str(path)]) == 0
     assert "over 2 seeds" in capsys.readouterr().out
     assert main(["--resume", str(path), "--data", "x"]) == 2

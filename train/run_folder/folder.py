@@ -41,9 +41,8 @@ class Run:
                 "or name another one with `--run`"
             )
         path.mkdir(parents=True, exist_ok=True)
-        places = {name: getattr(config, name) for name in DATA_PLACES}
         run = cls(path)
-        run.write("config.json", _at(config, places).to_json())
+        run.write("config.json", _absolute(config).to_json())
         run.write_json(ENVIRONMENT, environment())
         return run
 
@@ -75,6 +74,12 @@ class Run:
         """The configuration with files of the data set where they are now: ``data``, ``raw_dir``,
         ``data_dir``; None where nothing has moved."""
         return _at(self.config, places)
+
+    def record_places(self, config: Config) -> None:
+        """Write down where the files of the data set are now, if they were elsewhere."""
+        now = _absolute(config)
+        if now != self.config:
+            self.write("config.json", now.to_json())
 
     def began_as(self, config: Config) -> bool:
         """Return whether this run was begun with that configuration, wherever its files are and
@@ -141,6 +146,10 @@ class Run:
             if not isinstance(record, dict) or "epoch" not in record:
                 return
             yield record
+
+
+def _absolute(config: Config) -> Config:
+    return _at(config, {name: getattr(config, name) for name in DATA_PLACES})
 
 
 def _at(config: Config, places: dict[str, Path | None]) -> Config:
