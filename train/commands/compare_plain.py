@@ -16,6 +16,7 @@ from ..loop import resume, train
 from ..options.plain import plain_counterpart
 from ..report.comparison import write_comparison
 from ..report.fair_comparison import definitions, fair_cells, verdicts
+from ..run.averaged import averaged_results, poses_of
 from ..run.epoch_callback import EpochCallback
 from ..run_folder.command_line import command, resumable
 from ..run_folder.folder import Run
@@ -88,7 +89,7 @@ def compare_plain(config: Config, log: Say = print, *, moved: bool = False) -> s
         log(f"{trio.sizes()}. {_plan(trio)}")
         data = _without_notes(data, log)
         runs = [_train(network, path / name, log, data) for name, network in trio.configs.items()]
-        return _write(trio, runs, path, log)
+        return _write(trio, runs, path, log, data)
 
 
 def resume_compare_plain(path: Path, log: Say = print, **places: Path | None) -> str:
@@ -214,12 +215,36 @@ def _check_begun(config: Config, folder: Path, moved: bool) -> None:
             )
 
 
-def _write(trio: Trio, runs: list[list[Run]], path: Path, log: Say) -> str:
+def _averaged(trio: Trio, runs: list[Run], data: Data | None, log: Say) -> dict[str, list[dict]]:
+    """The results of the last network, averaged over the poses of each image, by its name."""
+    group = poses_of(trio.ours.config)
+    if group is None:
+        return {}
+    try:
+        results = [averaged_results(run, group, data) for run in runs]
+    except (ValueError, OSError) as error:  # e.g. its images are not here any more
+        log(f"warning: {FOLDERS[-1]} is not averaged over poses: {error}")
+        return {}
+    return {f"{trio.names[-1]}, mean over {group.order} poses": results}
+
+
+def _of_poses(name: str) -> str:
+    return (
+        f"{name[0].upper()}{name[1:]}: the network above, not trained again. Its logits are "
+        "averaged over the poses of each image, which takes as many evaluations."
+    )
+
+
+def _write(
+    trio: Trio, runs: list[list[Run]], path: Path, log: Say, data: Data | None = None
+) -> str:
     Run(path).remove_leftovers()
     every = {
         name: [run.results for run in of_network]
         for name, of_network in zip(trio.names, runs, strict=True)
     }
+    averaged = _averaged(trio, runs[-1], data, log)
+    every |= averaged
     said = verdicts(every)
     seed = trio.ours.config.seed
     notes = [
@@ -228,6 +253,7 @@ def _write(trio: Trio, runs: list[list[Run]], path: Path, log: Say) -> str:
         definitions(every),
         f"Run folders, in the order of the table: {', '.join(FOLDERS)}."
         + (f" The curves are of seed {seed}." if len(runs[0]) > 1 else ""),
+        *map(_of_poses, averaged),
     ]
     table = write_comparison(
         f"{trio.names[0]} beside plain networks",

@@ -15,6 +15,7 @@ from gconv_jax import FiniteGroup
 
 from ..config import FOLDER
 from ..data.reading import EARLIER, STROKES, Reading
+from ..data.splits import Data
 from ..data.whitening import WHITENING, Whitening
 from ..run_folder.checkpoint import CorruptCheckpointError, load_tree
 from ..run_folder.command_line import command
@@ -46,14 +47,16 @@ def load_run(
     data: Path | None = None,
     *,
     symmetry: FiniteGroup | None = None,
+    loaded: Data | None = None,
 ) -> tuple[Session, TrainState]:
     """The session and the state of a run as it stands (`as_it_stands`); its logits are averaged
-    over the poses of the ``symmetry``, if one is given."""
+    over the poses of the ``symmetry``, if one is given, and its data are not loaded again if they
+    have been."""
     run = as_it_stands(run, raw_dir=raw_dir, data=data)
     if isinstance(run, Snapshot):
         return run.session, run.state
     config = run.config_at(raw_dir=raw_dir, data=data)
-    session = prepare_session(config, run=run, finished=True, symmetry=symmetry)
+    session = prepare_session(config, run=run, finished=True, symmetry=symmetry, loaded=loaded)
     state = session.steps.init()
     params, stats = _load_model(run, state)
     return session, dataclasses.replace(state, params=params, stats=stats, average=None)

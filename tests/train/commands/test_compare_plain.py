@@ -1,6 +1,7 @@
 """`--compare-plain`: three ordinary run folders of equals, and a comparison that goes on."""
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from train.commands.compare_plain import FOLDERS, compare_plain, default_folder
 from train.config import Config
 from train.data.provenance import IMAGES
 from train.loop import train
+from train.run.averaged import AVERAGED
 from train.run_folder.folder import Run
 from train.seeds import train_seeds
 from train.steps.equal_parameters import Sized
@@ -61,7 +63,35 @@ def test_three_run_folders_and_a_comparison(compared):
     assert "worst accuracy over angles" in page and "percentage points" in page
     assert "note" in Parsed(page).data, "not asked for: no slider"
     assert (compared / "learning_curves.png").is_file()
-    assert main(["evaluate", str(compared / "plain-rotated")]) == 0
+
+
+def test_the_plain_network_averaged_over_poses(compared, own_images, tmp_path, capsys):
+    """It stands in the table as `evaluate --symmetrize` has it, exactly invariant, and is measured
+    once."""
+    path = shutil.copytree(compared, tmp_path / "run")
+    kept = json.loads((path / "plain-rotated" / AVERAGED).read_text())
+    capsys.readouterr()
+    assert main(["evaluate", str(path / "plain-rotated"), "--symmetrize", "p4"]) == 0
+    shown = f"{100 * kept['results']['test_error']:.2f} %"
+    assert shown in capsys.readouterr().out
+    report = (path / "report.md").read_text()
+    (row,) = [line for line in report.splitlines() if "mean over 4 poses |" in line]
+    assert f"| {shown[:-2]} ± " in row
+    at_element = kept["results"]["invariance_error_at_element"]
+    turns = ("r90", "r180", "r270")
+    assert max(at_element[turn] for turn in turns) < 1e-5
+    plain = Run.open(path / "plain-rotated").results["invariance_error_at_element"]
+    assert min(plain[turn] for turn in turns) > 1e-3, "negative control"
+    assert "takes as many evaluations" in report
+
+    (path / "plain-rotated" / AVERAGED).unlink()
+    moved = shutil.copytree(own_images, tmp_path / "moved")
+    shutil.rmtree(moved / "ring")
+    run = Run.open(path / "plain-rotated")
+    run.record_places(dataclasses.replace(run.config, data=moved))
+    assert main(["--resume", str(path)]) == 0
+    assert "plain-rotated is not averaged over poses: " in capsys.readouterr().out
+    assert "poses |" not in (path / "report.md").read_text()
 
 
 def test_it_goes_on_where_it_was(compared, own_images, tmp_path, capsys):
@@ -78,7 +108,7 @@ def test_it_goes_on_where_it_was(compared, own_images, tmp_path, capsys):
     again = (path / "report.md").read_text()
     tables = [[row.split("|")[:4] for row in text.splitlines() if row.startswith("|")]
               for text in (report, again)]  # fmt: skip
-    assert tables[0] == tables[1] and len(tables[0]) == 5, "all but the time is the same"
+    assert tables[0] == tables[1] and len(tables[0]) == 6, "all but the time is the same"
     (path / "report.md").unlink()
     before = times(path)
     assert main(["--resume", str(path)]) == 0
@@ -130,6 +160,7 @@ def test_mistakes(compared, own_images, tmp_path, capsys):
 @pytest.fixture
 def begun(monkeypatch):
     """Nothing is trained: the networks that would be, by their folders, and their data."""
+    monkeypatch.setattr(module, "poses_of", lambda config: None)
     found = []
 
     def several(config: Config, path: Path, log, loaded) -> list[Run]:
