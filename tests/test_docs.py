@@ -61,6 +61,7 @@ def code_of(page: str) -> tuple[list[str], list[str]]:
     return [block.body for block, _ in pairs], shown
 
 
+@pytest.mark.slow  # `.ci/run` runs them with the notebooks
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_code_prints_what_is_shown(page, tmp_path):
     """No block needs a name of another one, so that each can be copied."""
@@ -166,6 +167,7 @@ def test_the_table_of_networks_has_all_of_them():
     assert {name for name, _, _ in networks()} == public - NOT_IN_TABLE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "parameters", "side"), networks())
 def test_the_table_of_networks_is_right(name, parameters, side):
     network = getattr(models, name)

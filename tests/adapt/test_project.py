@@ -35,7 +35,7 @@ def projector(shape, **options) -> np.ndarray:
     return np.asarray(jax.vmap(lambda w: project_kernel(w, **options))(flat)).reshape(len(flat), -1)
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @every_case
 @pytest.mark.parametrize("size", [2, 3])
 def test_it_is_the_orthogonal_projection_onto_the_banks(x64, rng, case, size):
@@ -54,7 +54,7 @@ def test_it_is_the_orthogonal_projection_onto_the_banks(x64, rng, case, size):
         np.testing.assert_allclose(p @ bank, bank, atol=1e-14)
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @every_case
 @pytest.mark.parametrize(("input_action", "output_action"), KINDS)
 def test_the_convolution_obeys_the_law(x64, rng, case, input_action, output_action):

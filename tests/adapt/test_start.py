@@ -40,7 +40,7 @@ class Net(nnx.Module):
         return y if self.group is None else group_pool(y, reduce="mean")
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("group", [P4, P4M, octahedral()], ids=repr)
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_it_is_the_symmetrization(x64, rng, group, mode):

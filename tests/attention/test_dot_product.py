@@ -33,7 +33,7 @@ def features(rng, group, tokens=5, channels=6, batch=2):
     return rng.normal(size=(batch, tokens, group.order, channels))
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.one_in(13)
 @pytest.mark.parametrize("group", [P4, P4M, P6M, octahedral()], ids=str)
 @pytest.mark.parametrize("heads", [1, 2, 3])
 def test_values_in_both_bases(group, heads, rng, x64):

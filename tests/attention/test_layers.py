@@ -25,7 +25,7 @@ from gconv_jax.testing import assert_equivariant
 from tests.helpers import assert_close, random_float64
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("rotary", [False, True])
 @pytest.mark.parametrize("group", [P4, P4M, octahedral()], ids=str)
 def test_the_law(group, rotary, rng, x64):

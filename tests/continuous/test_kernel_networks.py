@@ -19,7 +19,7 @@ def values(network, key, points, outputs=3):
     return network(parameters, points)
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize(
     "network",
     [

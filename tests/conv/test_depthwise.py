@@ -32,7 +32,7 @@ def in_order(case, x):
     return x[..., [case.index(np.rint(m).astype(int)) for m in case.group.matrices], :]
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.one_in(13)
 @every_case
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4])
 def test_law(case, kernel, rng, x64):

@@ -69,7 +69,7 @@ def by_the_definition(x, w, group: FiniteGroup, basis, kernel: int) -> np.ndarra
     return y
 
 
-@pytest.mark.one_in(10)
+@pytest.mark.one_in(16)
 @pytest.mark.parametrize("group", GROUPS, ids=str)
 @pytest.mark.parametrize(
     ("filters", "basis"),
@@ -92,7 +92,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.one_in(13)
 @pytest.mark.parametrize("group", GROUPS, ids=str)
 @pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize("inner", ["dense", "fourier"])
@@ -114,7 +114,7 @@ def test_values_and_gradients_are_those_of_the_whole_bank(group, name, inner, rn
         assert_close(actual, expected, atol=1e-11)
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("group", [cyclic(8), dihedral(6)], ids=str)
 def test_second_derivatives(group, rng, x64):
     x, w = operands(rng, group, "harmonic", 3, 3, c_in=1, c_out=1, batch=1)
@@ -133,7 +133,7 @@ def test_second_derivatives(group, rng, x64):
     )
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("group", [cyclic(8), cyclic(16), dihedral(8)], ids=str)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_short_types(group, dtype, rng):
@@ -146,7 +146,7 @@ def test_short_types(group, dtype, rng):
     assert_close(y, expected, atol=error * float(jnp.abs(expected).max()))
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("group", GROUPS, ids=str)
 @pytest.mark.parametrize(("size", "kernel"), [(6, 4), (7, 5), (6, 3)])
 def test_the_law_at_every_exact_element(group, size, kernel, rng, x64):

@@ -45,7 +45,7 @@ def off_lattice(group) -> list[int]:
     return [g for g in group.elements if not group.isometries[g].is_lattice]
 
 
-@pytest.mark.one_in(10)
+@pytest.mark.one_in(16)
 @pytest.mark.parametrize("group", [cyclic(8), cyclic(16), dihedral(8)], ids=str)
 def test_harmonic_filters_keep_the_law_between_pixels(group, x64):
     """The invariants are below 1 %, and below a third of bilinear ones, in the mean over networks;

@@ -34,7 +34,7 @@ def dense(case, **options):
     return quick_jit(lambda x, w: group_conv(x, w, group=case.group, algorithm="dense", **options))
 
 
-@pytest.mark.one_in(14)
+@pytest.mark.one_in(23)
 @every_case
 @pytest.mark.parametrize(("size", "kernel"), [(7, 1), (6, 2), (6, 3), (7, 3), (7, 4)])
 def test_by_the_definition(case, kernel, size, rng, x64):
@@ -55,7 +55,7 @@ def test_by_the_definition(case, kernel, size, rng, x64):
     assert_close(np.asarray(y), expected, atol=1e-11)
 
 
-@pytest.mark.one_in(10)
+@pytest.mark.one_in(16)
 @every_case
 @pytest.mark.parametrize(("size", "kernel"), [(7, 2), (6, 3), (7, 3)])
 def test_the_law(case, kernel, size, rng, x64):
@@ -77,7 +77,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.one_in(14)
+@pytest.mark.one_in(23)
 @pytest.mark.parametrize(
     ("case", "name"),
     [

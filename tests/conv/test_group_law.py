@@ -40,7 +40,7 @@ def symmetric(kernel: int):
     return "SAME" if kernel % 2 else kernel // 2
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @every_case
 @every_kernel
 @pytest.mark.parametrize("size", [8, 9])
@@ -49,7 +49,7 @@ def test_lift_conv(case, kernel, size, rng, x64):
     assert law_error(layer, case, image(rng, case, size), lifted=(False, True)) < TOLERANCE
 
 
-@pytest.mark.one_in(14)
+@pytest.mark.one_in(23)
 @every_case
 @every_kernel
 @pytest.mark.parametrize("size", [8, 9])

@@ -90,7 +90,7 @@ def of_types(types, rng, size=5, kernel=3, **options):
     return case, into, out, x, w, jax.jit(conv)
 
 
-@pytest.mark.one_in(14)
+@pytest.mark.one_in(23)
 @every_type
 @pytest.mark.parametrize(
     ("size", "kernel", "stride", "padding", "low", "output"),
@@ -180,7 +180,7 @@ def test_it_is_the_mean_over_cosets_of_the_group_convolution(rng, x64):
         assert_close(actual, expected, atol=1e-9)
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("filters", ["harmonic", "bilinear"])
 @pytest.mark.parametrize(
     ("group", "k", "h"),
@@ -314,7 +314,7 @@ def test_nnx_is_linen_is_the_pure_function(options, rng):
     assert_close(linen_layer.apply({"params": weights}, x), layer(x), atol=1e-6)
 
 
-@pytest.mark.one_in(14)
+@pytest.mark.one_in(23)
 @pytest.mark.parametrize("filters", ["pixel", "harmonic"])
 @pytest.mark.parametrize(
     ("k", "h"), [(Z2, Z2), (P4M, P4M), (mirror(), mirror()), (Z2, P4), (P4M, P4)], ids=str

@@ -50,7 +50,7 @@ GEOMETRIES = [
 ]
 
 
-@pytest.mark.one_in(14)
+@pytest.mark.one_in(23)
 @every_kind
 @some_cases("mirror", "diagonals", "p4", "p4m", "line-mirror")
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
@@ -74,7 +74,7 @@ def test_it_is_the_convolution_with_the_product_and_keeps_the_law(case, kind, ge
     assert law_error(conv, case, x, lifted=(True, True)) < 1e-12
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @every_kind
 @pytest.mark.parametrize("padding", ["CIRCULAR", "REFLECT", 2, ((1, 1), (1, 1))], ids=str)
 def test_options_are_those_of_group_conv(kind, padding, rng, x64):

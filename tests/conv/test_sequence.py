@@ -61,7 +61,7 @@ def by_hand(x, w, group, stride=1, dilation=1, padding="SAME"):
     return y
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize(("steps", "taps"), [(9, 3), (10, 4), (8, 1)])
 def test_values_in_both_bases(steps, taps, options, rng, x64):
@@ -112,7 +112,7 @@ FIELDS = [Fields(vectors=1), Fields(2, 1, 2), Fields(scalars=1, vectors=1, pseud
 LIFTING = [P4, P4M, cyclic(8), dihedral(6), octahedral(), full_octahedral()]
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("fields", FIELDS, ids=str)
 @pytest.mark.parametrize("group", LIFTING, ids=str)
 def test_lifting(group, fields, rng, x64):

@@ -64,7 +64,7 @@ def check(layer, case, draw, lifted, n: int, good: bool) -> None:
             assert law_error(layer, case, draw(m), lifted=lifted) < TOLERANCE
 
 
-@pytest.mark.one_in(22)
+@pytest.mark.one_in(36)
 @some_cases("p4m", "line-mirror")
 @pytest.mark.parametrize("strides", [1, 2, 3])
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, pytest.param(5, marks=pytest.mark.slow)])
@@ -100,7 +100,7 @@ def test_dilated_lift_conv(case, strides, dilation, padding, kernel, rng, x64):
             check(layer, case, draw, (False, True), n, good)
 
 
-@pytest.mark.one_in(14)
+@pytest.mark.one_in(23)
 @some_cases("p4", "line-mirror")
 @pytest.mark.parametrize("pool", [max_pool, avg_pool])
 @pytest.mark.parametrize(("window", "strides"), [(2, 2), (3, 2), (3, 3), (2, 1), (3, 1)])

@@ -59,7 +59,7 @@ def scatter(case, x, w, *, stride, low, output, dilation):
     return y
 
 
-@pytest.mark.one_in(10)
+@pytest.mark.one_in(16)
 @covering
 @pytest.mark.parametrize("geometry", EXACT, ids=str)
 def test_definition_and_law(case, geometry, rng, x64):
@@ -75,7 +75,7 @@ def test_definition_and_law(case, geometry, rng, x64):
     assert law_error(up, case, x, lifted=(True, True)) < 1e-12
 
 
-@pytest.mark.one_in(10)
+@pytest.mark.one_in(16)
 @covering
 @pytest.mark.parametrize("geometry", [g for g in EXACT if g[4] >= 0], ids=str)
 def test_it_is_the_adjoint(case, geometry, rng, x64):

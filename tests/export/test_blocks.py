@@ -100,7 +100,7 @@ BLOCKS = {
 }
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("name", BLOCKS)
 def test_exported_for_batches_of_any_size(name, rng, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")

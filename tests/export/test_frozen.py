@@ -130,7 +130,7 @@ FUNCTIONS = {
 }
 
 
-@pytest.mark.one_in(10)
+@pytest.mark.one_in(16)
 @pytest.mark.parametrize("algorithm", ["dense", "fourier", "lifting"])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_what_is_done_with_a_convolution(name, algorithm, rng, x64):
@@ -253,7 +253,7 @@ assert not any(name.startswith(("gconv_jax", "flax")) for name in sys.modules)
 """
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("name", ["P4CNN", "separable", "plain"])
 def test_a_file_runs_without_this_library(name, rng, tmp_path):
     build, options, shape = NETWORKS[name]

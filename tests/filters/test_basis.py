@@ -131,7 +131,7 @@ def test_bank_is_the_definition_for_every_pair_of_elements(group, n, filters, rn
     assert (np.abs(bank).max(axis=(0, 1)) > 1e-3).all(), "a pair without a filter"
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @every_filters
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 5, *(pytest.param(k, marks=SLOW) for k in (6, 7, 8, 9))])
 def test_every_kernel_size(filters, k, rng, x64):
@@ -194,7 +194,7 @@ def network(group, filters, k, rng, activation=jax.nn.relu, **options):
     return jax.jit(lambda x: group_conv(activation(lift_conv(x, w, **options)), v, **options))
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize(
     ("size", "k"),
     [(11, 3), (12, 4), *(pytest.param(*sk, marks=SLOW) for sk in [(12, 3), (11, 4), (11, 5)])],
@@ -235,7 +235,7 @@ def test_gradients(filters, rng, x64):
     jax.test_util.check_grads(bank, (w,), order=1, modes=("fwd", "rev"))
 
 
-@pytest.mark.one_in(10)
+@pytest.mark.one_in(16)
 @pytest.mark.parametrize("group", [cyclic(8), cyclic(16), dihedral(5)], ids=str)
 @pytest.mark.parametrize("k", [3, 4, 5, *(pytest.param(k, marks=SLOW) for k in (7, 9))])
 def test_harmonic_layers_keep_the_variance(group, k):

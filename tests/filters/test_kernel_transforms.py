@@ -34,7 +34,7 @@ def test_mean_and_variance(rng, x64):
     assert not np.asarray(standardize_weights(jnp.ones((3, 3, 1, 2)))).any()
 
 
-@pytest.mark.one_in(14)
+@pytest.mark.one_in(23)
 @pytest.mark.parametrize("transform", [standardize_weights, jnp.tanh], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_law_and_both_adapters(name, transform, rng, x64):

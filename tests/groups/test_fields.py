@@ -268,7 +268,7 @@ def test_the_checks_know_vectors(pooled, rng, x64):
         assert_equivariant(model, x, group=P4M, **actions)
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.one_in(13)
 @pytest.mark.parametrize(
     "group", [P4, P4M, pytest.param(octahedral(), marks=pytest.mark.slow)], ids=str
 )

@@ -29,7 +29,7 @@ def transforms(group, *, lifted: bool, subgroup=None):
     return jax.jit(every)
 
 
-@pytest.mark.one_in(14)
+@pytest.mark.one_in(23)
 @every_case
 @pytest.mark.parametrize("size", [(4, 4), (5, 5), (4, 7), (1, 3)], ids=str)
 def test_transform_is_the_definition(case, size, rng, x64):

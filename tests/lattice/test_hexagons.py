@@ -145,7 +145,7 @@ GEOMETRIES = [
 ]
 
 
-@pytest.mark.one_in(14)
+@pytest.mark.one_in(23)
 @every_group
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 def test_convolutions_are_the_geometry_and_keep_the_law(group, geometry, rng, x64):

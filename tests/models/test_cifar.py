@@ -40,7 +40,7 @@ NETWORKS = [small_all_cnn, small_resnet]
 every_network = pytest.mark.parametrize("network", NETWORKS)
 
 
-@pytest.mark.one_in(14)
+@pytest.mark.one_in(23)
 @pytest.mark.parametrize(
     ("build", "options", "count"),
     [
@@ -78,7 +78,7 @@ def test_options_of_the_published_networks_arrive(build, blocks):
     assert model.norm.dtype == model.top.dtype == jnp.bfloat16
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("shape", [(2, 2), (3, 3), (8, 9), (5, 12), (7, 3)])
 @some_cases("p4", "p4m", "diagonal")
 def test_halving_keeps_the_law_on_any_size(case, shape, rng, x64):
@@ -93,7 +93,7 @@ def test_halving_takes_means(x64):
     assert_close(halve(x)[0, :, :, 0, 0], jnp.array(means), atol=1e-12)
 
 
-@pytest.mark.one_in(14)
+@pytest.mark.one_in(23)
 @every_network
 @pytest.mark.parametrize(
     ("name", "size"),  # 8: even then even; 10: even then odd; 11: odd then odd; 9: odd then even

@@ -10,7 +10,7 @@ from gconv_jax.models import UNet
 from tests.helpers import BY_NAME, Case, evaluated, image, law_error, quick_jit, random_float64
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize(
     ("name", "depth", "size"), [("p4", 2, (8, 8)), ("p4m", 1, (6, 10)), ("diagonals", 3, (8, 16))]
 )

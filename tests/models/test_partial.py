@@ -52,7 +52,7 @@ def with_full_support(model, rng):
     return model
 
 
-@pytest.mark.one_in(14)
+@pytest.mark.one_in(23)
 @pytest.mark.parametrize(
     ("group", "samples", "acting"),
     [(SO2(), 4, P4), (SO2(), 8, P4), (O2(), 8, P4M), (mirror(), None, mirror())],

@@ -37,7 +37,7 @@ def test_published_residual_networks(separable, widths, count):
     assert [parameters(model) for model in models] == [count, count]
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("separable", ["g", "gc", None])
 @pytest.mark.parametrize("name", ["p4", "p4m"])
 def test_logits_are_invariant(separable, name, rng, x64):

@@ -47,10 +47,10 @@ RESNET = {"blocks": 1, "widths": (2, 2, 3), "classes": 3, "in_features": 1}
     ("name", "size", "separable"),
     [
         ("about", 4, None),
+        ("octahedral", 5, "gc"),
+        pytest.param("octahedral", 7, None, marks=pytest.mark.slow),
+        pytest.param("full", 5, None, marks=pytest.mark.slow),
         ("octahedral", 4, None),
-        ("octahedral", 7, None),
-        ("octahedral", 6, "gc"),
-        ("full", 5, None),
     ],
 )
 def test_logits_of_a_residual_network_are_invariant(name, size, separable, rng, x64):

@@ -108,7 +108,7 @@ CASES = {
 }
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @pytest.mark.filterwarnings("ignore::gconv_jax.InexactEquivarianceWarning")
 @pytest.mark.parametrize("group", [P4, P4M], ids=str)
 @pytest.mark.parametrize("name", CASES)

@@ -65,7 +65,7 @@ def all_three(x, w, g, window):
     )
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @needs_library
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("case", CASES, ids=str)

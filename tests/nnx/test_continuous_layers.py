@@ -41,7 +41,7 @@ def features(group, samples=None, channels=2):
     return SampledFeatures(jnp.asarray(rng.normal(size=shape), jnp.float32), elements)
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("name", ["ContinuousLiftConv", "ContinuousGroupConv", "PartialGroupConv"])
 @pytest.mark.parametrize(("group", "samples"), [(O2(), 4), (mirror(), None)], ids=str)
 def test_the_adapters_agree(name, group, samples):

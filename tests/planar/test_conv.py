@@ -71,7 +71,7 @@ CONVOLUTIONS = {
 }
 
 
-@pytest.mark.one_in(10)
+@pytest.mark.one_in(16)
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_values_and_gradients(implementation, name, rng, x64):
     """Values by the definition; with them, gradients by the adjoint: <g, dy> = <dx, dx*>."""
@@ -202,7 +202,7 @@ def test_other_types(dtype, rng):
     assert_close(np.asarray(y).real.astype(float), expected, atol=1e-4)
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize(
     ("kernel", "strides", "padding", "dilation"),

@@ -280,7 +280,7 @@ REFERENCE = [
 ]
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize(("network", "group", "size", "channels", "options"), REFERENCE)
 def test_reference_networks_keep_the_law_whatever_their_parameters(
     network, group, size, channels, options, rng

@@ -153,7 +153,10 @@ WRONG = [
     ({"adapt": "symmetrize"}, "`adapt` symmetrize is for images"),
     ({"angles": 8}, "`angles` 8 is for images"),
     ({"group": "p4m"}, "`group` p4m is of images, and voxel-cnn is for volumes: it takes one of"),
-    ({"group": "octahedral", "model": "resnet"}, "`group` octahedral is of volumes, for vit, vo"),
+    (
+        {"group": "octahedral", "model": "densenet"},
+        "`group` octahedral is of volumes, for resnet, vit, voxel-cnn; densenet is for images",
+    ),
     ({"channels": 3}, "`channels` 3 is for images: volumes keep theirs, here 1"),
     ({"model": "resnet"}, "has volumes, and resnet is for images: name the recipe folder-voxels"),
     ({"model": "vit"}, "has volumes, and vit is for images.*--group octahedral"),
