@@ -40,16 +40,16 @@ def averaged_results(run: Run, group: FiniteGroup, data: Data | None = None) -> 
     Raises:
         ValueError: its test images are not all there.
     """
-    path = run.path / AVERAGED
+    path, results = run.path / AVERAGED, run.results or {}
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if kept.get("group") != repr(group):
         session, state = load_run(run, symmetry=group, loaded=data)
-        there, of = len(session.data.test.label), run.results["test_images"]
+        there, of = len(session.data.test.label), results["test_images"]
         if there != of:
             raise ValueError(f"{there} of the {of} test images of {run.path} are there")
         wanted = "quick" if run.config.report == "full" else run.config.report
-        parts = Parts(wanted, max(LEAST_SECONDS, run.results["train_seconds"]))
+        parts = Parts(wanted, max(LEAST_SECONDS, results["train_seconds"]))
         kept = {"group": repr(group), "results": final_figures(session, state, parts)}
         run.write_json(AVERAGED, kept)
-    own = {name: run.results[name] for name in _KEPT if name in run.results}
+    own = {name: results[name] for name in _KEPT if name in results}
     return own | kept["results"]
