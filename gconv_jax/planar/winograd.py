@@ -26,10 +26,10 @@ from jax import lax
 from gconv_jax.ops.chunks import map_in_chunks
 from gconv_jax.planar.geometry import Geometry
 
-# The size of the transformed images that a CPU takes at a time. Smaller products leave its cores
-# idle, and larger ones leave its caches (benchmarks/planar_conv.py --volumes).
+# The size of the transformed images that a CPU takes at a time: products are large, and what is
+# between them stays near the cores.
 CHUNK_BYTES = 2**23
-# A larger image is eight times too much memory.
+# Blocks take eight times the memory of an image: larger ones go to patches.
 MOST_BYTES = 2**28
 # Fewer channels leave less to multiply than to transform.
 FEWEST_CHANNELS = 32

@@ -1,6 +1,6 @@
 """The sections of a report on the classes: figures, confusions, angles, calibration, images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +31,31 @@ def draw_classes(results: dict, test: Split, folder: Path) -> None:
     if "recall_at_angle" in results:
         path = folder / "recall_against_angle.png"
         class_pictures.recall_against_angle(results, names, path)
+    draw_examples(results, test, folder, lambda label, rows: label)
+
+
+def draw_examples(
+    results: dict,
+    test: Split,
+    folder: Path,
+    truth: Callable[[np.ndarray, Sequence[dict]], np.ndarray],
+) -> None:
+    """Draw the images of `EXAMPLES` into a folder, as far as they are still there.
+
+    Args:
+        results: with the rows of these images.
+        test: all test images.
+        folder: where the pictures go.
+        truth: the labels of these images, and their rows, to what the rows have as ``true``.
+    """
+    names = class_names(results)
     for key, (_, picture) in EXAMPLES.items():
-        rows, place = results[key], np.array([row["index"] for row in results[key]], int)
+        rows = results[key]
         # Once files of the run are gone, the others have other places.
-        same = len(test.label) == results["test_images"]
-        if rows and same and test.label[place].tolist() == [row["true"] for row in rows]:
+        if not rows or len(test.label) != results["test_images"]:
+            continue
+        place = np.array([row["index"] for row in rows], int)
+        if truth(test.label[place], rows).tolist() == [row["true"] for row in rows]:
             image = np.asarray(test.image[place])
             class_pictures.examples(image, rows, names, folder / picture)
 

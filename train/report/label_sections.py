@@ -1,6 +1,7 @@
 """The sections of a report on images with several labels: figures of each class, angles,
 calibration, single decisions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,14 @@ from ..data.splits import Split
 from ..run.class_figures import BINS, class_names, worst
 from ..run.label_figures import one_sided_sentence
 from . import class_pictures
-from .class_sections import EXAMPLES, MOST_ROWS, figure_range, number, percent
+from .class_sections import (
+    EXAMPLES,
+    MOST_ROWS,
+    draw_examples,
+    figure_range,
+    number,
+    percent,
+)
 from .protocol import first_images
 from .section import Section
 
@@ -36,16 +44,11 @@ def draw_labels(results: dict, test: Split, folder: Path) -> None:
         areas, means = results["auc_by_class_at_angle"], results["auc_at_angle"]
         path = folder / _ANGLES
         class_pictures.by_class_against_angle(results["angles"], areas, means, names, "AUC", path)
-    for key, (_, picture) in EXAMPLES.items():
-        rows = results[key]
-        place = np.array([row["index"] for row in rows], int)
-        # Once files of the run are gone, the others have other places.
-        if not rows or len(test.label) != results["test_images"]:
-            continue
-        true = test.label[place, [row["class"] for row in rows]] > 0
-        if true.tolist() == [row["true"] for row in rows]:
-            image = np.asarray(test.image[place])
-            class_pictures.examples(image, rows, names, folder / picture)
+    draw_examples(results, test, folder, _of_decisions)
+
+
+def _of_decisions(label: np.ndarray, rows: Sequence[dict]) -> np.ndarray:
+    return label[np.arange(len(rows)), [row["class"] for row in rows]] > 0
 
 
 def label_sections(results: dict) -> list[Section]:

@@ -158,18 +158,31 @@ def class_lines(results: dict, most: int = 5) -> list[str]:
     if "by_class" not in results:
         return []
     images, recall = (results["by_class"][key] for key in ("images", "recall"))
-    names = class_names(results)
     least = results["class_mean_accuracy"] / 2
     lines = []
     if is_unbalanced(results["by_class"]):
         lines.append(f"class-mean accuracy {100 * results['class_mean_accuracy']:.2f} %")
     low = [c for c, r in enumerate(recall) if r is not None and (r == 0 or r < least)]
     low.sort(key=lambda c: (recall[c], -images[c]))
-    for c in low[:most]:
-        count = f"{images[c]:,} image{'s' * (images[c] != 1)}"
-        lines.append(f"class {names[c]}: recall {100 * recall[c]:.1f} % of {count}")
-    if len(low) > most:
-        lines.append(f"and {len(low) - most} more classes of low recall")
+    return lines + recall_lines(results, low, most, "of low recall")
+
+
+def recall_lines(results: dict, chosen: Sequence[int], most: int, others: str) -> list[str]:
+    """Return a line on the recall of each chosen class, of at most so many.
+
+    Args:
+        results: with the figures by class, and the names of the classes, if they have any.
+        chosen: the places of the classes.
+        most: how many of them are named.
+        others: the words after the number of those that are not.
+    """
+    names, by_class = class_names(results), results["by_class"]
+    lines = []
+    for c in chosen[:most]:
+        count = f"{by_class['images'][c]:,} image{'s' * (by_class['images'][c] != 1)}"
+        lines.append(f"class {names[c]}: recall {100 * by_class['recall'][c]:.1f} % of {count}")
+    if len(chosen) > most:
+        lines.append(f"and {len(chosen) - most} more classes {others}")
     return lines
 
 

@@ -6,7 +6,7 @@ the AUC of a class that none of them or all of them have, is None.
 
 import numpy as np
 
-from .class_figures import calibration, calibration_error, class_names, mean
+from .class_figures import calibration, calibration_error, class_names, mean, recall_lines
 
 
 def label_figures(logits: np.ndarray, label: np.ndarray) -> dict:
@@ -90,20 +90,14 @@ def label_lines(results: dict, most: int = 5) -> list[str]:
     """
     if "by_class" not in results:
         return []
-    names, found = class_names(results), results["by_class"]
     areas = "-" if results["auc"] is None else f"{results['auc']:.4f}"
     lines = [f"exact match {100 * results['exact_match']:.2f} %, mean AUC {areas}"]
     if results["macro_f1"] is not None:
         lines[0] += f", macro-F1 {100 * results['macro_f1']:.2f} %"
     if one_sided := one_sided_sentence(results):
         lines.append(one_sided)
-    lost = [c for c, recall in enumerate(found["recall"]) if recall == 0]
-    for c in lost[:most]:
-        count = f"{found['images'][c]:,} image{'s' * (found['images'][c] != 1)}"
-        lines.append(f"class {names[c]}: recall 0.0 % of {count}")
-    if len(lost) > most:
-        lines.append(f"and {len(lost) - most} more classes that are never found")
-    return lines
+    lost = [c for c, recall in enumerate(results["by_class"]["recall"]) if recall == 0]
+    return lines + recall_lines(results, lost, most, "that are never found")
 
 
 def one_sided_sentence(results: dict) -> str | None:
