@@ -9,7 +9,7 @@ last column is the local equivariance error of the logits, for each radian.
 The mean helps the network that knows turned digits. The other one is as sure of them as it is
 wrong, and outvotes itself; it has to see digits upright.
 
-    python examples/any_model.py                  # five minutes on two CPU cores
+    python examples/any_model.py                  # nine minutes on two CPU cores
     python examples/any_model.py --steps 2
 """
 
