@@ -167,7 +167,7 @@ class ResNet(nnx.Module):
                 x = getattr(self, f"stage{stage}_block{i}")(x)
         x = nnx.relu(self.norm(x)).mean(axis=tuple(range(1, 1 + dimension)), keepdims=True)
         responses = self.top(x)
-        responses = responses.reshape(len(x), *responses.shape[-2:])  # [N, |G|, classes]
+        responses = responses.reshape(x.shape[0], *responses.shape[-2:])  # [N, |G|, classes]
         if self.head == "published":
             return responses[:, self.group.identity]
         return group_pool(responses)

@@ -37,6 +37,11 @@ NETWORKS = {
     "mixed": (models.MixedGroupCNN, {"groups": (P4M, P4, Z2), "widths": 2}, (28, 28, 1)),
     "separable": (models.SeparableCNN, {"width": 2}, (28, 28, 1)),
     "residual": (models.ResNet, {"blocks": 1, "widths": 2}, (9, 9, 3)),
+    "residual on volumes": (
+        models.ResNet,
+        {"blocks": 1, "widths": 2, "group": octahedral(), "in_features": 1},
+        (8, 8, 8, 1),
+    ),
     "wide": (
         models.WideResNet,
         {"depth": 10, "widen": 1, "groups": (dihedral(8), P4M, mirror())},
@@ -69,6 +74,22 @@ def every_network(*quick: str):
         name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS
     ]
     return pytest.mark.parametrize("name", slow)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_batches_may_be_of_any_size(name):
+    """What a file needs of every network; tracing alone shows it, and nothing is compiled."""
+    build, options, shape = NETWORKS[name]
+    model = nnx.eval_shape(lambda: build(**options, rngs=nnx.Rngs(0)))
+    model.eval()
+    graph, state = nnx.split(model)
+    (n,) = jax_export.symbolic_shape("n")
+    y = jax.eval_shape(
+        lambda state, x: nnx.merge(graph, state)(x),
+        state,
+        jax.ShapeDtypeStruct((n, *shape), jnp.float32),
+    )
+    assert y.shape[0] == n
 
 
 @every_network("P4CNN", "separable", "u-net")
