@@ -78,7 +78,7 @@ def every_network(*quick: str):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_batches_may_be_of_any_size(name):
-    """What a file needs of every network; tracing alone shows it, and nothing is compiled."""
+    """A file needs that of every network. Tracing alone shows it, and nothing is compiled."""
     build, options, shape = NETWORKS[name]
     model = nnx.eval_shape(lambda: build(**options, rngs=nnx.Rngs(0)))
     model.eval()
