@@ -12,6 +12,7 @@ from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4, P4M, Z2, FiniteGroup
 from gconv_jax.models._downsample import SMALLEST, Geometry, HalvingConv, check_geometry
 from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, scaled_width
+from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.ops.arguments import per_axis
 
@@ -23,7 +24,7 @@ _HALVING = (2, 5)
 _plain_init, _group_init = compile_unoptimized(normal(0.05)), compile_unoptimized(normal(0.035))
 
 
-class AllCNNC(nnx.Module):
+class AllCNNC(Network):
     """The network All-CNN-C, which consists of nine convolutions.
 
     Three convolutions have width w and three 2 w, and the third of each halves the pixels. Another

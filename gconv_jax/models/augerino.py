@@ -6,9 +6,10 @@ from flax import nnx
 
 from gconv_jax.continuous.support import Support, bounded
 from gconv_jax.lattice.rotate import rotate
+from gconv_jax.models._network import Network
 
 
-class Augerino(nnx.Module):
+class Augerino(Network):
     """The mean of a network over copies of the image, turned within a learned range of angles.
 
     Benton et al. 2020 (arXiv:2010.11882) introduced it. The result is

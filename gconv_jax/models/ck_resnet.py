@@ -12,6 +12,7 @@ from gconv_jax.continuous.sampled import SampledFeatures, check_samples, instanc
 from gconv_jax.groups.finite import P4M
 from gconv_jax.groups.lie import SO2, LieGroup, PlanarGroup
 from gconv_jax.models._layers import check_images
+from gconv_jax.models._network import Network
 from gconv_jax.nnx import BatchNorm, ContinuousGroupConv, ContinuousLiftConv, PartialGroupConv
 from gconv_jax.ops.maximum import max_over
 from gconv_jax.pooling.spatial import max_pool
@@ -19,7 +20,7 @@ from gconv_jax.pooling.spatial import max_pool
 DEFAULT_SAMPLES = 8
 
 
-class CKResNet(nnx.Module):
+class CKResNet(Network):
     """A residual network with continuous 7x7 kernels, for small images.
 
     Romero & Lohit 2021 (arXiv:2110.10211) use it for rotated MNIST, MNIST6 and CIFAR. Its layers
@@ -130,7 +131,7 @@ class _Block(nnx.Module):
         return self.norm(y.map(lambda values: values + beside))
 
 
-class PartialGCNN13(nnx.Module):
+class PartialGCNN13(Network):
     """The 13-layer network of Romero & Lohit 2021 (arXiv:2110.10211).
 
     It follows Laine & Aila 2016 (arXiv:1610.02242). A lifting and eight group convolutions 3x3 have

@@ -18,6 +18,7 @@ from gconv_jax.groups.fields import Fields, require_fields
 from gconv_jax.groups.finite import P4M, FiniteGroup, check_group, trivial
 from gconv_jax.lattice.hexagons import refuse_hexagons
 from gconv_jax.models._layers import default_filters
+from gconv_jax.models._network import Network
 from gconv_jax.models._transformer import (
     GroupMLP,
     channels_of,
@@ -84,7 +85,7 @@ class ConvNeXtBlock(nnx.Module):
         return x + (y if self.drop is None else self.drop(y))
 
 
-class GroupConvNeXt(nnx.Module):
+class GroupConvNeXt(Network):
     """A ConvNeXt whose logits do not change when an element of the group moves the image.
 
     Photographs have an upright, and a network that ignores it gives away what it says about the

@@ -25,6 +25,7 @@ from gconv_jax.models._layers import (
     default_filters,
     scaled_width,
 )
+from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.ops.arguments import check_integer, per_axis
 from gconv_jax.pooling.group_axis import group_pool
@@ -43,7 +44,7 @@ class _NormReLUConv(nnx.Module):
         return self.conv(nnx.relu(self.norm(x)))
 
 
-class DenseNet(nnx.Module):
+class DenseNet(Network):
     """A densely connected network that is exactly invariant on images of any size.
 
     Sides are halved by windows that are their own mirror image. Each dense layer is a pointwise

@@ -17,6 +17,7 @@ from jax.typing import DTypeLike
 from gconv_jax.filters.basis import Filters
 from gconv_jax.groups.finite import FiniteGroup, cyclic
 from gconv_jax.models._layers import batch_norm, check_images, spread_groups, unit_variance
+from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.ops.arguments import per_axis
 from gconv_jax.ops.maximum import max_over
@@ -31,7 +32,7 @@ class _Layer(NamedTuple):
     pool: bool = False
 
 
-class E2CNN(nnx.Module):
+class E2CNN(Network):
     """The network with the best published results on rotated MNIST.
 
     It has 2,692,690 parameters for C16. With reflections in the first five layers,

@@ -14,6 +14,7 @@ from gconv_jax.filters.basis import Filters
 from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4, FiniteGroup
 from gconv_jax.models._layers import check_images, check_planar, default_filters, scaled_width
+from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.ops.accumulation import accumulation_dtype
 from gconv_jax.ops.once import once
@@ -25,7 +26,7 @@ _init = compile_unoptimized(
 )  # U(-b, b) with b = 1 / sqrt(fan_in)
 
 
-class GroupEquivariantCNN(nnx.Module):
+class GroupEquivariantCNN(Network):
     """An invariant network of five 5x5 convolutions without padding.
 
     Layer normalization and ReLU follow each convolution; then come the mean over group and space

@@ -18,6 +18,7 @@ from gconv_jax.groups.fields import Fields, require_fields
 from gconv_jax.groups.finite import P4M, FiniteGroup, check_group
 from gconv_jax.lattice.hexagons import refuse_hexagons
 from gconv_jax.models._layers import default_filters, scaled_width
+from gconv_jax.models._network import Network
 from gconv_jax.models._transformer import check_divisible
 from gconv_jax.nnx import (
     FieldDropout,
@@ -34,7 +35,7 @@ from gconv_jax.pooling.fields import project_fields
 from gconv_jax.pooling.spatial import avg_pool, upsample
 
 
-class GroupUNet(nnx.Module):
+class GroupUNet(Network):
     """A U-Net with attention and conditions: ``unet(L_g x, t, c) == L_g unet(x, t, c)`` for every
     element g. Times t and conditions c do not turn.
 

@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4, FiniteGroup
 from gconv_jax.models._layers import check_planar, scaled_width
+from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.ops.arguments import per_axis
 from gconv_jax.pooling.spatial import max_pool
@@ -20,7 +21,7 @@ _POSITIONS = 4 * 4  # 28 - 24 - 12 - 8 - 4 pixels
 _init = compile_unoptimized(lecun_normal())
 
 
-class LeNet(nnx.Module):
+class LeNet(Network):
     """LeNet: twice a 5x5 convolution, ReLU and 2x2 max pooling, then two linear layers.
 
     The convolutions are those of ``group``, and nothing else is changed. So the feature maps keep

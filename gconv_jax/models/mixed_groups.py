@@ -21,6 +21,7 @@ from gconv_jax.models._layers import (
     spread_groups,
     unit_variance,
 )
+from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, LiftConv, RelaxedGroupConv, RelaxedLiftConv
 from gconv_jax.ops.arguments import per_axis
 from gconv_jax.ops.maximum import max_over
@@ -40,7 +41,7 @@ LETTER_WIDTHS = {
 With ``classes=47``, `PlainCNN` has 110,909 parameters, `P4CNN` 108,411 and `EarlyP4CNN` 111,416."""
 
 
-class MixedGroupCNN(nnx.Module):
+class MixedGroupCNN(Network):
     """The seven layers of `P4CNN`, each with a group of its own.
 
     The maximum over the last group and over space makes the logits invariant under the last group,

@@ -14,6 +14,7 @@ from jax.typing import DTypeLike
 
 from gconv_jax.groups.finite import P4, Z2, FiniteGroup
 from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, unit_variance
+from gconv_jax.models._network import Network
 from gconv_jax.models.mixed_groups import DEPTH, SMALLEST, MixedGroupCNN
 from gconv_jax.nnx import LiftConv
 from gconv_jax.ops.arguments import per_axis
@@ -23,7 +24,7 @@ from gconv_jax.pooling.group_axis import group_pool
 from gconv_jax.pooling.spatial import max_pool
 
 
-class Z2CNN(nnx.Module):
+class Z2CNN(Network):
     """The plain CNN with which P4CNN is compared: 20 channels, dropout 0.3, 21,750 parameters.
 
     Args:
@@ -118,7 +119,7 @@ class P4CNN(MixedGroupCNN):
         )
 
 
-class P4CNNRotationPooling(nnx.Module):
+class P4CNNRotationPooling(Network):
     """The ablation of `P4CNN`: every layer lifts to the group and pools over it at once.
 
     So filters are invariant and relative orientations are lost. The network has 20 channels and

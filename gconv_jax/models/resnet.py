@@ -27,6 +27,7 @@ from gconv_jax.models._downsample import (
     check_geometry,
 )
 from gconv_jax.models._layers import batch_norm, check_images, scaled_width
+from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, LiftConv, SeparableGroupConv
 from gconv_jax.ops.arguments import check_integer, per_axis
 from gconv_jax.pooling.group_axis import group_pool
@@ -71,7 +72,7 @@ class _Block(nnx.Module):
         return y + (self.shortcut(x) if self.halves else x)
 
 
-class ResNet(nnx.Module):
+class ResNet(Network):
     """A residual network of ``6 blocks + 2`` layers; `ResNet44` and `ResNet26` are published ones.
 
     Args:

@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from gconv_jax.conv.separable import Separable
 from gconv_jax.groups.finite import P4, FiniteGroup
 from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, unit_variance
+from gconv_jax.models._network import Network
 from gconv_jax.models.mixed_groups import DEPTH, SMALLEST
 from gconv_jax.nnx import GroupConv, LiftConv, SeparableGroupConv
 from gconv_jax.ops.arguments import check_integer
@@ -23,7 +24,7 @@ from gconv_jax.pooling.spatial import max_pool
 _WIDTHS = {"gc": 30, "g": 17, None: 10}
 
 
-class SeparableCNN(nnx.Module):
+class SeparableCNN(Network):
     """A small invariant network of separable group convolutions.
 
     It has 24,640 parameters (gc), 25,255 (g) or 24,810 (not separable) for P4.

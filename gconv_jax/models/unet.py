@@ -16,6 +16,7 @@ from jax.typing import DTypeLike
 from gconv_jax.groups.fields import Fields, require_fields
 from gconv_jax.groups.finite import P4M, FiniteGroup, check_group
 from gconv_jax.models._layers import ConvNormReLU, scaled_width
+from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, GroupConvTranspose, LiftConv
 from gconv_jax.ops.arguments import check_integer, spatial_axes
 from gconv_jax.pooling.fields import project_fields
@@ -23,7 +24,7 @@ from gconv_jax.pooling.group_axis import group_pool
 from gconv_jax.pooling.spatial import avg_pool
 
 
-class UNet(nnx.Module):
+class UNet(Network):
     """A U-Net that is exactly equivariant: ``unet(L_g x) == L_g unet(x)`` for every element g.
 
     Every side of the images must be divisible by ``2**depth``.

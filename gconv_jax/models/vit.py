@@ -32,6 +32,7 @@ from gconv_jax.groups.finite import P4M, FiniteGroup, check_group, trivial
 from gconv_jax.groups.irrep_features import SameFeatures, as_regular, batch_axes, to_irreps
 from gconv_jax.lattice.hexagons import refuse_hexagons
 from gconv_jax.models._layers import default_filters
+from gconv_jax.models._network import Network
 from gconv_jax.models._transformer import (
     GroupMLP,
     channels_of,
@@ -148,7 +149,7 @@ class TransformerBlock(nnx.Module):
         return x if self.drop is None else self.drop(x)
 
 
-class GroupViT(nnx.Module):
+class GroupViT(Network):
     """A vision transformer whose tokens have features on a group.
 
     Without ``equivariant_blocks``, logits do not change when an element of the group moves the

@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 
 from gconv_jax.groups.finite import FiniteGroup, check_group, octahedral
 from gconv_jax.models._layers import ConvNormReLU, scaled_width
+from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.ops.arguments import per_axis
 from gconv_jax.pooling.group_axis import group_pool
@@ -20,7 +21,7 @@ from gconv_jax.pooling.spatial import avg_pool
 STAGES = 3
 
 
-class VoxelCNN(nnx.Module):
+class VoxelCNN(Network):
     """A network for voxels, invariant under the group if the sides are divisible by 4.
 
     It has 3x3x3 convolutions on all, a half and a quarter of the voxels, with batch normalization

@@ -26,6 +26,7 @@ from gconv_jax.models._layers import (
     scaled_width,
     spread_groups,
 )
+from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.ops.arguments import check_integer
 from gconv_jax.pooling.group_axis import group_pool, restrict
@@ -58,7 +59,7 @@ class _Block(nnx.Module):
         return self.conv1(z) + (x if self.is_identity else self.shortcut(y))
 
 
-class WideResNet(nnx.Module):
+class WideResNet(Network):
     """The network WRN-``depth``-``widen``, over one group, or a smaller one at each stage.
 
     Args:

@@ -1,0 +1,87 @@
+"""The model card of a saved network: its README.md."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gconv_jax.models._arguments import NETWORK
+
+
+def model_card(title: str, config: Mapping[str, Any]) -> str:
+    """Return the card of a network as Markdown, from its configuration."""
+    rows = "\n".join(f"| {name} | {_one_line(text)} |" for name, text in _rows(config))
+    return f"""# {title}
+
+A trained network of [gconv_jax](https://gconv-jax.github.io/gconv_jax/). It opens with
+`gconv_jax.models.load_pretrained`, and with `python -m train predict`, `features`, `evaluate` and
+`export`.
+
+| | |
+|---|---|
+{rows}
+"""
+
+
+def network_in_words(config: Mapping[str, Any]) -> str:
+    """Return the innermost network, the one that networks around it prepare images for.
+
+    >>> inner = {"network": "P4CNN", "arguments": {"width": 2}}
+    >>> network_in_words({"network": "Standardized", "arguments": {"model": inner, "std": 0.5}})
+    'P4CNN'
+    """
+    return str(_innermost(config)[NETWORK])
+
+
+def group_in_words(config: Mapping[str, Any]) -> str:
+    """Return the group or the groups of a network; nothing if it has none.
+
+    >>> group_in_words({"network": "P4CNN", "arguments": {"group": {"cyclic": 4}}})
+    'cyclic(4)'
+    """
+    found = _innermost(config)["arguments"]
+    groups = found.get("groups") or [found.get("group")]
+    return " ".join(_group(group) for group in groups if group)
+
+
+def _rows(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    about = {k: v for k, v in config["about"].items() if isinstance(v, str | int | float)}
+    if "task" in about:
+        yield "task", str(about.pop("task"))
+    yield "network", f"`{network_in_words(config)}` {_options(config)}".strip()
+    if group := group_in_words(config):
+        yield "group", f"`{group}`"
+    yield "parameters", f"{config['parameters']:,}"
+    low, high = config["images"]["range"]
+    axes = ", ".join(map(str, config["images"]["shape"] or ["..."]))
+    stored = ", or uint8" if config[NETWORK] == "Standardized" else ""
+    yield "input", f"images `[N, {axes}]` with numbers from {low:g} to {high:g}{stored}"
+    if config["classes"]:
+        yield "classes", ", ".join(config["classes"])
+    for name, value in config["figures"].items():
+        yield name, f"{value:.4g}"
+    if config["protocol"]:
+        yield "protocol", config["protocol"]
+    yield from ((name, str(value)) for name, value in about.items())
+    yield "written by", ", ".join(f"{k} {v}" for k, v in config["versions"].items())
+
+
+def _innermost(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    nested = config["arguments"].get("model")
+    return _innermost(nested) if isinstance(nested, dict) and NETWORK in nested else config
+
+
+def _options(config: Mapping[str, Any]) -> str:
+    """Return the arguments of the innermost network that are plain numbers or texts."""
+    found = _innermost(config)["arguments"].items()
+    plain = [f"{k}={v!r}" for k, v in found if isinstance(v, str | int | float)]
+    return f"({', '.join(plain)})"
+
+
+def _group(group: Mapping[str, Any]) -> str:
+    ((name, given),) = group.items()
+    if isinstance(given, dict):
+        return f"a {name} of {_group(given['of'])}"
+    return name if given is None else f"{name}({given})"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())

@@ -1,0 +1,143 @@
+"""The base class of the reference networks, which remember the arguments that made them.
+
+They are kept as a text, JSON, in an attribute of the module that is static for NNX. So it is the
+same in copies, in split and merged modules, and in compiled functions, and it can be hashed.
+"""
+
+import difflib
+import functools
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flax import nnx
+
+from gconv_jax.models._arguments import NETWORK, UNKNOWN, decode, encode
+from gconv_jax.nnx import Symmetrized
+
+NETWORKS: dict[str, type[nnx.Module]] = {"Symmetrized": Symmetrized}
+"""The networks that a file may name: those of `gconv_jax.models`, and `Symmetrized` around them."""
+_RECORD, _OURS = "_arguments", "gconv_jax.models."
+
+
+class Network(nnx.Module):
+    """A network that remembers its arguments, those of the outermost constructor."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = _remembering(cls.__init__)
+        if cls.__module__.startswith(_OURS) and not cls.__name__.startswith("_"):
+            NETWORKS[cls.__name__] = cls
+
+
+def describe(model: nnx.Module) -> dict[str, Any]:
+    """Return a network by its name and its arguments, as JSON values.
+
+    TypeError names what is none of `NETWORKS`, or the argument that has no such form.
+    """
+    name = type(model).__name__
+    if NETWORKS.get(name) is not type(model):
+        raise TypeError(
+            f"`model` must be a network of gconv_jax.models, got {name}, whose arguments are not "
+            "known: save it with orbax, or export it"
+        )
+    found = _describe(model)
+    for key, value in found["arguments"].items():
+        for kind in _unknown(value):
+            raise TypeError(
+                f"`{key}` of {name} is or has {kind}, which config.json cannot hold: leave it out, "
+                "or save the model with orbax"
+            )
+    return found
+
+
+def build(description: Any, rngs: nnx.Rngs) -> nnx.Module:
+    """Return a new network of a description, the inverse of `describe`.
+
+    ValueError names what this version does not know.
+    """
+    name = description.get(NETWORK) if isinstance(description, dict) else None
+    kind = NETWORKS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        near = difflib.get_close_matches(str(name), NETWORKS, n=1) or sorted(NETWORKS)
+        raise ValueError(
+            f"`network` {name!r} is none that this version knows; it knows {', '.join(near)}"
+        )
+    arguments, takes = description.get("arguments"), _parameters(kind)
+    if not isinstance(arguments, dict):
+        raise ValueError(f"`arguments` of {name} must be an object, got {arguments!r}")
+    if unknown := sorted(arguments.keys() - takes.keys()):
+        raise ValueError(f"`{unknown[0]}` is no argument of {name}, which takes {', '.join(takes)}")
+    found = {}
+    for key, value in arguments.items():
+        try:
+            found[key] = decode(value, lambda nested: build(nested, rngs))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"`{key}` of {name}: {error}") from None
+    if "rngs" in inspect.signature(kind.__init__).parameters:
+        found["rngs"] = rngs
+    try:
+        return kind(**found)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} does not take these arguments: {error}") from None
+
+
+def _remembering(init: Callable[..., None]) -> Callable[..., None]:
+    """Return a constructor that keeps its arguments in the module."""
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def remember_and_init(self: nnx.Module, *args: Any, **kwargs: Any) -> None:
+        if _RECORD not in vars(self):
+            try:
+                bound = signature.bind(self, *args, **kwargs)
+            except TypeError:
+                init(self, *args, **kwargs)  # says it in its own words
+                raise
+            bound.apply_defaults()
+            _, *given = bound.arguments.items()
+            setattr(self, _RECORD, json.dumps({k: _value(v) for k, v in given if k != "rngs"}))
+        init(self, *args, **kwargs)
+
+    return remember_and_init
+
+
+def _value(value: Any) -> Any:
+    """Return an argument as a JSON value, or a note that it has none."""
+    try:
+        return encode(value, _nested)
+    except TypeError as error:
+        return {UNKNOWN: str(error)}
+
+
+def _nested(value: Any) -> dict[str, Any]:
+    name = type(value).__name__
+    if NETWORKS.get(name) is not type(value):
+        raise TypeError(f"a value of the type {name}")
+    return _describe(value)
+
+
+def _describe(model: nnx.Module) -> dict[str, Any]:
+    """Return a network by its name and its arguments, with notes on those without a JSON value."""
+    if isinstance(model, Network):
+        arguments = json.loads(getattr(model, _RECORD))
+    else:  # its arguments are its attributes
+        arguments = {key: _value(getattr(model, key)) for key in _parameters(type(model))}
+    return {NETWORK: type(model).__name__, "arguments": arguments}
+
+
+def _unknown(value: Any) -> Iterator[str]:
+    """Yield the notes on parts of an argument that have no JSON value."""
+    if isinstance(value, dict) and UNKNOWN in value:
+        yield value[UNKNOWN]
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _unknown(part)
+
+
+def _parameters(kind: type[nnx.Module]) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a network's constructor by name, without the random keys."""
+    found = inspect.signature(kind.__init__).parameters
+    return {key: value for key, value in found.items() if key not in ("self", "rngs")}

@@ -1,0 +1,385 @@
+"""A trained network as a folder: its description, its numbers and its card.
+
+``config.json`` names the network and its arguments, ``model.safetensors`` holds the numbers, and
+``README.md`` is the model card. Reading a folder runs no code of it: networks, groups and dtypes
+are looked up in a closed table (`gconv_jax.models._arguments`).
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import __version__ as flax_version, nnx
+
+import gconv_jax
+from gconv_jax.models._card import model_card
+from gconv_jax.models._network import build, describe
+from gconv_jax.models._weights import (
+    arrays_of,
+    expected_arrays,
+    first_changed_attribute,
+    first_difference,
+    load_into,
+    parameter_dtype,
+    read_safetensors,
+    require_safetensors,
+    state_of,
+    write_safetensors,
+)
+from gconv_jax.models.inputs import Standardized, Whitened
+from gconv_jax.ops.arguments import check_integer
+
+FORMAT = 1
+"""Counts what older code could not read; folders of this and of earlier formats are read."""
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+READY = Path(__file__).with_name("pretrained")
+"""The folder of the ready networks, which are part of the package."""
+_KEYS = {
+    "network": str,
+    "arguments": dict,
+    "parameters": int,
+    "param_dtype": str | None,
+    "classes": list | None,
+    "images": dict,
+    "figures": dict,
+    "protocol": str | None,
+    "about": dict,
+    "versions": dict,
+    "files": dict,
+}
+
+
+def save_pretrained(
+    model: nnx.Module,
+    folder: str | os.PathLike[str],
+    *,
+    classes: Sequence[str] | None = None,
+    image_shape: Sequence[int] | None = None,
+    image_range: tuple[float, float] = (0.0, 1.0),
+    figures: Mapping[str, float] | None = None,
+    protocol: str | None = None,
+    about: Mapping[str, Any] | None = None,
+    card: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a trained network to a folder, from which `load_pretrained` makes it again.
+
+    The folder has ``config.json`` (the network and its arguments, what is said about it here,
+    versions and checksums), ``model.safetensors`` (parameters, batch statistics and all other
+    variables but random keys) and ``README.md``, the model card. It appears when it is whole.
+
+    Args:
+        model: a network of `gconv_jax.models`, maybe with `Standardized`, `Whitened` or
+            `gconv_jax.nnx.Symmetrized` around it.
+        folder: where to write it.
+        classes: the names of the outputs, in their order.
+        image_shape: ``(*spatial, C)`` of the images that it was trained on.
+        image_range: the numbers that black and white are for the network. It is ``(0, 1)`` for
+            `Standardized` and `Whitened` ones, which take stored pixels.
+        figures: numbers that say how good it is, by name.
+        protocol: how they were measured: on which images, which epoch, how many seeds.
+        about: more for the file and the card, JSON values by name, such as ``task`` and ``data``.
+        card: the text of the model card; by default one is made of the above.
+        overwrite: whether the folder of another saved network is replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        TypeError: a network or an argument of it that a file cannot name.
+        ValueError: a network that was changed after it was built, or other bad arguments.
+        FileExistsError: the folder is there.
+        ImportError: safetensors is missing, which the extra ``pretrained`` brings.
+
+    >>> import tempfile
+    >>> from flax import nnx
+    >>> from gconv_jax import P4M
+    >>> from gconv_jax.models import P4CNN, load_pretrained, save_pretrained
+    >>> model = P4CNN(group=P4M, width=2, classes=3, rngs=nnx.Rngs(0))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save_pretrained(model, f"{folder}/digits", classes=("0", "1", "2"))
+    ...     print(sorted(file.name for file in path.iterdir()))
+    ...     print(load_pretrained(path).groups[0])
+    ['README.md', 'config.json', 'model.safetensors']
+    P4M
+    """
+    require_safetensors()
+    path = Path(folder).expanduser().absolute()
+    _require_free(path, overwrite)
+    described = describe(model)
+    built = nnx.eval_shape(lambda: build(described, nnx.Rngs(0)))
+    dtype = parameter_dtype(model)
+    dtype = None if dtype == parameter_dtype(built) else dtype
+    arrays = arrays_of(state_of(model))
+    difference = first_difference(expected_arrays(built, dtype), arrays)
+    if difference := difference or first_changed_attribute(model, built):
+        raise ValueError(
+            "`model` is not what its arguments build: it was changed after that, and "
+            f"{difference}; build it with other arguments, or save it with orbax"
+        )
+    params = jax.tree.leaves(nnx.state(model, nnx.Param))
+    config = {
+        "format": FORMAT,
+        **described,
+        "parameters": sum(p.size for p in params),
+        "param_dtype": dtype,
+        "classes": _check_classes(classes),
+        "images": {"shape": _check_shape(image_shape), "range": _check_range(image_range, model)},
+        "figures": _check_figures(figures, protocol),
+        "protocol": protocol,
+        "about": dict(about or {}),
+        "versions": {
+            "gconv_jax": gconv_jax.__version__,
+            "jax": jax.__version__,
+            "flax": flax_version,
+        },
+    }
+    _as_json(config)  # before anything is written
+    with _replacing(path) as beside:
+        write_safetensors(beside / WEIGHTS, arrays)
+        data = (beside / WEIGHTS).read_bytes()
+        config["files"] = {WEIGHTS: {"bytes": len(data), "sha256": _checksum(data)}}
+        (beside / CONFIG).write_text(_as_json(config), encoding="utf-8")
+        text = model_card(path.name, config) if card is None else card
+        (beside / CARD).write_text(text, encoding="utf-8")
+    return path
+
+
+def load_pretrained(folder: str | os.PathLike[str], *, rngs: nnx.Rngs | None = None) -> nnx.Module:
+    """Return a saved network, in evaluation mode.
+
+    It is an ordinary module of the class that was saved, to evaluate, to train further
+    (``model.train()``) or to take apart. A network that the training program has written is a
+    `Standardized` or a `Whitened` one: it takes stored pixels, uint8 from 0 to 255, or the same
+    divided by 255, and the network within is its ``model``.
+
+    Args:
+        folder: the folder, or the name of a ready network (`pretrained_networks`).
+        rngs: the random key ``dropout``, from which those of the network are made.
+
+    Raises:
+        FileNotFoundError: no such folder, or a file of it is missing.
+        ValueError: a file is damaged, or names or holds what this version does not know.
+        ImportError: safetensors is missing, which the extra ``pretrained`` brings.
+    """
+    path = pretrained_path(folder)
+    require_safetensors()
+    config = _read_config(path)
+    data = _read(path / WEIGHTS)
+    recorded = config["files"].get(WEIGHTS, {}).get("sha256")
+    if _checksum(data) != recorded:
+        raise ValueError(
+            f"{path / WEIGHTS} is damaged or another file: its SHA-256 is not the one in {CONFIG}"
+        )
+    try:
+        model = nnx.eval_shape(lambda: build(config, nnx.Rngs(0)))
+        expected = expected_arrays(model, config["param_dtype"])
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path / CONFIG}: {error}") from None
+    try:
+        arrays = read_safetensors(data)
+    except ValueError as error:
+        raise ValueError(f"{path / WEIGHTS} {error}") from None
+    if difference := first_difference(expected, arrays):
+        raise ValueError(
+            f"{path / WEIGHTS} holds the numbers of another network than {CONFIG} describes: "
+            f"{difference}"
+        )
+    for name, array in arrays.items():
+        if jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
+            raise ValueError(
+                f"{path / WEIGHTS}: `{name}` is {array.dtype}, which JAX has with jax_enable_x64"
+            )
+    loaded = load_into(model, arrays, nnx.Rngs(0) if rngs is None else rngs)
+    loaded.eval()
+    return loaded
+
+
+def pretrained_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what is known of a saved network: the content of its ``config.json``.
+
+    Among its keys are ``classes``, ``images`` (``shape`` and ``range``), ``figures`` with their
+    ``protocol``, ``parameters`` and ``about``.
+
+    Args:
+        folder: the folder, or the name of a ready network.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_pretrained`.
+    """
+    return _read_config(pretrained_path(folder))
+
+
+def pretrained_networks() -> tuple[str, ...]:
+    """Return the names of the ready networks, which are part of the package.
+
+    `load_pretrained` takes them.
+    """
+    return tuple(sorted(path.parent.name for path in READY.glob(f"*/{CONFIG}")))
+
+
+def pretrained_path(folder: str | os.PathLike[str]) -> Path:
+    """Return the folder of a saved network, or of a ready one by its name. A folder of that name
+    comes first.
+
+    FileNotFoundError if there is none, which names the ready ones.
+    """
+    path, names = Path(folder).expanduser(), pretrained_networks()
+    if path.is_dir():
+        return path
+    if str(folder) in names:
+        return READY / str(folder)
+    if path.is_file():
+        raise FileNotFoundError(f"{path} is a file; name the folder of the saved network")
+    raise FileNotFoundError(
+        f"{folder} is no folder, and no ready network; these are {', '.join(names)}"
+    )
+
+
+def is_pretrained(folder: str | os.PathLike[str]) -> bool:
+    """Return whether a folder looks like that of a saved network, or is the name of a ready one."""
+    path = Path(folder).expanduser()
+    if path.is_dir():
+        return (path / WEIGHTS).is_file() or "format" in _json_object(path / CONFIG)
+    return str(folder) in pretrained_networks()
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    text = _read(path / CONFIG)
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path / CONFIG} is damaged: {error}") from None
+    if not isinstance(config, dict) or "format" not in config:
+        raise ValueError(
+            f"{path} is not the folder of a saved network: {CONFIG} has no `format`; of the run "
+            "folder of a training `python -m train export RUN --format pretrained` makes one"
+        )
+    written, versions = config["format"], config.get("versions")
+    if not isinstance(written, int) or written > FORMAT:
+        by = versions.get("gconv_jax", "?") if isinstance(versions, dict) else "?"
+        raise ValueError(
+            f"{path / CONFIG} has the format {written}, of gconv_jax {by}; this version reads "
+            f"formats up to {FORMAT}: use a newer one"
+        )
+    for key, kind in _KEYS.items():
+        if key not in config or not isinstance(config[key], kind):
+            found = f"got {config[key]!r}" if key in config else "and is missing"
+            raise ValueError(f"{path / CONFIG} is damaged: `{key}` must be {_name(kind)}, {found}")
+    for key in ("shape", "range"):
+        if key not in config["images"]:
+            raise ValueError(f"{path / CONFIG} is damaged: `images` must have a {key}")
+    return config
+
+
+def _name(kind: Any) -> str:
+    names = {str: "a text", dict: "an object", int: "an integer"}
+    return names.get(kind) or {str | None: "a text or null", list | None: "a list or null"}[kind]
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{path.parent} is not the folder of a saved network: it has no {path.name}"
+        ) from None
+
+
+def _require_free(path: Path, overwrite: bool) -> None:
+    """FileExistsError unless the folder may be written: it is not there, or empty, or that of a
+    saved network which is to be replaced."""
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not path.is_dir():
+        raise FileExistsError(f"`folder` {path} is a file; name a folder")
+    if "format" not in _json_object(path / CONFIG):
+        raise FileExistsError(f"`folder` {path} has other files; name a new one")
+    others = sorted(p.name for p in path.iterdir() if p.name not in (CONFIG, WEIGHTS, CARD))
+    if others:
+        raise FileExistsError(f"`folder` {path} has {others[0]} as well; name a new one")
+    if not overwrite:
+        raise FileExistsError(
+            f"`folder` {path} has a saved network; replace it with overwrite=True, or name a new "
+            "one"
+        )
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``path``, which takes its place at the end; after an error the
+    folder that was there before is still there."""
+    beside, before = (path.with_name(f".{path.name}.{kind}") for kind in ("tmp", "old"))
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        for file in beside.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        shutil.rmtree(before, ignore_errors=True)
+        if path.exists():
+            path.rename(before)
+        try:
+            beside.rename(path)
+        except OSError:
+            if before.exists():
+                before.rename(path)
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _checksum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _as_json(config: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`about` must hold JSON values: {error}") from None
+
+
+def _check_classes(classes: Sequence[str] | None) -> list[str] | None:
+    if classes is None:
+        return None
+    if isinstance(classes, str) or not classes or not all(isinstance(c, str) for c in classes):
+        raise ValueError(f"`classes` must be the names of the outputs, got {classes!r}")
+    return list(classes)
+
+
+def _check_shape(shape: Sequence[int] | None) -> list[int] | None:
+    return None if shape is None else [check_integer("image_shape", n, least=1) for n in shape]
+
+
+def _check_range(limits: tuple[float, float], model: nnx.Module) -> list[float]:
+    low, high = map(float, limits)
+    if not (low < high and math.isfinite(high - low)):
+        raise ValueError(f"`image_range` must be two numbers, the lower one first, got {limits}")
+    if isinstance(model, Standardized | Whitened) and (low, high) != (0, 1):
+        name = type(model).__name__
+        raise ValueError(f"`image_range` must be (0, 1) for {name} networks, got {limits}")
+    return [low, high]
+
+
+def _check_figures(figures: Mapping[str, float] | None, protocol: str | None) -> dict[str, float]:
+    if figures and not protocol:
+        raise ValueError(f"`protocol` must say how the figures were measured: {', '.join(figures)}")
+    return {str(name): float(value) for name, value in (figures or {}).items()}
