@@ -29,7 +29,8 @@ from .recipes.typed_options import configure
 from .run_folder.command_line import PROGRAM, command
 
 NEEDED = (
-    *("matplotlib", "optax", "psutil", "sklearn", "tensorboardX", "tensorflow_datasets", "tqdm"),
+    *("matplotlib", "optax", "psutil", "safetensors", "sklearn", "tensorboardX"),
+    *("tensorflow_datasets", "tqdm"),
 )
 """The modules that the extra ``train`` brings, beside tyro."""
 STOPPED = 130
@@ -39,7 +40,7 @@ OTHERS = {
     "evaluate": "measure a run again, finished or not, or on new labelled images (--data DIR)",
     "predict": "classify image files or folders of them with a run; --output makes a table",
     "features": "write the features of images, which the classes are made of, to a file",
-    "export": "write the network of a run to a file that runs without this library",
+    "export": "write the network of a run to a file or folder for other programs, and for this one",
     "report": "write the report of a run again",
     "compare": "put runs side by side: one table, one picture, one slider",
     "table": "reproduce a published table, row by row",

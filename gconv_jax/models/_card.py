@@ -6,8 +6,14 @@ from typing import Any
 from gconv_jax.models._arguments import NETWORK
 
 
-def model_card(title: str, config: Mapping[str, Any]) -> str:
-    """Return the card of a network as Markdown, from its configuration."""
+def model_card(name: str, config: Mapping[str, Any]) -> str:
+    """Return the card of a network as Markdown, from its configuration.
+
+    Args:
+        name: of its folder, which is the title if there is no other.
+        config: the configuration; what is ``about`` it is in the table if it is text or a number.
+    """
+    title = config["about"].get("title", name)
     rows = "\n".join(f"| {name} | {_one_line(text)} |" for name, text in _rows(config))
     return f"""# {title}
 
@@ -43,7 +49,8 @@ def group_in_words(config: Mapping[str, Any]) -> str:
 
 
 def _rows(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    about = {k: v for k, v in config["about"].items() if isinstance(v, str | int | float)}
+    plain = (pair for pair in config["about"].items() if isinstance(pair[1], str | int | float))
+    about = {name: value for name, value in plain if name != "title"}
     if "task" in about:
         yield "task", str(about.pop("task"))
     yield "network", f"`{network_in_words(config)}` {_options(config)}".strip()

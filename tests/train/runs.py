@@ -6,13 +6,17 @@ from pathlib import Path
 import jax
 import numpy as np
 import optax
+import pytest
 from flax import nnx
 from PIL import Image, ImageDraw
 
+from train.config import Config
 from train.data.splits import Data
+from train.data.whitening import WHITENING, Whitening
+from train.run.predictor import load_predictor
 from train.run.session import prepare_session
 from train.run.trainer import Trainer
-from train.run_folder.checkpoint import load_tree
+from train.run_folder.checkpoint import load_tree, save_tree
 from train.run_folder.folder import Run
 from train.steps.augment import Prepare
 from train.steps.parallel import Parallel
@@ -90,3 +94,29 @@ def draw_shapes(folder: Path, count: int) -> Path:
                 draw.line((8, height - 8, width - 8, 8), fill=ink, width=3)
             image.save(folder / label / f"{i}.{('png', 'jpg', 'webp')[i % 3]}")
     return folder
+
+
+def untrained_run(
+    config: Config,
+    path: Path,
+    shape: tuple[int, ...],
+    names: list[str] | None,
+    more: dict | None = None,
+) -> Run:
+    """A finished run with random parameters, on images of a shape, with what else its results say
+    of them."""
+    run = Run.create(config, path)
+    form = {"shape": shape, "mean": 0.0, "std": 1.0, "classes": len(names or range(10))}
+    if config.preprocess == "whiten":
+        rng, size = np.random.default_rng(1), int(np.prod(shape))
+        matrix = np.eye(size) + rng.normal(size=(size, size)) / size
+        mean = rng.normal(size=size) / 10
+        Whitening(*(a.astype(np.float32) for a in (mean, matrix))).save(run.path / WHITENING)
+    else:
+        form |= {"mean": 0.4, "std": 0.3}
+    run.write_json("results.json", {"input": form | {"names": names} | (more or {})})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.run.predictor.load_tree", lambda path, template: template)
+        fresh = load_predictor(run)
+    save_tree(run.path / "model", (fresh.params, fresh.stats))
+    return run

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import tyro
 
 from gconv_jax import __version__
@@ -30,9 +31,13 @@ from gconv_jax.export import (
 
 from ..data.reading import Reading
 from ..data.volumes import is_volume
-from ..run.predictor import Predictor, load_predictor
+from ..run.predictor import Predictor, as_it_stands
+from ..run.saved_predictor import open_predictor
+from ..run_folder.command_line import command
 from ..run_folder.folder import Run
+from ..run_folder.saved_network import SavedNetwork, open_run
 from ..steps.task import Task
+from .save_network import save_network
 
 READER, VOLUME_READER = "read_image.py", "read_volume.py"
 _COPY, _WRITER = "# A copy of gconv_jax/export/", "exported_by"
@@ -77,20 +82,23 @@ OF_LABELS = "print([[c for c, p in zip({classes}, row) if p > 0.5] for row in pr
 
 @dataclass(frozen=True)
 class Export:
-    """Write the network of a run to a file: stored pixels, uint8 [N, H, W, C], to the probabilities
-    of the classes, for batches of any size. Of a run that is not finished, its newest checkpoint.
-    Beside it comes read_image.py, which reads image files as predict does and needs Pillow and
-    NumPy alone, and tifffile for TIFF files of several bands; of a network for volumes, uint8
-    [N, D, H, W, C], read_volume.py, which needs NumPy alone. The names of the classes and the size
-    of the images are in the metadata of the ONNX file, or in FILE.json beside the StableHLO
-    file."""
+    """Write the network of a run, or a saved one, to a file: stored pixels, uint8 [N, H, W, C], to
+    the probabilities of the classes, for batches of any size. Of a run that is not finished, its
+    newest checkpoint. Beside it comes read_image.py, which reads image files as predict does and
+    needs Pillow and NumPy alone, and tifffile for TIFF files of several bands; of a network for
+    volumes, uint8 [N, D, H, W, C], read_volume.py, which needs NumPy alone. The names of the
+    classes and the size of the images are in the metadata of the ONNX file, or in FILE.json beside
+    the StableHLO file. With --format pretrained it is a folder for this library: a saved network,
+    which predict, features, evaluate and gconv_jax.models.load_pretrained take."""
 
     run: tyro.conf.Positional[Path]
-    """The run folder."""
-    format: Literal["stablehlo", "onnx"] = "stablehlo"
-    """stablehlo: for jax.export, on CPU, GPU and TPU; onnx: for onnxruntime and other programs."""
+    """The run folder, the folder of a saved network, or the name of a ready one."""
+    format: Literal["stablehlo", "onnx", "pretrained"] = "stablehlo"
+    """stablehlo: for jax.export, on CPU, GPU and TPU; onnx: for onnxruntime and other programs;
+    pretrained: a folder of config.json, model.safetensors and a model card."""
     out: Path | None = None
-    """The file (default: model.stablehlo or model.onnx in the run folder)."""
+    """The file or folder (default: model.stablehlo, model.onnx or pretrained in the run folder; of
+    a saved network, its name with such an ending, in the folder where you are)."""
     raw_dir: Path | None = None
     """The folder of the original files of the data set, if it is not that of the training; for a
     run that is not finished."""
@@ -100,8 +108,19 @@ class Export:
 
 def export(options: Export, log: Callable[[str], None] = print) -> Path:
     """Write the files, and say where they are and how another program uses them."""
-    run = Run.open(options.run)
-    network = load_predictor(run, log, raw_dir=options.raw_dir, data=options.data)
+    run, saves = open_run(options.run), options.format == "pretrained"
+    if isinstance(run, SavedNetwork) and saves:
+        raise ValueError(f"`format` pretrained is what {run.path} has: copy the folder")
+    places = {"raw_dir": options.raw_dir, "data": options.data}
+    if isinstance(run, Run):
+        run = as_it_stands(run, log, **places)
+    network, path = open_predictor(run, log, **places), options.out or _default_path(run, options)
+    if saves:
+        assert isinstance(run, Run)
+        path = save_network(run, network, path)
+        log(f"{path}: the network, for gconv_jax.models.load_pretrained and for this program:")
+        log(f"  {command('predict', path, 'IMAGE')}")
+        return path
 
     def probabilities(image: jax.Array) -> jax.Array:
         if network.whitening is not None:
@@ -110,8 +129,7 @@ def export(options: Export, log: Callable[[str], None] = print) -> Path:
             network.steps.logits(network.params, network.stats, image)
         )
 
-    path = options.out or run.path / f"model.{options.format}"
-    about, beside = description(run, network), path.with_name(f"{path.name}.json")
+    about, beside = description(network), path.with_name(f"{path.name}.json")
     volumes = is_volume(network.shape)
     reader, shape = path.with_name(VOLUME_READER if volumes else READER), (None, *network.shape)
     _require_ours(reader, _COPY)
@@ -139,6 +157,13 @@ def export(options: Export, log: Callable[[str], None] = print) -> Path:
     return path
 
 
+def _default_path(run: Run | SavedNetwork, options: Export) -> Path:
+    if isinstance(run, SavedNetwork):
+        return Path(f"{run.path.name}.{options.format}")
+    names = {"stablehlo": "model.stablehlo", "onnx": "model.onnx", "pretrained": "pretrained"}
+    return run.path / names[options.format]
+
+
 def _program(form: Literal["stablehlo", "onnx"], path: Path, reader: Path, task: Task) -> str:
     """Return a program that classifies images with the network."""
     text = USE[form].format(path=path.name, reader=reader.stem)
@@ -158,7 +183,7 @@ def reader_source(*, volumes: bool) -> str:
     )
 
 
-def description(run: Run, network: Predictor) -> dict[str, Any]:
+def description(network: Predictor) -> dict[str, Any]:
     """The facts that a program needs to use an exported network, as plain values by name.
 
     ``image`` has the arguments of `gconv_jax.export.image_files.read_image`, or of
@@ -167,11 +192,12 @@ def description(run: Run, network: Predictor) -> dict[str, Any]:
     words what the reader and the network do.
     """
     several = network.task.several
-    scaled = f"minus {network.steps.prepare.mean:g}, divided by {network.steps.prepare.std:g}"
+    prepare = network.steps.prepare
+    scaled = f"minus {_numbers(prepare.mean)}, divided by {_numbers(prepare.std)}"
     whitened = "contrast normalized, then whitened (ZCA)"
     return {
         _WRITER: f"gconv_jax {__version__}",
-        "model": run.config.title,
+        "model": network.title,
         "classes": [network.name(i) for i in range(network.classes)],
         "image": {"size": [*network.shape], **network.reading.arguments()},
         "input": {"name": "x", "shape": ["N", *network.shape], "dtype": "uint8"},
@@ -185,6 +211,11 @@ def description(run: Run, network: Predictor) -> dict[str, Any]:
             f"{network.task.link} of the logits",
         ],
     }
+
+
+def _numbers(value: float | np.ndarray) -> str:
+    """Return a number in words, or one for each channel."""
+    return ", ".join(f"{n:g}" for n in np.ravel(value))
 
 
 def _reading_steps(network: Predictor) -> list[str]:

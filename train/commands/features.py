@@ -13,8 +13,8 @@ from ..names import pluralize
 from ..options.networks import Symmetry
 from ..run.classify_files import answer_files, unread
 from ..run.output_file import replaced, require_output
-from ..run.predictor import load_predictor
-from ..run_folder.folder import Run
+from ..run.saved_predictor import open_predictor
+from ..run_folder.saved_network import open_run
 from ..steps.build_model import symmetry_of
 
 
@@ -26,7 +26,7 @@ class Features:
     not finished, its newest checkpoint."""
 
     run: tyro.conf.Positional[Path]
-    """The run folder."""
+    """The run folder, the folder of a saved network, or the name of a ready one."""
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Image files, folders of them, or - for the paths that standard input lists; as in predict."""
     output: Path
@@ -49,12 +49,12 @@ def features(options: Features, log: Callable[[str], None] = print) -> np.ndarra
     ValueError, after that, names the files that cannot be read. If there is no other, or the
     network has no features, no file is written.
     """
-    run = Run.open(options.run)
+    run = open_run(options.run)
     require_output(options.output, (".npz",))
     files = given_files(options.images, log)
     symmetry = symmetry_of(options.symmetrize)
     places = {"raw_dir": options.raw_dir, "data": options.data}
-    network = load_predictor(run, log, symmetry=symmetry, **places)
+    network = open_predictor(run, log, symmetry=symmetry, **places)
     rows, paths, predicted, errors = [], [], [], []
     for answer in answer_files(network, files, network.batch_features):
         if answer.row is None:

@@ -7,30 +7,38 @@ import numpy as np
 
 from ..data.labelled_folder import changed_names, list_labelled, seen_in_training
 from ..data.labels import label_array
-from ..data.provenance import read_record
+from ..data.provenance import Record
 from ..names import join_names, pluralize, printable
 from ..report.label_sections import label_rows
 from ..report.markdown import markdown_table
 from ..run.classify_files import answer_files
 from ..run.figures import figure_lines, figures_of
 from ..run.predictor import Predictor
-from ..run_folder.folder import Run
 
 
 def evaluate_new_set(
-    run: Run, network: Predictor, folder: Path, log: Callable[[str], None] = print
+    record: Record | None,
+    network: Predictor,
+    folder: Path,
+    log: Callable[[str], None] = print,
 ) -> dict:
     """Print and return the figures of the images in a folder with folders of classes.
 
     Files that cannot be read are named and left out. ValueError as of `list_labelled`, or if none
     can be read.
 
+    Args:
+        record: of the images that the network was trained on, if there is one.
+        network: the network.
+        folder: the folder, or the file that lists or has images.
+        log: takes the lines.
+
     Returns:
         ``test_images``, ``test_error``, and those of `train.run.figures.Figures.by_class`.
     """
     names = [network.name(label) for label in range(network.classes)]
     several, of = network.task.several, figures_of(network.task)
-    found, record = list_labelled(folder, names, several=several), read_record(run)
+    found = list_labelled(folder, names, several=several)
     notes = list(found.notes)
     if record is not None:
         notes += seen_in_training(record, found.paths) + changed_names(record, folder)

@@ -15,8 +15,9 @@ from ..names import pluralize
 from ..options.networks import Symmetry
 from ..run.classify_files import Answer, answer_files, unread
 from ..run.prediction_file import prediction_file, require_predictions
-from ..run.predictor import Predictor, load_predictor
-from ..run_folder.folder import Run
+from ..run.predictor import Predictor
+from ..run.saved_predictor import open_predictor
+from ..run_folder.saved_network import open_run
 from ..steps.build_model import symmetry_of
 
 TOP = 3
@@ -28,7 +29,7 @@ class Predict:
     """Classify image files with a run; if it is not finished, with its newest checkpoint."""
 
     run: tyro.conf.Positional[Path]
-    """The run folder."""
+    """The run folder, the folder of a saved network, or the name of a ready one."""
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Image files of any size, in formats of Pillow, FITS or .npy; of several frames, the first.
     They have the brightness, channels and ground of the training. A folder stands for all image
@@ -65,13 +66,13 @@ def predict(options: Predict, log: Callable[[str], None] = print) -> np.ndarray:
         raise ValueError(
             "`top` is for lines, and `output` has the probabilities of all classes: leave out --top"
         )
-    run = Run.open(options.run)
+    run = open_run(options.run)
     if output is not None:
         require_predictions(output, ())
     files = given_files(options.images, log)
     symmetry = symmetry_of(options.symmetrize)
     places = {"raw_dir": options.raw_dir, "data": options.data}
-    network = load_predictor(run, log, symmetry=symmetry, **places)
+    network = open_predictor(run, log, symmetry=symmetry, **places)
     reading = network.reading
     if options.ink != "auto":
         reading = reading._replace(ink=options.ink)

@@ -14,13 +14,18 @@ from ..steps.task import task_of_results
 
 
 def protocol(config: Config, results: dict, beside: Sequence[dict] = ()) -> str:
-    """Return what a figure means: data, split, epochs, selection, and what the invariance error is.
+    """Return what a figure means: `how_measured`, and what the invariance error is.
 
     Args:
         config: of the run.
         results: of the run.
         beside: the results of all runs in the same table.
     """
+    return f"Protocol: {how_measured(config, results)}. {_invariance(config, results, beside)}"
+
+
+def how_measured(config: Config, results: dict) -> str:
+    """Return what the error of a run means: data, split, epochs and selection."""
     stand_in = {
         "digits": " (stand-in data: the digits inside scikit-learn, enlarged and turned at random)",
         "rotated_mnist/generated": " (generated from MNIST; not the original MNIST-rot-12k)",
@@ -47,12 +52,11 @@ def protocol(config: Config, results: dict, beside: Sequence[dict] = ()) -> str:
     training = _optimizer(config, several=task.several)
     whitened = ", contrast-normalized and whitened" if config.preprocess == "whiten" else ""
     return (
-        f"Protocol: {config.dataset_title}{stand_in}; {results['train_images']:,} training, "
+        f"{config.dataset_title}{stand_in}; {results['train_images']:,} training, "
         f"{results['validation_images']:,} validation and {results['test_images']:,} test images"
         f"{whitened}; seed {config.seed}; {epochs}; {training}, batch "
         f"{config.batch_size}, augmentation {config.augment}; batch statistics, if any, "
-        f"re-estimated on the training images. The test images are read {when}. "
-        + _invariance(config, results, beside)
+        f"re-estimated on the training images. The test images are read {when}"
     )
 
 

@@ -35,7 +35,7 @@ def as_it_stands(run: Run, log: Callable[[str], None] = print, **places: Path | 
 
     ValueError if it is not finished and has no checkpoint.
     """
-    if run.results is not None:
+    if isinstance(run, Snapshot) or run.results is not None:
         return run
     session = prepare_session(run.config_at(**places), run=run)
     return Snapshot(run, session, log)
@@ -87,6 +87,8 @@ class Predictor:
     """The names of the classes, if they have any."""
     reading: Reading = STROKES
     """The way in which its files become pixels."""
+    title: str = ""
+    """The network in a table."""
 
     @property
     def task(self) -> Task:
@@ -174,7 +176,10 @@ def load_predictor(
     reading = EARLIER if run.config.dataset == FOLDER else STROKES
     if "reading" in form:
         reading = Reading.from_arguments(form["reading"])
-    return Predictor(steps, params, stats, shape, form["classes"], whitening, names, reading)
+    return Predictor(
+        *(steps, params, stats, shape, form["classes"], whitening, names, reading),
+        run.config.title,
+    )
 
 
 BATCH = 64

@@ -48,8 +48,13 @@ class Run:
 
     @classmethod
     def open(cls, path: Path) -> "Run":
-        """FileNotFoundError unless ``path`` is a run folder."""
+        """FileNotFoundError unless ``path`` is a run folder; ValueError for a saved network."""
         run = cls(path)
+        if (run.path / "model.safetensors").is_file():
+            raise ValueError(
+                f"{path} is a saved network and no run folder: predict, features, export, and "
+                "evaluate with --data take it"
+            )
         if not (run.path / "config.json").is_file():
             near = Path("runs")
             runs = (

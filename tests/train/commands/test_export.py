@@ -13,13 +13,12 @@ from PIL import Image
 
 from gconv_jax.export import read_image
 from tests.markdown import blocks_of
+from tests.train.runs import untrained_run
 from train.__main__ import main
 from train.commands import export as exporting
 from train.commands.predict import Predict, predict
 from train.config import Config
-from train.data.whitening import WHITENING, Whitening
 from train.run.predictor import load_predictor
-from train.run_folder.checkpoint import save_tree
 from train.run_folder.folder import Run
 
 HOW_TO = Path(__file__).parents[3] / "docs" / "how-to" / "deploy.md"
@@ -43,21 +42,8 @@ def run(request, tmp_path_factory) -> Run:
     """A finished run with random parameters. Its network sees how an image is turned."""
     config, shape, names = CONFIGS[request.param]
     reading = {"reading": READING} if request.param == "color" else {}
-    run = Run.create(config, tmp_path_factory.mktemp(request.param) / "run")
-    form = {"shape": shape, "mean": 0.0, "std": 1.0, "classes": len(names or range(10))}
-    if config.preprocess == "whiten":
-        rng, size = np.random.default_rng(1), int(np.prod(shape))
-        matrix = np.eye(size) + rng.normal(size=(size, size)) / size
-        mean = rng.normal(size=size) / 10
-        Whitening(*(a.astype(np.float32) for a in (mean, matrix))).save(run.path / WHITENING)
-    else:
-        form |= {"mean": 0.4, "std": 0.3}
-    run.write_json("results.json", {"input": form | {"names": names} | reading})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("train.run.predictor.load_tree", lambda path, template: template)
-        fresh = load_predictor(run)
-    save_tree(run.path / "model", (fresh.params, fresh.stats))
-    return run
+    path = tmp_path_factory.mktemp(request.param) / "run"
+    return untrained_run(config, path, shape, names, reading)
 
 
 def odd_files(folder: Path) -> list[Path]:
@@ -167,7 +153,7 @@ def test_the_guide_shows_that_program():
 
 def test_a_network_says_what_goes_with_it(run):
     network = load_predictor(run)
-    about = exporting.description(run, network)
+    about = exporting.description(network)
     assert about["classes"] == [network.name(i) for i in range(network.classes)]
     own = run.config.dataset == "folder"
     expected = READING if "color" in str(run.path) else {"ink": "light" if own else "auto"}
@@ -190,7 +176,7 @@ def test_the_copy_is_the_reader_and_replaces_no_other_file(run, tmp_path, capsys
     imports = re.findall(r"^ *(?:from|import) (gconv_jax|tifffile)", text, re.MULTILINE)
     assert imports == ["tifffile"], "and that where it is needed"
     about = json.loads((tmp_path / "net.json").read_text())
-    assert about == exporting.description(run, load_predictor(run))
+    assert about == exporting.description(load_predictor(run))
     (tmp_path / "net").unlink()
     for name, content in (("read_image.py", "import mine\n"), ("net.json", '{"model": 1}')):
         before = (tmp_path / name).read_text()
