@@ -152,7 +152,7 @@ def save_pretrained(
     return path
 
 
-def load_pretrained(folder: str | os.PathLike[str], *, rngs: nnx.Rngs | None = None) -> nnx.Module:
+def load_pretrained(folder: str | os.PathLike[str], *, rngs: nnx.Rngs | None = None) -> Any:
     """Return a saved network, in evaluation mode.
 
     It is an ordinary module of the class that was saved, to evaluate, to train further
@@ -168,6 +168,11 @@ def load_pretrained(folder: str | os.PathLike[str], *, rngs: nnx.Rngs | None = N
         FileNotFoundError: no such folder, or a file of it is missing.
         ValueError: a file is damaged, or names or holds what this version does not know.
         ImportError: safetensors is missing, which the extra ``pretrained`` brings.
+
+    >>> from gconv_jax.models import load_pretrained
+    >>> model = load_pretrained("digits-p4cnn")
+    >>> type(model).__name__, type(model.model).__name__
+    ('Standardized', 'P4CNN')
     """
     path = pretrained_path(folder)
     require_safetensors()
@@ -213,6 +218,10 @@ def pretrained_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError, ValueError: as `load_pretrained`.
+
+    >>> from gconv_jax.models import pretrained_config
+    >>> pretrained_config("digits-p4cnn")["images"]
+    {'shape': [28, 28, 1], 'range': [0.0, 1.0]}
     """
     return _read_config(pretrained_path(folder))
 
@@ -221,6 +230,10 @@ def pretrained_networks() -> tuple[str, ...]:
     """Return the names of the ready networks, which are part of the package.
 
     `load_pretrained` takes them.
+
+    >>> from gconv_jax.models import pretrained_networks
+    >>> "digits-p4cnn" in pretrained_networks()
+    True
     """
     return tuple(sorted(path.parent.name for path in READY.glob(f"*/{CONFIG}")))
 

@@ -57,9 +57,11 @@ CASES = {
     "SmallE2CNN": lambda of, **o: of(groups=(dihedral(8), cyclic(8)), width=1, dropout=0.1, **o),
     "E2CNN": lambda of, **o: of(width=1, filters=Harmonic(sigma=0.5), **o),
     "AllCNNC": lambda of, **o: of(group=mirror(), widths=2, **o),
-    "ResNet": lambda of, **o: of(group=rotations_about(0), blocks=1, widths=2, **o),
+    "ResNet": lambda of, **o: of(
+        group=rotations_about(0), blocks=1, widths=2, separable="gc", head="published", **o
+    ),
     "ResNet44": lambda of, **o: of(group=P6, blocks=1, widths=1, geometry="published", **o),
-    "ResNet26": lambda of, **o: of(blocks=1, widths=1, separable="gc", head="published", **o),
+    "ResNet26": lambda of, **o: of(blocks=1, widths=1, **o),
     "WideResNet": lambda of, **o: of(groups=(P4M, mirror()), depth=10, widen=1, **o),
     "DenseNet": lambda of, **o: of(blocks=(1, 1), growth=2, **o),
     "GroupViT": lambda of, **o: of(
@@ -95,7 +97,13 @@ def made(name: str, rng) -> nnx.Module:
     return model
 
 
-@pytest.mark.parametrize("name", CASES)
+OTHERS = {"PlainCNN", "EarlyP4CNN", "E2CNN", "AllCNNC", "ResNet44", "ResNet26", "WideResNet"}
+"""Networks whose arguments and layers others have as well."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in OTHERS else n for n in CASES]
+)
 def test_a_saved_network_is_the_network(name, rng, tmp_path):
     model = made(name, rng)
     model.eval()
