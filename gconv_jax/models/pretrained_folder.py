@@ -7,8 +7,6 @@ are looked up in a closed table (`gconv_jax.models._arguments`).
 
 import contextlib
 import hashlib
-import json
-import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +19,20 @@ from flax import __version__ as flax_version, nnx
 import gconv_jax
 from gconv_jax.models._card import model_card
 from gconv_jax.models._network import build, describe
+from gconv_jax.models._saved_config import (
+    CONFIG,
+    FORMAT,
+    WEIGHTS,
+    as_json,
+    check_classes,
+    check_dtype,
+    check_figures,
+    check_range,
+    check_shape,
+    json_object,
+    read_config,
+    read_file,
+)
 from gconv_jax.models._weights import (
     arrays_of,
     expected_arrays,
@@ -34,26 +46,10 @@ from gconv_jax.models._weights import (
     write_safetensors,
 )
 from gconv_jax.models.inputs import Standardized, Whitened
-from gconv_jax.ops.arguments import check_integer
 
-FORMAT = 1
-"""Counts what older code could not read; folders of this and of earlier formats are read."""
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+CARD = "README.md"
 READY = Path(__file__).with_name("pretrained")
 """The folder of the ready networks, which are part of the package."""
-_KEYS = {
-    "network": str,
-    "arguments": dict,
-    "parameters": int,
-    "param_dtype": str | None,
-    "classes": list | None,
-    "images": dict,
-    "figures": dict,
-    "protocol": str | None,
-    "about": dict,
-    "versions": dict,
-    "files": dict,
-}
 
 
 def save_pretrained(
@@ -113,6 +109,8 @@ def save_pretrained(
     require_safetensors()
     path = Path(folder).expanduser().absolute()
     _require_free(path, overwrite)
+    if isinstance(model, Standardized | Whitened) and tuple(image_range) != (0, 1):
+        raise ValueError(f"`image_range` is (0, 1) for networks of stored pixels: {image_range}")
     described = describe(model)
     built = nnx.eval_shape(lambda: build(described, nnx.Rngs(0)))
     dtype = parameter_dtype(model)
@@ -130,9 +128,9 @@ def save_pretrained(
         **described,
         "parameters": sum(p.size for p in params),
         "param_dtype": dtype,
-        "classes": _check_classes(classes),
-        "images": {"shape": _check_shape(image_shape), "range": _check_range(image_range, model)},
-        "figures": _check_figures(figures, protocol),
+        "classes": check_classes(classes),
+        "images": {"shape": check_shape(image_shape), "range": check_range(image_range)},
+        "figures": check_figures(figures, protocol),
         "protocol": protocol,
         "about": dict(about or {}),
         "versions": {
@@ -141,12 +139,12 @@ def save_pretrained(
             "flax": flax_version,
         },
     }
-    _as_json(config)  # before anything is written
+    as_json(config)  # before anything is written
     with _replacing(path) as beside:
         write_safetensors(beside / WEIGHTS, arrays)
         data = (beside / WEIGHTS).read_bytes()
         config["files"] = {WEIGHTS: {"bytes": len(data), "sha256": _checksum(data)}}
-        (beside / CONFIG).write_text(_as_json(config), encoding="utf-8")
+        (beside / CONFIG).write_text(as_json(config), encoding="utf-8")
         text = model_card(path.name, config) if card is None else card
         (beside / CARD).write_text(text, encoding="utf-8")
     return path
@@ -176,16 +174,15 @@ def load_pretrained(folder: str | os.PathLike[str], *, rngs: nnx.Rngs | None = N
     """
     path = pretrained_path(folder)
     require_safetensors()
-    config = _read_config(path)
-    data = _read(path / WEIGHTS)
-    recorded = config["files"].get(WEIGHTS, {}).get("sha256")
-    if _checksum(data) != recorded:
+    config = read_config(path)
+    data = read_file(path / WEIGHTS)
+    if _checksum(data) != config["files"][WEIGHTS]["sha256"]:
         raise ValueError(
             f"{path / WEIGHTS} is damaged or another file: its SHA-256 is not the one in {CONFIG}"
         )
     try:
         model = nnx.eval_shape(lambda: build(config, nnx.Rngs(0)))
-        expected = expected_arrays(model, config["param_dtype"])
+        expected = expected_arrays(model, check_dtype(config["param_dtype"]))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path / CONFIG}: {error}") from None
     try:
@@ -223,7 +220,7 @@ def pretrained_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     >>> pretrained_config("digits-p4cnn")["images"]
     {'shape': [28, 28, 1], 'range': [0.0, 1.0]}
     """
-    return _read_config(pretrained_path(folder))
+    return read_config(pretrained_path(folder))
 
 
 def pretrained_networks() -> tuple[str, ...]:
@@ -260,58 +257,8 @@ def is_pretrained(folder: str | os.PathLike[str]) -> bool:
     """Return whether a folder looks like that of a saved network, or is the name of a ready one."""
     path = Path(folder).expanduser()
     if path.is_dir():
-        return (path / WEIGHTS).is_file() or "format" in _json_object(path / CONFIG)
+        return (path / WEIGHTS).is_file() or "format" in json_object(path / CONFIG)
     return str(folder) in pretrained_networks()
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    text = _read(path / CONFIG)
-    try:
-        config = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{path / CONFIG} is damaged: {error}") from None
-    if not isinstance(config, dict) or "format" not in config:
-        raise ValueError(
-            f"{path} is not the folder of a saved network: {CONFIG} has no `format`; of the run "
-            "folder of a training `python -m train export RUN --format pretrained` makes one"
-        )
-    written, versions = config["format"], config.get("versions")
-    if not isinstance(written, int) or written > FORMAT:
-        by = versions.get("gconv_jax", "?") if isinstance(versions, dict) else "?"
-        raise ValueError(
-            f"{path / CONFIG} has the format {written}, of gconv_jax {by}; this version reads "
-            f"formats up to {FORMAT}: use a newer one"
-        )
-    for key, kind in _KEYS.items():
-        if key not in config or not isinstance(config[key], kind):
-            found = f"got {config[key]!r}" if key in config else "and is missing"
-            raise ValueError(f"{path / CONFIG} is damaged: `{key}` must be {_name(kind)}, {found}")
-    for key in ("shape", "range"):
-        if key not in config["images"]:
-            raise ValueError(f"{path / CONFIG} is damaged: `images` must have a {key}")
-    return config
-
-
-def _name(kind: Any) -> str:
-    names = {str: "a text", dict: "an object", int: "an integer"}
-    return names.get(kind) or {str | None: "a text or null", list | None: "a list or null"}[kind]
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path.parent} is not the folder of a saved network: it has no {path.name}"
-        ) from None
 
 
 def _require_free(path: Path, overwrite: bool) -> None:
@@ -321,7 +268,7 @@ def _require_free(path: Path, overwrite: bool) -> None:
         return
     if not path.is_dir():
         raise FileExistsError(f"`folder` {path} is a file; name a folder")
-    if "format" not in _json_object(path / CONFIG):
+    if "format" not in json_object(path / CONFIG):
         raise FileExistsError(f"`folder` {path} has other files; name a new one")
     others = sorted(p.name for p in path.iterdir() if p.name not in (CONFIG, WEIGHTS, CARD))
     if others:
@@ -361,38 +308,3 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 def _checksum(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _as_json(config: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"`about` must hold JSON values: {error}") from None
-
-
-def _check_classes(classes: Sequence[str] | None) -> list[str] | None:
-    if classes is None:
-        return None
-    if isinstance(classes, str) or not classes or not all(isinstance(c, str) for c in classes):
-        raise ValueError(f"`classes` must be the names of the outputs, got {classes!r}")
-    return list(classes)
-
-
-def _check_shape(shape: Sequence[int] | None) -> list[int] | None:
-    return None if shape is None else [check_integer("image_shape", n, least=1) for n in shape]
-
-
-def _check_range(limits: tuple[float, float], model: nnx.Module) -> list[float]:
-    low, high = map(float, limits)
-    if not (low < high and math.isfinite(high - low)):
-        raise ValueError(f"`image_range` must be two numbers, the lower one first, got {limits}")
-    if isinstance(model, Standardized | Whitened) and (low, high) != (0, 1):
-        name = type(model).__name__
-        raise ValueError(f"`image_range` must be (0, 1) for {name} networks, got {limits}")
-    return [low, high]
-
-
-def _check_figures(figures: Mapping[str, float] | None, protocol: str | None) -> dict[str, float]:
-    if figures and not protocol:
-        raise ValueError(f"`protocol` must say how the figures were measured: {', '.join(figures)}")
-    return {str(name): float(value) for name, value in (figures or {}).items()}

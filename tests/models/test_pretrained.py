@@ -1,10 +1,7 @@
-"""Saved networks are the networks, and what is no such folder is refused by name."""
+"""Saved networks are the networks, to the last bit."""
 
-import hashlib
 import json
 import pickle
-import shutil
-import struct
 
 import jax
 import jax.experimental
@@ -21,10 +18,6 @@ from gconv_jax import (
     P6M,
     SO2,
     Z2,
-    Fields,
-    Harmonic,
-    MultiplicativeFilters,
-    Siren,
     cyclic,
     dihedral,
     full_octahedral,
@@ -40,62 +33,8 @@ from gconv_jax.models import load_pretrained, pretrained_config, save_pretrained
 from gconv_jax.models._arguments import decode, encode
 from gconv_jax.models._network import NETWORKS, describe
 from gconv_jax.models._weights import arrays_of, state_of
-from gconv_jax.models.pretrained_folder import CARD, CONFIG, WEIGHTS
-from gconv_jax.nnx import Canonicalized, Symmetrized
-
-CASES = {
-    "Z2CNN": lambda of, **o: of(width=2, **o),
-    "P4CNN": lambda of, **o: of(group=dihedral(2), width=(2, 2, 2, 2, 2, 3), **o),
-    "P4CNN relaxed": lambda of, **o: of(filter_banks=2, width=2, **o),
-    "P4CNNRotationPooling": lambda of, **o: of(group=P4M.subgroup(5), width=2, **o),
-    "LeNet": lambda of, **o: of(widths=(1, 2), hidden=3, **o),
-    "GroupEquivariantCNN": lambda of, **o: of(group=P4, **o),
-    "MixedGroupCNN": lambda of, **o: of(groups=[P4M, P4M, P4, Z2], widths=2, **o),
-    "EarlyP4CNN": lambda of, **o: of(widths=2, **o),
-    "PlainCNN": lambda of, **o: of(widths=2, **o),
-    "SeparableCNN": lambda of, **o: of(group=cyclic(2), separable="g", width=2, **o),
-    "SmallE2CNN": lambda of, **o: of(groups=(dihedral(8), cyclic(8)), width=1, dropout=0.1, **o),
-    "E2CNN": lambda of, **o: of(width=1, filters=Harmonic(sigma=0.5), **o),
-    "AllCNNC": lambda of, **o: of(group=mirror(), widths=2, **o),
-    "ResNet": lambda of, **o: of(
-        group=rotations_about(0), blocks=1, widths=2, separable="gc", head="published", **o
-    ),
-    "ResNet44": lambda of, **o: of(group=P6, blocks=1, widths=1, geometry="published", **o),
-    "ResNet26": lambda of, **o: of(blocks=1, widths=1, **o),
-    "WideResNet": lambda of, **o: of(groups=(P4M, mirror()), depth=10, widen=1, **o),
-    "DenseNet": lambda of, **o: of(blocks=(1, 1), growth=2, **o),
-    "GroupViT": lambda of, **o: of(
-        width=32, depth=1, heads=1, positions="relative", image_size=32, drop_path=0.1, **o
-    ),
-    "GroupConvNeXt": lambda of, **o: of(widths=(8, 8), depths=(1, 1), **o),
-    "UNet": lambda of, **o: of(width=2, depth=1, in_fields=Fields(vectors=1), **o),
-    "GroupUNet": lambda of, **o: of(
-        group=octahedral(), width=8, multipliers=(1,), blocks=1, attention=(), dropout=0.2, **o
-    ),
-    "VoxelCNN": lambda of, **o: of(widths=1, group=klein_four(), **o),
-    "CKResNet": lambda of, **o: of(
-        group=O2(), width=2, samples=4, partial=True, kernel_network=Siren(hidden=2), **o
-    ),
-    "PartialGCNN13": lambda of, **o: of(
-        width=1, samples=2, kernel_network=MultiplicativeFilters(2, 2), dtype="bfloat16", **o
-    ),
-    "Augerino": lambda of, **o: of(models.LeNet(widths=1, hidden=2, **o), copies=2, **o),
-    "Standardized": lambda of, **o: of(models.Z2CNN(width=1, **o), mean=np.float32(0.5), std=(2,)),
-    "Whitened": lambda of, **o: of(models.LeNet(widths=1, hidden=2, **o), image_shape=[2, 3, 1]),
-    "Symmetrized": lambda of, **o: of(models.Z2CNN(width=1, **o), group=P4M, sequential=True),
-}
-
-
-def made(name: str, rng) -> nnx.Module:
-    """Return a tiny network with random numbers, which nothing is compiled for."""
-    kind = NETWORKS[name.split()[0]]
-    model = nnx.eval_shape(lambda: CASES[name](kind, rngs=nnx.Rngs(0)))
-    state = jax.tree.map(
-        lambda leaf: jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), leaf.dtype), state_of(model)
-    )
-    nnx.update(model, state)
-    return model
-
+from gconv_jax.models.pretrained_folder import CARD
+from tests.models.tiny_networks import CASES, made
 
 OTHERS = {"PlainCNN", "EarlyP4CNN", "E2CNN", "AllCNNC", "ResNet44", "ResNet26", "WideResNet"}
 """Networks whose arguments and layers others have as well."""
@@ -147,26 +86,6 @@ def test_groups_are_named(group):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float32, jnp.dtype("float16"), np.float64])
 def test_dtypes_are_named(dtype):
     assert decode(json.loads(json.dumps(encode(dtype, unnamed))), unnamed) == jnp.dtype(dtype)
-
-
-def small(**options) -> models.Z2CNN:
-    return nnx.eval_shape(lambda: models.Z2CNN(width=1, rngs=nnx.Rngs(0), **options))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A saved network with random numbers."""
-    path = tmp_path_factory.mktemp("saved") / "network"
-    return save_pretrained(
-        made("Z2CNN", np.random.default_rng(1)),
-        path,
-        classes=[f"class {i}" for i in range(10)],
-        image_shape=(28, 28, 1),
-        image_range=(-1, 1),
-        figures={"test error": 0.25},
-        protocol="600 test images, one seed",
-        about={"task": "a | b", "seconds": 3.5, "list": [1]},
-    )
 
 
 def test_the_logits_are_the_same_to_the_last_bit(folder, rng, tmp_path):
@@ -240,223 +159,7 @@ def test_what_a_network_remembers_disturbs_nothing():
         make(colour="red")
 
 
-def attention(*args):
-    """No attention at all."""
-
-
-def test_what_a_file_cannot_name_is_refused(tmp_path):
-    class Own(models.Z2CNN):
-        """A user's own network."""
-
-    vit = nnx.eval_shape(
-        lambda: models.GroupViT(
-            width=8, depth=1, heads=1, positions=None, attention_fn=attention, rngs=nnx.Rngs(0)
-        )
-    )
-    chosen = Canonicalized(small(), attention, group=P4)
-    cases = {
-        "must be a network of gconv_jax.models, got Own, whose": Own(width=1, rngs=nnx.Rngs(0)),
-        "must be a network of gconv_jax.models, got Linear, whose": nnx.Linear(
-            1, 1, rngs=nnx.Rngs(0)
-        ),
-        "`attention_fn` of GroupViT is or has a value of the type function, which": vit,
-        "`model` of Standardized is or has a value of the type Canonicalized": models.Standardized(
-            chosen
-        ),
-        "`input_action` of Symmetrized is or has a value of the type func": Symmetrized(
-            small(), group=P4, input_action=attention
-        ),
-    }
-    for message, model in cases.items():
-        with pytest.raises(TypeError, match=f"^(`model` )?{message}"):
-            save_pretrained(model, tmp_path / "x")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_network_that_was_changed_is_refused(tmp_path):
-    grown, slower, mixed = small(), small(), small()
-    grown.top = nnx.eval_shape(lambda: nnx.Conv(1, 3, (4, 4), rngs=nnx.Rngs(0)))
-    slower.dropout.rate = 0.9
-    mixed.top.bias = nnx.Param(jnp.zeros(10, jnp.bfloat16))
-    for model, message in (
-        (grown, r"`top.bias` is float32\[3\], not float32\[10\]; build"),
-        (slower, r"`dropout.rate` is 0.9, not 0.3; build"),
-        (mixed, r"`top.bias` is bfloat16\[10\], not float32\[10\]; build"),
-    ):
-        with pytest.raises(
-            ValueError, match=f"^`model` is not what its arguments build.*{message}"
-        ):
-            save_pretrained(model, tmp_path / "x")
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"classes": "abc"}, "`classes` must be the names of the outputs, got 'abc'"),
-        ({"image_shape": (28, 0, 1)}, "`image_shape` must be at least 1, got 0"),
-        ({"image_range": (1, 0)}, r"`image_range` must be two numbers, the lower one first, got"),
-        ({"figures": {"error": 0.1}}, "`protocol` must say how the figures were measured: error"),
-        ({"about": {"x": {1, 2}}}, "`about` must hold JSON values"),
-        ({"about": {"x": float("nan")}}, "`about` must hold JSON values"),
-    ],
-)
-def test_bad_descriptions(options, message, rng, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        save_pretrained(made("Z2CNN", rng), tmp_path / "x", **options)
-    assert not list(tmp_path.iterdir())
-
-
-def changed_config(path, **changes) -> None:
-    config = json.loads((path / CONFIG).read_text())
-    (path / CONFIG).write_text(json.dumps(config | changes))
-
-
-def with_weights(path, data: bytes) -> None:
-    """Replace the weights, with their right checksum."""
-    (path / WEIGHTS).write_bytes(data)
-    files = {WEIGHTS: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
-    changed_config(path, files=files)
-
-
-def cut(path) -> None:
-    (path / WEIGHTS).write_bytes((path / WEIGHTS).read_bytes()[:-1])
-
-
-def cut_and_summed(path) -> None:
-    with_weights(path, (path / WEIGHTS).read_bytes()[:-1])
-
-
-def one_more_tensor(path) -> None:
-    header = json.dumps({"x": {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 1]}}).encode()
-    with_weights(path, struct.pack("<Q", len(header)) + header + b"0")
-
-
-def of_another_network(path) -> None:
-    other = path.with_name("other")
-    save_pretrained(made("LeNet", np.random.default_rng(0)), other)
-    with_weights(path, (other / WEIGHTS).read_bytes())
-
-
-def wider(path) -> None:
-    changed_config(path, arguments={"width": 3})
-
-
-def with_arguments(**arguments):
-    return lambda path: changed_config(path, arguments=arguments)
-
-
-SPOILT = {
-    r"model.safetensors is damaged or another file: its SHA-256 is not the one in config.json": cut,
-    "model.safetensors is no whole safetensors file: ": cut_and_summed,
-    "model.safetensors has an array of dtype 'F8_E4M3'": one_more_tensor,
-    "holds the numbers of another network than .*`layer0.conv.bias` is missing": of_another_network,
-    r"another network .*`layer0.conv.bias` is float32\[2\], not float32\[3\]": wider,
-    "it has no config.json": lambda path: (path / CONFIG).unlink(),
-    "it has no model.safetensors": lambda path: (path / WEIGHTS).unlink(),
-    "config.json is damaged: Expecting value": lambda path: (path / CONFIG).write_text(""),
-    "not the folder of a saved network: config.json has no `format`; of the run folder": (
-        lambda path: (path / CONFIG).write_text('{"model": "p4cnn"}')
-    ),
-    "has the format 2, of gconv_jax 9.0; this version reads formats up to 1: use a newer one": (
-        lambda path: changed_config(path, format=2, versions={"gconv_jax": "9.0"})
-    ),
-    "config.json is damaged: `figures` must be an object, got 3": (
-        lambda path: changed_config(path, figures=3)
-    ),
-    "config.json is damaged: `images` must have a range": (
-        lambda path: changed_config(path, images={"shape": None})
-    ),
-    "config.json: `network` 'os.system' is none that this version knows; it knows AllCNNC": (
-        lambda path: changed_config(path, network="os.system")
-    ),
-    "`network` 'P5CNN' is none that this version knows; it knows P4CNN$": (
-        lambda path: changed_config(path, network="P5CNN")
-    ),
-    "config.json is damaged: `network` must be a text, got": lambda path: changed_config(
-        path, network=["P4CNN"]
-    ),
-    "`shell` is no argument of Z2CNN, which takes classes, in_features": with_arguments(shell="ls"),
-    "`width` of Z2CNN: got 'eval' of '1', and this version knows cyclic, dihedral": with_arguments(
-        width={"eval": "1"}
-    ),
-    "`width` of Z2CNN: got 'cyclic' of 1000000000, and": with_arguments(width={"cyclic": 10**9}),
-    "`width` of Z2CNN: got 'subgroup' of 3, and": with_arguments(width={"subgroup": 3}),
-    r"`width` of Z2CNN: must be an object with one key, got \[\]": with_arguments(width={}),
-    "`dtype` of Z2CNN: got 'dtype' of 'O', and": with_arguments(dtype={"dtype": "O"}),
-    "`width` of Z2CNN: .*unexpected keyword argument 'x'": with_arguments(
-        width={"Siren": {"x": 1}}
-    ),
-    "Z2CNN does not take these arguments: ": with_arguments(width={"octahedral": None}),
-    "`width` of Z2CNN: `network` 'sys' is none": with_arguments(width={"network": "sys"}),
-    "config.json is damaged: `arguments` must be an object, got 3": (
-        lambda path: changed_config(path, arguments=3)
-    ),
-}
-
-
-@pytest.mark.parametrize("message", SPOILT)
-def test_spoilt_folders_get_one_clear_line(message, folder, tmp_path):
-    path = tmp_path / "spoilt"
-    shutil.copytree(folder, path)
-    SPOILT[message](path)
-    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
-        load_pretrained(path)
-    assert "\n" not in str(error.value) and str(path) in str(error.value)
-
-
-def test_a_name_that_is_no_folder(tmp_path, folder):
-    with pytest.raises(
-        FileNotFoundError, match=r"^nowhere is no folder, and no ready network; the"
-    ):
-        load_pretrained("nowhere")
-    with pytest.raises(
-        FileNotFoundError, match=r"is a file; name the folder of the saved network$"
-    ):
-        load_pretrained(folder / WEIGHTS)
-
-
-def test_folders_are_replaced_whole_and_only_if_asked(folder, rng, tmp_path, monkeypatch):
-    model, path = made("Z2CNN", rng), tmp_path / "x"
-    shutil.copytree(folder, path)
-    before = (path / WEIGHTS).read_bytes()
-    with pytest.raises(
-        FileExistsError, match="has a saved network; replace it with overwrite=True"
-    ):
-        save_pretrained(model, path)
-    with monkeypatch.context() as patch:
-
-        def fail(*args):
-            raise OSError("no space")
-
-        patch.setattr("gconv_jax.models.pretrained_folder.model_card", fail)
-        with pytest.raises(OSError, match="no space"):
-            save_pretrained(model, path, overwrite=True)
-    assert (path / WEIGHTS).read_bytes() == before and list(tmp_path.iterdir()) == [path]
-    save_pretrained(model, path, overwrite=True, card="my card")
-    assert (path / WEIGHTS).read_bytes() != before and list(tmp_path.iterdir()) == [path]
-    assert (path / CARD).read_text() == "my card"
-    (path / "notes.txt").touch()
-    with pytest.raises(FileExistsError, match=r"x has notes.txt as well; name a new one$"):
-        save_pretrained(model, path, overwrite=True)
-    for other in ("runs", "file"):
-        (tmp_path / "runs").mkdir(exist_ok=True)
-        (tmp_path / "runs" / "precious").touch()
-        (tmp_path / "file").touch()
-        with pytest.raises(FileExistsError, match=r"`folder` .* (has other files|is a file); "):
-            save_pretrained(model, tmp_path / other, overwrite=True)
-    (tmp_path / "empty").mkdir()
-    assert save_pretrained(model, tmp_path / "empty").is_dir()
-
-
-def test_without_safetensors_the_error_says_what_to_install(folder, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    for work in (lambda: load_pretrained(folder), lambda: save_pretrained(small(), "x")):
-        with pytest.raises(ImportError, match=r"pip install 'gconv_jax\[pretrained\]'$"):
-            work()
-
-
-def test_networks_of_stored_pixels(rng):
+def test_networks_of_stored_pixels(rng, tmp_path):
     """The preparation is that of the formulas, on bytes and on numbers in [0, 1]."""
     inner = made("Z2CNN", rng)
     stored = rng.integers(0, 256, (3, 28, 28, 1)).astype(np.uint8)
@@ -470,6 +173,8 @@ def test_networks_of_stored_pixels(rng):
     assert parameters_of(white) == parameters_of(inner), "what whitens is no parameter"
     with pytest.raises(ValueError, match=r"`x` must be images \[N, 28, 28, 1\], got shape"):
         white(stored[:, 1:])
+    with pytest.raises(ValueError, match=r"`image_range` is \(0, 1\) for networks of stored pix"):
+        save_pretrained(models.Standardized(inner), tmp_path / "x", image_range=(0, 255))
     with pytest.raises(ValueError, match=r"`std` must be positive, got 0$"):
         models.Standardized(inner, std=0)
     with pytest.raises(
