@@ -44,16 +44,20 @@ NUMBERED: dict[str, Callable[[int], FiniteGroup]] = {
     "rotations_about": rotations_about,
 }
 """The groups that a number goes with: elements, dimension or axis."""
-NAMED: dict[str, Callable[[], FiniteGroup | LieGroup]] = {
+_PLANAR: dict[str, Callable[[], FiniteGroup | LieGroup]] = {
     "P6": lambda: P6,
     "P6M": lambda: P6M,
+    "SO2": SO2,
+    "O2": O2,
+}
+_CUBIC: dict[str, Callable[[], FiniteGroup | LieGroup]] = {
     "octahedral": octahedral,
     "full_octahedral": full_octahedral,
     "tetrahedral": tetrahedral,
     "klein_four": klein_four,
-    "SO2": SO2,
-    "O2": O2,
 }
+NAMED = _PLANAR | _CUBIC
+"""The groups without a number."""
 RECORDS = {
     kind.__name__: kind for kind in (Fields, Siren, MultiplicativeFilters, Harmonic, Interpolated)
 }
@@ -132,7 +136,8 @@ def _dtype_name(value: Any) -> str | None:
 @functools.cache
 def _encode_group(group: FiniteGroup | LieGroup) -> dict[str, Any]:
     """Return a group by the name of its constructor; other finite ones as a subgroup of one."""
-    for name, make in NAMED.items():
+    # Those of the cube take a while to make, and planar networks would wait for them.
+    for name, make in (_PLANAR if group.dimension == 2 else _CUBIC).items():
         if make() == group:
             return {name: None}
     assert isinstance(group, FiniteGroup)
