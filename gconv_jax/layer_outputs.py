@@ -18,7 +18,8 @@ def capture_layer_outputs(
 ) -> Iterator[None]:
     """Call ``keep(path, layer, result)`` whenever a layer of a Flax model returns.
 
-    Layers are the modules inside an NNX or a bound Linen module. They are reported in the order in
+    Layers are the modules inside an NNX or a bound Linen module, and inside Linen modules that an
+    NNX module calls. They are reported in the order in
     which they return. The model itself is not reported, and other functions report nothing.
 
     Other threads may use or record models of the same classes meanwhile; their calls are not kept.
@@ -34,7 +35,9 @@ def capture_layer_outputs(
     """
     enter = enter or _ignore
     if isinstance(model, nnx.Module):
-        with _recording_nnx(model, keep, enter):
+        # Linen modules may be inside (flax.nnx.bridge), each with paths of its own.
+        linen_layers = linen.intercept_methods(_interceptor(keep, enter))
+        with _recording_nnx(model, keep, enter), linen_layers:
             yield
     elif isinstance(model, linen.Module):
         if model.scope is None:

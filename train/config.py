@@ -27,11 +27,12 @@ from .options.network import Group, NetworkOptions
 from .options.networks import (
     CONTINUOUS_GROUPS,
     DEFAULTS,
-    NETWORKS,
     check_dimension,
     networks_with,
+    row_of,
 )
 from .options.objective import check_objective
+from .options.own_model import check_own_model, own_name
 from .options.plain import check_compare_plain
 from .options.training import TrainingOptions
 from .options.volume_checks import check_volumes
@@ -90,6 +91,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
         check_groups_by(self.groups_by)
         check_on_epoch(self.on_epoch)
         check_feeding(self)
+        check_own_model(self)
         self._check_model()
         check_volumes(self)
         check_schedule(self)
@@ -98,7 +100,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
         check_compare_plain(self)
 
     def _check_model(self) -> None:
-        takes = NETWORKS[self.model].options
+        takes = row_of(self.model).options
         if "group" not in takes and self.group is not None:
             remedy = "; it takes --groups" if "groups" in takes else ""
             raise ValueError(f"`group` is not for {self.model}{remedy}, got {self.group!r}")
@@ -131,11 +133,16 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
             raise ValueError(f"`size` {self.size} sets the widths: leave out --width {self.width}")
 
     @property
+    def name(self) -> str:
+        """The network by its name alone."""
+        return own_name(self.model)
+
+    @property
     def title(self) -> str:
         """The network in a table: model and group."""
         groups = self.groups or ((self.group,) if self.group else ())
-        parts = [self.model, *(["-".join(groups)] if groups else [])]
-        if "samples" in NETWORKS[self.model].options and self.group in CONTINUOUS_GROUPS:
+        parts = [self.name, *(["-".join(groups)] if groups else []), *self.model_args]
+        if "samples" in row_of(self.model).options and self.group in CONTINUOUS_GROUPS:
             parts[-1] += f"/{self.samples or 8}"
         if self.separable is not None:
             parts.append(self.separable)
@@ -160,7 +167,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
             raise ValueError(f"unknown settings in the configuration: {', '.join(sorted(unknown))}")
         for name in PLACES:
             values[name] = None if values.get(name) is None else Path(values[name])
-        for name in ("groups", "milestones"):
+        for name in ("groups", "milestones", "model_args"):
             values[name] = tuple(values.get(name, ()))
         if isinstance(values.get("range"), list):
             values["range"] = tuple(values["range"])

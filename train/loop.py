@@ -36,6 +36,7 @@ from .run_folder.checkpoint import Moment, save_tree
 from .run_folder.command_line import command, resumable
 from .run_folder.folder import Run
 from .steps.build_model import parameter_count
+from .steps.own_model import require_own
 from .steps.step import TrainState
 
 Say = Callable[[str], None]
@@ -64,6 +65,7 @@ def train(
     if config.compare_plain:
         raise ValueError("`compare_plain` trains several networks: leave it out for one")
     EpochCallback(config)  # before hours are spent on reading images
+    require_own(config)
     session = prepare_session(config, loaded=loaded)
     run = Run.create(config, path)
     with resumable(run.path):
@@ -149,7 +151,7 @@ def train_together(session: Session, runs: list[Run], log: Say) -> list[Run]:
             if not running:
                 break
             place = f"{epoch}/{config.epochs}"
-            progress.begin(f"{config.title} epoch {place}", f"{config.model} {place}{held_out}")
+            progress.begin(f"{config.title} epoch {place}", f"{config.name} {place}{held_out}")
             state, records = _train_epoch(session, state, epoch, progress, networks, running, parts)
             parts = None
             states = trainer.split(state)

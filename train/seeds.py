@@ -14,6 +14,8 @@ from .run.session import prepare_session
 from .run_folder.checkpoint import Checkpoints, Moment
 from .run_folder.command_line import resumable
 from .run_folder.folder import CHECKPOINTS, Run, default_path
+from .run_folder.model_file import as_begun
+from .steps.own_model import require_own
 from .steps.task import task_of_results
 
 
@@ -30,6 +32,7 @@ def train_seeds(
     if config.compare_plain:
         raise ValueError("`compare_plain` trains several networks: leave it out for one")
     EpochCallback(config)  # before anything is written
+    require_own(config)
     seeds = range(config.seed, config.seed + config.seeds)
     configs = [dataclasses.replace(config, seed=seed, seeds=1, run=None) for seed in seeds]
     return _train_all(configs, path or config.run or default_path(config.preset), log, loaded)
@@ -91,10 +94,18 @@ def _train_all(
 ) -> list[Run]:
     for config in configs:
         check_begun(config, path)
+    folders = {config.seed: seed_folder(path, config.seed) for config in configs}
+    if not any((folder / "config.json").is_file() for folder in folders.values()):
+        # What is wrong with the images or the network is said before there is a folder.
+        session = prepare_session(configs[0], tuple(folders), loaded=loaded)
+        runs = {c.seed: Run.create(c, folders[c.seed]) for c in configs}
+        with resumable(path):
+            train_together(session, list(runs.values()), log)
+        return list(runs.values())
     # All folders first: what is resumed are the seeds that have one.
     runs = {}
     for config in configs:
-        folder = seed_folder(path, config.seed)
+        folder = folders[config.seed]
         begun = (folder / "config.json").is_file()
         runs[config.seed] = run = Run.open(folder) if begun else Run.create(config, folder)
         if begun:
@@ -111,7 +122,8 @@ def _train_all(
         recorded = next((run for run in runs.values() if (run.path / IMAGES).is_file()), None)
         for group in _groups(unfinished, runs):
             seeds = tuple(config.seed for config in group)
-            session = prepare_session(group[0], seeds, run=recorded, loaded=loaded)
+            begun = as_begun(group[0], folders[seeds[0]])
+            session = prepare_session(begun, seeds, run=recorded, loaded=loaded)
             train_together(session, [runs[config.seed] for config in group], log)
     return list(runs.values())
 

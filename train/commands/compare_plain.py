@@ -22,6 +22,7 @@ from ..run_folder.command_line import command, resumable
 from ..run_folder.folder import Run
 from ..seeds import check_begun, is_seeds, seed_folder, train_seeds
 from ..steps.equal_parameters import CLOSE, Sized, count_parameters, with_parameters
+from ..steps.own_model import require_own
 
 FOLDERS = ("equivariant", "plain", "plain-rotated")
 """The run folders of the three networks, below that of the comparison."""
@@ -74,6 +75,7 @@ def compare_plain(config: Config, log: Say = print, *, moved: bool = False) -> s
         ValueError: the folder was begun with other options, or holds something else.
     """
     EpochCallback(config)  # before images are read
+    require_own(config, plain=True)
     path = config.run or default_folder(config)
     places = {name: getattr(config, name) for name in DATA_PLACES}
     absolute = {name: place and place.absolute() for name, place in places.items()}
@@ -121,10 +123,10 @@ def _trio(config: Config, path: Path, data: Data | None) -> Trio:
     """Choose the plain networks; the images are described by the data, or by finished runs."""
     if data is None:
         form = _runs(config, path / FOLDERS[0])[0].results["input"]
-        channels, classes = form["shape"][-1], form["classes"]
+        shape, classes = tuple(form["shape"]), form["classes"]
     else:
-        channels, classes = data.train.image.shape[-1], data.classes
-    form = {"classes": classes, "in_features": channels}
+        shape, classes = data.train.image.shape[1:], data.classes
+    form = {"classes": classes, "in_features": shape[-1], "image_shape": shape}
     ours = Sized(config, count_parameters(config, **form))
     plain = plain_counterpart(config)
     if config.augment == "rotate":  # that is what the last network is for

@@ -1,11 +1,11 @@
 """Checks of a configuration: the types of its values, and its schedule."""
 
 import re
-from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from .networks import NETWORKS
+from ..python_objects import is_object_name
+from .networks import is_own, row_of
 
 
 def is_choice(hint) -> bool:
@@ -95,9 +95,10 @@ def check_adapt(config: Any) -> None:
             if getattr(config, name) != default:
                 raise ValueError(f"`{name}` goes with --adapt symmetrize, canonicalize or penalty")
         return
-    takes = NETWORKS[config.model].options
+    takes = row_of(config.model).options
+    plain = (None, "z2") if is_own(config.model) else ("z2",)
     own = ("groups" in takes and set(config.groups) != {"z2"}) or (
-        "group" in takes and config.group != "z2" and not config.groups
+        "group" in takes and config.group not in plain and not config.groups
     )
     if own:
         option = "--groups z2" if "groups" in takes else "--group z2"
@@ -121,7 +122,10 @@ def check_groups_by(pattern: str | None) -> None:
 
 
 def check_on_epoch(text: str | None) -> None:
-    """Raise ValueError unless the function that is called after each epoch is named by its file."""
-    file, _, name = (text or "track.py:log").rpartition(":")
-    if not name.isidentifier() or Path(file).suffix != ".py":
-        raise ValueError(f"`on_epoch` must be FILE.py:FUNCTION, such as track.py:log, got {text!r}")
+    """Raise ValueError unless the function that is called after each epoch is named by its file or
+    module."""
+    if text is not None and not is_object_name(text):
+        raise ValueError(
+            "`on_epoch` must be FILE.py:FUNCTION or MODULE:FUNCTION, such as track.py:log, got "
+            f"{text!r}"
+        )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from .networks import Model, Symmetry, describe
+from .networks import Symmetry, describe
 
 Group = Literal[
     "z2", "mirror", "p2", "p4", "d2", "p4m", "c8", "c16", "d8", "d16", "so2", "o2",
@@ -20,8 +20,13 @@ Group = Literal[
 class NetworkOptions:
     """The part of a `train.config.Config` that decides the network."""
 
-    model: Model = "p4cnn"
-    """The network; see gconv_jax.models. The group may be written before it: p4m-resnet."""
+    model: str = "p4cnn"
+    """The network; see gconv_jax.models. The group may be written before it: p4m-resnet.
+    FILE.py:NAME or MODULE:NAME is a Flax module of your own, from images to class scores."""
+    model_args: tuple[str, ...] = ()
+    """Arguments of a model of your own, KEY=VALUE: depth=3 rates=[0,0.5] norm=layer subgroup=p4.
+    It is given classes (or num_classes), in_features, image_shape, group, width, dtype and rngs, as
+    far as it takes them."""
     group: Annotated[
         Group | None,
         tyro.conf.arg(

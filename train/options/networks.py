@@ -79,7 +79,7 @@ def _row(title: str, options: str = "", **more) -> Network:
     return Network(title, frozenset(options.split()), **more)
 
 
-_RESNET = "group blocks geometry head separable"
+_RESNET = "group filters blocks geometry head separable"
 _CONTINUOUS = "group samples partial kernel_network"
 
 NETWORKS: dict[str, Network] = {
@@ -151,18 +151,36 @@ NETWORKS: dict[str, Network] = {
 }
 
 
+OWN = _row("a model of your own", "group", default_group="z2", dimensions=(PLANE, SPACE))
+"""The row of models that are not in the table."""
+
+
+def is_own(model: str) -> bool:
+    """Return whether ``--model`` names a Python object of the user's own.
+
+    >>> is_own("nets.py:Net"), is_own("resnet44")
+    (True, False)
+    """
+    return ":" in model
+
+
+def row_of(model: str) -> Network:
+    """Return the row of a network, that of `OWN` for one of the user's own."""
+    return OWN if is_own(model) else NETWORKS[model]
+
+
 def dimension_of(model: str, group: str | None) -> int:
     """Return the dimension of what a network over a group takes: 2 for images, 3 for volumes.
 
     >>> dimension_of("vit", "octahedral"), dimension_of("vit", None)
     (3, 2)
     """
-    return SPACE if (group or NETWORKS[model].default_group) in VOXEL_GROUPS else PLANE
+    return SPACE if (group or row_of(model).default_group) in VOXEL_GROUPS else PLANE
 
 
 def check_dimension(model: str, group: str | None) -> None:
     """Raise ValueError unless a network takes groups of the dimension of this one."""
-    if group is None or dimension_of(model, group) in NETWORKS[model].dimensions:
+    if group is None or dimension_of(model, group) in row_of(model).dimensions:
         return
     if group in VOXEL_GROUPS:
         others = [name for name, network in NETWORKS.items() if SPACE in network.dimensions]

@@ -93,8 +93,9 @@ class TrainingOptions:
     """full: all of it, but for parts that would take longer than the training and than a minute;
     quick: table and curves; none: the test error. The command ``report`` adds the rest."""
     on_epoch: str | None = None
-    """FILE.py:FUNCTION, a function of yours that is called after each epoch with the run folder and
-    the figures, and at the end with those of the test: for Weights & Biases, MLflow and others."""
+    """FILE.py:FUNCTION or MODULE:FUNCTION, a function of yours that is called after each epoch with
+    the run folder and the figures, and at the end with those of the test: for Weights & Biases,
+    MLflow and others."""
     angles: int | None = None
     """The angles of a full turn at which the report shows test images, a multiple of 4 (default: 32
     in its curves, 72 on its slider)."""

@@ -10,7 +10,8 @@ from typing import Annotated, Any, NotRequired, TypedDict, get_args, get_type_hi
 import tyro
 
 from ..config import FOLDER, Config, Group
-from ..options.networks import NETWORKS
+from ..options.networks import NETWORKS, is_own
+from ..options.own_model import without_network_options
 from ..run_folder.command_line import PROGRAM
 from .presets import PRESETS, group_of
 
@@ -47,7 +48,7 @@ def _settings(recipe: Config, typed: dict[str, Any]) -> dict[str, Any]:
             )
         typed["image_size"] = typed.pop("size")
     for group in get_args(Group):
-        if not typed.get("model", "").startswith(f"{group}-"):
+        if is_own(typed.get("model", "")) or not typed.get("model", "").startswith(f"{group}-"):
             continue
         if "group" in typed:
             raise ValueError(f"`model` {typed['model']} says the group already: leave out --group")
@@ -55,17 +56,32 @@ def _settings(recipe: Config, typed: dict[str, Any]) -> dict[str, Any]:
         break
     if typed.get("data") is not None:
         typed.setdefault("dataset", FOLDER)
-    if group_of(recipe.preset) == "folder" and typed.get("model", recipe.model) != recipe.model:
+    if is_own(typed.get("model", "")):
+        typed = without_network_options() | _with_group(typed)
+    elif group_of(recipe.preset) == "folder" and typed.get("model", recipe.model) != recipe.model:
         # The recipe's group and size are those of its own network.
         typed = {"group": None, "blocks": None, "width": None, "patch_size": None} | typed
     return typed
+
+
+def _with_group(typed: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a model of the user's own, with ``--model-args group=p4`` as
+    ``--group p4``."""
+    words = typed.get("model_args", ())
+    named = [word.partition("=")[2] for word in words if word.startswith("group=")]
+    if not named or named[0] not in get_args(Group):
+        return typed
+    if len(named) > 1 or "group" in typed:
+        raise ValueError(f"`model_args` group={named[-1]} says the group again: leave it out")
+    rest = tuple(word for word in words if not word.startswith("group="))
+    return typed | {"model_args": rest, "group": named[0]}
 
 
 def _options(recipe: Config) -> type:
     """Return the type from which tyro makes the options: a dictionary of those that are typed,
     whose help shows the values of the recipe."""
     hints = get_type_hints(Config, include_extras=True)
-    hints["model"] = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(NETWORKS)}}}")]
+    hints["model"] = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(NETWORKS)}}}|FILE.py:NAME")]
     choices, *about = get_args(hints["size"])
     hints["size"] = Annotated[choices | int, *about]
     texts = _texts_below_fields()

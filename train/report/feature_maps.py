@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from gconv_jax import SO2
 from gconv_jax.continuous.sampled import SampledFeatures
@@ -48,8 +49,10 @@ def first_layers(model: Callable, image: jax.Array) -> list[Layer]:
         found[path] = Layer(path, type(layer).__name__, names, values.shape[1:], is_conv)
 
     def run(image):
-        with capture_layer_outputs(model, keep):
-            return model(image)
+        # A copy, since a model of the user's own may count its calls.
+        one = nnx.clone(model) if isinstance(model, nnx.Module) else model
+        with capture_layer_outputs(one, keep):
+            return one(image)
 
     jax.eval_shape(run, image)
     convs = [layer for layer in found.values() if layer.is_conv]

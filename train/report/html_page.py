@@ -16,7 +16,7 @@ from ..run.session import Session
 from ..run_folder import environment
 from ..run_folder.folder import Run
 from ..steps.step import TrainState
-from .markdown import CURVES, result_cells, sections, title
+from .markdown import CURVES, result_cells, shown_sections, title
 from .protocol import protocol
 from .section import Section
 from .sprite_sheets import embedded
@@ -43,7 +43,7 @@ def write_page(session: Session, state: TrainState, run: Run, parts: Parts | Non
             title(run.config, results),
             {name: run},
             merge_frames({name: frames}),
-            figures(sections(results), run.path),
+            figures(shown_sections(results, run.path), run.path),
         ),
     )
 

@@ -39,6 +39,7 @@ from .section import Section
 
 SAMPLES = 32
 FILTERS = 20
+FILTERS_PICTURE = "filters.png"
 
 
 CURVES = (
@@ -98,9 +99,10 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
     if "symmetry_breaking" in results:
         departures(results["symmetry_breaking"], run.path / "symmetry_breaking.png")
     if not of_volumes(results):
-        bank, elements = _first_filters(session.steps.model(state.params, state.stats))
-        plots.filters(bank, elements, run.path / "filters.png")
-    parts = [_shown(section, run.path) for section in sections(results)]
+        found = _first_filters(session.steps.model(state.params, state.stats))
+        if found is not None:
+            plots.filters(*found, run.path / FILTERS_PICTURE)
+    parts = [_shown(section, run.path) for section in shown_sections(results, run.path)]
     run.write(
         "report.md",
         "\n\n".join(
@@ -147,6 +149,12 @@ def title(config: Config, results: dict) -> str:
     unfinished = results.get("unfinished")
     so_far = f", not finished: {unfinished}" if unfinished else ""
     return f"{config.title} on {config.dataset_title}{so_far}"
+
+
+def shown_sections(results: dict, folder: Path) -> list[Section]:
+    """The sections of a finished run, in order; without filters if there is no picture of any."""
+    there = (folder / FILTERS_PICTURE).is_file()
+    return [s for s in sections(results) if there or s.picture != FILTERS_PICTURE]
 
 
 def sections(results: dict) -> list[Section]:
@@ -228,7 +236,7 @@ def sections(results: dict) -> list[Section]:
                 "Filters of the first layer",
                 f"A row for each group element: the same base filters, turned; the first {FILTERS} "
                 "at most. Mean over\nthe input channels.",
-                "filters.png",
+                FILTERS_PICTURE,
                 "filters",
             ),
         ],
@@ -334,13 +342,16 @@ def markdown_table(rows: Sequence[dict[str, str]]) -> str:
     )
 
 
-def _first_filters(model: nnx.Module) -> tuple[np.ndarray, list[str]]:
+def _first_filters(model: nnx.Module) -> tuple[np.ndarray, list[str]] | None:
     """The filters of the first convolution for each group element, ``[k, k, |G|, C]``, and the
-    names of the elements."""
+    names of the elements; None if a model of the user's own has no such layer of NNX."""
     if isinstance(model, Symmetrized | Canonicalized):
         model = model.model  # pyright: ignore[reportAssignmentType]
     kinds = (LiftConv, RelaxedLiftConv, ContinuousLiftConv, nnx.Conv)
     layers = [m for _, m in nnx.iter_graph(model) if isinstance(m, kinds)]
+    layers = [layer for layer in layers if len(layer.kernel_size) == 2]
+    if not layers:
+        return None
     # With rotation pooling every layer lifts; the first one has the fewest channels.
     conv = min(layers, key=lambda layer: layer.in_features)
     if isinstance(conv, ContinuousLiftConv):

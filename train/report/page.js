@@ -53,7 +53,8 @@
   const labels = (image) => image.labels ?? [image.label];
   function heading(image) {
     const names = labels(image).map(className).join(", ") || "none";
-    return `test image ${image.index}, ${image.labels ? "labels" : "class"} ${names}`;
+    const name = image.file ?? `test image ${image.index}`;
+    return `${name}, ${image.labels ? "labels" : "class"} ${names}`;
   }
 
   inputs.images.forEach((image, i) => {

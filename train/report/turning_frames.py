@@ -10,6 +10,7 @@ import numpy as np
 
 from ..data.pixels import to_unit
 from ..data.volumes import is_volume
+from ..run.examples import file_names
 from ..run.figures import figures_of
 from ..run.invariance import difference
 from ..run.metrics import INVARIANCE_IMAGES, middle
@@ -70,8 +71,11 @@ def turning(
     chosen = _chosen(test.label)
     stored = np.asarray(test.image[chosen])
     count = _frames(session)
+    files = file_names(session.data)
     images = [
-        {"index": index, **_labels(test.label[index])} | image_sheet(image_frames)
+        {"index": index, **({"file": files[index]} if files else {})}
+        | _labels(test.label[index])
+        | image_sheet(image_frames)
         for index, image_frames in zip(chosen, frames_of(stored, count), strict=True)
     ]
     frames = frames_of(session.trainer.preprocess(stored), count)

@@ -14,7 +14,7 @@ from gconv_jax.models import E2CNN, SmallE2CNN
 
 from ..config import Config
 from ..data.volumes import of_volumes
-from ..options.networks import CONTINUOUS_GROUPS, NETWORKS
+from ..options.networks import CONTINUOUS_GROUPS, is_own, row_of
 from ..steps.build_model import GROUPS
 from ..steps.turned_images import Turn, turns_of
 
@@ -42,13 +42,13 @@ def symmetry(config: Config) -> FiniteGroup:
         return Z2
     if config.groups:
         return _finite(config.groups[-1], config)
-    if config.model in PLAIN:
+    if config.model in PLAIN or (is_own(config.model) and config.group is None):
         return Z2
     if config.group is not None:
         return _finite(config.group, config)
     defaults = {"e2cnn": E2CNN.published_groups[-1], "small-e2cnn": SmallE2CNN.published_groups[-1]}
     defaults |= {"wide-resnet": GROUPS["p4m"], "mixed": Z2, "voxel-cnn": octahedral()}
-    if "samples" in NETWORKS[config.model].options:
+    if "samples" in row_of(config.model).options:
         return _finite(CONTINUOUS_GROUPS[0], config)
     return defaults.get(config.model, P4)  # pyright: ignore[reportReturnType]
 

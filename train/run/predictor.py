@@ -20,6 +20,7 @@ from ..data.whitening import WHITENING, Whitening
 from ..run_folder.checkpoint import CorruptCheckpointError, load_tree
 from ..run_folder.command_line import command
 from ..run_folder.folder import Run
+from ..run_folder.model_file import as_begun
 from ..steps.augment import Prepare
 from ..steps.build_model import build_model
 from ..steps.step import Steps, TrainState
@@ -160,7 +161,9 @@ def load_predictor(
     snapshot = run if isinstance(run, Snapshot) else None
     form = input_form(snapshot.session) if snapshot else run.results["input"]
     shape = tuple(form["shape"])
-    model = build_model(run.config, classes=form["classes"], in_features=shape[-1])
+    config = as_begun(run.config, run.path)
+    form_of_images = {"classes": form["classes"], "in_features": shape[-1], "image_shape": shape}
+    model = build_model(config, **form_of_images)
     prepare = Prepare(form["mean"], form["std"])
     task = task_of_results({"input": form})
     steps = Steps(model, optax.identity(), prepare, symmetry=symmetry, task=task)

@@ -1,8 +1,10 @@
 """A configuration made ready: data, model, optimizer, compiled steps."""
 
 import dataclasses
+import warnings
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 
 from gconv_jax import FiniteGroup
@@ -13,6 +15,7 @@ from ..data.load import load_data
 from ..data.splits import Data
 from ..options.networks import dimension_of
 from ..run_folder.folder import Run
+from ..run_folder.model_file import as_begun
 from ..steps.augment import Prepare
 from ..steps.build_model import build_model
 from ..steps.loss import make_loss
@@ -91,9 +94,12 @@ def prepare_session(
             f"`checkpoint_steps` {config.checkpoint_steps} must be below the {steps} steps of an "
             "epoch; there is a checkpoint after each epoch: leave it out"
         )
+    built = config if run is None else as_begun(config, run.path)
     networks = tuple(
-        _steps(dataclasses.replace(config, seed=seed), data, parallel, symmetry) for seed in seeds
+        _steps(dataclasses.replace(built, seed=seed), data, parallel, symmetry) for seed in seeds
     )
+    if run is None:
+        _require_shape(networks[0], data)
     trainer = Trainer(
         networks[0],
         data.train,
@@ -107,6 +113,15 @@ def prepare_session(
         sampling=config.sampling,
     )
     return Session(config, data, networks, trainer)
+
+
+def _require_shape(steps: Steps, data: Data) -> None:
+    """ValueError from the network if its images are too small for it; nothing is computed."""
+    state = steps.init()
+    image = jax.ShapeDtypeStruct((1, *data.test.image.shape[1:]), data.test.image.dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # training says the same
+        jax.eval_shape(steps.logits, state.params, state.stats, image)
 
 
 def _require_objective(config: Config, data: Data) -> None:
@@ -142,8 +157,9 @@ def _require_objective(config: Config, data: Data) -> None:
 def _steps(config: Config, data: Data, parallel: Parallel, symmetry: FiniteGroup | None) -> Steps:
     # None is left if the training images of a finished run are gone.
     steps_per_epoch = max(1, len(data.train.label) // config.batch_size)
+    shape = data.train.image.shape[1:]
     return Steps(
-        build_model(config, classes=data.classes, in_features=data.train.image.shape[-1]),
+        build_model(config, classes=data.classes, in_features=shape[-1], image_shape=shape),
         make_optimizer(config, steps_per_epoch),
         Prepare(data.mean, data.std, config.augment),
         parallel.axis_name,

@@ -8,6 +8,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from ..data.on_disk import ImagesOnDisk
 from ..data.splits import Split
@@ -151,8 +152,11 @@ class Trainer:
             key = jax.random.fold_in(self._calibration_keys[which], i)
             stats = self._compiled.batch_stats(state.weights, state.stats, batch.image, key)
             total = stats if total is None else jax.tree.map(jnp.add, total, stats)
-        stats = jax.tree.map(lambda s: s / self.steps_per_epoch, total)
-        return dataclasses.replace(state, stats=stats)
+        # Other variables of a model of the user's own, such as counters, stay as they are.
+        mean, _ = nnx.split_state(total, nnx.BatchStat, ...)  # pyright: ignore[reportCallIssue]
+        _, others = nnx.split_state(state.stats, nnx.BatchStat, ...)
+        mean = jax.tree.map(lambda s: s / self.steps_per_epoch, mean)
+        return dataclasses.replace(state, stats=nnx.merge_state(mean, others))
 
     def evaluate(
         self, state: TrainState, split: Split, title: str | None = None

@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..config import DATA_PLACES, NO_MATTER, Config
+from ..options.networks import is_own
+from ..python_objects import absolute_name
 from .checkpoint import Moment
 from .command_line import typed
 from .environment import ENVIRONMENT, environment, read_environment, with_resumed
+from .model_file import keep_model_file
 
 CHECKPOINTS = "checkpoints"  # in a run folder
 
@@ -42,6 +45,7 @@ class Run:
             )
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path)
+        keep_model_file(config, path)
         run.write("config.json", _absolute(config).to_json())
         run.write_json(ENVIRONMENT, environment())
         return run
@@ -89,7 +93,7 @@ class Run:
     def began_as(self, config: Config) -> bool:
         """Return whether this run was begun with that configuration, wherever its files are and
         whatever is reported."""
-        ours, theirs = map(dataclasses.asdict, (self.config, config))
+        ours, theirs = map(dataclasses.asdict, (self.config, _absolute(config)))
         return all(ours[name] == theirs[name] for name in ours if name not in NO_MATTER)
 
     @property
@@ -161,8 +165,9 @@ def _at(config: Config, places: dict[str, Path | None]) -> Config:
     # A run can be continued from anywhere, so its paths are absolute.
     moved = {name: Path(place).absolute() for name, place in places.items() if place is not None}
     if config.on_epoch is not None:
-        file, _, name = config.on_epoch.rpartition(":")
-        moved["on_epoch"] = f"{Path(file).expanduser().absolute()}:{name}"
+        moved["on_epoch"] = absolute_name(config.on_epoch)
+    if is_own(config.model):
+        moved["model"] = absolute_name(config.model)
     return dataclasses.replace(config, **moved)
 
 

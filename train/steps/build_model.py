@@ -10,8 +10,9 @@ import gconv_jax
 from gconv_jax import FiniteGroup, LieGroup, models
 
 from ..config import Config
-from ..options.networks import NETWORKS, Symmetry
+from ..options.networks import NETWORKS, Symmetry, is_own
 from .adapt_model import adapt_model
+from .own_model import build_own
 
 GROUPS: dict[str, FiniteGroup | LieGroup] = {
     "z2": gconv_jax.Z2,
@@ -99,8 +100,32 @@ def symmetry_of(name: Symmetry | None) -> FiniteGroup | None:
     return None if name is None else GROUPS[name]  # pyright: ignore[reportReturnType]
 
 
-def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module:
-    """Return the network with its initial parameters, which depend on ``config.seed`` alone."""
+def build_model(
+    config: Config,
+    *,
+    classes: int,
+    in_features: int,
+    image_shape: tuple[int, ...] | None = None,
+) -> nnx.Module:
+    """Return the network with its initial parameters, which depend on ``config.seed`` alone.
+
+    Args:
+        config: the configuration.
+        classes: the classes that it tells apart.
+        in_features: the channels of an image.
+        image_shape: the shape of an image; models of the user's own need it.
+    """
+    if is_own(config.model):
+        assert image_shape is not None, "all who build such models know it"
+        model = build_own(config, GROUPS, classes=classes, image_shape=image_shape)
+    else:
+        model = _build(config, classes=classes, in_features=in_features)
+    group = GROUPS[config.adapt_group]
+    return adapt_model(model, config, group, in_features)  # pyright: ignore[reportArgumentType]
+
+
+def _build(config: Config, *, classes: int, in_features: int) -> nnx.Module:
+    """Return a network of the table."""
     name, network = config.model, NETWORKS[config.model]
     options = {"classes": classes, "in_features": in_features, "rngs": nnx.Rngs(config.seed)}
     options["dtype"] = jnp.dtype(config.dtype)
@@ -139,8 +164,7 @@ def build_model(config: Config, *, classes: int, in_features: int) -> nnx.Module
         options |= {} if config.blocks is None else {"blocks": (config.blocks,) * 5}
     elif "blocks" in network.options:
         options["blocks"] = config.blocks
-    model, group = CLASSES[name](**options), GROUPS[config.adapt_group]
-    return adapt_model(model, config, group, in_features)  # pyright: ignore[reportArgumentType]
+    return CLASSES[name](**options)
 
 
 def _kernel_network(config: Config) -> gconv_jax.KernelNetwork:

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
+from flax import linen, nnx
 
 from gconv_jax.layer_outputs import capture_layer_outputs
 from gconv_jax.models import Augerino
@@ -23,6 +23,7 @@ def with_features(model: nnx.Module) -> Callable[[jax.Array], jax.Array]:
     The features are the input of the last layer with as many outputs as there are classes, averaged
     over space and over the group. So they are invariant where the layers before it are equivariant.
     Those of networks that are given several poses of an image are combined as their logits are.
+    A model of the user's own may have a method ``features`` from images to them.
 
     ValueError, when it is called, if the network ends in another way.
     """
@@ -32,12 +33,12 @@ def with_features(model: nnx.Module) -> Callable[[jax.Array], jax.Array]:
         ends: list[tuple[str, int]] = []
 
         def enter(path: str, layer: Any, arguments: tuple) -> None:
-            if hasattr(layer, "out_features"):
+            if _outputs(layer) is not None:
                 inputs[path] = arguments[0]
 
         def keep(path: str, layer: Any, result: Any) -> None:
-            if hasattr(layer, "out_features"):
-                ends.append((path, layer.out_features))
+            if (count := _outputs(layer)) is not None:
+                ends.append((path, count))
 
         with capture_layer_outputs(model, keep, enter=enter):  # pyright: ignore[reportArgumentType]
             logits = model(image)  # pyright: ignore[reportCallIssue]
@@ -48,12 +49,24 @@ def with_features(model: nnx.Module) -> Callable[[jax.Array], jax.Array]:
                 f"{type(model).__name__} has no features: its last layer must be one from features "
                 "to the classes"
             )
-        features = x.astype(jnp.float32).mean(tuple(range(1, x.ndim - 1)))
-        return jnp.concatenate([features, logits.astype(jnp.float32)], -1)
+        return _beside(x, logits)
 
     if not isinstance(model, AROUND_A_NETWORK):
+        if callable(getattr(model, "features", None)):
+            return lambda image: _beside(model.features(image), model(image))  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
         return run
     around = nnx.clone(model)
     del around.model
     around.model = with_features(model.model)  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
     return around  # pyright: ignore[reportReturnType]
+
+
+def _outputs(layer: Any) -> int | None:
+    """Return the outputs of a layer of NNX, or of one of Linen; None if it has no such number."""
+    outputs = getattr(layer, "out_features", None)
+    return getattr(layer, "features", None) if isinstance(layer, linen.Module) else outputs
+
+
+def _beside(features: jax.Array, logits: jax.Array) -> jax.Array:
+    features = features.astype(jnp.float32).mean(tuple(range(1, features.ndim - 1)))
+    return jnp.concatenate([features, logits.astype(jnp.float32)], -1)

@@ -24,15 +24,28 @@ class Sized(NamedTuple):
     parameters: int
 
 
-def count_parameters(config: Config, *, classes: int, in_features: int) -> int:
-    """Return the number of parameters of a network, which is only built as shapes."""
-    model = nnx.eval_shape(
-        lambda: build_model(config, classes=classes, in_features=in_features),
-    )
+def count_parameters(
+    config: Config,
+    *,
+    classes: int,
+    in_features: int,
+    image_shape: tuple[int, ...] | None = None,
+) -> int:
+    """Return the number of parameters of a network, which is only built as shapes; see
+    `build_model`."""
+    form = {"classes": classes, "in_features": in_features, "image_shape": image_shape}
+    model = nnx.eval_shape(lambda: build_model(config, **form))
     return parameter_count(nnx.state(model, nnx.Param))
 
 
-def with_parameters(config: Config, target: int, *, classes: int, in_features: int) -> Sized:
+def with_parameters(
+    config: Config,
+    target: int,
+    *,
+    classes: int,
+    in_features: int,
+    image_shape: tuple[int, ...] | None = None,
+) -> Sized:
     """Return a network with the ``width`` that brings its number of parameters nearest to a target.
 
     The published width of the network is taken if that is within 1 %.
@@ -40,14 +53,14 @@ def with_parameters(config: Config, target: int, *, classes: int, in_features: i
     Args:
         config: the network; its width does not matter.
         target: the number of parameters to come near to.
-        classes: the classes that it tells apart.
-        in_features: the channels of its images.
+        classes, in_features, image_shape: as in `build_model`.
     """
+    form = {"classes": classes, "in_features": in_features, "image_shape": image_shape}
 
     def count(width: int | None) -> int | None:
         try:
             sized = dataclasses.replace(config, width=width)
-            return count_parameters(sized, classes=classes, in_features=in_features)
+            return count_parameters(sized, **form)
         except ValueError:  # such as a width that the heads of a transformer do not divide
             if width is None:
                 raise

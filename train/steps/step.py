@@ -22,6 +22,7 @@ from gconv_jax.nnx import set_temperature
 
 from .augment import Prepare
 from .embedding import with_features
+from .linen_model import LinenModel
 from .loss import Loss
 from .penalties import Penalty
 from .task import ONE_CLASS, Task
@@ -209,7 +210,7 @@ def _in_mode(
     else:
         model.eval()
     for _, norm in nnx.iter_graph(model):
-        if isinstance(norm, nnx.BatchNorm):
+        if isinstance(norm, nnx.BatchNorm | LinenModel):
             norm.axis_name = axis_name
             if mode == "calibrate":
                 # With momentum 0 the new statistics are those of the batch, whatever the old were.

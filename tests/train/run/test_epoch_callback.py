@@ -80,6 +80,15 @@ def test_a_service_that_fails_does_not_end_the_training(track, tmp_path):
     assert said == [f"{where}: ConnectionError: no network"]
 
 
+def test_a_module_in_the_current_folder(track, tmp_path, monkeypatch):
+    track.rename(tmp_path / "tracking_of_mine.py")
+    monkeypatch.chdir(tmp_path)
+    EpochCallback(Config(on_epoch="tracking_of_mine:log"))(tmp_path / "run", {"epoch": 1}, print)
+    assert tracked(tmp_path) == [["run", {"epoch": 1}]]
+    with pytest.raises(ValueError, match=r"`on_epoch` mine:log: there is no module mine in .*; na"):
+        EpochCallback(Config(on_epoch="mine:log"))
+
+
 def test_the_first_process_alone_tells(track, tmp_path, monkeypatch):
     told = EpochCallback(Config(on_epoch=f"{track}:log"))
     monkeypatch.setattr(jax, "process_index", lambda: 1)
@@ -91,8 +100,8 @@ def test_the_first_process_alone_tells(track, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("track", "must be FILE.py:FUNCTION, such as track.py:log, got 'track'"),
-    ("track:log", "must be FILE.py:FUNCTION"),
+    ("track", "must be FILE.py:FUNCTION or MODULE:FUNCTION, such as track.py:log, got 'track'"),
+    ("track 2:log", "must be FILE.py:FUNCTION"),
     ("track.py:", "must be FILE.py:FUNCTION"),
 ])  # fmt: skip
 def test_what_is_no_function_of_a_file_is_refused(text, message):
