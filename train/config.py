@@ -28,6 +28,7 @@ from .options.networks import (
     CONTINUOUS_GROUPS,
     DEFAULTS,
     check_dimension,
+    check_fine,
     networks_with,
     row_of,
 )
@@ -116,6 +117,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
                 raise ValueError(f"`{name}` {verb} for {known}, not for {self.model}")
         for group in (self.group, *self.groups):
             check_dimension(self.model, group)
+            check_fine(self.model, group, self.filters)
             if group in CONTINUOUS_GROUPS and "samples" not in takes:
                 known = ", ".join(networks_with("samples"))
                 raise ValueError(f"`group` {group} is for {known}, not for {self.model}")

@@ -5,7 +5,9 @@ before each convolution (He et al. 2016, arXiv:1603.05027). After a 3x3 convolut
 stages of blocks ``x + conv(relu(bn(conv(relu(bn(x))))))``, on all, a half and a quarter of the
 pixels. Batch normalization, ReLU, the mean over space and a linear classifier follow. Where a stage
 halves the pixels, a pointwise convolution without normalization takes the place of x. Over
-symmetries of the cube the same network takes volumes, with 3x3x3 filters.
+symmetries of the cube the same network takes volumes, with 3x3x3 filters. Over finer rotations,
+such as those by 45 degrees, the filters are circular harmonics (Weiler & Cesa 2019,
+arXiv:1911.08251), and a blur halves the pixels.
 """
 
 from collections.abc import Sequence
@@ -17,6 +19,7 @@ from jax.nn.initializers import variance_scaling
 from jax.typing import DTypeLike
 
 from gconv_jax.conv.separable import Separable
+from gconv_jax.filters.basis import Filters
 from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4M, FiniteGroup, check_group
 from gconv_jax.models._downsample import (
@@ -26,7 +29,7 @@ from gconv_jax.models._downsample import (
     HalvingSeparableConv,
     check_geometry,
 )
-from gconv_jax.models._layers import batch_norm, check_images, scaled_width
+from gconv_jax.models._layers import batch_norm, check_images, default_filters, scaled_width
 from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, LiftConv, SeparableGroupConv
 from gconv_jax.ops.arguments import check_integer, per_axis
@@ -45,6 +48,7 @@ class _Block(nnx.Module):
         self,
         c_in: int,
         c_out: int,
+        kernel_size: int,
         *,
         geometry: Geometry | None,
         separable: Separable | None,
@@ -61,10 +65,10 @@ class _Block(nnx.Module):
             conv, halving = SeparableGroupConv, HalvingSeparableConv
             options["separable"] = separable
         if geometry is not None:
-            self.conv0 = halving(c_in, c_out, 3, geometry=geometry, **options)
+            self.conv0 = halving(c_in, c_out, kernel_size, geometry=geometry, **options)
         else:
-            self.conv0 = conv(c_in, c_out, 3, **options)
-        self.conv1 = conv(c_out, c_out, 3, **options)
+            self.conv0 = conv(c_in, c_out, kernel_size, **options)
+        self.conv1 = conv(c_out, c_out, kernel_size, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         y = self.conv0(nnx.relu(self.norm0(x)))
@@ -79,8 +83,13 @@ class ResNet(Network):
         blocks: the residual blocks in each of the three stages; by default those of `ResNet44`.
         widths: the channels for each group element, one number for each stage; by default the
             published ones of the plain network over ``sqrt(|G|)``.
-        group: any symmetry of the lattice; `Z2` for the plain network. With symmetries of the cube,
-            such as `octahedral()`, the network takes volumes.
+        group: any group of the plane; `Z2` for the plain network. With symmetries of the cube, such
+            as `octahedral()`, the network takes volumes. For finer rotations, such as
+            ``cyclic(8)``, logits are exactly invariant under the elements that map pixels onto
+            pixels, and nearly under the others.
+        filters: the filters, as in `gconv_jax.nnx.LiftConv`; by default pixels for symmetries of
+            the lattice, and ``"harmonic"`` for finer rotations.
+        kernel_size: the size of the filters, an odd number.
         head: the part after the mean over space. In both cases it is a pointwise group convolution
             to the classes, with the same parameters. ``"invariant"`` takes its maximum over the
             group. ``"published"`` takes the response of the identity alone, a linear map of all
@@ -121,6 +130,8 @@ class ResNet(Network):
         blocks: int | None = None,
         widths: int | Sequence[int] | None = None,
         group: FiniteGroup = P4M,
+        filters: Filters | None = None,
+        kernel_size: int = 3,
         head: Head = "invariant",
         geometry: Geometry = "exact",
         separable: Separable | None = None,
@@ -145,13 +156,19 @@ class ResNet(Network):
         widths = per_axis(widths, STAGES, "widths")
         self.group = group
         self.head = head
-        options = {"group": group, "kernel_init": _init, "dtype": dtype, "rngs": rngs}
-        self.lift = LiftConv(in_features, widths[0], 3, **options)
+        filters = default_filters(group) if filters is None else filters
+        options = {"group": group, "filters": filters, "kernel_init": _init}
+        options |= {"dtype": dtype, "rngs": rngs}
+        size = check_integer("kernel_size", kernel_size, least=1)
+        if size % 2 == 0:
+            raise ValueError(f"`kernel_size` must be odd, got {size}")
+        self.lift = LiftConv(in_features, widths[0], size, **options)
         c_in = widths[0]
         for stage, c_out in enumerate(widths):
             for i in range(self.blocks):
                 halving = geometry if stage and i == 0 else None
-                block = _Block(c_in, c_out, geometry=halving, separable=separable, **options)
+                given = {"geometry": halving, "separable": separable}
+                block = _Block(c_in, c_out, size, **given, **options)
                 setattr(self, f"stage{stage}_block{i}", block)
                 c_in = c_out
         self.norm = batch_norm(c_in, dtype=dtype, rngs=rngs)

@@ -1,5 +1,6 @@
 """All-CNN-C and the residual networks: published sizes, both geometries, both heads."""
 
+import functools
 import warnings
 
 import jax
@@ -8,10 +9,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gconv_jax import P4, P4M, Z2, InexactEquivarianceWarning, cyclic, mirror
+from gconv_jax import P4, P4M, Z2, InexactEquivarianceWarning, cyclic, dihedral, mirror
 from gconv_jax.models import AllCNNC, ResNet, ResNet26, ResNet44
 from gconv_jax.models._downsample import halve
-from gconv_jax.testing import assert_equivariant
+from gconv_jax.testing import assert_equivariant, smooth_images
 from tests.helpers import (
     BY_NAME,
     act,
@@ -83,14 +84,64 @@ def test_options_of_the_published_networks_arrive(build, blocks):
 @some_cases("p4", "p4m", "diagonal")
 def test_halving_keeps_the_law_on_any_size(case, shape, rng, x64):
     x = feature_map(rng, case, shape)
-    assert halve(x).shape == (1, shape[0] // 2, shape[1] // 2, case.order, 2)
-    assert law_error(jax.jit(halve), case, x, lifted=(True, True)) < 1e-12
+    for blurred in (False, True):
+        half = jax.jit(functools.partial(halve, blurred=blurred))
+        assert half(x).shape == (1, shape[0] // 2, shape[1] // 2, case.order, 2)
+        assert law_error(half, case, x, lifted=(True, True)) < 1e-12
 
 
 def test_halving_takes_means(x64):
     x = jnp.arange(4.0 * 5).reshape(1, 4, 5, 1, 1)
     means = [[x[0, 2 * i : 2 * i + 2, 2 * j : 2 * j + 3].mean() for j in (0, 1)] for i in (0, 1)]
     assert_close(halve(x)[0, :, :, 0, 0], jnp.array(means), atol=1e-12)
+
+
+def test_halving_takes_a_blur(x64):
+    """A row of 6 pixels, whose ends go on outside, by weights of 1, 3, 3 and 1 eighths."""
+    row = jnp.array([8.0, 0, 0, 16, 0, 24])
+    x = jnp.broadcast_to(row[:, None], (6, 4))[None, :, :, None, None]
+    assert_close(halve(x, blurred=True)[0, :, 0, 0, 0], jnp.array([4.0, 6.0, 14.0]), atol=1e-12)
+
+
+def test_quarter_turns_of_finer_groups_are_exact(rng, x64):
+    fn = evaluated(small_resnet, rng, group=dihedral(8), in_features=1)
+    x = rng.normal(size=(2, 14, 14, 1))
+    assert invariance_error(fn, BY_NAME["p4m"], x) < 1e-11
+
+
+def invariance_at_45(group) -> tuple[float, float]:
+    """The change of the logits of smooth images at 45 and at 90 degrees, in differences between
+    images, of a network as it is drawn, with the statistics of the images."""
+    from scipy import ndimage
+
+    x = smooth_images((8, 32, 32, 1), length=2.0).astype(np.float32)
+    turned = [ndimage.rotate(x, a, axes=(1, 2), reshape=False, order=3) for a in (45, 90)]
+    options = {"blocks": 1, "widths": (4, 4, 8), "in_features": 1, "group": group}
+    model = ResNet(**options, rngs=nnx.Rngs(1))
+    for _, layer in nnx.iter_graph(model):
+        if isinstance(layer, nnx.BatchNorm):
+            layer.momentum = 0.0
+    graphdef, state = nnx.split(model)
+
+    @quick_jit
+    def logits(state, x, every):
+        model = nnx.merge(graphdef, state)
+        model.train()
+        model(x)
+        model.eval()
+        return model(every)
+
+    upright, *others = np.split(logits(state, x, np.concatenate([x, *turned])), 3)
+    difference = np.sqrt(2 * np.var(upright, axis=0, ddof=1).mean())
+    first, second = (float(np.sqrt(((y - upright) ** 2).mean()) / difference) for y in others)
+    return first, second
+
+
+def test_finer_groups_are_nearly_invariant_between_the_pixels():
+    fine, exact = invariance_at_45(cyclic(8))
+    assert fine < 0.15 and exact < 1e-5
+    coarse, exact = invariance_at_45(P4M)
+    assert coarse > 0.2 and exact < 1e-5, "negative control"
 
 
 @pytest.mark.one_in(23)
@@ -231,6 +282,10 @@ def test_bad_options_of_residual_networks():
             build(head="mean", rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="`blocks` must be at least 1"):
         small_resnet(blocks=0, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="`kernel_size` must be odd, got 4"):
+        small_resnet(kernel_size=4, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"cyclic\(8\) turns by angles"):
+        small_resnet(group=cyclic(8), filters="pixel", rngs=nnx.Rngs(0))
     with pytest.raises(TypeError, match="`group` must be a FiniteGroup"):
         ResNet44(group="p4m", rngs=nnx.Rngs(0))
 

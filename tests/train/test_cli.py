@@ -4,7 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
-from typing import get_args, get_type_hints
+from typing import get_args
 
 import pytest
 
@@ -12,7 +12,7 @@ import gconv_jax
 from train import __main__ as program
 from train.__main__ import COMMANDS, OTHERS, main
 from train.config import Config
-from train.options.networks import DEFAULTS, NETWORKS, networks_with
+from train.options.networks import DEFAULTS, NETWORKS, Model, networks_with
 from train.recipes.presets import GROUPS, PRESETS
 from train.run_folder.folder import Run
 from train.steps.build_model import CLASSES
@@ -82,7 +82,7 @@ def test_list_of_networks(capsys):
 def test_the_table_of_networks_is_that_of_the_configuration():
     """Every network of the command line, and every option with its default."""
     fields = {field.name: field for field in dataclasses.fields(Config)}
-    assert get_args(get_type_hints(Config)["model"]) == tuple(NETWORKS)
+    assert get_args(Model) == tuple(NETWORKS)
     for option, default in DEFAULTS.items():
         assert fields[option].default == default and networks_with(option)
 
@@ -161,12 +161,25 @@ MISTAKES = {
         "--groups",
         "p4",
     ): "`groups` are for mixed, e2cnn, small-e2cnn, wide-resnet, not for p4cn",
-    ("digits-p4cnn", "--group", "c8"): "cyclic(8) turns by angles other than multiples of 90 degre",
+    (
+        "digits-p4cnn",
+        "--group",
+        "c8",
+    ): "`group` c8 turns by less than 90 degrees, for group-cnn",
+    (
+        "folder",
+        "--group",
+        "c8",
+        "--filters",
+        "pixel",
+    ): "`filters` pixel cannot be turned by c8",
+    ("digits-p4cnn", "--model", "net.py:Net", "--blocks", "3"): "`blocks` is for resnet, resnet44",
+    ("digits-p4cnn", "--model", "gone.py:Net"): "`model` gone.py:Net: there is no file",
     (
         "digits-p4cnn",
         "--filters",
         "harmonic",
-    ): "`filters` is for group-cnn, e2cnn, small-e2cnn, wide-resnet, densenet, no",
+    ): "`filters` is for group-cnn, e2cnn, small-e2cnn, resnet, resnet44, resnet2",
     ("rotmnist-small", "--group", "c8"): "`group` is not for small-e2cnn; it takes --groups, got",
     (
         "digits-p4cnn",

@@ -34,10 +34,10 @@ class NetworkOptions:
                 "group",
                 "The symmetry (default: p4, so2 for ck-resnet and gcnn13, octahedral for "
                 "voxel-cnn). z2 is translations alone, p4m has reflections too, c8 turns by 45 "
-                "degrees, so2 and o2 by any angle. Networks of pixel filters have those up to p4m. "
-                "Of volumes, z3 is translations alone, about-depth (-height, -width) quarter turns "
-                "about one axis, octahedral the 24 rotations of the cube, and full-octahedral has "
-                "reflections too. The same --width is another number of parameters in each group: "
+                "degrees and d8 has reflections too (networks with --filters, vit and convnext), "
+                "so2 and o2 turn by any angle. Of volumes, z3 is translations alone, about-depth "
+                "(-height, -width) quarter turns about one axis, octahedral the 24 rotations of "
+                "the cube, and full-octahedral has reflections too. The same --width is another number of parameters in each group: "
                 "to compare with z2, see --compare-plain",
             )
         ),

@@ -31,6 +31,8 @@ Model = Literal[
     "voxel-cnn",
 ]
 CONTINUOUS_GROUPS = ("so2", "o2")
+FINE_GROUPS = ("c8", "c16", "d8", "d16")
+"""The finite groups that turn by other angles than 90 degrees."""
 PLANE, SPACE = 2, 3
 VOXEL_GROUPS = (
     *("z3", "about-depth", "about-height", "about-width"),
@@ -191,6 +193,26 @@ def check_dimension(model: str, group: str | None) -> None:
         f"`group` {group} is of images, and {model} is for volumes: it takes one of "
         f"{', '.join(VOXEL_GROUPS)}"
     )
+
+
+def check_fine(model: str, group: str | None, filters: str | None) -> None:
+    """Raise ValueError unless the filters of a network can be turned by a group."""
+    if group not in FINE_GROUPS:
+        return
+    takes = row_of(model).options
+    # Those without convolutions that turn, continuous ones, and models of the user's own.
+    other = model in ("vit", "convnext") or "samples" in takes or is_own(model)
+    if "filters" not in takes and not other:
+        known = ", ".join((*networks_with("filters"), "vit", "convnext"))
+        raise ValueError(
+            f"`group` {group} turns by less than 90 degrees, for {known}; the filters of {model} "
+            "are of pixels: choose one of those networks, or p4m, p4 or one of their subgroups"
+        )
+    if filters == "pixel":
+        raise ValueError(
+            f"`filters` pixel cannot be turned by {group}: leave it out, or take harmonic, "
+            "bilinear or bicubic"
+        )
 
 
 def networks_with(option: str) -> tuple[str, ...]:
