@@ -133,6 +133,7 @@ def export(options: Export, log: Callable[[str], None] = print) -> Path:
     volumes = is_volume(network.shape)
     reader, shape = path.with_name(VOLUME_READER if volumes else READER), (None, *network.shape)
     _require_ours(reader, _COPY)
+    path.parent.mkdir(parents=True, exist_ok=True)
     if options.format == "onnx":
         metadata = {name: json.dumps(value) for name, value in about.items()}
         onnx(probabilities, shape, path, dtype=jnp.uint8, metadata=metadata)

@@ -37,8 +37,8 @@ class NetworkOptions:
                 "degrees and d8 has reflections too (networks with --filters, vit and convnext), "
                 "so2 and o2 turn by any angle. Of volumes, z3 is translations alone, about-depth "
                 "(-height, -width) quarter turns about one axis, octahedral the 24 rotations of "
-                "the cube, and full-octahedral has reflections too. The same --width is another number of parameters in each group: "
-                "to compare with z2, see --compare-plain",
+                "the cube, and full-octahedral has reflections too. The same --width is another "
+                "number of parameters in each group: to compare with z2, see --compare-plain",
             )
         ),
     ] = None

@@ -11,10 +11,13 @@ import pytest
 from flax import nnx
 
 from gconv_jax import P4, dihedral
+from tests.markdown import blocks_of
 from train.config import Config
 from train.options.own_model import parse_arguments
+from train.options.plain import plain_counterpart
 from train.steps.augment import Prepare
 from train.steps.build_model import build_model
+from train.steps.equal_parameters import count_parameters, with_parameters
 from train.steps.linen_model import LinenModel
 from train.steps.own_model import require_own
 from train.steps.step import Steps
@@ -131,6 +134,29 @@ def test_a_plain_counterpart_needs_a_group_and_a_width():
     with pytest.raises(ValueError, match=r"`compare_plain` .* takes no argument group$"):
         require_own(dataclasses.replace(config, model=f"{NETS}:Linen", group=None,
                                         compare_plain=False), plain=True)  # fmt: skip
+
+
+def test_a_plain_counterpart_has_as_many_parameters():
+    config = Config(model=f"{NETS}:Equivariant", group="p4", width=2)
+    form = {"classes": 3, "in_features": 2, "image_shape": SHAPE}
+    target = count_parameters(config, **form)
+    plain, parameters = with_parameters(plain_counterpart(config), target, **form)
+    assert plain.group == "z2" and plain.width > 2
+    assert parameters == pytest.approx(target, rel=0.2)
+
+
+def test_models_of_the_page_are_taken(tmp_path):
+    """Each block that has one is a file that the program takes."""
+    page = NETS.parents[2] / "docs" / "how-to" / "own-model.md"
+    text = page.read_text(encoding="utf-8")
+    sources = [block.body for block in blocks_of(text) if block.language == "python"]
+    assert len(sources) == 2
+    for source, name in zip(sources, ("Net", "LinenNet"), strict=True):
+        (tmp_path / f"{name}.py").write_text(source)
+        config = Config(model=f"{tmp_path / name}.py:{name}", width=2)
+        form = {"classes": 3, "in_features": 2, "image_shape": SHAPE}
+        model = nnx.eval_shape(lambda c=config, f=form: build_model(c, **f))
+        assert isinstance(model, LinenModel) == (name == "LinenNet")
 
 
 @pytest.fixture(scope="module")
