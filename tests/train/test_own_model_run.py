@@ -3,14 +3,18 @@
 import dataclasses
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
 from tests.train.runs import final_arrays
+from train.__main__ import _recipe_of
 from train.commands.export import Export, export
 from train.config import Config
+from train.data.volumes import require_dimension
 from train.loop import resume, train
 from train.recipes.typed_options import configure
 from train.report.markdown import _first_filters, shown_sections
@@ -91,6 +95,19 @@ def test_images_too_small_are_named_before_anything_is_written(smaller, own_imag
             with pytest.raises(ValueError, match="`x` must be images "):
                 begin(config, tmp_path / "run", print)
         assert not (tmp_path / "run").exists()
+
+
+def test_without_images_it_is_trained_on_the_digits():
+    assert _recipe_of(["--model", "net.py:Net"]) == "digits-p4cnn"
+    assert _recipe_of(["--epochs", "3"]) == "digits", "the main job"
+
+
+def test_volumes_are_named_by_the_group():
+    config = Config(model="net.py:Net", dataset="folder", data=Path("v.npz"))
+    volumes: Any = SimpleNamespace(volume=(8, 8, 8, 1))
+    require_dimension(dataclasses.replace(config, group="z3"), volumes)
+    with pytest.raises(ValueError, match=r"v\.npz has volumes: add --group z3 to say that Net"):
+        require_dimension(config, volumes)
 
 
 def test_words_on_the_command_line():

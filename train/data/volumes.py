@@ -8,7 +8,7 @@ from gconv_jax.export.brightness import sample
 
 from ..config import Config
 from ..names import join_names
-from ..options.networks import NETWORKS, PLANE, SPACE, dimension_of
+from ..options.networks import NETWORKS, PLANE, SPACE, dimension_of, is_own
 from .held_out import divide
 from .listing import Listing
 from .reading import Reading, described, number
@@ -41,6 +41,11 @@ def require_dimension(config: Config, source: Source) -> None:
             )
         return
     if dimension_of(config.model, config.group) == PLANE:
+        if is_own(config.model):
+            raise ValueError(
+                f"`data` {config.data} has volumes: add --group z3 to say that {config.title} "
+                "takes them, or a group of the cube, such as octahedral"
+            )
         others = join_names([name for name, of in NETWORKS.items() if SPACE in of.dimensions])
         raise ValueError(
             f"`data` {config.data} has volumes, and {config.title} is for images: name the recipe "
