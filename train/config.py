@@ -169,7 +169,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
             raise ValueError(f"unknown settings in the configuration: {', '.join(sorted(unknown))}")
         for name in PLACES:
             values[name] = None if values.get(name) is None else Path(values[name])
-        for name in ("groups", "milestones", "model_args"):
+        for name in ("groups", "milestones", "model_args", "targets"):
             values[name] = tuple(values.get(name, ()))
         if isinstance(values.get("range"), list):
             values["range"] = tuple(values["range"])

@@ -72,13 +72,16 @@ def seed_folder(path: Path, seed: int) -> Path:
 def summary(runs: list[Run]) -> str:
     """The mean and the standard deviation of the test error over the seeds, and of the class-mean
     accuracy if classes are unbalanced; of several labels, the share of exact matches and the
-    mean AUC."""
+    mean AUC; of numbers, the mean R2."""
     results = [run.results or {} for run in runs]
     errors = [100 * found["test_error"] for found in results]
     several = task_of_results(results[0]).several
     line = f"test {task_of_results(results[0]).error} {mean_and_deviation(errors)} % over "
     line += f"{len(errors)} seeds"
-    if several:
+    if task_of_results(results[0]).numbers:
+        if all(found.get("r2") is not None for found in results):
+            line += f", R2 {mean_and_deviation([found['r2'] for found in results])}"
+    elif several:
         for key, title in (("exact_match", "exact match"), ("auc", "mean AUC")):
             if all(found.get(key) is not None for found in results):
                 values = [100 * found[key] for found in results]

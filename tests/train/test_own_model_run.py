@@ -17,7 +17,8 @@ from train.config import Config
 from train.data.volumes import require_dimension
 from train.loop import resume, train
 from train.recipes.typed_options import configure
-from train.report.markdown import _first_filters, shown_sections
+from train.report.first_filters import first_filters
+from train.report.markdown import shown_sections
 from train.run.invariance import symmetry
 from train.run.predictor import load_predictor
 from train.run_folder.folder import Run
@@ -129,8 +130,8 @@ def test_filters_are_drawn_where_there_are_any():
     models = {
         name: build_model(Config(model=f"{NETS}:{name}"), **given) for name in ("Plain", "Linen")
     }
-    assert _first_filters(models["Linen"]) is None
-    bank, _ = _first_filters(models["Plain"])
+    assert first_filters(models["Linen"]) is None
+    bank, _ = first_filters(models["Plain"])
     assert bank.shape == (3, 3, 1, 3)
     results = {"test_images": 1, "input": {"shape": (12, 12, 1)}}
     titles = [section.title for section in shown_sections(results, NETS.parent)]

@@ -78,18 +78,21 @@ print([about["classes"][i] for i in probabilities.argmax(-1)])
 """Programs that classify image files with an exported network, by its format."""
 OF_LABELS = "print([[c for c, p in zip({classes}, row) if p > 0.5] for row in probabilities])"
 """The last line of such a program where images may have several labels."""
+OF_NUMBERS = "print([dict(zip({classes}, row)) for row in numbers.tolist()])"
+"""The last line of such a program where images have numbers."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """Write the network of a run, or a saved one, to a file: stored pixels, uint8 [N, H, W, C], to
-    the probabilities of the classes, for batches of any size. Of a run that is not finished, its
-    newest checkpoint. Beside it comes read_image.py, which reads image files as predict does and
-    needs Pillow and NumPy alone, and tifffile for TIFF files of several bands; of a network for
-    volumes, uint8 [N, D, H, W, C], read_volume.py, which needs NumPy alone. The names of the
-    classes and the size of the images are in the metadata of the ONNX file, or in FILE.json beside
-    the StableHLO file. With --format pretrained it is a folder for this library: a saved network,
-    which predict, features, evaluate and gconv_jax.models.load_pretrained take."""
+    """Write the network of a run, or a saved one, to a file: stored pixels, uint8 [N, H, W, C],
+    to the probabilities of the classes, or to numbers, for batches of any size. Of a run that
+    is not finished, its newest checkpoint. Beside it comes read_image.py, which reads image
+    files as predict does and needs Pillow and NumPy alone, and tifffile for TIFF files of
+    several bands; of a network for volumes, uint8 [N, D, H, W, C], read_volume.py, which needs
+    NumPy alone. The names of the classes and the size of the images are in the metadata of the
+    ONNX file, or in FILE.json beside the StableHLO file. With --format pretrained it is a
+    folder for this library: a saved network, which predict, features, evaluate and
+    gconv_jax.models.load_pretrained take."""
 
     run: tyro.conf.Positional[Path]
     """The run folder, the folder of a saved network, or the name of a ready one."""
@@ -146,7 +149,8 @@ def export(options: Export, log: Callable[[str], None] = print) -> Path:
     head = f"{_COPY}{'volume' if volumes else 'image'}_files.py {__version__} (Apache-2.0)"
     head += ", for the networks beside it.\n"
     reader.write_text(head + source, encoding="utf-8")
-    log(f"{path}: uint8 [N, {', '.join(map(str, network.shape))}] to probabilities")
+    outputs = "numbers" if network.task.numbers else "probabilities"
+    log(f"{path}: uint8 [N, {', '.join(map(str, network.shape))}] to {outputs}")
     if options.format == "stablehlo":
         log(f"{beside}: what goes with it")
     kind = "volumes in .npy files" if volumes else "image files"
@@ -154,7 +158,7 @@ def export(options: Export, log: Callable[[str], None] = print) -> Path:
     for line in _program(options.format, path, reader, network.task).splitlines():
         log(f"  {line}".rstrip())
     if network.names is not None:
-        log(f"the classes are {', '.join(network.names)}")
+        log(f"the {outputs if network.task.numbers else 'classes'} are {', '.join(network.names)}")
     return path
 
 
@@ -168,11 +172,13 @@ def _default_path(run: Run | SavedNetwork, options: Export) -> Path:
 def _program(form: Literal["stablehlo", "onnx"], path: Path, reader: Path, task: Task) -> str:
     """Return a program that classifies images with the network."""
     text = USE[form].format(path=path.name, reader=reader.stem)
-    if not task.several:
+    if not task.several and not task.numbers:
         return text
     *lines, _ = text.splitlines()
     classes = {"onnx": "classes", "stablehlo": 'about["classes"]'}[form]
-    return "\n".join([*lines, OF_LABELS.format(classes=classes)])
+    last = OF_NUMBERS if task.numbers else OF_LABELS
+    program = "\n".join([*lines, last.format(classes=classes)])
+    return program.replace("probabilities", "numbers") if task.numbers else program
 
 
 def reader_source(*, volumes: bool) -> str:
@@ -189,11 +195,11 @@ def description(network: Predictor) -> dict[str, Any]:
 
     ``image`` has the arguments of `gconv_jax.export.image_files.read_image`, or of
     `gconv_jax.export.volume_files.read_volume`, and ``classes`` the names in the order of the
-    probabilities. ``labels`` says whether an image has one of them or several. ``steps`` says in
-    words what the reader and the network do.
+    outputs. ``labels`` says whether an image has one of them or several, or has numbers. ``steps``
+    says in words what the reader and the network do.
     """
-    several = network.task.several
-    prepare = network.steps.prepare
+    task, prepare = network.task, network.steps.prepare
+    labels = "several: those with a probability above 0.5" if task.several else "one: the largest"
     scaled = f"minus {_numbers(prepare.mean)}, divided by {_numbers(prepare.std)}"
     whitened = "contrast normalized, then whitened (ZCA)"
     return {
@@ -203,13 +209,17 @@ def description(network: Predictor) -> dict[str, Any]:
         "image": {"size": [*network.shape], **network.reading.arguments()},
         "input": {"name": "x", "shape": ["N", *network.shape], "dtype": "uint8"},
         "range": [0, 255],
-        "output": {"shape": ["N", network.classes], "dtype": "float32", "is": "probabilities"},
-        "labels": "several: those with a probability above 0.5" if several else "one: the largest",
+        "output": {
+            "shape": ["N", network.classes],
+            "dtype": "float32",
+            "is": "numbers" if task.numbers else "probabilities",
+        },
+        "labels": "none: each output is a number" if task.numbers else labels,
         "steps": [
             *_reading_steps(network),
             "network: pixels divided by 255, "
             f"{scaled if network.whitening is None else whitened}; "
-            f"{network.task.link} of the logits",
+            + ("numbers in their own units" if task.numbers else f"{task.link} of the logits"),
         ],
     }
 

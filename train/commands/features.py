@@ -31,8 +31,8 @@ class Features:
     """Image files, folders of them, or - for the paths that standard input lists; as in predict."""
     output: Path
     """The .npz file for the arrays: features [N, F] (float32), paths [N] and predicted [N], the
-    names of classes; of several labels, separated by semicolons. Files that cannot be read are in
-    none of them."""
+    names of classes; of several labels, separated by semicolons; of numbers, [N, targets]. Files
+    that cannot be read are in none of them."""
     symmetrize: Symmetry | None = None
     """Average the features over all poses of each image under this symmetry, which makes those of
     any network invariant."""
@@ -63,7 +63,8 @@ def features(options: Features, log: Callable[[str], None] = print) -> np.ndarra
         rows.append(answer.row[: -network.classes].copy())  # a view would keep the whole batch
         paths.append(str(answer.path))
         said = network.task.answers(answer.row[-network.classes :])
-        predicted.append(SEPARATOR.join(network.answer_names(said)))
+        names = said if network.task.numbers else SEPARATOR.join(network.answer_names(said))
+        predicted.append(names)
     if not rows:
         raise unread(errors, len(files))
     found = np.stack(rows)

@@ -1,16 +1,18 @@
 """The figures of a network on labelled images that are none of its run's own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from ..data.labelled_folder import changed_names, list_labelled, seen_in_training
 from ..data.labels import label_array
+from ..data.numbers import number_array
 from ..data.provenance import Record
 from ..names import join_names, pluralize, printable
 from ..report.label_sections import label_rows
 from ..report.markdown import markdown_table
+from ..report.number_sections import number_rows
 from ..run.classify_files import answer_files
 from ..run.figures import figure_lines, figures_of
 from ..run.predictor import Predictor
@@ -37,8 +39,9 @@ def evaluate_new_set(
         ``test_images``, ``test_error``, and those of `train.run.figures.Figures.by_class`.
     """
     names = [network.name(label) for label in range(network.classes)]
-    several, of = network.task.several, figures_of(network.task)
-    found = list_labelled(folder, names, several=several)
+    task, of = network.task, figures_of(network.task)
+    several, numbers = task.several, task.numbers
+    found = list_labelled(folder, names, several=several, numbers=numbers)
     notes = list(found.notes)
     if record is not None:
         notes += seen_in_training(record, found.paths) + changed_names(record, folder)
@@ -56,11 +59,22 @@ def evaluate_new_set(
         raise ValueError("\n  ".join([f"no image in {folder} can be read", *notes]))
     for note in notes:
         log(note)
-    rows, label = np.stack(logits), label_array(labels, len(names), several=several)
-    error = float(network.task.errors(rows, label).mean())
+    rows = np.stack(logits)
+    if numbers:
+        label = number_array(labels, len(names))
+    else:
+        label = label_array(labels, len(names), several=several)
+    error = float(task.errors(rows, label).mean())
     figures = {"test_images": len(label), "test_error": error} | of.by_class(rows, label)
-    if several:
-        _tell_labels(figures, folder, names, log)
+    if several or numbers:
+        kind = {"scale": np.asarray(task.scale).tolist()} if numbers else {"several_labels": True}
+        rows_of = number_rows if numbers else label_rows
+        results = figures | {"input": {"names": names, **kind}}
+        log(markdown_table(rows_of(results)))
+        count = pluralize(figures["test_images"], "image")
+        log(f"{folder} is a new set of {count}: {task.error} {_percent(figures['test_error'])}")
+        for line in figure_lines(results):
+            log(line)
         return figures
     images, recall = (figures["by_class"][name] for name in ("images", "recall"))
     present = [i for i, count in enumerate(images) if count]
@@ -83,18 +97,6 @@ def evaluate_new_set(
         f"class-mean accuracy {_percent(figures['class_mean_accuracy'])}"
     )
     return figures
-
-
-def _tell_labels(
-    figures: dict, folder: Path, names: Sequence[str], log: Callable[[str], None]
-) -> None:
-    """Print the figures of images with several labels."""
-    results = figures | {"input": {"names": names, "several_labels": True}}
-    log(markdown_table(label_rows(results)))
-    count = pluralize(figures["test_images"], "image")
-    log(f"{folder} is a new set of {count}: label error {_percent(figures['test_error'])}")
-    for line in figure_lines(results):
-        log(line)
 
 
 def _percent(share: float) -> str:

@@ -1,4 +1,4 @@
-"""``python -m train predict RUN``: image files to classes, on lines or in a file."""
+"""``python -m train predict RUN``: image files to classes or numbers, on lines or in a file."""
 
 import collections
 import contextlib
@@ -14,6 +14,7 @@ from ..data.given_files import given_files
 from ..names import pluralize
 from ..options.networks import Symmetry
 from ..run.classify_files import Answer, answer_files, unread
+from ..run.number_figures import shown_number
 from ..run.prediction_file import prediction_file, require_predictions
 from ..run.predictor import Predictor
 from ..run.saved_predictor import open_predictor
@@ -26,7 +27,8 @@ _NAMED = 10
 
 @dataclass(frozen=True)
 class Predict:
-    """Classify image files with a run; if it is not finished, with its newest checkpoint."""
+    """Classify image files with a run, or predict their numbers; if it is not finished, with its
+    newest checkpoint."""
 
     run: tyro.conf.Positional[Path]
     """The run folder, the folder of a saved network, or the name of a ready one."""
@@ -36,8 +38,8 @@ class Predict:
     files below it, and - for the paths that standard input lists, one a line."""
     output: Path | None = None
     """A .csv or .json file for the predicted class, or the predicted labels, and the probabilities
-    of all classes, in place of lines. It has a row for each image, those that cannot be read with
-    an error."""
+    of all classes, or the predicted numbers, in place of lines. It has a row for each image, those
+    that cannot be read with an error."""
     top: int | None = None
     """The most probable classes on each line (default: 3); of several labels, all that are said."""
     symmetrize: Symmetry | None = None
@@ -54,7 +56,7 @@ class Predict:
 
 def predict(options: Predict, log: Callable[[str], None] = print) -> np.ndarray:
     """Print the most probable classes of each image, or write all to a file; returns probabilities
-    ``[N, classes]`` of the images that can be read.
+    ``[N, classes]`` of the images that can be read, or numbers ``[N, targets]``.
 
     ValueError, after the answers for all others, names the files that cannot be read. If there is
     no other, no file is written.
@@ -77,6 +79,8 @@ def predict(options: Predict, log: Callable[[str], None] = print) -> np.ndarray:
     if options.ink != "auto":
         reading = reading._replace(ink=options.ink)
     names = [network.name(label) for label in range(network.classes)]
+    if network.task.numbers and options.top is not None:
+        raise ValueError("`top` is for classes, and the network predicts numbers: leave it out")
     rows: list[np.ndarray] = []
     errors: list[str] = []
     with contextlib.ExitStack() as stack:
@@ -84,8 +88,7 @@ def predict(options: Predict, log: Callable[[str], None] = print) -> np.ndarray:
             tell = _line_writer(network, top, log)
         else:
             require_predictions(output, names)
-            several = network.task.several
-            tell = stack.enter_context(prediction_file(output, names, several=several))
+            tell = stack.enter_context(prediction_file(output, names, network.task))
         for answer in answer_files(
             network,
             files,
@@ -102,7 +105,8 @@ def predict(options: Predict, log: Callable[[str], None] = print) -> np.ndarray:
             raise unread(errors, len(files), output and _NAMED)
     probabilities = np.stack(rows)
     if output is not None:
-        log(f"{output}: {_counts(probabilities, names, network.task.several)}")
+        told = _ranges if network.task.numbers else _counts
+        log(f"{output}: {told(probabilities, names, network.task.several)}")
     if errors:
         raise unread(errors, len(files), output and _NAMED)
     return probabilities
@@ -113,7 +117,10 @@ def _line_writer(
 ) -> Callable[[Answer], None]:
     def write(answer: Answer) -> None:
         p = answer.row
-        if p is not None:
+        if p is not None and network.task.numbers:
+            said = [f"{network.name(k)} {shown_number(value)}" for k, value in enumerate(p)]
+            log(f"{answer.path}: {', '.join(said)}")
+        elif p is not None:
             order = np.argsort(-p)
             best = [f"{network.name(c)} ({100 * p[c]:.1f} %)" for c in order]
             log(f"{answer.path}: {_several(best, p, top) if several else ', '.join(best[:top])}")
@@ -128,6 +135,16 @@ def _several(best: list[str], p: np.ndarray, top: int) -> str:
     count = int((p > 0.5).sum())
     said, others = best[:count], best[count:top]
     return (", ".join(said) or "none") + (f"; not {', '.join(others)}" if others else "")
+
+
+def _ranges(values: np.ndarray, names: list[str], several: bool) -> str:
+    """How many images there are, and the range of each number."""
+    found = [
+        f"{name} from {shown_number(column.min())} to {shown_number(column.max())}"
+        for name, column in zip(names, values.T, strict=True)
+    ]
+    more = [f"{len(found) - _NAMED} more numbers"] if len(found) > _NAMED else []
+    return f"{pluralize(len(values), 'image')}: {', '.join(found[:_NAMED] + more)}"
 
 
 def _counts(probabilities: np.ndarray, names: list[str], several: bool) -> str:

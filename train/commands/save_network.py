@@ -29,13 +29,19 @@ def save_network(run: Run, network: Predictor, path: Path) -> Path:
     """Write the network of a run, with the preparation of pixels in front, to a folder; one that
     was saved there before is replaced.
 
-    ValueError if the network is made equivariant by another network, which has no such form.
+    ValueError if the network is made equivariant by another network, or predicts numbers: these
+    have no such form.
     """
     config = run.config
     if config.adapt == "canonicalize":
         raise ValueError(
             "`format` pretrained is not for networks of --adapt canonicalize, which has a network "
             "of its own for poses: use --format stablehlo or onnx"
+        )
+    if network.task.numbers:
+        raise ValueError(
+            "`format` pretrained is for classes and labels, and this network predicts numbers: use "
+            "--format stablehlo or onnx"
         )
     model = network.steps.model(network.params, network.stats)
     if network.whitening is not None:

@@ -20,11 +20,13 @@ from .layouts import SPLITS
 from .listing import (
     Found,
     Listing,
+    by_no_label,
     by_one_label,
     by_rarest_label,
     check_classes,
     make_listing,
 )
+from .numbers import as_text
 
 _LAYOUT = "train_images and train_labels (and val_, test_), or images and labels"
 
@@ -38,13 +40,16 @@ class ArrayFile:
             text, or ``[n, K]`` of 0 and 1, where an image may have several of K classes.
             ``class_names`` names the integers or the columns, and ``train_groups`` (and so on) says
             which images belong together. Four axes are of volumes if the last is longer than 16.
+        numbers: whether the labels are numbers to predict, ``[n]`` or ``[n, K]``, which
+            ``target_names`` names.
 
     Raises:
         ValueError: the file is damaged, or has other arrays.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, *, numbers: bool = False):
+        self.path, self.numbers = path, numbers
+        self.target_names: tuple[str, ...] = ()
         arrays = _arrays(path)
         self.images = {split: arrays[names["images"]] for split, names in _splits(arrays).items()}
         self._labels: dict[str, list[tuple[str, ...]]] = {}
@@ -55,7 +60,9 @@ class ArrayFile:
         for split, found in _splits(arrays).items():
             self._check_images(found["images"], self.images[split])
             labels = _labels(arrays, found, len(self.images[split]), path)
-            if labels.ndim == 2:
+            if numbers:
+                self._labels[split] = self._as_numbers(labels, arrays, found["labels"])
+            elif labels.ndim == 2:
                 named, unused = _as_columns(labels, names, path, found["labels"])
                 self._unused |= unused if split in ("train", "") else set()
                 self._labels[split], self._columns = named, True
@@ -82,6 +89,24 @@ class ArrayFile:
                 f"`data` {self.path}: {name} must be volumes [n, D, H, W, C] of at most "
                 f"{MOST_CHANNELS} channels, got {images.shape}"
             )
+
+    def _as_numbers(
+        self, labels: np.ndarray, arrays: dict[str, np.ndarray], name: str
+    ) -> list[tuple[str, ...]]:
+        """Return the numbers of each image as one text."""
+        columns = labels.reshape(len(labels), -1)
+        if columns.dtype.kind not in "biuf" or not np.isfinite(columns).all():
+            raise ValueError(f"`data` {self.path}: {name} must be finite numbers to predict")
+        names = arrays.get("target_names", np.arange(columns.shape[1])).ravel().tolist()
+        if len(set(names)) != columns.shape[1] or (
+            self.target_names and len(self.target_names) != len(names)
+        ):
+            raise ValueError(
+                f"`data` {self.path}: target_names must name the {columns.shape[1]} columns of "
+                f"{name}, once each, got {join_names([str(n) for n in names])}"
+            )
+        self.target_names = tuple(str(target) for target in names)
+        return [(as_text(row),) for row in columns.tolist()]
 
     @property
     def has_volumes(self) -> bool:
@@ -142,9 +167,15 @@ class ArrayFile:
         for name, (split, i) in self.places.items():
             size, labels = self.images[split][i].nbytes, self._labels[split][i]
             found = Found(name, size, name, groups[name], labels)
+            if self.numbers:
+                found = found._replace(labels=None, numbers=labels[0])
             in_split.setdefault(split or "train", []).append(found)
-        by_split = by_rarest_label(in_split) if self.several else by_one_label(in_split)
-        notes = check_classes(by_split, self.path)
+        notes = []
+        if self.numbers:
+            by_split = by_no_label(in_split, self.path)
+        else:
+            by_split = by_rarest_label(in_split) if self.several else by_one_label(in_split)
+            notes += check_classes(by_split, self.path)
         if self._columns and not self.several:
             notes.append("each image has one 1 in its labels: they are taken for a one-hot code")
         return make_listing(

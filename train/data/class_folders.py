@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from ..names import composed, join_names, pluralize, printable
-from .csv_lists import list_rows
+from .csv_lists import Targets, list_rows
 from .groups import FOLDERS, group_by_pattern, of_pattern
 from .layouts import SPLITS, Layout, find_layout, lists_in, require_folder
 from .listing import Classes, File, Found, Listing, make_listing
@@ -20,7 +20,9 @@ __all__ = ["SPLITS", "File", "Listing", "join_names", "list_images", "pluralize"
 _MOST_KINDS = 10
 
 
-def list_images(path: Path, test_fraction: float, groups_by: str | None = None) -> Listing:
+def list_images(
+    path: Path, test_fraction: float, groups_by: str | None = None, *, targets: Targets = None
+) -> Listing:
     """The image files in a folder or a CSV file, by split and class; nothing is read yet.
 
     With class folders below ``train`` the splits are those of the folders. Without ``test``, the
@@ -31,7 +33,13 @@ def list_images(path: Path, test_fraction: float, groups_by: str | None = None) 
     """
     require_folder(path)
     if path.is_file():
-        return list_rows(path, test_fraction, groups_by)
+        return list_rows(path, test_fraction, groups_by, targets=targets)
+    if targets is not None:
+        remedy = "".join(f": --data {path / name}" for name in lists_in(path)[:1])
+        raise ValueError(
+            f"`task` regression needs the numbers of each image, and {path} is a folder: list its "
+            f"images in a CSV file with a column path and one for each number{remedy}"
+        )
     layout = find_layout(path)
     ignored: collections.Counter[str] = collections.Counter()
     by_split = {

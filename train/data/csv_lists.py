@@ -15,13 +15,17 @@ from .layouts import SPLITS, split_of
 from .listing import (
     Found,
     Listing,
+    by_no_label,
     by_one_label,
     by_rarest_label,
     check_classes,
     make_listing,
 )
+from .numbers import as_text, read_number
 from .scan import file_size
 
+Targets = tuple[str, ...] | None
+"""The columns of numbers; empty for that of the label, and None if labels are classes."""
 COLUMNS = {
     "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path"),
     "label": ("label", "class", "target"),
@@ -39,32 +43,41 @@ class Row(NamedTuple):
     name: str
     """The path from the folder of the file, or the whole one if it is elsewhere."""
     labels: tuple[str, ...]
-    """The one label; several, or none, where some row has several."""
+    """The one label; several, or none, where some row has several; one text of numbers."""
     split: str | None
     group: str | None
 
 
-def list_rows(path: Path, test_fraction: float, groups_by: str | None = None) -> Listing:
+def list_rows(
+    path: Path, test_fraction: float, groups_by: str | None = None, *, targets: Targets = None
+) -> Listing:
     """The image files that a CSV file lists; see `train.data.class_folders.list_images`.
 
     Raises:
         ValueError: there is no header that names the columns, or rows are wrong: without a label,
             of a file that is not there, of an unknown split, or of the same file as another.
     """
-    table = _read(path)
+    table = _read(path, targets)
     rows = list(_rows(path, table, there=True))
     keys = [composed(row.name) for row in rows]
     if groups_by is None:
         grouped_by, groups = COLUMN, [row.group for row in rows]
     else:
         grouped_by, groups = of_pattern(groups_by), group_by_pattern(groups_by, keys)
-    several = any(len(row.labels) > 1 for row in rows)
+    numbers = targets is not None
+    several = not numbers and any(len(row.labels) > 1 for row in rows)
     in_split: dict[str, list[Found]] = {}
     for row, key, group in zip(rows, keys, groups, strict=True):
         found = Found(row.name, file_size(path.parent / row.name), key, group, row.labels)
+        if numbers:
+            found = found._replace(labels=None, numbers=row.labels[0])
         in_split.setdefault(row.split or "train", []).append(found)
-    by_split = by_rarest_label(in_split) if several else by_one_label(in_split)
-    notes = check_classes(by_split, path)
+    notes = []
+    if numbers:
+        by_split = by_no_label(in_split, path)
+    else:
+        by_split = by_rarest_label(in_split) if several else by_one_label(in_split)
+        notes += check_classes(by_split, path)
     by_split = {s: by_split[s] for s in dict.fromkeys(SPLITS.values()) if s in by_split}
     if table.unused:
         notes.append(f"columns of {path.name} that are not used: {join_names(table.unused)}")
@@ -78,15 +91,24 @@ def list_rows(path: Path, test_fraction: float, groups_by: str | None = None) ->
     )
 
 
-def listed_labels(path: Path, *, several: bool = False) -> dict[str, tuple[str, ...]]:
+def target_names(path: Path, targets: Targets) -> tuple[str, ...]:
+    """Return the names of the columns of numbers, as the header has them."""
+    table = _read(path, targets or ())
+    return tuple(table.header[place] for place in table.targets)
+
+
+def listed_labels(
+    path: Path, *, several: bool = False, targets: Targets = None
+) -> dict[str, tuple[str, ...]]:
     """Return the labels of each file that a CSV file lists, by its path; files may be gone.
 
     Args:
         path: the CSV file.
         several: whether an image may have no label although none has several, since it is known
             from elsewhere that images may have several.
+        targets: the columns of numbers, one text of which is the label.
     """
-    rows = _rows(path, _read(path), there=False, several=several)
+    rows = _rows(path, _read(path, targets), there=False, several=several)
     return {row.name: row.labels for row in rows}
 
 
@@ -96,17 +118,19 @@ class _Table(NamedTuple):
     """The lines after the header, with their numbers."""
     columns: dict[str, int]
     """Content of a column -> its place."""
+    targets: tuple[int, ...]
+    """The places of the columns of numbers; none if labels are classes."""
     separator: str
     """The character between the columns."""
 
     @property
     def unused(self) -> list[str]:
         """The names of the columns that say nothing here."""
-        used = self.columns.values()
+        used = {*self.columns.values(), *self.targets}
         return [name for i, name in enumerate(self.header) if name and i not in used]
 
 
-def _read(path: Path) -> _Table:
+def _read(path: Path, targets: Targets = None) -> _Table:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -123,7 +147,9 @@ def _read(path: Path) -> _Table:
     except csv.Error as error:
         raise ValueError(f"`data` {path} line {reader.line_num}: {error}") from None
     (_, header), *rows = [(line, row) for line, row in rows if any(row)]
-    return _Table(header, rows, _columns(path, header), best)
+    columns = _columns(path, header, ("path",) if targets else ("path", "label"))
+    places = () if targets is None else _targets(path, header, targets, columns)
+    return _Table(header, rows, columns, places, best)
 
 
 def _cells(line: str, separator: str) -> list[str]:
@@ -135,11 +161,38 @@ def _known(header: list[str]) -> set[str]:
     return {what for what, known in COLUMNS.items() if names & set(known)}
 
 
-def _columns(path: Path, header: list[str]) -> dict[str, int]:
+def _targets(
+    path: Path, header: list[str], targets: tuple[str, ...], columns: dict[str, int]
+) -> tuple[int, ...]:
+    """Return the places of the columns of numbers: those of the names, or that of the label."""
+    if not targets:
+        return (columns["label"],)
+    lower = [name.lower() for name in header]
+    places = []
+    for name in targets:
+        found = [i for i, known in enumerate(header) if known == name]
+        found = found or [i for i, known in enumerate(lower) if known == name.lower()]
+        if len(found) != 1:
+            many = "no column" if not found else f"{len(found)} columns"
+            raise ValueError(
+                f"`targets` {name}: `data` {path} has {many} of that name; the columns are "
+                f"{join_names(header)}"
+            )
+        if found[0] in (columns["path"], columns.get("split"), columns.get("group")):
+            raise ValueError(f"`targets` {name} is the column of paths, splits or groups of {path}")
+        places += found
+    if len(set(places)) < len(places):
+        raise ValueError(f"`targets` names a column of {path} twice: {join_names(targets)}")
+    return tuple(places)
+
+
+def _columns(path: Path, header: list[str], needed: tuple[str, ...]) -> dict[str, int]:
     """Return the place of each column that is known."""
     lower = [name.lower() for name in header]
     columns: dict[str, int] = {}
     for what, known in COLUMNS.items():
+        if what == "label" and what not in needed:
+            continue
         places = [i for i, name in enumerate(lower) if name in known]
         exact = [i for i in places if lower[i] == what]
         if len(exact or places) > 1:
@@ -150,7 +203,7 @@ def _columns(path: Path, header: list[str]) -> dict[str, int]:
             )
         if places:
             columns[what] = (exact or places)[0]
-    for what in ("path", "label"):
+    for what in needed:
         if what not in columns:
             raise ValueError(
                 f"`data` {path} line 1 must be a header with a column {what} "
@@ -167,13 +220,17 @@ def _rows(path: Path, table: _Table, *, there: bool, several: bool = False) -> I
         # A column of which all cells are empty says nothing.
         if what in columns and not any(_cell(row, columns[what]) for _, row in table.rows):
             del columns[what]
-    several = several or any(SEPARATOR in _cell(row, columns["label"]) for _, row in table.rows)
+    if table.targets:
+        columns.pop("label", None)
+    elif not several:
+        several = any(SEPARATOR in _cell(row, columns["label"]) for _, row in table.rows)
     seen: dict[str, int] = {}
     rows, bad = [], []
     for line, row in table.rows:
         cells = {what: _cell(row, place) for what, place in columns.items()}
         name = _name(path.parent, cells["path"])
-        problem = _problem(cells, several)
+        labels, problem = _labels(table, row)
+        problem = problem or _problem(cells, several)
         if any(row[len(table.header) :]):
             problem = f"{len(row)} columns, and the header has {len(table.header)}"
             if table.separator == SEPARATOR:
@@ -188,7 +245,7 @@ def _rows(path: Path, table: _Table, *, there: bool, several: bool = False) -> I
         seen[composed(name)] = line
         split = split_of(cells["split"]) if "split" in cells else None
         group = composed(cells["group"]) if "group" in cells else None
-        rows.append(Row(name, split_labels(composed(cells["label"])), split, group))
+        rows.append(Row(name, labels, split, group))
     if bad:
         more = f"; and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
         shown = "; ".join(bad[:_SHOWN]) + more
@@ -196,15 +253,22 @@ def _rows(path: Path, table: _Table, *, there: bool, several: bool = False) -> I
     yield from rows
 
 
+def _labels(table: _Table, row: list[str]) -> tuple[tuple[str, ...], str | None]:
+    """Return the labels of a row, or its numbers as one text, and what is wrong with them."""
+    try:
+        if not table.targets:
+            return split_labels(composed(_cell(row, table.columns["label"]))), None
+        cells = [(_cell(row, place), table.header[place]) for place in table.targets]
+        return (as_text([read_number(*cell) for cell in cells]),), None
+    except ValueError as error:
+        return (), str(error)
+
+
 def _problem(cells: dict[str, str], several: bool) -> str | None:
     """Return what is wrong with a row by itself, if anything is."""
     for what, cell in cells.items():
         if not cell and not (several and what == "label"):
             return f"empty {what}"
-    try:
-        split_labels(cells["label"])
-    except ValueError as error:
-        return str(error)
     if "split" in cells and split_of(cells["split"]) is None:
         return f"unknown split {cells['split']} (known are {', '.join(SPLITS)})"
     return None

@@ -52,7 +52,10 @@ def divide(
         if None in groups.values():
             train, validation = train[:-count], train[-count:]
         else:
-            held = _held_groups([by_name[name] for name in train], count)
+            files = [by_name[name] for name in train]
+            if config.task == "regression":  # all of one class
+                files = [file._replace(label=0) for file in files]
+            held = _held_groups(files, count)
             train = [name for name, group in groups.items() if group not in held]
             validation = [name for name, group in groups.items() if group in held]
     divided = dict.fromkeys(names["train"] + test, UNUSED) | dict.fromkeys(unreadable, UNREADABLE)

@@ -21,9 +21,11 @@ from .class_folders import (
     pluralize,
     printable,
 )
+from .csv_lists import Targets
 from .held_out import divide
 from .image_files import Shape, in_threads, is_gray, read_any, read_image
 from .labels import classes_of, label_array, places
+from .numbers import number_array, require_variation
 from .on_disk import ImagesOnDisk
 from .provenance import Changes, Record
 from .reading import EARLIER, Reading
@@ -36,7 +38,8 @@ _NAMED = 3
 
 
 class Images(NamedTuple):
-    """uint8 ``[N, H, W, C]``, in memory or on disk, and labels of a `label_array`."""
+    """uint8 ``[N, H, W, C]``, in memory or on disk, and labels of a `label_array` or of a
+    `number_array`."""
 
     image: np.ndarray | ImagesOnDisk
     label: np.ndarray
@@ -68,7 +71,8 @@ class ImageFolder:
     validation: Images | None
     test: Images
     names: tuple[str, ...]
-    """The names of the classes, sorted; a label is a place in it."""
+    """The names of the classes, sorted; a label is a place in it. Those of the targets, if labels
+    are numbers."""
     files: tuple[File, ...]
     """All that were found, or are recorded, each with the part that it has in the run: one of
     train, validation, test, unused and unreadable."""
@@ -78,6 +82,8 @@ class ImageFolder:
     """The brightness and the ground that all of them have."""
     notes: tuple[str, ...]
     """Lines for the user: what was left out."""
+    numbers: bool = False
+    """True if labels are numbers."""
 
     @property
     def fingerprint(self) -> str:
@@ -110,7 +116,7 @@ def load_folder(
     """
     if config.data is None:
         raise ValueError("`dataset` folder needs the folder of your images: add --data DIR")
-    source = open_source(data := Path(config.data).expanduser())
+    source = open_source(data := Path(config.data).expanduser(), targets_of(config))
     require_dimension(config, source)
     gone: list[File] = []
     if record is None:
@@ -118,6 +124,7 @@ def load_folder(
     else:
         record = provenance.as_in(record, source.folder)
         found, gone = provenance.still_there(record, data)
+    targets = None if targets_of(config) is None else source.target_names
     size = source.size if config.image_size is None else config.image_size
     shape = source.volume or (size, size, _channels(config, source))
     stored = config.loader == "grain"
@@ -137,7 +144,9 @@ def load_folder(
     with ImageBar(len(found.files)) as bar:
         for split in dict.fromkeys(SPLITS.values()):
             files = [file for file in found.files if file.split == split]
-            parts[split] = _read(source, files, found, shape, reading, bar, stored=stored)
+            parts[split] = _read(
+                source, files, found, shape, reading, bar, stored=stored, targets=targets
+            )
     unreadable = {f.name: reason for part in parts.values() for f, reason in part.unreadable}
     reasons = [f"{printable(name)} ({reason})" for name, reason in unreadable.items()]
     skipped = f"skipped {pluralize(len(unreadable), 'file')} that cannot be read: "
@@ -153,7 +162,7 @@ def load_folder(
     if flat and begins:
         verb, few = "is" if len(flat) == 1 else "are", join_names(flat, _NAMED)
         notes.append(f"warning: {pluralize(len(flat), 'image')} {verb} of one value: {few}")
-    if trained is None:
+    if trained is None and targets is None:
         _require_classes(data, found, parts, skipped)
     divided = divide(config, record, found, unreadable)
     used = {split: part for split in provenance.USED if (part := _cut(parts, divided, split))}
@@ -163,6 +172,8 @@ def load_folder(
     used = {"train": empty} | used
     if found.several and trained is None:
         _require_labels(data, found.names, used["train"].label)
+    if targets is not None and trained is None:
+        require_variation(used["train"].label, targets)
     seen = set(used["train"].hashes)
     repeated = sum(digest in seen for digest in used["test"].hashes)
     if repeated:
@@ -185,7 +196,7 @@ def load_folder(
         train=images["train"],
         validation=images.get("validation"),
         test=images["test"],
-        names=tuple(map(printable, found.names)),
+        names=tuple(map(printable, found.names if targets is None else targets)),
         files=tuple(
             file._replace(
                 split=divided.get(file.name, file.split),
@@ -196,7 +207,13 @@ def load_folder(
         own_test=found.own_test,
         reading=reading,
         notes=tuple(notes),
+        numbers=targets is not None,
     )
+
+
+def targets_of(config: Config) -> Targets:
+    """Return the columns of numbers of a configuration; None if images have classes."""
+    return config.targets if config.task == "regression" else None
 
 
 class _Part(NamedTuple):
@@ -224,6 +241,7 @@ def _read(
     bar: ImageBar,
     *,
     stored: bool,
+    targets: tuple[str, ...] | None,
 ) -> _Part:
     """The images that can be read. Of ``stored`` ones the pixels are read again when they are asked
     for."""
@@ -255,8 +273,11 @@ def _read(
         part.gray.append(is_gray(image))
         if (image == image.reshape(-1, image.shape[-1])[0]).all():
             part.flat.append(file.name)
-    labels = [file.label for file in part.files]
-    label = label_array(labels, len(found.names), several=found.several)
+    if targets is None:
+        labels = [file.label for file in part.files]
+        label = label_array(labels, len(found.names), several=found.several)
+    else:
+        label = number_array([str(file.class_name) for file in part.files], len(targets))
     if not stored:
         return part._replace(image=images[: len(label)], label=label)
     paths = [source.item(file.name) for file in part.files]

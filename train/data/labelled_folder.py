@@ -10,8 +10,9 @@ from ..names import composed, join_names, pluralize, printable
 from ..run_folder.folder import Run
 from . import provenance
 from .image_files import in_threads
+from .image_folder import targets_of
 from .labels import Label
-from .layouts import SPLITS, require_folder
+from .layouts import SPLITS, is_array_file, require_folder
 from .listing import File
 from .provenance import Record, read_record
 from .scan import SUFFIXES, entries, image_files, suffix_of
@@ -25,7 +26,8 @@ class LabelledFiles(NamedTuple):
 
     paths: list[Any]
     """Their paths, or their pixels (`train.data.sources.Source.item`)."""
-    labels: list[Label]
+    labels: list[Label] | list[str]
+    """Their labels, or numbers as text (`train.data.numbers`)."""
     notes: list[str]
     """Lines for the user: what is not used."""
 
@@ -40,14 +42,17 @@ def is_new_set(run: Run, folder: Path) -> bool:
     if run.config.dataset != FOLDER:
         require_folder(folder)
         return True
-    record = read_record(run)
+    targets = targets_of(run.config)
+    record = read_record(run, targets)
     if record is None or not folder.exists() or folder.absolute() == run.config.data:
         return False
-    source = open_source(folder)
+    source = open_source(folder, targets)
     return not any(_is_there(file, source) for file in record.files)
 
 
-def list_labelled(folder: Path, names: Sequence[str], *, several: bool = False) -> LabelledFiles:
+def list_labelled(
+    folder: Path, names: Sequence[str], *, several: bool = False, numbers: bool = False
+) -> LabelledFiles:
     """Return the image files in the folders of classes, or in those below test/.
 
     Some of the classes may be missing.
@@ -56,6 +61,7 @@ def list_labelled(folder: Path, names: Sequence[str], *, several: bool = False) 
         folder: the folder of classes or of splits.
         names: those of the classes that the network knows, in their order.
         several: whether the network knows several labels of an image.
+        numbers: whether it predicts numbers, whose names these are.
 
     Raises:
         ValueError: no such folder, a class that the network does not know, no image, or labels of
@@ -63,6 +69,8 @@ def list_labelled(folder: Path, names: Sequence[str], *, several: bool = False) 
     """
     folder = folder.expanduser()
     require_folder(folder)
+    if numbers:
+        return _with_numbers(folder, names)
     if not folder.is_dir():
         return _listed(folder, names, several)
     if several:
@@ -110,15 +118,41 @@ def list_labelled(folder: Path, names: Sequence[str], *, several: bool = False) 
     return LabelledFiles(paths, found, notes)
 
 
+def _with_numbers(data: Path, names: Sequence[str]) -> LabelledFiles:
+    """Return the images of a CSV file or of an array file with their numbers."""
+    if data.is_dir():
+        raise ValueError(
+            f"`data` {data} is a folder, which says the class of each image, and the network "
+            f"predicts {join_names(names)}: list the images with these numbers in a CSV file"
+        )
+    targets = () if is_array_file(data) else tuple(names)
+    source = open_source(data, targets)
+    if source.target_names != tuple(names):
+        raise ValueError(
+            f"`data` {data} has the numbers {join_names(source.target_names)}, and the network "
+            f"predicts {join_names(names)}"
+        )
+    texts, notes = _to_test(source, provenance.labels_of(data, targets=targets))
+    return LabelledFiles(
+        [source.item(name) for name in texts], [t for (t,) in texts.values()], notes
+    )
+
+
+def _to_test(
+    source: Source, labels: dict[str, tuple[str, ...]]
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Return the labels of the images to test on, if an array file has such, or of all."""
+    tests = {name: of for name, of in labels.items() if name.startswith("test/")}
+    if not isinstance(source, ArraySource) or not tests:
+        return labels, []
+    left_out = len(tests) < len(labels)
+    return tests, [f"only the test images of {source.data} are evaluated"] if left_out else []
+
+
 def _listed(data: Path, names: Sequence[str], several: bool) -> LabelledFiles:
     """Return the images of a CSV file or of an array file: those to test on, if it has such."""
-    source, classes = open_source(data), provenance.labels_of(data, several=several)
-    tests = {name: of for name, of in classes.items() if name.startswith("test/")}
-    notes = []
-    if isinstance(source, ArraySource) and tests:
-        if len(tests) < len(classes):
-            notes = [f"only the test images of {data} are evaluated"]
-        classes = tests
+    source = open_source(data)
+    classes, notes = _to_test(source, provenance.labels_of(data, several=several))
     labels = {_compared(name): label for label, name in enumerate(names)}
     every = {of for of_image in classes.values() for of in of_image}
     if unknown := sorted(of for of in every if _compared(of) not in labels):

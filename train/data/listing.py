@@ -34,7 +34,7 @@ class Listing(NamedTuple):
     files: list[File]
     """The files, in an order in which any first or last part has all classes in proportion."""
     names: tuple[str, ...]
-    """The names of the classes."""
+    """The names of the classes; in a data set of numbers, the different texts of them."""
     own_test: bool
     """True if the user said which the test images are."""
     notes: tuple[str, ...]
@@ -56,6 +56,8 @@ class Found(NamedTuple):
     group: str | None = None
     labels: tuple[str, ...] | None = None
     """All its labels, in a data set in which some image has several."""
+    numbers: str | None = None
+    """Its numbers as text, in a data set of numbers (`train.data.numbers`)."""
 
 
 Classes = dict[str, list[Found]]
@@ -71,6 +73,16 @@ def by_one_label(by_split: dict[str, list[Found]]) -> dict[str, Classes]:
             classes = found.setdefault(split, {})
             classes.setdefault(label, []).append(file._replace(labels=None))
     return found
+
+
+def by_no_label(by_split: dict[str, list[Found]], path: Path) -> dict[str, Classes]:
+    """Return the files of each split as if all were of one class: those of numbers.
+
+    ValueError if there are none to train on.
+    """
+    if not by_split.get("train"):
+        raise ValueError(f"`data` {path} must have training images; there is none")
+    return {split: {"numbers": files} for split, files in by_split.items()}
 
 
 def by_rarest_label(by_split: dict[str, list[Found]]) -> dict[str, Classes]:
@@ -138,7 +150,8 @@ def make_listing(
         said: whether the record has to name classes and test images, since paths do not.
         notes: sentences for the user.
     """
-    names = sorted(_by_label(by_split["train"]))
+    texts = {file.numbers for file in _all_files(by_split) if file.numbers is not None}
+    names = sorted(texts or _by_label(by_split["train"]))
     several = any(file.labels is not None for file in _all_files(by_split))
     own_test = "test" in by_split
     grouped = any(file.group is not None for file in _all_files(by_split))
@@ -162,7 +175,7 @@ def make_listing(
     files = [
         File(
             split,
-            place[name] if file.labels is None else tuple(sorted(place[n] for n in file.labels)),
+            _label(name, file, place),
             file.name,
             file.size,
             group=file.group,
@@ -176,7 +189,14 @@ def make_listing(
 
 
 def _class_name(name: str, file: Found) -> str | tuple[str, ...]:
+    if file.numbers is not None:
+        return file.numbers
     return name if file.labels is None else tuple(sorted(file.labels))
+
+
+def _label(name: str, file: Found, place: dict[str, int]) -> Label:
+    found = _class_name(name, file)
+    return place[found] if isinstance(found, str) else tuple(sorted(place[n] for n in found))
 
 
 def _to_divide(classes: Classes) -> Classes:

@@ -8,7 +8,7 @@ from ..config import FOLDER, Config
 from ..run_folder.folder import Run
 from .digits import load_digits
 from .held_out import held_out
-from .image_folder import ImageFolder, load_folder
+from .image_folder import ImageFolder, load_folder, targets_of
 from .provenance import IMAGES, read_record
 from .reading import EARLIER, read_reading
 from .splits import Data, Split
@@ -43,7 +43,7 @@ def load_data(config: Config, run: Run | None = None, *, finished: bool = False)
         validation = folder.validation and Split(*folder.validation)
     else:
         train, validation, test = _load_known(config)
-    classes = int(max(train.label.max(initial=0), test.label.max())) + 1
+    classes = 0 if folder else int(max(train.label.max(initial=0), test.label.max())) + 1
     mean, std, whitening = 0.0, 1.0, None
     if trained is not None:
         classes, mean, std = trained["classes"], trained["mean"], trained["std"]
@@ -59,6 +59,7 @@ def load_data(config: Config, run: Run | None = None, *, finished: bool = False)
         whitening = Whitening.fit(train.image)
     else:
         mean, std = moments(train.image)
+    center, scale = _targets(folder, trained)
     return Data(
         train=train,
         validation=validation,
@@ -68,11 +69,27 @@ def load_data(config: Config, run: Run | None = None, *, finished: bool = False)
         std=std,
         whitening=whitening,
         folder=folder,
+        center=center,
+        scale=scale,
     )
 
 
+def _targets(
+    folder: ImageFolder | None, trained: dict | None
+) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """Return mean and deviation of the numbers over the training images, or those of a finished
+    run, whose mean is in its network; nothing if labels are classes."""
+    if folder is None or not folder.numbers:
+        return None, None
+    if trained is not None:
+        scale = np.asarray(trained["scale"], np.float32)
+        return np.zeros_like(scale), scale
+    values = folder.train.label.astype(np.float64)
+    return values.mean(0).astype(np.float32), values.std(0).astype(np.float32)
+
+
 def _load_own(config: Config, run: Run | None, trained: tuple[int, ...] | None) -> ImageFolder:
-    record = None if run is None else read_record(run)
+    record = None if run is None else read_record(run, targets_of(config))
     reading = None if run is None else read_reading(run)
     if reading is None and run is not None and (record or trained or run.metrics()):
         reading = EARLIER

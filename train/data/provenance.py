@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..names import as_stored, composed, join_names, pluralize
 from ..run_folder.folder import Run
 from .array_file import ArrayFile
-from .csv_lists import listed_labels
+from .csv_lists import Targets, listed_labels
 from .labels import places
 from .layouts import SPLITS, is_array_file, require_folder
 from .listing import File, Listing
@@ -43,6 +43,8 @@ class Record(NamedTuple):
     divided: bool
     """True if it lists validation, unreadable and unused files as such. Records of earlier versions
     list all files as they were found, as training or test images."""
+    targets: Targets = None
+    """The columns of numbers; None if images have classes."""
 
 
 class Changes(NamedTuple):
@@ -60,8 +62,9 @@ class Changes(NamedTuple):
         return any(self)
 
 
-def read_record(run: Run) -> Record | None:
-    """The record in a run folder; None if there is none. ValueError names a damaged one."""
+def read_record(run: Run, targets: Targets = None) -> Record | None:
+    """The record in a run folder, whose labels are the numbers in some columns if there are
+    ``targets``; None if there is none. ValueError names a damaged one."""
     path = run.path / IMAGES
     if not path.is_file():
         return None
@@ -91,7 +94,7 @@ def read_record(run: Run) -> Record | None:
     labels = [tuple(place[n] for n in c) if isinstance(c, tuple) else place[c] for c in classes]
     files = tuple(f._replace(label=label) for f, label in zip(files, labels, strict=True))
     divided = any("sha256" in row for row in rows)
-    return Record(run.path, files, tuple(names), own_test, divided)
+    return Record(run.path, files, tuple(names), own_test, divided, targets)
 
 
 def _hashable(value):
@@ -204,17 +207,20 @@ def relabeled_files(record: Record, data: Path) -> list[File]:
     ]
 
 
-def labels_of(data: Path, *, several: bool = False) -> dict[str, tuple[str, ...]]:
+def labels_of(
+    data: Path, *, several: bool = False, targets: Targets = None
+) -> dict[str, tuple[str, ...]]:
     """Return the labels of each image of a file that lists or has images; an image may have none
-    if it is known that images may have ``several``."""
+    if it is known that images may have ``several``. With ``targets`` they are numbers as text."""
     if is_array_file(data):
-        return ArrayFile(data).labels
-    return listed_labels(data, several=several)
+        return ArrayFile(data, numbers=targets is not None).labels
+    return listed_labels(data, several=several, targets=targets)
 
 
 def _labels_now(record: Record, data: Path) -> dict[str, tuple[str, ...]]:
     """Return the labels that a file gives now to the images of a record, and to others."""
-    return labels_of(data, several=any(isinstance(file.label, tuple) for file in record.files))
+    several = any(isinstance(file.label, tuple) for file in record.files)
+    return labels_of(data, several=several, targets=record.targets)
 
 
 def _depth(file: File) -> int | None:

@@ -7,6 +7,7 @@ import numpy as np
 from . import provenance
 from .array_file import ArrayFile
 from .class_folders import list_images
+from .csv_lists import Targets, target_names
 from .layouts import is_array_file
 from .listing import Listing
 
@@ -20,6 +21,7 @@ class FileSource:
 
     Args:
         data: the folder, or a CSV file in it.
+        targets: the columns of numbers; None if images have classes.
     """
 
     size = IMAGE_SIZE
@@ -30,12 +32,17 @@ class FileSource:
     volume: tuple[int, ...] | None = None
     """The shape ``(D, H, W, C)`` of the volumes that a network is given; None of images."""
 
-    def __init__(self, data: Path):
-        self.data, self.folder = data, provenance.folder_of(data)
+    def __init__(self, data: Path, targets: Targets = None):
+        self.data, self.folder, self.targets = data, provenance.folder_of(data), targets
 
     def listing(self, test_fraction: float, groups_by: str | None) -> Listing:
         """All images, by split and class."""
-        return list_images(self.data, test_fraction, groups_by)
+        return list_images(self.data, test_fraction, groups_by, targets=self.targets)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The names of the numbers."""
+        return target_names(self.data, self.targets)
 
     def item(self, name: str) -> Path:
         """The argument of `read_image` for an image."""
@@ -49,9 +56,13 @@ class FileSource:
 class ArraySource:
     """The images in an ``.npz`` file, by their places in it."""
 
-    def __init__(self, data: Path):
+    def __init__(self, data: Path, targets: Targets = None):
+        if targets:
+            raise ValueError(
+                f"`targets` are columns of a CSV file: {data} names its numbers in target_names"
+            )
         self.data = self.folder = data
-        self.file = ArrayFile(data)
+        self.file = ArrayFile(data, numbers=targets is not None)
         self.size = max(self.file.shape[:2])
         self.channels = None if self.file.channels in (1, 3) else self.file.channels
         self.stored: tuple[int, ...] | None = self.file.shape
@@ -63,6 +74,11 @@ class ArraySource:
     def listing(self, test_fraction: float, groups_by: str | None) -> Listing:
         """All images, by split and class."""
         return self.file.listing(test_fraction, groups_by)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The names of the numbers."""
+        return self.file.target_names
 
     def item(self, name: str) -> np.ndarray:
         """The argument of `read_image` for an image."""
@@ -76,12 +92,13 @@ class ArraySource:
 Source = FileSource | ArraySource
 
 
-def open_source(data: Path) -> Source:
-    """Return the source of a folder, of a CSV file or of a file of arrays.
+def open_source(data: Path, targets: Targets = None) -> Source:
+    """Return the source of a folder, of a CSV file or of a file of arrays, with classes, or with
+    the numbers that the ``targets`` name.
 
     Raises:
         ValueError: it is none of them, or arrays are missing.
     """
     if is_array_file(data) and data.is_file():
-        return ArraySource(data)
-    return FileSource(data)
+        return ArraySource(data, targets)
+    return FileSource(data, targets)

@@ -13,7 +13,7 @@ from .whitening import Whitening
 class Split(NamedTuple):
     """Images ``[N, H, W, C]`` or volumes ``[N, D, H, W, C]`` (uint8, or float32 in [0, 1]), in
     memory or on disk, and labels int32 ``[N]``, or 0 and 1 as float32 ``[N, classes]`` where images
-    may have several."""
+    may have several, or numbers as float32 ``[N, targets]``."""
 
     image: np.ndarray | ImagesOnDisk
     label: np.ndarray
@@ -39,6 +39,10 @@ class Data:
     whitening: Whitening | None = None
     folder: ImageFolder | None = None
     """The folder that the images come from, if they are the user's own."""
+    center: np.ndarray | None = None
+    """The mean of each number over the training images, if labels are numbers."""
+    scale: np.ndarray | None = None
+    """Their standard deviations."""
 
     @property
     def names(self) -> tuple[str, ...] | None:

@@ -3,6 +3,8 @@
 import collections
 from pathlib import Path
 
+import numpy as np
+
 from ..config import Config
 from ..names import join_names, pluralize, printable
 from .groups import ARRAY, COLUMN, FOLDERS, of_pattern
@@ -18,8 +20,7 @@ UNEVEN = 5
 
 def summary_lines(config: Config, folder: ImageFolder) -> list[str]:
     """Return the lines on classes, sizes and splits, and on what was left out."""
-    counts = _counts(folder)
-    named = [f"{name} {count:,}" for name, count in counts.items()]
+    counts = {} if folder.numbers else _counts(folder)
     *sides, channels = folder.test.image.shape[1:]
     kinds = ("volume", "voxels") if is_volume(folder.test.image.shape[1:]) else ("image", "pixels")
     color = "gray" if channels == 1 else "in color"
@@ -30,15 +31,14 @@ def summary_lines(config: Config, folder: ImageFolder) -> list[str]:
     }
     sizes = [f"{0 if part is None else len(part.label):,} {kind}" for kind, part in parts.items()]
     lines = [
-        f"{pluralize(_used(folder), kinds[0])} of {pluralize(len(counts), 'class')} in "
-        f"{printable(str(folder.path))}: {join_names(named)}",
+        _found(folder, counts, kinds[0]),
         f"{' x '.join(map(str, sides))} {kinds[1]}, {color}; "
         f"{sizes[0]}, {sizes[1]} and {sizes[2]} {kinds[0]}s",
         *_several(folder, counts, kinds[0]),
         _split(config, folder),
         *folder.notes,
     ]
-    return lines + _warnings(folder, counts)
+    return lines + ([] if folder.numbers else _warnings(folder, counts))
 
 
 def groups_in_words(config: Config, folder: ImageFolder) -> str | None:
@@ -73,7 +73,8 @@ def which_test_images(config: Config, *, own: bool, grouped: bool) -> str:
         return (
             f"test images: those {_named(config, 'of the split column', 'of the file', 'in test/')}"
         )
-    of_each = f"test images: {config.test_fraction:g} of each class"
+    whole = "them" if config.task == "regression" else "each class"
+    of_each = f"test images: {config.test_fraction:g} of {whole}"
     if grouped:
         return f"{of_each} in whole groups, chosen by hashes of their names"
     names = _named(config, "file names", "places in the file", "file names")
@@ -95,6 +96,21 @@ def _named(config: Config, of_list: str, of_arrays: str, of_folders: str) -> str
     return of_list if is_list(data) else of_folders
 
 
+def _found(folder: ImageFolder, counts: dict[str, int], kind: str) -> str:
+    """Return how many images there are of which classes, or with which numbers."""
+    images, place = pluralize(_used(folder), kind), printable(str(folder.path))
+    if not folder.numbers:
+        named = [f"{name} {count:,}" for name, count in counts.items()]
+        return f"{images} of {pluralize(len(counts), 'class')} in {place}: {join_names(named)}"
+    parts = (folder.train, folder.validation, folder.test)
+    values = np.concatenate([part.label for part in parts if part is not None])
+    ranges = [
+        f"{name} from {column.min():.4g} to {column.max():.4g}"
+        for name, column in zip(folder.names, values.T, strict=True)
+    ]
+    return f"{images} with {pluralize(len(ranges), 'number')} in {place}: {join_names(ranges)}"
+
+
 def _counts(folder: ImageFolder) -> dict[str, int]:
     """Return the number of images of each class that are used."""
     used = [file for file in folder.files if file.split in USED]
@@ -108,7 +124,7 @@ def _used(folder: ImageFolder) -> int:
 
 def _several(folder: ImageFolder, counts: dict[str, int], kind: str) -> list[str]:
     """Return the line that says that images have several labels, if they have."""
-    if folder.test.label.ndim == 1:
+    if folder.test.label.ndim == 1 or folder.numbers:
         return []
     mean = sum(counts.values()) / _used(folder)
     without = sum(file.split in USED and file.label == () for file in folder.files)

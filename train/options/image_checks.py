@@ -16,6 +16,10 @@ def check_images(config: Any) -> None:
             raise ValueError(
                 f"`{name}` is for images of your own (--data DIR), not for {config.dataset}"
             )
+    if config.targets and config.task != "regression":
+        raise ValueError(
+            f"`targets` {' '.join(config.targets)} are numbers to predict: add --task regression"
+        )
     if isinstance(config.channels, int) and not 2 <= config.channels <= MOST_CHANNELS:
         raise ValueError(
             f"`channels` must be auto, grey, colour or a number from 2 to {MOST_CHANNELS}, got "

@@ -12,6 +12,8 @@ FOLDER_OPTIONS = {
     "range": "auto",
     "test_fraction": 0.2,
     "groups_by": None,
+    "task": "auto",
+    "targets": (),
 }
 """The settings that only folders of images have, with their defaults."""
 
@@ -59,6 +61,12 @@ class ImageOptions:
     """The group of each of your own images, which stays on one side: a regular expression that
     finds it in the path below --data, such as '(patient[0-9]+)_' (default: the folder below that of
     the class, if there is one; '.+' for none)."""
+    task: Literal["auto", "regression"] = "auto"
+    """The task on your own images. auto: to tell their class, or all their labels; regression: to
+    predict numbers, from a CSV file or an .npz file."""
+    targets: tuple[str, ...] = ()
+    """The columns of the CSV file with the numbers for task regression (default: the column
+    label)."""
     raw_dir: Path | None = None
     """Build the data set from original files in this folder instead of downloading them."""
     data_dir: Path | None = None

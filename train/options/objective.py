@@ -9,6 +9,7 @@ def check_objective(config: Any) -> None:
         raise ValueError(
             f"`label_smoothing` must be at least 0 and below 1, got {config.label_smoothing}"
         )
+    _check_numbers(config)
     if config.loss != "focal" and config.focal_gamma != 2:
         raise ValueError(
             f"`focal_gamma` {config.focal_gamma} goes with --loss focal: add that, or leave it out"
@@ -23,3 +24,25 @@ def check_objective(config: Any) -> None:
             f"`metric` {config.metric} chooses the epoch that is kept: add --patience EPOCHS "
             "and --validation"
         )
+
+
+def _check_numbers(config: Any) -> None:
+    """Raise ValueError unless what is said of classes is said of a `Config` for classes."""
+    if config.task != "regression":
+        if config.loss in ("squared", "huber"):
+            raise ValueError(f"`loss` {config.loss} is for numbers: add --task regression")
+        return
+    for name, allowed in {
+        "loss": ("auto", "squared", "huber"),
+        "class_weights": ("none",),
+        "sampling": ("plain",),
+        "label_smoothing": (0.0,),
+        "metric": ("accuracy", "loss"),
+    }.items():
+        value = getattr(config, name)
+        if value not in allowed:
+            known = " or ".join(map(str, allowed))
+            raise ValueError(
+                f"`{name}` {value} is for classes, and --task regression predicts numbers: "
+                f"use {known}"
+            )

@@ -37,9 +37,11 @@ class TrainingOptions:
     """The largest norm of all gradients together; longer ones are shortened."""
     average: float | None = None
     """Evaluate an exponential moving average of the parameters with this decay, e.g. 0.999."""
-    loss: Literal["cross-entropy", "focal"] = "cross-entropy"
-    """focal: images that are right already count less, by (1 - probability) ** focal_gamma. Of
-    images with several labels, each label is a choice between yes and no."""
+    loss: Literal["auto", "cross-entropy", "focal", "squared", "huber"] = "auto"
+    """auto: cross-entropy, and squared for numbers (--task regression). focal: images that are
+    right already count less, by (1 - probability) ** focal_gamma; of images with several labels,
+    each label is a choice between yes and no. huber: numbers that are far off count less, for when
+    some of your numbers are wrong."""
     focal_gamma: float = 2.0
     """The exponent of the focal loss; 0 is cross-entropy."""
     label_smoothing: float = 0.0

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..run.class_figures import worst
+from ..run.number_figures import shown_number
 from .plots import COLORS, both_ends, colors, displayed, finish, stretched
 from .shown_channels import projected
 
@@ -142,8 +143,8 @@ def examples(image: np.ndarray, rows: Sequence[dict], names: Sequence[str], path
 
     Args:
         image: the images, ``[N, H, W, C]``.
-        rows: of `train.run.examples.examples`, or of `train.run.label_examples.label_examples`,
-            one for each.
+        rows: of `train.run.examples.examples`, of `train.run.label_examples.label_examples`, or of
+            `train.run.number_figures.largest_errors`, one for each.
         names: of the classes.
         path: the file to write.
     """
@@ -178,7 +179,12 @@ def examples(image: np.ndarray, rows: Sequence[dict], names: Sequence[str], path
 
 
 def _words(row: dict, names: Sequence[str]) -> tuple[str, str]:
-    """Return the truth and the answer on an image, or on one of its labels."""
+    """Return the truth and the answer on an image, on one of its labels, or on a number."""
+    if isinstance(row["true"], list):
+        k = row["target"]
+        name = both_ends(names[k], LETTERS - 12)
+        is_, said = shown_number(row["true"][k]), shown_number(row["predicted"][k])
+        return f"{name} is {is_}", f"said {said}"
     share = f", {100 * row['probability']:.0f} %"
     if "class" in row:
         name, has = names[row["class"]], ("no", "has")[row["true"]]

@@ -15,7 +15,8 @@ Seeds = Sequence[dict]
 
 def standard_error(results: Seeds) -> float:
     """Return the standard error of the mean test error that comes from the number of test images,
-    as a share of 1: sqrt(p (1 - p) / n), or from the deviation of the label error over the images.
+    as a share of 1: sqrt(p (1 - p) / n), or from the deviation of the error over the images, where
+    that is no yes or no.
 
     >>> round(standard_error([{"test_error": 0.1, "test_images": 900}]), 6)
     0.01
@@ -63,8 +64,9 @@ def definitions(every: Mapping[str, Seeds]) -> str:
     """Return what the columns of the table mean."""
     results = next(iter(every.values()))
     images = results[0]["test_images"]
-    several = task_of_results(results[0]).several
-    formula = "the deviation of the label error over the images, / sqrt(n)"
+    task = task_of_results(results[0])
+    formula = f"the deviation of the {task.error} over the images, / sqrt(n)"
+    several = task.several or task.numbers
     text = (
         f"{error_title(results).capitalize()}: ± is the standard error that {images:,} test images "
         f"leave, {formula if several else 'sqrt(p (1 - p) / n)'}. That of a difference is the root "
@@ -75,7 +77,7 @@ def definitions(every: Mapping[str, Seeds]) -> str:
         text += "It does not hold the chance of the seed, which --seeds 5 shows. "
     else:
         text += f'"Over seeds" has the mean and the deviation over {len(results)} seeds. '
-    if "angle_images" in results[0]:
+    if "accuracy_at_angle" in results[0]:
         text += (
             f"The worst accuracy is the lowest over {len(results[0]['angles']) - 1} angles at "
             f"which the first {results[0]['angle_images']} test images are turned."

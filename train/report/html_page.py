@@ -240,7 +240,7 @@ below show the same at some angles.</p></noscript>
 <p>Everything here was computed for each turned image. Quarter turns are exact; in between, the
 image is interpolated, and corners that come from outside have the median color of its border. The
 images are those that come first of each of the first classes. {{{{first}}}}</p>
-<p class="soft">{SENTENCE} (root mean squares over all classes).</p>
+<p class="soft">{SENTENCE} (root mean squares over all outputs).</p>
 <div class="controls card">
 <fieldset class="chooser" id="chooser"><legend>Test image</legend></fieldset>
 <label for="angle">Angle</label>

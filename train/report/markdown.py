@@ -4,17 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from flax import nnx
-
-from gconv_jax import Z2, filter_bank
-from gconv_jax.continuous.conv import continuous_bank
-from gconv_jax.nnx import (
-    Canonicalized,
-    ContinuousLiftConv,
-    LiftConv,
-    RelaxedLiftConv,
-    Symmetrized,
-)
 
 from ..config import Config
 from ..data.pixels import to_unit
@@ -31,14 +20,19 @@ from ..steps.turned_images import Turn, turned
 from . import plots
 from .class_sections import angle_sections, class_sections, draw_classes
 from .curves import INVARIANCE_PICTURE, QUARTERS_PICTURE, curves
-from .feature_maps import sampled_names
+from .first_filters import FILTERS, first_filters
 from .label_sections import draw_labels, label_angle_sections, label_sections
+from .number_sections import (
+    draw_numbers,
+    number_angle_sections,
+    number_sections,
+    said_and_true,
+)
 from .protocol import first_images, lower, protocol
 from .relaxed_layers import departures
 from .section import Section
 
 SAMPLES = 32
-FILTERS = 20
 FILTERS_PICTURE = "filters.png"
 
 
@@ -81,7 +75,11 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
     logits = session.trainer.logits(state, pixels, preprocessed=True)
     curves({name: run.metrics()}, {name: results}, run.path)
     names = np.array(session.data.names or range(session.data.classes))
-    true, said = names_of(test.label, names), names_of(session.task.answers(logits), names)
+    answers = session.task.answers(logits)
+    if session.task.numbers:
+        true = said = said_and_true(answers, test.label)
+    else:
+        true, said = names_of(test.label, names), names_of(answers, names)
     plots.predictions(test.image, true, said, run.path / "predictions.png")
     if "probabilities_at_angle" in results:
         image = np.asarray(session.data.test.image[[results.get("turning_image", 0)]])[0]
@@ -92,14 +90,15 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
             names,
             run.path / "turning.png",
         )
-    draw = draw_labels if session.task.several else draw_classes
+    draw = draw_numbers if session.task.numbers else draw_classes
+    draw = draw_labels if session.task.several else draw
     draw(results, session.data.test, run.path)
     if "supports" in results:
         plots.supports(results["supports"], run.path / "supports.png")
     if "symmetry_breaking" in results:
         departures(results["symmetry_breaking"], run.path / "symmetry_breaking.png")
     if not of_volumes(results):
-        found = _first_filters(session.steps.model(state.params, state.stats))
+        found = first_filters(session.steps.model(state.params, state.stats))
         if found is not None:
             plots.filters(*found, run.path / FILTERS_PICTURE)
     parts = [_shown(section, run.path) for section in shown_sections(results, run.path)]
@@ -160,6 +159,10 @@ def shown_sections(results: dict, folder: Path) -> list[Section]:
 def sections(results: dict) -> list[Section]:
     """The sections of a finished run, in order."""
     learning, accuracy, invariance, quarters = CURVES
+    numbers = task_of_results(results).numbers
+    predicted = _OF_VOLUMES if of_volumes(results) else ""
+    if numbers:
+        predicted = f"The first number of each image, and in brackets the right one. {predicted}"
     if task_of_results(results).several:
         of_classes, of_angles = label_sections(results), label_angle_sections(results)
         share = "Label accuracy, the share of right decisions over all images and classes. "
@@ -176,6 +179,7 @@ def sections(results: dict) -> list[Section]:
     found = {
         None: [learning],
         "by_class": of_classes,
+        "by_target": number_sections(results),
         "accuracy_at_angle": [
             accuracy._replace(
                 text=f"{share}{first_images(results, 'angle_images')}, turned further (bilinear). "
@@ -183,10 +187,11 @@ def sections(results: dict) -> list[Section]:
             )
         ],
         "calibration_error_at_angle": of_angles,
+        "mae_at_angle": number_angle_sections(results),
         "invariance_error_at_angle": [
             invariance._replace(
                 text=f"{SENTENCE}.\nRoot mean squares over "
-                f"{lower(first_images(results, 'invariance_images'))} and all classes. Between "
+                f"{lower(first_images(results, 'invariance_images'))} and all outputs. Between "
                 "multiples of 90\ndegrees the image is interpolated, and pooling with strides is "
                 "of pixels."
             )
@@ -228,9 +233,9 @@ def sections(results: dict) -> list[Section]:
         "test_images": [
             Section(
                 "Predictions",
-                _OF_VOLUMES if of_volumes(results) else "",
+                predicted.strip(),
                 "predictions.png",
-                "test images with predicted classes",
+                f"test images with predicted {'numbers' if numbers else 'classes'}",
             ),
             Section(
                 "Filters of the first layer",
@@ -284,6 +289,8 @@ def _errors(rows: Sequence[dict]) -> list[dict[str, str]]:
     more = {}
     if any(is_unbalanced(row["by_class"]) for row in of_class):
         more["class-mean accuracy"] = "class_mean_accuracy"
+    if all(task_of_results(row).numbers for row in rows):
+        more["R2"] = "r2"
     if all(task_of_results(row).several for row in rows):
         more |= {"exact match": "exact_match", "mean AUC": "auc", "macro-F1": "macro_f1"}
     return [
@@ -296,7 +303,7 @@ def _errors(rows: Sequence[dict]) -> list[dict[str, str]]:
 def _figure(key: str, found: float | None) -> str:
     if found is None:
         return "-"
-    return f"{found:.4f}" if key == "auc" else f"{100 * found:.2f} %"
+    return f"{found:.4f}" if key in ("auc", "r2") else f"{100 * found:.2f} %"
 
 
 def invariance_cells(rows: Sequence[dict]) -> list[dict[str, str]]:
@@ -340,43 +347,3 @@ def markdown_table(rows: Sequence[dict[str, str]]) -> str:
         "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
         for line in lines
     )
-
-
-def _first_filters(model: nnx.Module) -> tuple[np.ndarray, list[str]] | None:
-    """The filters of the first convolution for each group element, ``[k, k, |G|, C]``, and the
-    names of the elements; None if a model of the user's own has no such layer of NNX."""
-    if isinstance(model, Symmetrized | Canonicalized):
-        model = model.model  # pyright: ignore[reportAssignmentType]
-    kinds = (LiftConv, RelaxedLiftConv, ContinuousLiftConv, nnx.Conv)
-    layers = [m for _, m in nnx.iter_graph(model) if isinstance(m, kinds)]
-    layers = [layer for layer in layers if len(layer.kernel_size) == 2]
-    if not layers:
-        return None
-    # With rotation pooling every layer lifts; the first one has the fewest channels.
-    conv = min(layers, key=lambda layer: layer.in_features)
-    if isinstance(conv, ContinuousLiftConv):
-        elements = conv.elements()
-        of = {"group": conv.group, "elements": elements, "inputs": None}
-        bank = continuous_bank(conv.kernel(), kernel_size=conv.kernel_size, **of)
-        bank = np.asarray(bank)
-        bank = bank.reshape(*bank.shape[:2], conv.in_features, -1, conv.out_features).mean(2)
-        return bank[..., :FILTERS], sampled_names(elements.matrices)
-    group = getattr(conv, "group", Z2)
-    kernels = conv.kernel[...].astype(np.float32)[..., :FILTERS]
-    weights = np.ones((1, group.order))
-    if isinstance(conv, RelaxedLiftConv):
-        weights = conv.weights[...]
-    else:
-        kernels = kernels[None]
-    total = np.zeros(())
-    for kernel, weight in zip(kernels, weights, strict=True):
-        bank = filter_bank(
-            kernel.mean(-2, keepdims=True),
-            group=group,
-            lifting=True,
-            filters=getattr(conv, "filters", "pixel"),
-            kernel_size=conv.kernel_size,
-        )
-        bank = np.asarray(bank).reshape(*bank.shape[:2], group.order, kernel.shape[-1])
-        total = total + bank * np.asarray(weight)[:, None]
-    return total, [group.element_name(g) for g in group.elements]

@@ -51,9 +51,11 @@
   const className = (i) => inputs.classes[i];
   // One class, or all labels.
   const labels = (image) => image.labels ?? [image.label];
+  const inUnit = (value) => String(Number(value.toPrecision(4)));
   function heading(image) {
-    const names = labels(image).map(className).join(", ") || "none";
     const name = image.file ?? `test image ${image.index}`;
+    if (image.numbers) return `${name}, ${image.numbers.map((v, k) => `${className(k)} ${inUnit(v)}`).join(", ")}`;
+    const names = labels(image).map(className).join(", ") || "none";
     return `${name}, ${image.labels ? "labels" : "class"} ${names}`;
   }
 
@@ -103,7 +105,9 @@
     views.forEach((view, n) => {
       const { classes } = networks[n].probabilities[i];
       view.bars.replaceChildren();
-      add(view.bars, "caption", { class: "soft" }, classes.length < inputs.classes.length ? "probabilities of the likeliest classes" : "class probabilities");
+      const all = inputs.ranges ? "predicted numbers, from the least of the test images to the greatest" : "class probabilities";
+      const few = inputs.ranges ? "the first predicted numbers" : "probabilities of the likeliest classes";
+      add(view.bars, "caption", { class: "soft" }, classes.length < inputs.classes.length ? few : all);
       view.cells = classes.map((c) => {
         const row = add(view.bars, "tr", { class: labels(image).includes(c) ? "true" : "" });
         add(row, "th", { scope: "row" }, className(c));
@@ -126,8 +130,10 @@
       const network = networks[n];
       view.error.textContent = readable(network.invariance[chosen][now]);
       network.probabilities[chosen].values[now].forEach((p, k) => {
-        view.cells[k].bar.style.width = `${100 * p}%`;
-        view.cells[k].number.textContent = `${(100 * p).toFixed(1)} %`;
+        const [low, high] = inputs.ranges?.[network.probabilities[chosen].classes[k]] ?? [0, 1];
+        const share = Math.min(1, Math.max(0, (p - low) / (high - low || 1)));
+        view.cells[k].bar.style.width = `${100 * share}%`;
+        view.cells[k].number.textContent = inputs.ranges ? inUnit(p) : `${(100 * p).toFixed(1)} %`;
       });
       network.maps.forEach((layer, l) => {
         const sheet = layer.images[chosen];

@@ -7,6 +7,7 @@ from ..data.provenance import IMAGES
 from ..data.reading import Reading, described
 from ..data.summary import which_test_images
 from ..data.volumes import is_volume, of_volumes
+from ..names import pluralize
 from ..run.early_stopping import CHOICES, choice_in_words
 from ..run.invariance import SENTENCE, checked, is_exact
 from ..run_folder.command_line import PROGRAM
@@ -33,7 +34,10 @@ def how_measured(config: Config, results: dict) -> str:
         "cifar10/packed": " (in another order than the original files)",
     }.get(config.dataset, "")
     if config.dataset == FOLDER:
-        stand_in = f" (of {results['input']['classes']} classes, {_images(config, results)})"
+        what = f"of {results['input']['classes']} classes"
+        if task_of_results(results).numbers:
+            what = f"with {pluralize(results['input']['classes'], 'number')}"
+        stand_in = f" ({what}, {_images(config, results)})"
     selected = results.get("selected_epoch")
     unfinished = results.get("unfinished")
     when, choice, task = "once, at the end", CHOICES[config.metric], task_of_results(results)
@@ -49,7 +53,7 @@ def how_measured(config: Config, results: dict) -> str:
         epochs = f"epoch {selected} of {results['epochs']}, that of the {best}"
         if results["epochs"] < config.epochs:
             epochs += f" (stopped after {config.patience} epochs without a {choice.better} one)"
-    training = _optimizer(config, several=task.several)
+    training = _optimizer(config, several=task.several, numbers=task.numbers)
     whitened = ", contrast-normalized and whitened" if config.preprocess == "whiten" else ""
     return (
         f"{config.dataset_title}{stand_in}; {results['train_images']:,} training, "
@@ -72,7 +76,7 @@ def _invariance(config: Config, results: dict, beside: Sequence[dict]) -> str:
     between = len(group["elements"]) - exact
     images = lower(first_images(results, "invariance_images"))
     sentences = [
-        f"{SENTENCE} (root mean squares over {images} and all classes)",
+        f"{SENTENCE} (root mean squares over {images} and all outputs)",
         f"The table has the largest over the {exact} elements of {group['group']}"
         + (" that move pixels onto pixels" if between else ""),
     ]
@@ -134,7 +138,7 @@ def _images(config: Config, results: dict) -> str:
     return f"{size}, {kind}; {test}{split}; files in {IMAGES}, fingerprint {results['fingerprint']}"
 
 
-def _optimizer(config: Config, *, several: bool) -> str:
+def _optimizer(config: Config, *, several: bool, numbers: bool) -> str:
     parts = ["Adam" if config.optimizer == "adam" else f"SGD (momentum {config.momentum:g})"]
     parts[0] += f" {config.learning_rate:g}"
     if config.schedule == "step":
@@ -161,6 +165,9 @@ def _optimizer(config: Config, *, several: bool) -> str:
         parts.append(f"parameters averaged with decay {config.average:g}")
     if several:
         parts.append("sigmoid cross-entropy of each label, mean over the classes")
+    if numbers:
+        kind = "Huber loss" if config.loss == "huber" else "squared error"
+        parts.append(f"{kind} relative to the deviations of the training numbers")
     if config.loss == "focal":
         parts.append(f"focal loss with gamma {config.focal_gamma:g}")
     if config.label_smoothing:

@@ -68,13 +68,13 @@ def turning(
             "note": f"There is no input to turn here: images must be square and of at most "
             f"{LARGEST_IMAGE} pixels, and these are {height} x {width}."
         }
-    chosen = _chosen(test.label)
+    chosen = _spread(test.label) if session.task.numbers else _chosen(test.label)
     stored = np.asarray(test.image[chosen])
     count = _frames(session)
     files = file_names(session.data)
     images = [
         {"index": index, **({"file": files[index]} if files else {})}
-        | _labels(test.label[index])
+        | _labels(test.label[index], numbers=session.task.numbers)
         | image_sheet(image_frames)
         for index, image_frames in zip(chosen, frames_of(stored, count), strict=True)
     ]
@@ -86,12 +86,16 @@ def turning(
         "inputs": {
             "step": 360 / count,
             "classes": class_names(session),
+            **({"ranges": _ranges(test.label)} if session.task.numbers else {}),
             "images": images,
             "digest": hashlib.sha256(stored.tobytes()).hexdigest(),
         },
         "network": {
             "probabilities": [
-                _probabilities(figures_of(session.task).probabilities(image_logits))
+                _probabilities(
+                    figures_of(session.task).probabilities(image_logits),
+                    numbers=session.task.numbers,
+                )
                 for image_logits in logits
             ],
             "invariance": [
@@ -114,9 +118,10 @@ def frames_of(image: np.ndarray, count: int) -> np.ndarray:
 def first_image(images: list[dict], networks: list[dict]) -> int:
     """The place of the image that a page begins with.
 
-    It is in the middle, when the images are in the order of the mean probability of their class,
-    or of what is right of each class that is shown, over all angles: that of the last network less
-    that of the first, if there are several. Neither network is shown where it happens to be best.
+    It is in the middle, when the images are in the order of the mean probability of their
+    class, or of what is right of each class that is shown, or of the errors of numbers, over
+    all angles: that of the last network less that of the first, if there are several. Neither
+    network is shown where it happens to be best.
     """
     means = np.array([_mean_probabilities(images, network) for network in networks])
     return middle(means[-1] - means[0] if len(means) > 1 else means[0])
@@ -126,6 +131,10 @@ def _mean_probabilities(images: list[dict], network: dict) -> list[float]:
     found = []
     for image, shown in zip(images, network["probabilities"], strict=True):
         values = np.array(shown["values"])
+        if "numbers" in image:
+            right = np.array(image["numbers"])[shown["classes"]]
+            found.append(-float((np.abs(values - right) / (np.abs(right) + 1)).mean()))
+            continue
         if "labels" in image:
             has = np.isin(shown["classes"], image["labels"])
             found.append(float(np.where(has, values, 1 - values).mean()))
@@ -136,8 +145,10 @@ def _mean_probabilities(images: list[dict], network: dict) -> list[float]:
     return found
 
 
-def _labels(label: np.ndarray) -> dict:
-    """The class of an image, or all its labels, as a page has them."""
+def _labels(label: np.ndarray, *, numbers: bool) -> dict:
+    """The class of an image, all its labels, or its numbers, as a page has them."""
+    if numbers:
+        return {"numbers": [float(f"{value:.4g}") for value in label]}
     return {"labels": said_classes(label)} if label.ndim else {"label": int(label)}
 
 
@@ -147,6 +158,19 @@ def _chosen(label: np.ndarray) -> list[int]:
     firsts = list(dict.fromkeys(int(np.argmax(of_class)) for of_class in has if of_class.any()))
     others = [i for i in range(min(len(label), len(firsts) + IMAGES)) if i not in firsts]
     return [*firsts, *others][:IMAGES]
+
+
+def _spread(label: np.ndarray) -> list[int]:
+    """The images that are shown, by their places in the test split, from the least first number to
+    the greatest."""
+    order = np.argsort(label[:, 0], kind="stable")
+    places = np.linspace(0, len(label) - 1, min(IMAGES, len(label))).round().astype(int)
+    return order[places].tolist()
+
+
+def _ranges(label: np.ndarray) -> list[list[float]]:
+    """The least and the greatest of each number."""
+    return np.stack([label.min(0), label.max(0)], -1).astype(np.float64).tolist()
 
 
 def _errors(logits: np.ndarray, upright: np.ndarray) -> np.ndarray:
@@ -195,7 +219,11 @@ def _run(
     return np.stack([logits for logits, _ in found]), maps, note
 
 
-def _probabilities(probabilities: np.ndarray) -> dict:
-    """The numbers of the classes that are shown, and their probabilities ``[frame][class]``."""
+def _probabilities(probabilities: np.ndarray, *, numbers: bool) -> dict:
+    """The places of the classes that are shown, and their probabilities ``[frame][class]``; or of
+    the first numbers, and what is predicted."""
+    if numbers:
+        values = [[float(f"{value:.5g}") for value in frame[:CLASSES]] for frame in probabilities]
+        return {"classes": list(range(len(values[0]))), "values": values}
     likely = np.sort(np.argsort(-probabilities.max(0), kind="stable")[:CLASSES])
     return {"classes": likely.tolist(), "values": probabilities[:, likely].round(5).tolist()}

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..data.labels import label_array
+from ..data.numbers import number_array
 from ..data.splits import Data
 from ..names import printable
 from .class_figures import log_odds, softmax
@@ -51,8 +52,12 @@ def file_names(data: Data) -> list[str] | None:
     if data.folder is None:
         return None
     files = [file for file in data.folder.files if file.split == "test"]
-    several, labels = data.test.label.ndim == 2, [file.label for file in files]
-    label = label_array(labels, data.test.label.shape[-1], several=several)
+    if data.folder.numbers:
+        texts = [str(file.class_name) for file in files]
+        label = number_array(texts, data.test.label.shape[-1])
+    else:
+        several, labels = data.test.label.ndim == 2, [file.label for file in files]
+        label = label_array(labels, data.test.label.shape[-1], several=several)
     if not np.array_equal(label, data.test.label):
         return None
     return [printable(file.name) for file in files]

@@ -26,6 +26,13 @@ from .label_figures import (
     label_lines,
     sigmoid,
 )
+from .number_figures import (
+    largest_errors,
+    number_figures,
+    number_figures_at_angles,
+    number_lines,
+    relative_errors,
+)
 
 
 @dataclass(frozen=True)
@@ -33,15 +40,16 @@ class Figures:
     """The functions from logits and labels to plain numbers, and from these to words."""
 
     by_class: Callable[[np.ndarray, np.ndarray], dict]
-    """The figures of images, all together and by class."""
+    """The figures of images, all together and by class, or by target."""
     at_angles: Callable[[np.ndarray, np.ndarray], dict]
     """The same of images at several angles."""
     measured_at_angles: frozenset[str]
     """The keys of results by which it is known that these were measured."""
     probabilities: Callable[[np.ndarray], np.ndarray]
-    """Logits to probabilities, in float64."""
+    """Logits to probabilities, in float64; numbers stay as they are."""
     rightness: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    """Probabilities and labels to the mean probability of what is right of each image."""
+    """Probabilities and labels to the mean probability of what is right of each image; of numbers,
+    minus the relative error."""
     metrics: dict[str, Callable[[np.ndarray, np.ndarray], float]]
     """The figures beside loss and error that may choose an epoch, by the name in its record."""
     examples: Callable[[np.ndarray, Data], dict[str, list[dict[str, Any]]]]
@@ -52,6 +60,8 @@ class Figures:
 
 def figures_of(task: Task) -> Figures:
     """Return the figures of a task."""
+    if task.scale is not None:
+        return _of_numbers(task.scale)
     return OF_LABELS if task.several else OF_CLASSES
 
 
@@ -76,6 +86,20 @@ def _mean_auc(areas: Callable) -> Callable[[np.ndarray, np.ndarray], float]:
         return np.nan if found is None else found
 
     return area
+
+
+def _of_numbers(scale: np.ndarray) -> Figures:
+    """Return the figures of numbers with these standard deviations over the training images."""
+    return Figures(
+        by_class=lambda values, label: number_figures(values, label, scale),
+        at_angles=lambda values, label: number_figures_at_angles(values, label, scale),
+        measured_at_angles=frozenset({"error_at_angle"}),
+        probabilities=lambda values: np.asarray(values, np.float64),
+        rightness=lambda values, label: -relative_errors(values, label, scale),
+        metrics={},
+        examples=lambda values, data: largest_errors(values, data, scale),
+        lines=number_lines,
+    )
 
 
 OF_CLASSES = Figures(

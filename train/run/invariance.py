@@ -19,7 +19,7 @@ from ..steps.build_model import GROUPS
 from ..steps.turned_images import Turn, turns_of
 
 SENTENCE = (
-    "Invariance error: how much the class scores change when an image is turned or mirrored, "
+    "Invariance error: how much the outputs change when an image is turned or mirrored, "
     "divided by how much they differ between two images. 0 is no change, and 1 is as much as "
     "another image"
 )

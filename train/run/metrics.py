@@ -152,22 +152,24 @@ def _at_elements(session: Session, state: TrainState, parts: Parts, count: int) 
 def _at_quarter_turns(
     session: Session, state: TrainState, parts: Parts, known: dict, count: int
 ) -> dict:
-    """The accuracy on the first test volumes at quarter turns about each axis."""
+    """The accuracy on the first test volumes at quarter turns about each axis; of numbers, the
+    relative error."""
     by_axis = {name: quarter_turns(axis) for axis, name in enumerate(AXES)}
     turns = list(dict.fromkeys(turn for turns in by_axis.values() for turn in turns))
-    measured = "accuracy_at_quarter_turn" in known
+    key = f"{'error' if session.task.numbers else 'accuracy'}_at_quarter_turn"
+    measured = key in known
     parts.fit({"angles": 0 if measured else count * len(turns)}, {})
     if measured or not parts.has("angles"):
         return {}
     logits = logits_of_turns(session, state, turns, count, parts, "angles")
     right = _accuracy(session, logits, session.data.test.label[:count])
+    if session.task.numbers:
+        right = [1 - share for share in right]
     at = dict(zip(turns, right, strict=True))
     return {
         "angle_images": count,
         "quarter_turns": list(QUARTERS),
-        "accuracy_at_quarter_turn": {
-            axis: [at[turn] for turn in turns] for axis, turns in by_axis.items()
-        },
+        key: {axis: [at[turn] for turn in turns] for axis, turns in by_axis.items()},
     }
 
 
@@ -177,16 +179,19 @@ def _at_angles(logits: np.ndarray, session: Session, few: int) -> dict:
     is right of each label."""
     labels = session.data.test.label[: logits.shape[1]]
     of = figures_of(session.task)
-    probabilities = of.probabilities(logits)
-    image = middle(of.rightness(probabilities, labels).mean(0))
     found = {
         "angles": _angles(session),
         "angle_images": len(labels),
-        "accuracy_at_angle": _accuracy(session, logits, labels),
-        "turning_image": image,
-        "probabilities_at_angle": probabilities[:, image].tolist(),
         **of.at_angles(logits, labels),
     }
+    if not session.task.numbers:
+        probabilities = of.probabilities(logits)
+        image = middle(of.rightness(probabilities, labels).mean(0))
+        found |= {
+            "accuracy_at_angle": _accuracy(session, logits, labels),
+            "turning_image": image,
+            "probabilities_at_angle": probabilities[:, image].tolist(),
+        }
     if few > 1:
         errors = invariance_errors(logits[:, :few], logits[0, :few])
         found["invariance_error_at_angle"] = errors.tolist()

@@ -163,7 +163,8 @@ def load_predictor(
     shape = tuple(form["shape"])
     config = as_begun(run.config, run.path)
     form_of_images = {"classes": form["classes"], "in_features": shape[-1], "image_shape": shape}
-    model = build_model(config, **form_of_images)
+    scale = np.asarray(form["scale"], np.float32) if "scale" in form else None
+    model = build_model(config, **form_of_images, scale=scale)
     prepare = Prepare(form["mean"], form["std"])
     task = task_of_results({"input": form})
     steps = Steps(model, optax.identity(), prepare, symmetry=symmetry, task=task)

@@ -61,7 +61,8 @@ def _of_folder(config: Config, folder: ImageFolder) -> dict:
 
 
 def input_form(session: Session) -> dict:
-    """The images that a network takes and the classes that it tells apart."""
+    """The images that a network takes and the classes that it tells apart, or the numbers that it
+    predicts."""
     folder = session.data.folder
     return {
         "shape": session.data.test.image.shape[1:],
@@ -70,5 +71,6 @@ def input_form(session: Session) -> dict:
         "classes": session.data.classes,
         "names": session.data.names,
         **({"several_labels": True} if session.task.several else {}),
+        **({} if session.task.scale is None else {"scale": session.task.scale.tolist()}),
         **({"reading": folder.reading.arguments()} if folder else {}),
     }

@@ -127,6 +127,8 @@ def _require_shape(steps: Steps, data: Data) -> None:
 def _require_objective(config: Config, data: Data) -> None:
     """ValueError unless the labels define the sampling, and the validation images the metric that
     chooses the epoch."""
+    if data.scale is not None:  # what is for classes alone is refused by the configuration
+        return
     several = task_of(data.test.label).several
     if several and config.sampling == "balanced":
         raise ValueError(
@@ -159,7 +161,14 @@ def _steps(config: Config, data: Data, parallel: Parallel, symmetry: FiniteGroup
     steps_per_epoch = max(1, len(data.train.label) // config.batch_size)
     shape = data.train.image.shape[1:]
     return Steps(
-        build_model(config, classes=data.classes, in_features=shape[-1], image_shape=shape),
+        build_model(
+            config,
+            classes=data.classes,
+            in_features=shape[-1],
+            image_shape=shape,
+            scale=data.scale,
+            center=data.center,
+        ),
         make_optimizer(config, steps_per_epoch),
         Prepare(data.mean, data.std, config.augment),
         parallel.axis_name,
@@ -167,6 +176,6 @@ def _steps(config: Config, data: Data, parallel: Parallel, symmetry: FiniteGroup
         temperature(config, steps_per_epoch),
         make_penalty(config),
         symmetry,
-        make_loss(config, data.train.label, data.classes),
-        task_of(data.test.label),
+        make_loss(config, data.train.label, data.classes, data.scale),
+        task_of(data.test.label, data.scale, config.loss),
     )

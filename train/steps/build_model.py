@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 import gconv_jax
@@ -13,6 +14,7 @@ from ..config import Config
 from ..options.networks import NETWORKS, Symmetry, is_own
 from .adapt_model import adapt_model
 from .own_model import build_own
+from .rescaled import Rescaled
 
 GROUPS: dict[str, FiniteGroup | LieGroup] = {
     "z2": gconv_jax.Z2,
@@ -106,20 +108,27 @@ def build_model(
     classes: int,
     in_features: int,
     image_shape: tuple[int, ...] | None = None,
+    center: np.ndarray | None = None,
+    scale: np.ndarray | None = None,
 ) -> nnx.Module:
     """Return the network with its initial parameters, which depend on ``config.seed`` alone.
 
     Args:
         config: the configuration.
-        classes: the classes that it tells apart.
+        classes: the classes that it tells apart, or the numbers that it predicts.
         in_features: the channels of an image.
         image_shape: the shape of an image; models of the user's own need it.
+        center: the means of the numbers over the training images, if it predicts numbers and is
+            not loaded afterwards.
+        scale: their standard deviations, if it predicts numbers.
     """
     if is_own(config.model):
         assert image_shape is not None, "all who build such models know it"
         model = build_own(config, GROUPS, classes=classes, image_shape=image_shape)
     else:
         model = _build(config, classes=classes, in_features=in_features)
+    if scale is not None:
+        model = Rescaled(model, np.zeros_like(scale) if center is None else center, scale)
     group = GROUPS[config.adapt_group]
     return adapt_model(model, config, group, in_features)  # pyright: ignore[reportArgumentType]
 

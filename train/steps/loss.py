@@ -9,6 +9,7 @@ import optax
 
 from ..config import Config
 from .label_loss import make_label_loss
+from .number_loss import number_loss
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 """A function of logits ``[N, classes]`` and labels, ``[N]`` or 0 and 1 as ``[N, classes]``, that
@@ -74,7 +75,9 @@ def balanced_decisions(label: np.ndarray) -> np.ndarray:
     return np.stack(columns, -1)
 
 
-def make_loss(config: Config, label: np.ndarray, classes: int) -> Loss:
+def make_loss(
+    config: Config, label: np.ndarray, classes: int, scale: np.ndarray | None = None
+) -> Loss:
     """Return the loss that a configuration asks for.
 
     Args:
@@ -82,7 +85,10 @@ def make_loss(config: Config, label: np.ndarray, classes: int) -> Loss:
         label: the labels of the training images, ``[N]``, or ``[N, classes]`` where they may have
             several; none if they are only evaluated.
         classes: the number of classes.
+        scale: the deviations of the targets, if labels are numbers.
     """
+    if scale is not None:
+        return number_loss(scale, config.loss)
     gamma = config.focal_gamma if config.loss == "focal" else 0.0
     if label.ndim == 2:
         balanced = config.class_weights == "balanced" and len(label)

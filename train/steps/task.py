@@ -1,7 +1,7 @@
-"""The two tasks of a classifier: the one class of an image, or all of its labels.
+"""The tasks of a network: the one class of an image, all of its labels, or numbers.
 
-The data set decides which it is. All that differs in steps, predictions and exported networks is
-here; the figures of each are in `train.run.figures`.
+The data set decides which it is, or ``--task regression``. All that differs in steps, predictions
+and exported networks is here; the figures of each are in `train.run.figures`.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,13 @@ import numpy as np
 
 from .label_loss import binary_cross_entropy
 from .loss import Loss, cross_entropy
+from .number_loss import number_loss
 
 
 @dataclass(frozen=True)
 class Task:
-    """The meaning of logits ``[..., N, classes]``. The functions take arrays of JAX and of NumPy,
-    but for the loss."""
+    """The meaning of logits ``[..., N, classes]``, or of numbers ``[..., N, targets]``. The
+    functions take arrays of JAX and of NumPy, but for the loss."""
 
     several: bool
     """True if an image may have several labels."""
@@ -30,12 +31,20 @@ class Task:
     cross_entropy: Loss
     """The loss of each image in evaluation."""
     probabilities: Callable[[jax.Array], jax.Array]
-    """Logits of JAX to the probabilities of the classes."""
+    """Logits of JAX to the probabilities of the classes; numbers stay as they are."""
     answers: Callable[[Any], Any]
-    """Logits to the class ``[..., N]``, or to a yes or no for each, ``[..., N, classes]``."""
+    """Logits to the class ``[..., N]``, or to a yes or no for each, ``[..., N, classes]``; numbers
+    stay as they are."""
     errors: Callable[[Any, Any], Any]
     """Logits and labels to the error of each image: wrong or not, or the share of the classes on
-    which it is wrong."""
+    which it is wrong; of numbers, the mean of ``|y - t| / scale`` over the targets."""
+    scale: np.ndarray | None = None
+    """The standard deviations of the targets over the training images, if it predicts numbers."""
+
+    @property
+    def numbers(self) -> bool:
+        """True if it predicts numbers."""
+        return self.scale is not None
 
 
 def _class(logits: Any) -> Any:
@@ -74,6 +83,21 @@ SEVERAL_LABELS = Task(
 )
 
 
+def regression(scale: np.ndarray, loss: str = "squared") -> Task:
+    """Return the task of numbers with these standard deviations over the training images."""
+    scale = np.asarray(scale, np.float32)
+    return Task(
+        several=False,
+        error="relative error",
+        link="no function",
+        cross_entropy=number_loss(scale, loss),
+        probabilities=lambda values: values.astype(jnp.float32),
+        answers=lambda values: values,
+        errors=lambda values, label: (abs(values - label) / scale).mean(-1),
+        scale=scale,
+    )
+
+
 def said_classes(answers: Any) -> list[int]:
     """Return the classes of one image from its answer, or from its label: a number, or a yes or no
     for each class."""
@@ -81,12 +105,18 @@ def said_classes(answers: Any) -> list[int]:
     return [int(answers)] if answers.ndim == 0 else np.flatnonzero(answers).tolist()
 
 
-def task_of(label: np.ndarray) -> Task:
-    """Return the task of images with such labels: ``[N]``, or ``[N, classes]``."""
+def task_of(label: np.ndarray, scale: np.ndarray | None = None, loss: str = "squared") -> Task:
+    """Return the task of images with such labels: ``[N]``, or ``[N, classes]``, or numbers if these
+    have a ``scale``."""
+    if scale is not None:
+        return regression(scale, loss)
     return SEVERAL_LABELS if label.ndim == 2 else ONE_CLASS
 
 
 def task_of_results(results: dict) -> Task:
     """Return the task of a run, from its results; those of earlier versions have one class."""
-    several = results.get("input", {}).get("several_labels", False)
+    form = results.get("input", {})
+    if "scale" in form:
+        return regression(np.asarray(form["scale"]))
+    several = form.get("several_labels", False)
     return SEVERAL_LABELS if several else ONE_CLASS

@@ -146,7 +146,9 @@ def test_mistakes_get_one_clear_line(own_run, folder, tmp_path, message, monkeyp
 
 
 def test_a_class_named_like_a_column_goes_to_json(tmp_path):
-    with pytest.raises(ValueError, match="two columns error, since a class has that name; name a"):
+    with pytest.raises(
+        ValueError, match="two columns error, since a class or a number has that name; name a"
+    ):
         require_predictions(tmp_path / "x.csv", ("right", "error"))
     require_predictions(tmp_path / "x.json", ("right", "error"))
 

@@ -24,7 +24,7 @@ FILES = [f"{c}/{i}.png" for c in "ab" for i in range(8)]
 
 
 def write(path: Path, header: str, rows, separator=",", encoding="utf-8") -> Path:
-    lines = [header.replace(",", separator), *(separator.join(row) for row in rows)]
+    lines = [header.replace(",", separator), *(separator.join(map(str, row)) for row in rows)]
     path.write_text("\n".join(lines) + "\n", encoding=encoding)
     return path
 

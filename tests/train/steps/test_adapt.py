@@ -12,7 +12,7 @@ from train.commands.evaluate import Evaluate, evaluate
 from train.config import Config
 from train.loop import train
 from train.recipes.presets import PRESETS
-from train.report.markdown import FILTERS, _first_filters
+from train.report.first_filters import FILTERS, first_filters
 from train.run.predictor import load_predictor
 from train.run.session import prepare_session
 from train.steps.build_model import build_model
@@ -100,7 +100,7 @@ def test_the_report_shows_the_filters_of_the_classifier():
         classes=10,
         in_features=1,
     )
-    bank, _ = _first_filters(model)
+    bank, _ = first_filters(model)
     np.testing.assert_array_equal(bank[:, :, 0], model.model.layer0.conv.kernel[:, :, 0, :FILTERS])
 
 
@@ -147,7 +147,7 @@ def test_the_report_shows_relaxed_filters():
     """They are the mixtures of each pose."""
     model = build_model(Config(model="p4cnn", relaxed=2, width=2), classes=10, in_features=1)
     conv = model.layer0.conv
-    bank, names = _first_filters(model)
+    bank, names = first_filters(model)
     identity = (conv.weights[:, 0, None, None, None] * conv.kernel[:, :, :, 0]).sum(0)
     np.testing.assert_allclose(bank[:, :, 0], identity, atol=1e-6)
     assert names == ["e", "r90", "r180", "r270"]

@@ -1,0 +1,56 @@
+"""Numbers as labels: what a network for regression is given of each image.
+
+A list of images keeps them as text, such as ``3.5;-1.0`` for two targets, where it has the name of
+a class otherwise.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .labels import SEPARATOR
+
+
+def as_text(values: Sequence[float]) -> str:
+    """Return numbers as a list of images keeps them.
+
+    >>> as_text([3.5, -1])
+    '3.5;-1.0'
+    """
+    return SEPARATOR.join(repr(float(value)) for value in values)
+
+
+def read_number(cell: str, target: str) -> float:
+    """Return the number in a cell of a table; ValueError if it is none, or not finite."""
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        hint = ", which has a point for decimals" if "," in cell else ""
+        raise ValueError(
+            f"{target} {cell} is no finite number{hint}" if cell else f"empty {target}"
+        )
+    return value
+
+
+def number_array(texts: Sequence[str], targets: int) -> np.ndarray:
+    """Return the numbers of images as the network is given them, float32 ``[N, targets]``.
+
+    >>> number_array(["3.5;-1.0", "0.0;2.0"], 2).tolist()
+    [[3.5, -1.0], [0.0, 2.0]]
+    """
+    rows = [[float(value) for value in text.split(SEPARATOR)] for text in texts]
+    return np.asarray(rows, np.float32).reshape(len(rows), targets)
+
+
+def require_variation(values: np.ndarray, names: Sequence[str]) -> None:
+    """Raise ValueError if a target has one value in all training images: it has no deviation to
+    measure errors in."""
+    for name, column in zip(names, values.T, strict=True):
+        if len(column) and np.ptp(column) == 0:
+            raise ValueError(
+                f"`targets` {name} is {column[0]:g} for all {len(column):,} training images: there "
+                "is nothing to learn; leave it out"
+            )
