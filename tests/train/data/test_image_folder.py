@@ -19,6 +19,7 @@ from train.data.class_folders import list_images
 from train.data.image_folder import load_folder
 from train.data.load import load_data
 from train.data.provenance import IMAGES
+from train.report.html_page import saved_frames
 from train.run.predictor import load_run
 from train.run_folder.folder import Run
 
@@ -239,6 +240,8 @@ def test_a_run_knows_its_classes_and_files(own_run, own_images):
     assert all(row["bytes"] == (own_images / row["file"]).stat().st_size for row in rows)
     counts = collections.Counter(row["split"] for row in rows)
     assert counts == {"train": 23, "validation": 3, "test": results["test_images"]}
+    shown, tested = saved_frames(own_run), [r["file"] for r in rows if r["split"] == "test"]
+    assert all(i["file"] == tested[i["index"]] for i in shown["inputs"]["images"]), "on the slider"
     report = (own_run.path / "report.md").read_text()
     assert "p4 on the images in shapes" in report and results["fingerprint"] in report
     assert "test images: 0.2 of each class, chosen by hashes of the file names" in report
