@@ -61,6 +61,8 @@ def test_a_run_goes_on_with_the_file_that_it_began_with(few, nets, tmp_path, cap
     out = tmp_path / "a new" / "folder" / "net.stablehlo"
     export(Export(run.path, out=out), lambda line: None)
     program = jax.export.deserialize(out.read_bytes())
+    with pytest.raises(ValueError, match="is your own: use --format stablehlo or onnx"):
+        export(Export(run.path, format="pretrained"), lambda line: None)
     p = np.asarray(program.call(image))
     np.testing.assert_allclose(p, load_predictor(longer).batch_probabilities(image), atol=1e-5)
 

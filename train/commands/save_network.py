@@ -9,6 +9,7 @@ from typing import Any
 from gconv_jax.models import Standardized, Whitened, save_pretrained
 
 from ..config import FOLDER, NO_MATTER, Config
+from ..options.networks import is_own
 from ..recipes.presets import PRESETS
 from ..report.protocol import how_measured
 from ..run.predictor import Predictor
@@ -29,14 +30,19 @@ def save_network(run: Run, network: Predictor, path: Path) -> Path:
     """Write the network of a run, with the preparation of pixels in front, to a folder; one that
     was saved there before is replaced.
 
-    ValueError if the network is made equivariant by another network, or predicts numbers: these
-    have no such form.
+    ValueError if the network is the user's own, is made equivariant by another network, or predicts
+    numbers: these have no such form.
     """
     config = run.config
     if config.adapt == "canonicalize":
         raise ValueError(
             "`format` pretrained is not for networks of --adapt canonicalize, which has a network "
             "of its own for poses: use --format stablehlo or onnx"
+        )
+    if is_own(config.model):
+        raise ValueError(
+            f"`format` pretrained is for networks of gconv_jax.models, and {config.model} is your "
+            "own: use --format stablehlo or onnx"
         )
     if network.task.numbers:
         raise ValueError(
