@@ -80,19 +80,31 @@ def pytest_configure(config) -> None:
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items) -> None:
     """``@pytest.mark.one_in(n)``: of the combinations of parameters of a test, each n-th runs, and
-    each that is the first with some value of a parameter; the others are ``slow``."""
-    met, count = collections.defaultdict(set), collections.Counter()
+    few more that have the values of parameters which none of these has; the others are ``slow``."""
+    marked = collections.defaultdict(list)
     for item in items:
-        if (mark := item.get_closest_marker("one_in")) is None:
-            continue
-        test = item.nodeid.partition("[")[0]
-        values = {(name, repr(value)) for name, value in item.callspec.params.items()}
-        new = len(values) > 1 and not values <= met[test]
-        if count[test] % mark.args[0] and not new:
-            item.add_marker("slow")
-        elif item.get_closest_marker("slow") is None:
-            met[test] |= values
-        count[test] += 1
+        if item.get_closest_marker("one_in") is not None:
+            marked[item.nodeid.partition("[")[0]].append(item)
+    for combinations in marked.values():
+        runs = _few_with_all_values(combinations)
+        for i, item in enumerate(combinations):
+            if i not in runs:
+                item.add_marker("slow")
+
+
+def _few_with_all_values(items: list) -> set[int]:
+    """Return the places of the items that run."""
+    every = items[0].get_closest_marker("one_in").args[0]
+    values = [{(k, repr(v)) for k, v in item.callspec.params.items()} for item in items]
+    places = [i for i, item in enumerate(items) if item.get_closest_marker("slow") is None]
+    runs = {i for i in places if i % every == 0}
+    missing = set().union(*(values[i] for i in places))
+    missing -= set().union(*(values[i] for i in runs))
+    while missing and len(values[0]) > 1:
+        best = max(places, key=lambda i: len(values[i] & missing))
+        runs.add(best)
+        missing -= values[best]
+    return runs
 
 
 def pytest_collection_finish() -> None:
