@@ -130,9 +130,13 @@ def _share_mlir_context() -> None:
     the time of tests with hundreds of small programs, and two thirds of their memory. The function
     is not a public one: a version of JAX without it makes its contexts as ever."""
     global _forget_mlir_context
-    if hasattr(mlir, "make_ir_context"):
-        mlir.make_ir_context = functools.cache(mlir.make_ir_context)
-        _forget_mlir_context = mlir.make_ir_context.cache_clear
+    new = getattr(mlir, "make_ir_context", None)
+    if new is None:
+        return
+    shared = functools.cache(new)
+    _forget_mlir_context = shared.cache_clear
+    # A program that is compiled while another is lowered would become a part of that.
+    mlir.make_ir_context = lambda: shared() if mlir.ir.Context.current is None else new()
 
 
 def _forget_mlir_context() -> None:

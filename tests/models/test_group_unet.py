@@ -166,6 +166,7 @@ def test_it_learns_to_remove_noise(rng):
     assert np.mean(losses[-10:]) < 0.4
 
 
+@pytest.mark.slow  # exported in tests/export/test_blocks.py
 def test_frozen_and_exported(rng, tmp_path):
     model = GroupUNet(group=P4M, in_features=1, rngs=nnx.Rngs(0), **(SMALL | {"multipliers": (2,)}))
     state = nnx.state(model, nnx.Param)

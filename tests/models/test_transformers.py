@@ -183,7 +183,11 @@ def test_drop_path_in_training(rng, x64):
     ("model", "options"),
     [
         pytest.param(GroupViT, vit(P4M, width=32, depth=1, drop_path=0.1), marks=pytest.mark.slow),
-        (GroupViT, vit(P4M, width=32, window=2, positions="relative", image_size=8)),
+        pytest.param(
+            GroupViT,
+            vit(P4M, width=32, window=2, positions="relative", image_size=8),
+            marks=pytest.mark.slow,
+        ),
         (GroupConvNeXt, CONVNEXT | {"group": P4M, "widths": (16, 32)}),
     ],
     ids=["vit", "windows", "convnext"],

@@ -97,7 +97,7 @@ def test_all_cnn_c_as_published_with_augmentation(color, tmp_path):
     [
         # Its gradient was NaN where XLA is told not to optimize, as here.
         pytest.param({"model": "small-e2cnn", "groups": ("d8", "c8"), "width": 1}, marks=SLOW),
-        {"model": "mixed", "groups": ("p4m", "p4", "z2"), "width": 2},
+        pytest.param({"model": "mixed", "groups": ("p4m", "p4", "z2"), "width": 2}, marks=SLOW),
         pytest.param({"model": "early-p4cnn", "size": "letters"}, marks=SLOW),
         pytest.param(
             {"model": "group-cnn", "group": "c8", "width": 2, "filters": "bilinear"}, marks=SLOW

@@ -77,7 +77,7 @@ def definitions(every: Mapping[str, Seeds]) -> str:
         text += "It does not hold the chance of the seed, which --seeds 5 shows. "
     else:
         text += f'"Over seeds" has the mean and the deviation over {len(results)} seeds. '
-    if "accuracy_at_angle" in results[0]:
+    if {"accuracy_at_angle", "angle_images"} <= results[0].keys():
         text += (
             f"The worst accuracy is the lowest over {len(results[0]['angles']) - 1} angles at "
             f"which the first {results[0]['angle_images']} test images are turned."
