@@ -39,7 +39,7 @@ def test_a_ready_network_is_evaluated_again(name):
     with np.load(SAMPLES / f"{name}.npz") as sample:
         images, labels, expected = (sample[key] for key in ("images", "labels", "logits"))
     logits = np.asarray(load_pretrained(name)(images))
-    np.testing.assert_allclose(logits, expected, atol=1e-5 * np.abs(expected).max(), rtol=0)
+    np.testing.assert_allclose(logits, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
     error, known = (logits.argmax(-1) != labels).mean(), pretrained_config(name)["figures"]
     # That of a sample lies within three standard errors.
     (share,) = known.values()
