@@ -1,5 +1,7 @@
 """Helpers that tests of whole runs share."""
 
+import csv
+import json
 import socket
 from pathlib import Path
 
@@ -8,8 +10,10 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from jax import export as jax_export
 from PIL import Image, ImageDraw
 
+from train.__main__ import main
 from train.config import Config
 from train.data.splits import Data
 from train.data.whitening import WHITENING, Whitening
@@ -27,6 +31,26 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def read_list(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file by column."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def exported_answers(
+    run: Run, files: list[Path], out: Path, capsys
+) -> tuple[np.ndarray, dict, str]:
+    """What the exported network says of gray images of its size, what is written about it, and the
+    last line of the program that the command prints."""
+    assert main(["export", str(run.path), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    pixels = np.stack([np.asarray(Image.open(path))[..., None] for path in files])
+    answers = jax_export.deserialize(bytearray(out.read_bytes())).call(pixels)
+    about = json.loads(out.with_name(f"{out.name}.json").read_text())
+    (last,) = [line.strip() for line in printed.splitlines() if line.startswith("  print(")]
+    return np.asarray(answers), about, last.removeprefix("print")
 
 
 def final_arrays(run: Run):

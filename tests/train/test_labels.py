@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageDraw
 from sklearn.metrics import average_precision_score, f1_score, hamming_loss, roc_auc_score
 
-from tests.train.runs import linear_trainer
+from tests.train.runs import exported_answers, linear_trainer, read_list
 from train.__main__ import main
 from train.config import Config
 from train.data.load import load_data
@@ -52,11 +52,6 @@ def draw_labels(folder: Path, count: int, seed: int = 0) -> Path:
 def write_list(path: Path, rows) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("path", "label"), *rows])
-
-
-def read_list(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -179,23 +174,15 @@ def test_new_labelled_images_are_evaluated(labelled, tmp_path, capsys):
 
 
 def test_another_program_says_the_same_labels(labelled, shapes, tmp_path, capsys):
-    from jax import export
-
-    out = tmp_path / "net.stablehlo"
-    assert main(["export", str(labelled.path), "--out", str(out)]) == 0
-    printed = capsys.readouterr().out
-    about = json.loads((tmp_path / "net.stablehlo.json").read_text())
-    assert about["labels"].startswith("several") and "sigmoid of the logits" in about["steps"][-1]
     files = [shapes / f"{i}.png" for i in range(6)]
-    pixels = np.stack([np.asarray(Image.open(path))[..., None] for path in files])
-    found = np.asarray(export.deserialize(bytearray(out.read_bytes())).call(pixels))
+    found, about, last = exported_answers(labelled, files, tmp_path / "net.stablehlo", capsys)
+    assert about["labels"].startswith("several") and "sigmoid of the logits" in about["steps"][-1]
     assert main(["predict", str(labelled.path), *map(str, files), "--output",
                  str(tmp_path / "new.csv")]) == 0  # fmt: skip
     rows = read_list(tmp_path / "new.csv")
     expected = [[float(row[name]) for name in NAMES] for row in rows]
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    (last,) = [line.strip() for line in printed.splitlines() if line.startswith("  print(")]
-    said = eval(last.removeprefix("print"), {"about": about, "probabilities": found})
+    said = eval(last, {"about": about, "probabilities": found})
     assert [";".join(labels) for labels in said] == [row["predicted"] for row in rows]
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import mean_absolute_error, r2_score
 
+from tests.train.runs import exported_answers, read_list
 from train.__main__ import main
 from train.run_folder.folder import Run
 
@@ -42,11 +43,6 @@ def draw_disks(folder: Path, count: int, seed: int = 0, *, shuffled: bool = Fals
 def write_list(path: Path, rows) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("path", *NAMES), *rows])
-
-
-def read_list(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def numbers(rows: list[dict[str, str]]) -> np.ndarray:
@@ -155,21 +151,13 @@ def test_new_images_are_evaluated(measured, tmp_path, capsys):
 
 
 def test_another_program_says_the_same_numbers(measured, disks, tmp_path, capsys):
-    from jax import export
-
-    out = tmp_path / "net.stablehlo"
-    assert main(["export", str(measured.path), "--out", str(out)]) == 0
-    printed = capsys.readouterr().out
-    about = json.loads((tmp_path / "net.stablehlo.json").read_text())
-    assert about["output"]["is"] == "numbers" and about["labels"].startswith("none")
     files = [disks / f"{i}.png" for i in range(3)]
-    pixels = np.stack([np.asarray(Image.open(path))[..., None] for path in files])
-    found = np.asarray(export.deserialize(bytearray(out.read_bytes())).call(pixels))
+    found, about, last = exported_answers(measured, files, tmp_path / "net.stablehlo", capsys)
+    assert about["output"]["is"] == "numbers" and about["labels"].startswith("none")
     table = tmp_path / "new.csv"
     assert main(["predict", str(measured.path), *map(str, files), "--output", str(table)]) == 0
     np.testing.assert_allclose(found, numbers(read_list(table)), rtol=1e-4)
-    (last,) = [line.strip() for line in printed.splitlines() if line.startswith("  print(")]
-    said = eval(last.removeprefix("print"), {"about": about, "numbers": found})
+    said = eval(last, {"about": about, "numbers": found})
     assert said == [dict(zip(NAMES, row, strict=True)) for row in found.tolist()]
     assert main(["export", str(measured.path), "--format", "pretrained"]) == 2
     assert "this network predicts numbers" in capsys.readouterr().err

@@ -129,11 +129,13 @@ def first_image(images: list[dict], networks: list[dict]) -> int:
 
 def _mean_probabilities(images: list[dict], network: dict) -> list[float]:
     found = []
+    span = np.ptp([image.get("numbers", [0.0]) for image in images], axis=0)
     for image, shown in zip(images, network["probabilities"], strict=True):
         values = np.array(shown["values"])
-        if "numbers" in image:
+        if "numbers" in image:  # in parts of what they differ by, since each has its own unit
             right = np.array(image["numbers"])[shown["classes"]]
-            found.append(-float((np.abs(values - right) / (np.abs(right) + 1)).mean()))
+            unit = np.where(span > 0, span, 1.0)[shown["classes"]]
+            found.append(-float((np.abs(values - right) / unit).mean()))
             continue
         if "labels" in image:
             has = np.isin(shown["classes"], image["labels"])
