@@ -42,8 +42,8 @@ def read_list(path: Path) -> list[dict[str, str]]:
 def exported_answers(
     run: Run, files: list[Path], out: Path, capsys
 ) -> tuple[np.ndarray, dict, str]:
-    """What the exported network says of gray images of its size, what is written about it, and the
-    last line of the program that the command prints."""
+    """Return the answers of the exported network to gray images of its size, the facts that are
+    written beside it, and the last line of the program that the command prints."""
     assert main(["export", str(run.path), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     pixels = np.stack([np.asarray(Image.open(path))[..., None] for path in files])
