@@ -87,7 +87,7 @@ def output(
 
     Args:
         x: ``[N, *spatial, |G|, C_in]``, float32, nothing empty.
-        spectrum: for each product ``[d taps C_in, d C_out]``.
+        spectrum: for each product ``[taps d C_in, d C_out]``.
         patches: its padding is not negative.
         spatial: sizes of the result.
 
@@ -175,7 +175,7 @@ class _Plan:
         units = images * len(self.tiles)
         self.threads = min(_threads(), units)
         self.scratch = window + sum(
-            self.sizes.regions(each)[-1] for each in (self.sizes.taps * c_in, c_out)
+            self.sizes.regions(each)[-1] for each in (self.sizes.together * c_in, c_out)
         )
         self.call = {
             "pixels": self.pixels.ctypes.data,

@@ -13,10 +13,12 @@ from gconv_jax._native import llvm
 from gconv_jax._native.llvm_matmul import add_transposed, block_rows, multiply
 from gconv_jax.ops.once import once
 
-# The size of the patches that one thread makes at a time, and the most pixels of a strip. Fewer
-# would stay in nearer caches, but make smaller products.
-STRIP_BYTES = 5 * 2**20
-STRIP_PIXELS = 264
+# The size of the patches that one thread makes at a time, so that they stay in its cache, and the
+# most pixels of a strip.
+PATCH_BYTES = 2**18
+STRIP_PIXELS = 144
+# The least numbers that a product sums, where there are so many: each sum is read and written once.
+LEAST_SUM = 32
 
 
 class ProductSize(NamedTuple):
@@ -45,10 +47,17 @@ class Sizes(NamedTuple):
         return len(self.left[0])
 
     @property
+    def together(self) -> int:
+        """The number of taps whose patches are made together, a divisor of all. The products of the
+        next ones are added to theirs."""
+        divisors = [n for n in range(1, self.taps + 1) if self.taps % n == 0]
+        return next((n for n in divisors if n * self.c_in >= LEAST_SUM), self.taps)
+
+    @property
     def strip(self) -> int:
         """The number of pixels of a strip, which go through the transform together."""
-        values = len(self.left) * (self.taps * self.c_in + self.c_out)
-        blocks = min(STRIP_PIXELS, STRIP_BYTES // 4 // values) // block_rows()
+        values = len(self.left) * max(self.together * self.c_in, self.c_out)
+        blocks = min(STRIP_PIXELS, PATCH_BYTES // 4 // values) // block_rows()
         return max(1, blocks) * block_rows()
 
     @property
@@ -62,12 +71,12 @@ class Sizes(NamedTuple):
         sizes = [self.strip * rows * d * each for rows, d in self.products]
         return [sum(sizes[:i]) for i in range(len(sizes) + 1)]
 
-    def places(self, each: int) -> list[tuple[int, int]]:
+    def places(self, channels: int, taps: int = 1) -> list[tuple[int, int, int]]:
         """Return, for each row of a matrix, the place of the first pixel in a strip and the
-        distance between pixels."""
+        distances between pixels and between taps."""
         return [
-            (start + (i * d + k) * each, rows * d * each)
-            for start, (rows, d) in zip(self.regions(each), self.products, strict=False)
+            (start + (i * taps * d + k) * channels, rows * d * taps * channels, d * channels)
+            for start, (rows, d) in zip(self.regions(taps * channels), self.products, strict=False)
             for i in range(rows)
             for k in range(d)
         ]
@@ -90,18 +99,20 @@ def machine_code(sizes: Sizes):
     """Return the code that takes units, tiles of an image, from the counter until none is left."""
     order, c_in, c_out = sizes.order, sizes.c_in, sizes.c_out
     left, result_rows = np.array(sizes.left), np.array(sizes.result)
-    patches = sizes.places(sizes.taps * c_in)
+    together = sizes.together
+    patches = sizes.places(c_in, together)
     strips = sizes.places(c_out)
-    image = [(s * c_out, order * c_out) for s in range(order)]
-    functions = [_gather("patches", left, c_in, sizes.taps, patches)]
+    image = [(s * c_out, order * c_out, 0) for s in range(order)]
+    functions = [_gather("patches", left, c_in, together, patches)]
     if sizes.filter_gradient:
         functions.append(_rearrange("cotangent", result_rows, c_out, image, strips))
     else:
         functions.append(_rearrange("back", result_rows.T, c_out, strips, image))
 
     product = add_transposed if sizes.filter_gradient else multiply
+    options = {} if sizes.filter_gradient else {"add": together < sizes.taps}
     functions += [
-        product(f"product{i}", d * sizes.taps * c_in, d * c_out)
+        product(f"product{i}", d * together * c_in, d * c_out, **options)
         for i, (_, d) in enumerate(sizes.products)
     ]
 
@@ -110,7 +121,7 @@ def machine_code(sizes: Sizes):
     for name in POINTERS:
         call[name] = f.assign(f"inttoptr i64 {call[name]} to ptr")
     transformed = call["scratch"]
-    result = f.gep(transformed, sizes.regions(sizes.taps * c_in)[-1])
+    result = f.gep(transformed, sizes.regions(together * c_in)[-1])
     window = f.gep(result, sizes.regions(c_out)[-1])
     parts = [f.load(call["parts"], i, "ptr") for i in range(len(sizes.products))]
     padded = f.assign(f"icmp ne i64 {call['window']}, 0")
@@ -135,20 +146,27 @@ def machine_code(sizes: Sizes):
             count = f.umin(f.assign(f"sub i64 {tile['pixels']}, {p}"), sizes.strip)
             pixels = f.gep(call["pixels"], p, "i64")
             here = f.gep(y, f.product(p, order * c_out))
-            f.emit(
-                f"call void @patches(ptr {source}, ptr {transformed}, ptr {pixels}, "
-                f"ptr {call['offsets']}, i64 {count})"
-            )
             if sizes.filter_gradient:
                 f.emit(f"call void @cotangent(ptr {here}, ptr {result}, i64 {count})")
-            starts = zip(sizes.regions(sizes.taps * c_in), sizes.regions(c_out), strict=True)
-            for i, (start, end) in enumerate(itertools.islice(starts, len(parts))):
-                a, b = f.gep(transformed, start), f.gep(result, end)
-                ends = f"ptr {parts[i]}, ptr {b}"
-                if sizes.filter_gradient:
-                    ends = f"ptr {b}, ptr {parts[i]}"
-                length = f.product(count, sizes.products[i].rows)
-                f.emit(f"call void @product{i}(ptr {a}, {ends}, i64 {length})")
+            elif together < sizes.taps:
+                size = 4 * sizes.regions(c_out)[-1]
+                f.emit(f"call void @llvm.memset.p0.i64(ptr {result}, i8 0, i64 {size}, i1 false)")
+            with f.loop(sizes.taps, together) as tap:
+                offsets = f.gep(call["offsets"], f.product(tap, order), "i64")
+                f.emit(
+                    f"call void @patches(ptr {source}, ptr {transformed}, ptr {pixels}, "
+                    f"ptr {offsets}, i64 {count})"
+                )
+                starts = zip(sizes.regions(together * c_in), sizes.regions(c_out), strict=True)
+                for i, (start, end) in enumerate(itertools.islice(starts, len(parts))):
+                    rows, d = sizes.products[i]
+                    a, b = f.gep(transformed, start), f.gep(result, end)
+                    part = f.gep(parts[i], f.product(tap, d * c_in * d * c_out))
+                    ends = (
+                        f"ptr {b}, ptr {part}" if sizes.filter_gradient else f"ptr {part}, ptr {b}"
+                    )
+                    length = f.product(count, rows)
+                    f.emit(f"call void @product{i}(ptr {a}, {ends}, i64 {length})")
             if not sizes.filter_gradient:
                 f.emit(f"call void @back(ptr {result}, ptr {here}, i64 {count})")
     declared = [
@@ -164,11 +182,15 @@ def _gather(name: str, matrix: np.ndarray, channels: int, taps: int, targets) ->
     order = matrix.shape[1]
     with f.loop("%count") as p:
         pixel = f.gep("%x", f.load("%pixels", p))
-        rows = [f.gep("%y", f.sum(f.product(p, step), start)) for start, step in targets]
+        rows = [f.gep("%y", f.sum(f.product(p, step), start)) for start, step, _ in targets]
         with f.loop(taps) as t:
-            first, tap = f.product(t, order), f.product(t, channels)
+            first = f.product(t, order)
             sources = [f.gep(pixel, f.load("%offsets", f.sum(first, s))) for s in range(order)]
-            llvm.combine(f, matrix, channels, sources, [f.gep(row, tap) for row in rows])
+            places = [
+                f.gep(row, f.product(t, step))
+                for row, (_, _, step) in zip(rows, targets, strict=True)
+            ]
+            llvm.combine(f, matrix, channels, sources, places)
     return f
 
 
@@ -178,7 +200,7 @@ def _rearrange(name: str, matrix: np.ndarray, channels: int, sources, targets) -
     with f.loop("%count") as p:
 
         def at(pointer, places):
-            return [f.gep(pointer, f.sum(f.product(p, step), start)) for start, step in places]
+            return [f.gep(pointer, f.sum(f.product(p, step), start)) for start, step, _ in places]
 
         llvm.combine(f, matrix, channels, at("%x", sources), at("%y", targets))
     return f

@@ -19,8 +19,8 @@ def block_rows() -> int:
 RIGHT_CACHED, LEFT_CACHED = 3 * 2**16, 2**16
 
 
-def multiply(name: str, inner: int, columns: int) -> llvm.Function:
-    """``y = a b`` for a ``[%rows, inner]``, b ``[inner, columns]`` and y, all of them in rows.
+def multiply(name: str, inner: int, columns: int, add: bool = False) -> llvm.Function:
+    """``y = a b``, or ``y += a b``, for a ``[%rows, inner]``, b ``[inner, columns]`` and y in rows.
 
     The rows are at least one. Up to the next multiple of `block_rows` they are read and written.
     """
@@ -30,7 +30,7 @@ def multiply(name: str, inner: int, columns: int) -> llvm.Function:
     parts = -(-inner * columns // RIGHT_CACHED)
     cached = -(-inner // parts)
 
-    def part(start: str | int, count: str | int, add: bool):
+    def part(start: str | int, count: str | int, add: bool = True):
         with f.loop("%rows", block_rows()) as block:
             for panel in panels:
                 rows = block_rows() // len(panel)
@@ -53,11 +53,11 @@ def multiply(name: str, inner: int, columns: int) -> llvm.Function:
                             else:
                                 f.store_vector(next(total), place, part.width, part.count)
 
-    part(0, cached, add=False)
+    part(0, cached, add)
     if cached < inner:
         with f.loop(inner - cached, cached) as after:
             start = f.sum(after, cached)
-            part(start, f.umin(f.assign(f"sub i64 {inner}, {start}"), cached), add=True)
+            part(start, f.umin(f.assign(f"sub i64 {inner}, {start}"), cached))
     return f
 
 

@@ -168,6 +168,7 @@ def _fourier(form: Form, lhs, rhs, static: _Static, chunk: int | None, native: b
         static = static._replace(planar=static.planar._replace(geometry=geometry))
     transform = _Transform(static)
     native = native and not static.planar.geometry.crops
+    filter_spectrum = functools.partial(transform.filter_spectrum, taps_first=native)
     if native and static.planar.geometry.is_pointwise and lhs.shape[0] > 1:
         # The input gradient has become an output by now.
         same = form if form is Form.FILTER_GRADIENT else Form.OUTPUT
@@ -177,8 +178,8 @@ def _fourier(form: Form, lhs, rhs, static: _Static, chunk: int | None, native: b
             spectrum = door.fourier_filter_gradient(lhs, rhs, **transform.native)
         else:
             spectrum = map_in_chunks(transform.filter_gradient, (lhs, rhs), chunk, add=True)
-        return transpose(transform.filter_spectrum, shape, spectrum).astype(dtype)
-    spectrum = transform.filter_spectrum(rhs)
+        return transpose(filter_spectrum, shape, spectrum).astype(dtype)
+    spectrum = filter_spectrum(rhs)
     if native:
         spatial = transform.geometry.output
         return door.fourier_output(lhs, spectrum, spatial=spatial, **transform.native)
@@ -227,14 +228,15 @@ class _Transform:
         patches = door.Patches(self.starts, self.geometry.strides, self.geometry.padding)
         return {"products": self.products, "patches": patches}
 
-    def filter_spectrum(self, w: jax.Array) -> list[jax.Array]:
-        """``Psi_t^[j, k]`` for each product: ``[d taps C_in, d C_out]``, k and j slow."""
+    def filter_spectrum(self, w: jax.Array, taps_first: bool = False) -> list[jax.Array]:
+        """``Psi_t^[j, k]`` for each product: ``[d taps C_in, d C_out]``, k and j slow, or the tap
+        slow and then k, so that the rows of a few taps lie together."""
         w = w.reshape(len(self.tap_of), *w.shape[-3:])
         psi = w[self.tap_of, np.arange(self.group.order)]  # [t, u, C_in, C_out]
-        spectrum = []
+        spectrum, order = [], "tkijo" if taps_first else "ktijo"
         for product in self.products:
             right = jnp.asarray(product.right, psi.dtype)
-            part = jnp.einsum("tuio,jku->ktijo", psi, right, precision=lax.Precision.HIGHEST)
+            part = jnp.einsum(f"tuio,jku->{order}", psi, right, precision=lax.Precision.HIGHEST)
             spectrum.append(part.reshape(-1, product.dimension * w.shape[-1]))
         return spectrum
 
