@@ -26,7 +26,6 @@ def available(part: Part) -> bool:
     return {"onednn": onednn, "fourier": fourier_call}[part].available()
 
 
-def multiplies_in_halves() -> bool:
-    """Return whether this processor multiplies the two halves of its vectors one after the other,
-    so that a multiplication takes twice as long, beside other work. Loads LLVM."""
-    return llvm.multiplies_in_halves()
+def arithmetic() -> llvm.Arithmetic:
+    """Return how fast this processor multiplies, beside other work. Loads LLVM."""
+    return llvm.arithmetic()

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -51,6 +51,11 @@ def _machine(binding):
     )
 
 
+Arithmetic = Literal["full", "halves", "short"]
+"""``short``: an x86 processor without AVX-512; ``halves``: one that has it, and computes the halves
+of a vector one after the other; ``full``: all others."""
+
+
 class Vectors(NamedTuple):
     """The vector registers of a processor: the float32 numbers in each, and how many there are."""
 
@@ -74,10 +79,15 @@ def vectors() -> Vectors:
 IN_HALVES = ("znver4",)
 
 
-def multiplies_in_halves() -> bool:
-    """Return whether this processor computes the two halves of a vector one after the other."""
+def arithmetic() -> Arithmetic:
+    """Return how fast this processor multiplies. Without LLVM it is ``full``."""
     binding = _binding()
-    return binding is not None and binding.get_host_cpu_name() in IN_HALVES
+    if binding is None:
+        return "full"
+    if binding.get_host_cpu_name() in IN_HALVES:
+        return "halves"
+    x86 = binding.get_default_triple().startswith(("x86", "i686", "amd64"))
+    return "short" if x86 and vectors().width < 16 else "full"
 
 
 # With AVX-512 fewer numbers than a vector has are loaded and stored under a mask.

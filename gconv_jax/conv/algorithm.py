@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from gconv_jax.conv.exact_subgroup import exact_subgroup
-from gconv_jax.conv.fourier import Platform, is_gathered, is_native, multiplies_in_halves
+from gconv_jax.conv.fourier import Platform, is_gathered, is_native, native_way
 from gconv_jax.filters.basis import Filters, find_basis
 from gconv_jax.groups.correlation import multiplications
 from gconv_jax.groups.finite import FiniteGroup
@@ -22,14 +22,15 @@ ALGORITHMS = ("auto", "dense", "fourier")
 # The cost of transforming one number, in multiplications of the dense form: for each tap, once, and
 # for each tap and element of the group. The figures are fitted to benchmarks/group_conv.py on a CPU
 # with AVX-512, for each way to convolve there. `native` is the transform in machine code, where the
-# last figure counts the terms of its sums; `native, halves` is the same on a processor whose
-# multiplications take twice as long. Large filters cost less, since the output is transformed once
-# for all taps.
+# last figure counts the terms of its sums, by how fast the processor multiplies: the slower, the
+# more the transform saves (`gconv_jax._native.llvm.Arithmetic`). Large filters cost less, since the
+# output is transformed once for all taps. `native, short` is fitted to Zen 1.
 COST_OF_TRANSFORM = {
     "patches": (41, 169, 0),
     "onednn": (90, 120, 0),
-    "native": (9, 34, 1.75),
+    "native, full": (9, 34, 1.75),
     "native, halves": (4, 14, 1.4),
+    "native, short": (4, 1, 1),
 }
 # The cost where XLA gathers the patches; measured in three dimensions.
 COST_OF_GATHER = 300
@@ -66,12 +67,13 @@ def fourier_platforms(
     ================  ============  ========================  =======================
     filters, group    machine code  XLA, patches otherwise    XLA, oneDNN otherwise
     ================  ============  ========================  =======================
-    3x3, P4M          9 (6)         19                        32
-    3x3, P4           15 (9)        44                        76
-    3x3x3, octahedral 5 (4)         74                        29
+    3x3, P4M          9 (6, 4)      19                        32
+    3x3, P4           15 (9, 6)     44                        76
+    3x3x3, octahedral 5 (4, 3)      74                        29
     ================  ============  ========================  =======================
 
-    where the numbers in parentheses are for processors that multiply vectors in halves (Zen 4).
+    where the numbers in parentheses are for processors that multiply vectors in halves (Zen 4), and
+    for those without AVX-512.
 
     With strides ``auto`` is ``dense``, since the transform's input gradient gains nothing there.
     On other platforms it is always ``dense``. There the matrix units multiply so fast that without
@@ -105,12 +107,9 @@ def fourier_platforms(
 
     # Machine code is the cheapest way for the groups that it is made for. LLVM takes 50 MB of
     # memory, so it is loaded only where it may pay.
-    if not pays("native, halves"):
+    if not pays("native, short"):
         return ()
-    if is_native(group, dtype):
-        way = "native, halves" if multiplies_in_halves() else "native"
-    else:
-        way = planar.cpu_implementation()
+    way = native_way() if is_native(group, dtype) else planar.cpu_implementation()
     return ("cpu",) if pays(way) else ()
 
 

@@ -65,10 +65,10 @@ def is_native(group: FiniteGroup, dtype: DTypeLike) -> bool:
     )
 
 
-def multiplies_in_halves() -> bool:
-    """Return whether this processor computes the two halves of a long vector one after the other,
-    so that multiplications in that machine code take twice as long. Loads LLVM."""
-    return door.multiplies_in_halves()
+def native_way() -> str:
+    """Return which way of `COST_OF_TRANSFORM` that machine code is on this processor. Loads
+    LLVM."""
+    return f"native, {door.arithmetic()}"
 
 
 def fourier_conv(

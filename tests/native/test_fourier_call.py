@@ -274,13 +274,16 @@ def test_a_filter_in_the_wrong_frame_is_noticed(rng):
 
 
 @pytest.mark.parametrize(
-    ("group", "channels", "halves"),
-    [(P4M, 9, False), (P4, 15, False), (P4M, 6, True), (P4, 9, True)],
+    ("group", "channels", "arithmetic"),
+    [
+        *((P4M, 9, "full"), (P4, 15, "full"), (P4M, 6, "halves"), (P4, 9, "halves")),
+        *((P4M, 4, "short"), (P4, 6, "short"), (octahedral(), 3, "short")),
+    ],
     ids=str,
 )
-def test_auto_takes_it_from_fewer_channels_on(group, channels, halves, monkeypatch):
-    monkeypatch.setattr(llvm, "multiplies_in_halves", lambda: halves)
-    layer = {"group": group, "kernel": (3, 3), "strides": (1, 1)}
+def test_auto_takes_it_from_fewer_channels_on(group, channels, arithmetic, monkeypatch):
+    monkeypatch.setattr(llvm, "arithmetic", lambda: arithmetic)
+    layer = {"group": group, "kernel": (3,) * group.dimension, "strides": (1,) * group.dimension}
     few, many = ({**layer, "c_in": c, "c_out": c} for c in (channels - 1, channels))
     assert fourier_platforms("auto", **few) == ()
     assert fourier_platforms("auto", **many) == ("cpu",)
@@ -350,7 +353,7 @@ def test_small_networks_do_not_load_llvm():
         "print('llvmlite' in sys.modules)"
     )
     env = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    for channels, expected in ((8, "False"), (32, "True")):
+    for channels, expected in ((5, "False"), (32, "True")):
         command = [sys.executable, "-c", code.replace("{c}", str(channels))]
         run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
         assert run.stdout.strip() == expected, run.stderr
