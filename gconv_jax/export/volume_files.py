@@ -20,20 +20,23 @@ def read_volume(
     *,
     range: str | Sequence[float] | None = None,
     depth: str = "any",
+    block: int | None = None,
 ) -> np.ndarray:
     """Return the voxels of a volume for a network: uint8 ``[D, H, W, C]``.
 
-    The volume keeps its scale. It is put in the middle of the size, on the median of its surface.
-    Voxels that are not finite become 0, or 255 for ``inf``.
+    The volume is put in the middle of the size, on the median of its surface. It keeps its scale,
+    or each block of ``block^3`` voxels becomes one, their mean, which the 24 rotations of a cube
+    leave the same. Voxels that are not finite become 0, or 255 for ``inf``.
 
     Args:
         path: a ``.npy`` file with ``[D, H, W]`` or ``[D, H, W, C]``, or such an array.
-        size: ``(D, H, W, C)``; no side of the volume is longer.
+        size: ``(D, H, W, C)``; no side of the volume is longer than it, times ``block``.
         ink: ``"dark"`` inverts the volume, ``"light"`` and ``"auto"`` leave it as it is.
         range: the brightness that becomes 0 and the one that becomes 255; ``"each"`` takes them
             from the volume itself (`gconv_jax.export.brightness.limits`). By default 8 bits stay as
             they are, and others are scaled by the full range of 8 or 16 bits.
         depth: ``"8"`` refuses volumes of more than 8 bits, ``"deeper"`` those of 8.
+        block: the side of the blocks, in voxels; by default 1.
 
     Raises:
         ValueError: the file cannot be read, or is no such volume; the message says why.
@@ -46,8 +49,10 @@ def read_volume(
         raise ValueError(f"`size` must be (depth, height, width, channels), got {tuple(size)}")
     if ink not in ("auto", "light", "dark"):
         raise ValueError(f"`ink` must be auto, light or dark, got {ink!r}")
+    block = 1 if block is None else block
+    whole = (*(block * side for side in size[:3]), size[3])
     try:
-        voxels = _with_channel(_stored(path), tuple(size))
+        voxels = _with_channel(_stored(path), whole)
         _require_depth(voxels.dtype, depth)
         voxels = eight_bits(voxels, limits(voxels) if range == "each" else range)
     except FileNotFoundError:
@@ -57,7 +62,7 @@ def read_volume(
         raise ValueError(f"cannot read {what} as a volume: {_reason(error)}") from None
     if ink == "dark":
         voxels = 255 - voxels
-    return _placed(voxels, tuple(size))
+    return _averaged(_placed(voxels, whole), block)
 
 
 def _stored(path: str | os.PathLike | np.ndarray) -> np.ndarray:
@@ -107,6 +112,15 @@ def _placed(voxels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     inside = tuple(slice(s, s + n) for s, n in zip(starts, voxels.shape[:3], strict=True))
     placed[inside] = voxels
     return placed
+
+
+def _averaged(voxels: np.ndarray, block: int) -> np.ndarray:
+    """Return the mean of each block, rounded."""
+    if block == 1:
+        return voxels
+    d, h, w, channels = voxels.shape
+    shape = (d // block, block, h // block, block, w // block, block, channels)
+    return np.rint(voxels.reshape(shape).mean((1, 3, 5))).astype(np.uint8)
 
 
 def _reason(error: Exception) -> str:

@@ -232,12 +232,15 @@ def _numbers(value: float | np.ndarray) -> str:
 def _reading_steps(network: Predictor) -> list[str]:
     """Return in words what the reader does."""
     if is_volume(network.shape):
-        sides = " x ".join(map(str, network.shape[:3]))
-        return [
+        block = network.reading.block or 1
+        sides = " x ".join(str(block * side) for side in network.shape[:3])
+        steps = [
             f"read_volume: {_depth(network.reading)}",
             f"read_volume: in the middle of {sides} voxels (depth x height x width), on the median "
             "of its surface",
         ]
+        mean = f"read_volume: the mean of each block of {block} x {block} x {block} voxels"
+        return [*steps, mean] if block > 1 else steps
     height, width, channels = network.shape
     ink = {
         "light": "the brightness stays as it is",

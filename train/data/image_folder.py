@@ -32,7 +32,7 @@ from .reading import EARLIER, Reading
 from .sources import ArraySource, Source, open_source
 from .statistics import pixel_sums
 from .survey import survey
-from .volumes import require_dimension, survey_volumes
+from .volumes import require_dimension, survey_volumes, volume_shape
 
 _NAMED = 3
 
@@ -126,7 +126,7 @@ def load_folder(
         found, gone = provenance.still_there(record, data)
     targets = None if targets_of(config) is None else source.target_names
     size = source.size if config.image_size is None else config.image_size
-    shape = source.volume or (size, size, _channels(config, source))
+    shape = volume_shape(config, source) or (size, size, _channels(config, source))
     stored = config.loader == "grain"
     if stored and isinstance(source, ArraySource):
         raise ValueError(f"`loader` grain is for image files, and {data} is read as a whole")
@@ -373,9 +373,9 @@ def _require_memory(count: int, shape: tuple[int, ...]) -> None:
         return
     volumes = len(shape) == 4
     kinds = ("volumes", "voxels") if volumes else ("images", "pixels")
-    remedy = f"choose a smaller --image-size, now {shape[0]}, or leave them on the disk with "
+    remedy = f"choose a smaller --image-size, now {shape[0]}"
     raise ValueError(
         f"{count:,} {kinds[0]} of {' x '.join(map(str, shape[:-1]))} {kinds[1]} need "
         f"{needed / 2**30:.1f} GiB of memory, and {available / 2**30:.1f} are available; "
-        + ("store smaller or fewer ones" if volumes else f"{remedy}--loader grain")
+        + (remedy if volumes else f"{remedy}, or leave them on the disk with --loader grain")
     )

@@ -11,7 +11,8 @@ READING = "reading.json"  # in a run folder
 class Reading(NamedTuple):
     """The arguments of `read_image` that are the same for all images of a data set.
 
-    The fields are those of `gconv_jax.export.image_files.read_image`. The range is one for all
+    The fields are those of `gconv_jax.export.image_files.read_image` and of
+    `gconv_jax.export.volume_files.read_volume`. The range is one for all
     channels, and so are the others.
     """
 
@@ -20,6 +21,8 @@ class Reading(NamedTuple):
     """None in runs of earlier versions, which scaled each file by a range that they guessed."""
     depth: str = "any"
     ground: str | None = None
+    block: int | None = None
+    """The side of the blocks of voxels that become one; None of images."""
 
     def arguments(self) -> dict[str, Any]:
         """The arguments that say more than the defaults, and the ink, as plain values."""

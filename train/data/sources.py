@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..options.volume_checks import MULTIPLE
 from . import provenance
 from .array_file import ArrayFile
 from .class_folders import list_images
@@ -12,8 +13,6 @@ from .layouts import is_array_file
 from .listing import Listing
 
 IMAGE_SIZE = 64
-MULTIPLE = 4
-"""The sides of volumes are multiples of it: networks halve them twice."""
 
 
 class FileSource:
@@ -68,7 +67,7 @@ class ArraySource:
         self.stored: tuple[int, ...] | None = self.file.shape
         self.volume: tuple[int, ...] | None = None
         if self.file.has_volumes:
-            side = -(-max(self.stored[:3]) // MULTIPLE) * MULTIPLE
+            side = -(-max(self.file.shape[:3]) // MULTIPLE) * MULTIPLE
             self.volume = (side, side, side, self.file.channels)
 
     def listing(self, test_fraction: float, groups_by: str | None) -> Listing:

@@ -1,5 +1,6 @@
 """Volumes of one's own: which network takes them, and the range of their brightness."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -66,9 +67,10 @@ def survey_volumes(config: Config, source: Source, found: Listing) -> tuple[Read
     black and the greatest white. Others are as images are: 8 bits stay as they are, and the range
     of deeper ones is found from the training volumes.
     """
-    notes = _border(source)
+    block = _block(config, source)
+    notes = _border(config, source, block)
     if config.range != "auto":
-        reading = Reading(range=config.range)
+        reading = Reading(range=config.range, block=block)
         return reading, [described(reading), *notes]
     parts = divide(config, None, found, {})
     training = [file.name for file in found.files if parts[file.name] == "train"]
@@ -76,24 +78,47 @@ def survey_volumes(config: Config, source: Source, found: Listing) -> tuple[Read
     if levels is not None and len(levels) > 1:
         low, high = float(levels[0]), float(levels[-1])
         kind = f"{len(levels)} different values, {number(low)} to {number(high)}"
-        reading = Reading(range=(low, high))
+        reading = Reading(range=(low, high), block=block)
         return reading, [f"the training volumes have {kind}: these become 0 to 255", *notes]
     most = max(64, _SAMPLES // max(1, len(training)))
     looks = {name: _look(source.item(name), most) for name in training}  # pyright: ignore[reportArgumentType]
     reading, told = automatic_range(config, looks, list(looks.values()))
-    return reading, [*told, *notes]
+    return reading._replace(block=block), [*told, *notes]
 
 
-def _border(source: Source) -> list[str]:
-    """Return a line on the border that volumes are given, if they are."""
-    own, whole = source.stored, source.volume
-    if whole is None or own is None or own[:3] == whole[:3]:
+def volume_shape(config: Config, source: Source) -> tuple[int, ...] | None:
+    """Return the shape ``(D, H, W, C)`` of what a network is given; None of images."""
+    if source.volume is None or config.image_size is None:
+        return source.volume
+    return (*(config.image_size,) * 3, source.volume[-1])
+
+
+def _block(config: Config, source: Source) -> int | None:
+    """Return the side of the blocks whose mean is one voxel, so that the longest side of a volume
+    fits; None if volumes keep their scale."""
+    if config.image_size is None or source.stored is None:
+        return None
+    block = math.ceil(max(source.stored[:3]) / config.image_size)
+    return None if block == 1 else block
+
+
+def _border(config: Config, source: Source, block: int | None) -> list[str]:
+    """Return a line on the border that volumes are given, and on their scale, if they change."""
+    own, given = source.stored, volume_shape(config, source)
+    if given is None or own is None:
         return []
-    sides = [" x ".join(map(str, shape[:3])) for shape in (own, whole)]
-    return [
-        f"volumes of {sides[0]} voxels are put in the middle of {sides[1]}, on the median of their "
-        "surface: a cube whose side is a multiple of 4 keeps the network equivariant"
-    ]
+    shapes = own[:3], tuple((block or 1) * side for side in given[:3]), given[:3]
+    sides = [" x ".join(map(str, shape)) for shape in shapes]
+    notes = []
+    if shapes[0] != shapes[1]:
+        notes.append(
+            f"volumes of {sides[0]} voxels are put in the middle of {sides[1]}, on the median of "
+            "their surface: a cube whose side is a multiple of 4 keeps the network equivariant"
+        )
+    if block is not None:
+        voxels = " x ".join([str(block)] * 3)
+        notes.append(f"each block of {voxels} voxels becomes one, their mean: {sides[2]} voxels")
+    return notes
 
 
 def _levels(source: Source, names: list[str]) -> np.ndarray | None:

@@ -46,7 +46,7 @@ class ImageOptions:
     image_size: int | None = None
     """Pixels on a side to which your own images are scaled without distortion (default: 64, and
     that of the arrays in an .npz file; --size 64 is understood too). Multiples of 4 stay
-    equivariant in nearly all networks."""
+    equivariant in nearly all networks. Of volumes, blocks of voxels become their mean."""
     channels: Literal["auto", "grey", "colour"] | int = "auto"
     """The color of your own images; auto: gray if all of them are. A number, 2 to 16, takes so many
     channels as they are in TIFF files of several bands and .npy files [H, W, C]."""

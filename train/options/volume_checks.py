@@ -5,11 +5,13 @@ from typing import Any
 from .images import FOLDER
 from .networks import SPACE, dimension_of
 
+MULTIPLE = 4
+"""The sides of volumes are multiples of it: networks halve them twice."""
+
 _REMEDIES = {
     "augment": (("none", "rotate"), "use rotate, which turns volumes as the cube does, or none"),
     "preprocess": (("scale",), "use --preprocess scale"),
     "adapt": (("none",), "leave it out, and choose --group"),
-    "image_size": ((None,), "volumes keep their size: leave it out"),
     "angles": ((None,), "volumes are turned by quarter turns: leave it out"),
 }
 """Options -> the values that volumes may have, and what to do."""
@@ -23,6 +25,11 @@ def check_volumes(config: Any) -> None:
         raise ValueError(
             f"`model` {config.title} is for volumes of your own (--data FILE.npz), not for the "
             f"images of {config.dataset}"
+        )
+    if config.image_size is not None and config.image_size % MULTIPLE:
+        raise ValueError(
+            f"`image_size` {config.image_size} must be a multiple of {MULTIPLE}, since networks "
+            "halve volumes twice"
         )
     for name, (allowed, remedy) in _REMEDIES.items():
         if (value := getattr(config, name)) not in allowed:

@@ -94,6 +94,29 @@ def test_odd_volumes_are_put_in_the_middle_of_a_cube_of_a_multiple_of_4(tmp_path
     assert "volumes of 4 x 6 x 6 voxels are put in the middle of 8 x 8 x 8" in note
 
 
+def test_larger_volumes_become_the_means_of_blocks(tmp_path):
+    """The sides are not multiples of the blocks, and the padding comes before the means."""
+    stored = masks(8, (10, 12, 11, 1))
+    write(tmp_path / "x.npz", stored)
+    folder = load(tmp_path / "x.npz", image_size=4)
+    every = np.concatenate([stored, stored[:2]])  # with those to test
+    kept = [read_volume(volume, (12, 12, 12, 1), range=(0, 1)) for volume in every]
+    expected = np.stack(kept).reshape(-1, 4, 3, 4, 3, 4, 3).mean((2, 4, 6))
+    given = np.concatenate([folder.train.image, folder.test.image])[..., 0]
+    assert sorted(map(bytes, given)) == sorted(map(bytes, np.rint(expected).astype(np.uint8)))
+    assert folder.reading.block == 3
+    scaled = "each block of 3 x 3 x 3 voxels becomes one, their mean: 4 x 4 x 4 voxels"
+    (padded,) = [note for note in folder.notes if "in the middle" in note]
+    assert scaled in folder.notes
+    assert "volumes of 10 x 12 x 11 voxels are put in the middle of 12 x 12 x 12" in padded
+
+
+def test_volumes_of_a_smaller_file_keep_their_scale(tmp_path):
+    write(tmp_path / "x.npz", masks(8, (4, 4, 4, 1)))
+    folder = load(tmp_path / "x.npz", image_size=8)
+    assert folder.train.image.shape[1:] == (8, 8, 8, 1) and folder.reading.block is None
+
+
 def test_four_axes_are_volumes_if_the_last_is_too_long_for_channels(tmp_path):
     for shape, expected in (((20, 20, 17), True), ((20, 20, 16), False), ((4, 4, 4, 1), True)):
         write(tmp_path / "x.npz", masks(4, shape))
@@ -146,7 +169,7 @@ def test_files_that_are_refused(tmp_path):
 
 
 WRONG = [
-    ({"image_size": 16}, "`image_size` 16 is for images.*volumes keep their size: leave it out"),
+    ({"image_size": 18}, "`image_size` 18 must be a multiple of 4, since networks halve volumes"),
     ({"augment": "jitter"}, "`augment` jitter is for images.*use rotate"),
     ({"augment": "shift-flip"}, "`augment` shift-flip is for images"),
     ({"preprocess": "whiten"}, "`preprocess` whiten is for images"),
