@@ -12,6 +12,7 @@ from gconv_jax.filters.basis import Filters
 from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.nnx import BatchNorm
+from gconv_jax.ops.arguments import check_integer
 
 # N(0, 1 / fan_in), with which the networks for rotated MNIST begin.
 unit_variance = compile_unoptimized(variance_scaling(1.0, "fan_in", "normal"))
@@ -69,6 +70,11 @@ def spread_groups(groups: Sequence[FiniteGroup], layers: int) -> tuple[FiniteGro
                 f"groups[{i}] = {group!r} is no subgroup of groups[{i - 1}] = {groups[i - 1]!r}"
             )
     return tuple(groups[i * len(groups) // layers] for i in range(layers))
+
+
+def check_outputs(classes: int) -> int:
+    """Return the number of outputs; TypeError or ValueError unless it is an integer from 0 on."""
+    return check_integer("classes", classes, least=0)
 
 
 def default_filters(group: FiniteGroup) -> Filters:

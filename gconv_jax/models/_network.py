@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 from flax import nnx
 
 from gconv_jax.models._arguments import NETWORK, UNKNOWN, decode, encode
@@ -22,7 +23,16 @@ _RECORD, _OURS = "_arguments", "gconv_jax.models."
 
 
 class Network(nnx.Module):
-    """A network that remembers its arguments, those of the outermost constructor."""
+    """A network that remembers its arguments, those of the outermost constructor.
+
+    It is made of a part up to the last feature maps, `feature_maps`, and of two ends, each a
+    function of these maps: ``_pool`` to the features and ``_outputs`` to the logits. A call is
+    ``_outputs(feature_maps(x))``. Without classes, ``classes=0``, there is no last layer, and a
+    call is `features`.
+    """
+
+    classes: int
+    """The number of outputs; 0 for none."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -30,6 +40,35 @@ class Network(nnx.Module):
             cls.__init__ = _remembering(cls.__init__)
         if cls.__module__.startswith(_OURS) and not cls.__name__.startswith("_"):
             NETWORKS[cls.__name__] = cls
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]`` or volumes
+        ``[N, D, H, W, in_features]``; without classes, `features`."""
+        maps = self.feature_maps(x)
+        return self._outputs(maps) if self.classes else self._pool(maps)
+
+    def feature_maps(self, x: jax.Array) -> Any:
+        """Return the feature maps that the end of the network is given: ``[N, *spatial, |G|, C]``
+        for images or volumes, or ``[N, *spatial, C]`` if the layers before are plain or pooled over
+        the group. They turn with the image as far as the layers before are equivariant."""
+        raise TypeError(
+            f"{type(self).__name__} has no feature maps: those of its copies lie in other poses; "
+            "call `model.feature_maps`"
+        )
+
+    def features(self, x: jax.Array) -> jax.Array:
+        """Return the features ``[N, C]`` of images or volumes: what the last layer, that to the
+        classes, is given, averaged over space and over the group if it still has these axes. They
+        are invariant where the layers before are equivariant."""
+        return self._pool(self.feature_maps(x))
+
+    def _pool(self, maps: Any) -> jax.Array:
+        """Return the features of `feature_maps`."""
+        return maps.mean(tuple(range(1, maps.ndim - 1)))
+
+    def _outputs(self, maps: Any) -> jax.Array:
+        """Return the logits of `feature_maps`."""
+        raise NotImplementedError
 
 
 def describe(model: nnx.Module) -> dict[str, Any]:

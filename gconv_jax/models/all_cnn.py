@@ -11,7 +11,13 @@ from jax.typing import DTypeLike
 from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4, P4M, Z2, FiniteGroup
 from gconv_jax.models._downsample import SMALLEST, Geometry, HalvingConv, check_geometry
-from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, scaled_width
+from gconv_jax.models._layers import (
+    ConvNormReLU,
+    check_images,
+    check_outputs,
+    check_planar,
+    scaled_width,
+)
 from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.ops.arguments import per_axis
@@ -40,7 +46,7 @@ class AllCNNC(Network):
         geometry: the way to halve the pixels. ``"exact"`` keeps the law on images of any size;
             ``"published"`` has strides of 2, which break it on even sizes, with a warning.
         input_dropout, dropout: the dropout rates on the image, and after each halving.
-        classes: the number of outputs.
+        classes: the number of outputs; 0 for none, and a call returns `features`.
         in_features: the channels of the image.
         dtype: the dtype of computation.
         rngs: the random keys ``params`` and ``dropout``.
@@ -76,8 +82,9 @@ class AllCNNC(Network):
         first, second = per_axis(widths, 2, "widths")
         init = _plain_init if group.order == 1 else _group_init
         options = {"group": group, "kernel_init": init, "dtype": dtype, "rngs": rngs}
+        self.classes = check_outputs(classes)
         c_in, c_out = in_features, [first] * 3 + [second] * 5 + [classes]
-        for i in range(DEPTH):
+        for i in range(DEPTH if classes else DEPTH - 1):
             kernel_size = 3 if i < DEPTH - 2 else 1
             if i in _HALVING:
                 conv = HalvingConv(c_in, c_out[i], kernel_size, geometry=geometry, **options)
@@ -88,12 +95,15 @@ class AllCNNC(Network):
         self.input_dropout = nnx.Dropout(input_dropout, rngs=rngs)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
+    def feature_maps(self, x: jax.Array) -> jax.Array:
+        """Return the feature maps ``[N, H, W, |G|, C]`` before the last layer."""
         check_images(x, SMALLEST)
         x = self.input_dropout(x)
-        for i in range(DEPTH):
+        for i in range(DEPTH - 1):
             x = getattr(self, f"layer{i}")(x)
             if i in _HALVING:
                 x = self.dropout(x)
-        return x.mean(axis=(1, 2, 3))
+        return x
+
+    def _outputs(self, maps: jax.Array) -> jax.Array:
+        return getattr(self, f"layer{DEPTH - 1}")(maps).mean(axis=(1, 2, 3))

@@ -1,5 +1,7 @@
 """Augerino: learned augmentation with averaging, to compare partial equivariance with."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -58,6 +60,13 @@ class Augerino(Network):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return logits ``[N, classes]`` of images ``[N, H, W, C]``."""
+        return self._average(self.model, x)  # pyright: ignore[reportArgumentType]
+
+    def features(self, x: jax.Array) -> jax.Array:
+        """Return the features ``[N, F]`` of the model, averaged over the copies of each image."""
+        return self._average(self.model.features, x)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _average(self, run: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
         x = jnp.asarray(x)
         count = x.shape[0]
         if self.deterministic:
@@ -69,5 +78,5 @@ class Augerino(Network):
         angles = jnp.pi * bounded(self.theta[...]) * places
         turn = jax.vmap(jax.vmap(rotate), (None, 0))  # over images, and over copies
         copies = turn(x, angles.astype(x.dtype))
-        logits = self.model(copies.reshape(-1, *x.shape[1:]))
-        return logits.reshape(self.copies, count, -1).mean(0)
+        results = run(copies.reshape(-1, *x.shape[1:]))
+        return results.reshape(self.copies, count, -1).mean(0)

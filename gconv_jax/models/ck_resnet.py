@@ -11,7 +11,7 @@ from gconv_jax.continuous.kernel_networks import KernelNetwork, Siren
 from gconv_jax.continuous.sampled import SampledFeatures, check_samples, instance_norm, sampled_pool
 from gconv_jax.groups.finite import P4M
 from gconv_jax.groups.lie import SO2, LieGroup, PlanarGroup
-from gconv_jax.models._layers import check_images
+from gconv_jax.models._layers import check_images, check_outputs
 from gconv_jax.models._network import Network
 from gconv_jax.nnx import BatchNorm, ContinuousGroupConv, ContinuousLiftConv, PartialGroupConv
 from gconv_jax.ops.maximum import max_over
@@ -88,18 +88,26 @@ class CKResNet(Network):
             setattr(self, f"block{i}", block)
         self.last = _kind(partial)(2 * width, 2 * width, kernel_size, padding="VALID", **options)
         self.last_norm = BatchNorm(2 * width, dtype=dtype, rngs=rngs)
-        self.linear = nnx.Linear(2 * width, classes, dtype=dtype, rngs=rngs)
+        self.classes = check_outputs(classes)
+        if classes:
+            self.linear = nnx.Linear(2 * width, classes, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
+    def feature_maps(self, x: jax.Array) -> SampledFeatures:
+        """Return the feature maps before the last layer, with the elements that they are sampled
+        at: their ``values`` are ``[N, H, W, S, C]``."""
         check_images(x, 4 * self.kernel_size)
         y: SampledFeatures = self.lift_norm(self.lift(x))
         for i in range(3):
             if i:
                 y = getattr(self, f"block{i}")(y)
             y = (_halve(y) if i in self.pools else y).map(nnx.relu)
-        y = self.last_norm(self.last(y)).map(nnx.relu)
-        return self.linear(max_over(sampled_pool(y), (1, 2)))
+        return self.last_norm(self.last(y)).map(nnx.relu)
+
+    def _pool(self, maps: SampledFeatures) -> jax.Array:
+        return max_over(sampled_pool(maps), (1, 2))
+
+    def _outputs(self, maps: SampledFeatures) -> jax.Array:
+        return self.linear(self._pool(maps))
 
 
 class _Block(nnx.Module):
@@ -177,10 +185,13 @@ class PartialGCNN13(Network):
         for i in range(1, 9):
             setattr(self, f"norm{i}", BatchNorm(widths[i], dtype=dtype, rngs=rngs))
         self.dropout = nnx.Dropout(dropout, broadcast_dims=(1, 2, 3), rngs=rngs)
-        self.linear = nnx.Linear(2 * width, classes, dtype=dtype, rngs=rngs)
+        self.classes = check_outputs(classes)
+        if classes:
+            self.linear = nnx.Linear(2 * width, classes, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
+    def feature_maps(self, x: jax.Array) -> SampledFeatures:
+        """Return the feature maps before the last layer, with the elements that they are sampled
+        at: their ``values`` are ``[N, H, W, S, C]``."""
         check_images(x, 4)
         y = self.norm0(self.conv0(x)).map(nnx.relu)
         for i in range(1, 9):
@@ -189,7 +200,13 @@ class PartialGCNN13(Network):
                 y = _halve(y)
             if i in (2, 5, 8):
                 y = y.map(self.dropout)
-        return self.linear(sampled_pool(y, reduce="mean").mean((1, 2)))
+        return y
+
+    def _pool(self, maps: SampledFeatures) -> jax.Array:
+        return sampled_pool(maps, reduce="mean").mean((1, 2))
+
+    def _outputs(self, maps: SampledFeatures) -> jax.Array:
+        return self.linear(self._pool(maps))
 
 
 def _options(

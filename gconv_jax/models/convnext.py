@@ -17,7 +17,7 @@ from jax.typing import DTypeLike
 from gconv_jax.groups.fields import Fields, require_fields
 from gconv_jax.groups.finite import P4M, FiniteGroup, check_group, trivial
 from gconv_jax.lattice.hexagons import refuse_hexagons
-from gconv_jax.models._layers import default_filters
+from gconv_jax.models._layers import check_outputs, default_filters
 from gconv_jax.models._network import Network
 from gconv_jax.models._transformer import (
     GroupMLP,
@@ -104,7 +104,7 @@ class GroupConvNeXt(Network):
         drop_path: the rate of stochastic depth in the last block; it grows from 0 in the first.
         head: ``invariant``: the same linear map for each element, and the maximum over the group.
             ``ordinary``: one linear map of all elements and channels.
-        classes: the number of outputs.
+        classes: the number of outputs; 0 for none, and a call returns `features`.
         in_features: the channels of the image.
         in_fields: what they are, if not numbers alone. It takes the place of ``in_features``.
         dtype: the dtype of computation.
@@ -140,7 +140,7 @@ class GroupConvNeXt(Network):
         depths, widths = _check_sizes(size, depths, widths)
         channels = [channels_of(width, group, f"widths[{i}]") for i, width in enumerate(widths)]
         patch_size = check_integer("patch_size", patch_size, least=1)
-        check_integer("classes", classes, least=1)
+        self.classes = check_outputs(classes)
         check_rate("drop_path", drop_path)
         if head not in ("invariant", "ordinary"):
             raise ValueError(f"`head` must be invariant or ordinary, got {head!r}")
@@ -179,10 +179,11 @@ class GroupConvNeXt(Network):
         self.top_norm = LayerNorm(channels[-1], **options)
         self.top_group = group if head == "invariant" else trivial(group.dimension)
         width = widths[-1] // self.top_group.order
-        self.top = GroupLinear(width, classes, group=self.top_group, **options)
+        if classes:
+            self.top = GroupLinear(width, classes, group=self.top_group, **options)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of images ``[N, *spatial, in_features]``."""
+    def feature_maps(self, x: jax.Array) -> jax.Array:
+        """Return the feature maps ``[N, *spatial, |G|, C]`` of the last block."""
         x = jnp.asarray(x)
         check_divisible(x, self.group, self.divisor, self.in_features)
         x = self.norm(self.embed(x))
@@ -191,8 +192,18 @@ class GroupConvNeXt(Network):
                 x = getattr(self, f"halve{stage}")(getattr(self, f"norm{stage}")(x))
             for i in range(depth):
                 x = getattr(self, f"stage{stage}_block{i}")(x)
-        x = self.top_norm(x.mean(tuple(range(1, x.ndim - 2))))
-        return group_pool(self.top(x.reshape(x.shape[0], self.top_group.order, -1)))
+        return x
+
+    def _pool(self, maps: jax.Array) -> jax.Array:
+        return self._summary(maps).mean(1)
+
+    def _outputs(self, maps: jax.Array) -> jax.Array:
+        return group_pool(self.top(self._summary(maps)))
+
+    def _summary(self, maps: jax.Array) -> jax.Array:
+        """Return the numbers that the last layer is given, ``[N, elements, C]``."""
+        x = self.top_norm(maps.mean(tuple(range(1, maps.ndim - 2))))
+        return x.reshape(x.shape[0], self.top_group.order, -1)
 
 
 def _check_sizes(size, depths, widths) -> ConvNeXtSize:

@@ -21,6 +21,7 @@ from gconv_jax.models._downsample import halve
 from gconv_jax.models._layers import (
     batch_norm,
     check_images,
+    check_outputs,
     check_planar,
     default_filters,
     scaled_width,
@@ -59,7 +60,7 @@ class DenseNet(Network):
         filters: the filters of the convolutions; by default pixels, and circular harmonics if the
             group is finer than the lattice.
         dropout: the dropout rate after each dense layer.
-        classes: the number of outputs.
+        classes: the number of outputs; 0 for none, and a call returns `features`.
         in_features: the channels of the image.
         dtype: the dtype of computation.
         rngs: the random keys ``params`` and ``dropout``.
@@ -113,10 +114,12 @@ class DenseNet(Network):
                 setattr(self, f"block{b}_grow{i}", grow)
                 c += growth
         self.norm = batch_norm(c, dtype=dtype, rngs=rngs)
-        self.top = GroupConv(c, classes, 1, **{**options, "use_bias": True})
+        self.classes = check_outputs(classes)
+        if classes:
+            self.top = GroupConv(c, classes, 1, **{**options, "use_bias": True})
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
+    def feature_maps(self, x: jax.Array) -> jax.Array:
+        """Return the feature maps ``[N, H, W, |G|, C]`` before the last layer."""
         check_images(x, 2 ** (len(self.blocks) - 1))
         x = self.lift(x)
         for b, layers in enumerate(self.blocks):
@@ -126,5 +129,8 @@ class DenseNet(Network):
                 y = getattr(self, f"block{b}_squeeze{i}")(x)
                 y = self.dropout(getattr(self, f"block{b}_grow{i}")(y))
                 x = jnp.concatenate([x, y], -1)
-        x = nnx.relu(self.norm(x)).mean(axis=(1, 2), keepdims=True)
+        return nnx.relu(self.norm(x))
+
+    def _outputs(self, maps: jax.Array) -> jax.Array:
+        x = maps.mean(axis=(1, 2), keepdims=True)
         return group_pool(self.top(x)[:, 0, 0])

@@ -16,7 +16,13 @@ from jax.typing import DTypeLike
 
 from gconv_jax.filters.basis import Filters
 from gconv_jax.groups.finite import FiniteGroup, cyclic
-from gconv_jax.models._layers import batch_norm, check_images, spread_groups, unit_variance
+from gconv_jax.models._layers import (
+    batch_norm,
+    check_images,
+    check_outputs,
+    spread_groups,
+    unit_variance,
+)
 from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.ops.arguments import per_axis
@@ -49,7 +55,7 @@ class E2CNN(Network):
             ones, times ``sqrt(16 / |G|)`` for each layer's own group.
         filters: the filters, as in `gconv_jax.nnx.LiftConv`.
         dropout: the dropout rate before each of the linear layers, by default 0.3.
-        classes: the number of outputs.
+        classes: the number of outputs; 0 for none, and a call returns `features`.
         in_features: the channels of the image.
         dtype: the dtype of computation.
         rngs: the random keys ``params`` and ``dropout``.
@@ -119,7 +125,9 @@ class E2CNN(Network):
             setattr(self, f"linear{i}", nnx.Linear(c_in, features, **options))
             setattr(self, f"linear_norm{i}", batch_norm(features, dtype=dtype, rngs=rngs))
             c_in = features
-        self.top = nnx.Linear(c_in, classes, **options)
+        self.classes = check_outputs(classes)
+        if classes:
+            self.top = nnx.Linear(c_in, classes, **options)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
 
     def _widths(self, width: int | Sequence[int] | None) -> tuple[int, ...]:
@@ -134,25 +142,32 @@ class E2CNN(Network):
             return widths
         return tuple(max(1, round(widths[0] * c / published[0])) for c in published)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
+    def feature_maps(self, x: jax.Array) -> jax.Array:
+        """Return the feature maps ``[N, H, W, |G|, C]`` before the maximum over the group."""
         check_images(x, self.smallest)
         last = len(self.layers) - 1
         for i, (layer, group) in enumerate(zip(self.layers, self.groups, strict=True)):
             x = getattr(self, f"norm{i}")(getattr(self, f"conv{i}")(x))
             if i == last:
-                x = group_pool(x)
+                break
             x = nnx.elu(x)
             if layer.pool:
                 pool = avg_pool if self.average else max_pool
                 x = pool(x, group=group, window_shape=2, lifted=True)
-            if i < last and self.groups[i + 1] != group:
+            if self.groups[i + 1] != group:
                 x = restrict(x, group=group, subgroup=self.groups[i + 1])
+        return x
+
+    def _pool(self, maps: jax.Array) -> jax.Array:
+        x = nnx.elu(group_pool(maps))
         x = x.mean((1, 2)) if self.average else max_over(x, (1, 2))
         for i in range(len(self.hidden)):
             x = getattr(self, f"linear{i}")(self.dropout(x))
             x = nnx.elu(getattr(self, f"linear_norm{i}")(x))
-        return self.top(self.dropout(x))
+        return x
+
+    def _outputs(self, maps: jax.Array) -> jax.Array:
+        return self.top(self.dropout(self._pool(maps)))
 
 
 class SmallE2CNN(E2CNN):

@@ -13,7 +13,13 @@ from gconv_jax.filters.bank import filter_axes
 from gconv_jax.filters.basis import Filters
 from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4, FiniteGroup
-from gconv_jax.models._layers import check_images, check_planar, default_filters, scaled_width
+from gconv_jax.models._layers import (
+    check_images,
+    check_outputs,
+    check_planar,
+    default_filters,
+    scaled_width,
+)
 from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.ops.accumulation import accumulation_dtype
@@ -42,7 +48,7 @@ class GroupEquivariantCNN(Network):
             the lattice, and ``"harmonic"`` for finer rotations.
         width: the channels for each group element, by default ``32 / sqrt(|G|)``.
         use_bias: whether convolutions have biases; by default the plain network's alone.
-        classes: the number of outputs.
+        classes: the number of outputs; 0 for none, and a call returns `features`.
         in_features: the channels of the image.
         dtype: the dtype of computation.
         rngs: the random key ``params``.
@@ -81,14 +87,19 @@ class GroupEquivariantCNN(Network):
             bias_init = _uniform(taps * group.order * width)
             conv = GroupConv(width, width, 5, bias_init=bias_init, **conv_options)
             setattr(self, f"conv{i}", conv)
-        self.linear = nnx.Linear(width, classes, bias_init=_uniform(width), **options)
+        self.classes = check_outputs(classes)
+        if classes:
+            self.linear = nnx.Linear(width, classes, bias_init=_uniform(width), **options)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
+    def feature_maps(self, x: jax.Array) -> jax.Array:
+        """Return the feature maps ``[N, H, W, |G|, C]`` before the last layer."""
         check_images(x, SMALLEST)
         for i in range(DEPTH):
             x = nnx.relu(_layer_norm(getattr(self, f"conv{i}")(x)))
-        return self.linear(x.mean(axis=(1, 2, 3)))
+        return x
+
+    def _outputs(self, maps: jax.Array) -> jax.Array:
+        return self.linear(self._pool(maps))
 
 
 def _layer_norm(x: jax.Array, epsilon: float = 1e-5) -> jax.Array:

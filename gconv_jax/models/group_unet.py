@@ -32,6 +32,7 @@ from gconv_jax.nnx import (
 from gconv_jax.ops.arguments import check_integer
 from gconv_jax.ops.dropout import check_rate
 from gconv_jax.pooling.fields import project_fields
+from gconv_jax.pooling.group_axis import group_pool
 from gconv_jax.pooling.spatial import avg_pool, upsample
 
 
@@ -169,6 +170,20 @@ class GroupUNet(Network):
             time: ``[N]``, such as the step of a diffusion, of about 0 to 1,000; by default 0.
             condition: ``[N, cond_features]``.
         """
+        maps = self.feature_maps(x, time, condition)
+        return project_fields(self.top(maps), group=self.group, fields=self.out_fields)
+
+    def features(
+        self, x: jax.Array, time: jax.Array | None = None, condition: jax.Array | None = None
+    ) -> jax.Array:
+        """Return the features ``[N, *spatial, C]`` of each pixel, which turn with the image: the
+        mean of `feature_maps` over the group."""
+        return group_pool(self.feature_maps(x, time, condition), reduce="mean")
+
+    def feature_maps(
+        self, x: jax.Array, time: jax.Array | None = None, condition: jax.Array | None = None
+    ) -> jax.Array:
+        """Return the feature maps ``[N, *spatial, |G|, C]`` before the last layer."""
         x = jnp.asarray(x)
         check_divisible(x, self.group, 2 ** (self.scales - 1), self.in_features)
         cond = self._embed(x.shape[0], time, condition).astype(jnp.result_type(x.dtype, float))
@@ -187,8 +202,7 @@ class GroupUNet(Network):
                 x = getattr(self, f"up{i}_{j}")(jnp.concatenate([x, kept.pop()], -1), cond)
             if i:
                 x = getattr(self, f"grow{i}")(upsample(x, group=self.group, scale=2, lifted=True))
-        x = self.top(nnx.silu(self.norm(x)))
-        return project_fields(x, group=self.group, fields=self.out_fields)
+        return nnx.silu(self.norm(x))
 
     def _embed(self, n: int, time: jax.Array | None, condition: jax.Array | None) -> jax.Array:
         """Return what modulates the blocks, ``[N, hidden]``, of times and conditions."""

@@ -45,9 +45,19 @@ class Standardized(Network):
 
     def __call__(self, x: jax.Array, *args: Any, **kwargs: Any) -> Any:
         """Return what the model does of images ``[N, *spatial, C]``."""
+        return self.model(self._prepared(x), *args, **kwargs)
+
+    def feature_maps(self, x: jax.Array, *args: Any, **kwargs: Any) -> Any:
+        """Return the feature maps of the model, of images ``[N, *spatial, C]``."""
+        return self.model.feature_maps(self._prepared(x), *args, **kwargs)
+
+    def features(self, x: jax.Array, *args: Any, **kwargs: Any) -> jax.Array:
+        """Return the features of the model, of images ``[N, *spatial, C]``."""
+        return self.model.features(self._prepared(x), *args, **kwargs)
+
+    def _prepared(self, x: jax.Array) -> jax.Array:
         mean, std = (np.asarray(n, np.float32) for n in (self.mean, self.std))
-        x = (to_unit(x) - mean) / std
-        return self.model(x, *args, **kwargs)
+        return (to_unit(x) - mean) / std
 
 
 class Whitened(Network):
@@ -85,6 +95,17 @@ class Whitened(Network):
 
     def __call__(self, x: jax.Array, *args: Any, **kwargs: Any) -> Any:
         """Return what the model does of images ``[N, *image_shape]``."""
+        return self.model(self._prepared(x), *args, **kwargs)
+
+    def feature_maps(self, x: jax.Array, *args: Any, **kwargs: Any) -> Any:
+        """Return the feature maps of the model, of images ``[N, *image_shape]``."""
+        return self.model.feature_maps(self._prepared(x), *args, **kwargs)
+
+    def features(self, x: jax.Array, *args: Any, **kwargs: Any) -> jax.Array:
+        """Return the features of the model, of images ``[N, *image_shape]``."""
+        return self.model.features(self._prepared(x), *args, **kwargs)
+
+    def _prepared(self, x: jax.Array) -> jax.Array:
         x = jnp.asarray(x)
         if x.shape[1:] != self.image_shape:
             sides = ", ".join(map(str, self.image_shape))
@@ -94,7 +115,7 @@ class Whitened(Network):
         deviation = rows.std(1, ddof=1, keepdims=True)
         rows = rows / jnp.where(deviation > 0, deviation, 1) - self.mean[...]
         white = jnp.dot(rows, self.matrix[...], precision="highest")
-        return self.model(white.reshape(x.shape), *args, **kwargs)
+        return white.reshape(x.shape)
 
 
 def to_unit(x: jax.Array) -> jax.Array:

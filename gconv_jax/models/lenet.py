@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 
 from gconv_jax.filters.initializers import compile_unoptimized
 from gconv_jax.groups.finite import P4, FiniteGroup
-from gconv_jax.models._layers import check_planar, scaled_width
+from gconv_jax.models._layers import check_outputs, check_planar, scaled_width
 from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.ops.arguments import per_axis
@@ -36,7 +36,7 @@ class LeNet(Network):
             ``(20, 48) / sqrt(|G|)``.
         hidden: the units between the linear layers; by default as many as bring the number of
             parameters nearest to 216,000.
-        classes: the number of outputs.
+        classes: the number of outputs; 0 for none, and a call returns `features`.
         in_features: the channels of the image.
         dtype: the dtype of computation.
         rngs: the random key ``params``.
@@ -73,10 +73,13 @@ class LeNet(Network):
         self.conv1 = GroupConv(first, second, 5, **options)
         options = {"kernel_init": _init, "dtype": dtype, "rngs": rngs}
         self.linear0 = nnx.Linear(flat, hidden, **options)
-        self.linear1 = nnx.Linear(hidden, classes, **options)
+        self.classes = check_outputs(classes)
+        if classes:
+            self.linear1 = nnx.Linear(hidden, classes, **options)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of images ``[N, 28, 28, in_features]``."""
+    def feature_maps(self, x: jax.Array) -> jax.Array:
+        """Return the feature maps ``[N, 4, 4, |G|, C]`` of images ``[N, 28, 28, in_features]``
+        before the linear layers."""
         if x.ndim != 4 or x.shape[1:3] != (SIZE, SIZE):
             raise ValueError(
                 f"`x` must be images [N, {SIZE}, {SIZE}, C], since the linear layers have a weight "
@@ -84,5 +87,10 @@ class LeNet(Network):
             )
         for conv in (self.conv0, self.conv1):
             x = max_pool(nnx.relu(conv(x)), group=self.group, window_shape=2, lifted=True)
-        x = x.reshape(x.shape[0], -1)
-        return self.linear1(nnx.relu(self.linear0(x)))
+        return x
+
+    def _pool(self, maps: jax.Array) -> jax.Array:
+        return nnx.relu(self.linear0(maps.reshape(maps.shape[0], -1)))
+
+    def _outputs(self, maps: jax.Array) -> jax.Array:
+        return self.linear1(self._pool(maps))

@@ -16,6 +16,7 @@ from gconv_jax.groups.finite import P4, P4M, Z2, FiniteGroup
 from gconv_jax.models._layers import (
     ConvNormReLU,
     check_images,
+    check_outputs,
     check_planar,
     scaled_width,
     spread_groups,
@@ -52,7 +53,7 @@ class MixedGroupCNN(Network):
             stretched evenly: layer i of 7 has ``groups[i * len(groups) // 7]``.
         widths: the channels for each group element of the first six layers, an integer or one for
             each; by default ``20 / sqrt(|G|)`` for each layer's own group.
-        classes: the number of outputs.
+        classes: the number of outputs; 0 for none, and a call returns `features`.
         in_features: the channels of the image.
         filter_banks: the number of base filters that relaxed convolutions mix, whose weights may
             learn to break the symmetry (`gconv_jax.nnx.RelaxedGroupConv`); None for exact ones.
@@ -81,6 +82,7 @@ class MixedGroupCNN(Network):
         rngs: nnx.Rngs,
     ):
         self.groups = spread_groups(groups, LAYERS)
+        self.classes = check_outputs(classes)
         if widths is None:
             widths = tuple(scaled_width(20, group) for group in self.groups[:DEPTH])
         widths = per_axis(widths, DEPTH, "widths")
@@ -97,11 +99,11 @@ class MixedGroupCNN(Network):
             if i < DEPTH:
                 conv = group_layer(c_in, widths[i], 3, group=group, **options)
                 setattr(self, f"layer{i}", ConvNormReLU(conv, dtype=dtype, rngs=rngs))
-            else:
+            elif classes:
                 self.top = group_layer(c_in, classes, 4, group=group, **options)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
+    def feature_maps(self, x: jax.Array) -> jax.Array:
+        """Return the feature maps ``[N, H, W, |G|, C]`` before the last layer."""
         check_images(x, SMALLEST)
         for i in range(DEPTH):
             group, following = self.groups[i : i + 2]
@@ -110,7 +112,10 @@ class MixedGroupCNN(Network):
                 x = max_pool(x, group=group, window_shape=2, lifted=True)
             if following != group:
                 x = restrict(x, group=group, subgroup=following)
-        return max_over(group_pool(self.top(x)), (1, 2))
+        return x
+
+    def _outputs(self, maps: jax.Array) -> jax.Array:
+        return max_over(group_pool(self.top(maps)), (1, 2))
 
 
 class PlainCNN(MixedGroupCNN):

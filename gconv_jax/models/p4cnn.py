@@ -13,7 +13,13 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from gconv_jax.groups.finite import P4, Z2, FiniteGroup
-from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, unit_variance
+from gconv_jax.models._layers import (
+    ConvNormReLU,
+    check_images,
+    check_outputs,
+    check_planar,
+    unit_variance,
+)
 from gconv_jax.models._network import Network
 from gconv_jax.models.mixed_groups import DEPTH, SMALLEST, MixedGroupCNN
 from gconv_jax.nnx import LiftConv
@@ -28,7 +34,7 @@ class Z2CNN(Network):
     """The plain CNN with which P4CNN is compared: 20 channels, dropout 0.3, 21,750 parameters.
 
     Args:
-        classes: the number of outputs.
+        classes: the number of outputs; 0 for none, and a call returns `features`.
         in_features: the channels of the image.
         width: the channels of the hidden layers.
         dropout: the dropout rate after layers 1, 3, 4, 5 and 6.
@@ -60,16 +66,21 @@ class Z2CNN(Network):
         for i in range(1, DEPTH):
             layer = ConvNormReLU(_conv(width, width, 3, dtype, rngs), dtype=dtype, rngs=rngs)
             setattr(self, f"layer{i}", layer)
-        self.top = _conv(width, classes, 4, dtype, rngs)
+        self.classes = check_outputs(classes)
+        if classes:
+            self.top = _conv(width, classes, 4, dtype, rngs)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
+    def feature_maps(self, x: jax.Array) -> jax.Array:
+        """Return the feature maps ``[N, H, W, C]`` before the last layer."""
         check_images(x, SMALLEST)
         for i in range(DEPTH):
             x = getattr(self, f"layer{i}")(x)
             x = max_pool(x, group=Z2, window_shape=2, lifted=False) if i == 1 else self.dropout(x)
-        return max_over(self.top(x), (1, 2))
+        return x
+
+    def _outputs(self, maps: jax.Array) -> jax.Array:
+        return max_over(self.top(maps), (1, 2))
 
 
 class P4CNN(MixedGroupCNN):
@@ -148,16 +159,21 @@ class P4CNNRotationPooling(Network):
         for i in range(DEPTH):
             conv = LiftConv(width if i else in_features, width, 3, **options)
             setattr(self, f"layer{i}", ConvNormReLU(conv, dtype=dtype, rngs=rngs))
-        self.top = LiftConv(width, classes, 4, **options)
+        self.classes = check_outputs(classes)
+        if classes:
+            self.top = LiftConv(width, classes, 4, **options)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
+    def feature_maps(self, x: jax.Array) -> jax.Array:
+        """Return the feature maps ``[N, H, W, C]`` before the last layer, pooled over the group."""
         check_images(x, SMALLEST)
         for i in range(DEPTH):
             x = group_pool(getattr(self, f"layer{i}")(x))
             if i == 1:
                 x = max_pool(x, group=self.group, window_shape=2, lifted=False)
-        return max_over(group_pool(self.top(x)), (1, 2))
+        return x
+
+    def _outputs(self, maps: jax.Array) -> jax.Array:
+        return max_over(group_pool(self.top(maps)), (1, 2))
 
 
 def _conv_options(dtype: DTypeLike | None, rngs: nnx.Rngs) -> dict:

@@ -29,7 +29,13 @@ from gconv_jax.models._downsample import (
     HalvingSeparableConv,
     check_geometry,
 )
-from gconv_jax.models._layers import batch_norm, check_images, default_filters, scaled_width
+from gconv_jax.models._layers import (
+    batch_norm,
+    check_images,
+    check_outputs,
+    default_filters,
+    scaled_width,
+)
 from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, LiftConv, SeparableGroupConv
 from gconv_jax.ops.arguments import check_integer, per_axis
@@ -98,7 +104,7 @@ class ResNet(Network):
             ``"published"`` has strides of 2, which break it on even sizes, with a warning.
         separable: ``"g"`` or ``"gc"`` for `SeparableGroupConv` in the blocks (Lengyel & van Gemert
             2021, arXiv:2110.13059).
-        classes: the number of outputs.
+        classes: the number of outputs; 0 for none, and a call returns `features`.
         in_features: the channels of the image.
         dtype: the dtype of computation.
         rngs: the random key ``params``.
@@ -172,20 +178,23 @@ class ResNet(Network):
                 setattr(self, f"stage{stage}_block{i}", block)
                 c_in = c_out
         self.norm = batch_norm(c_in, dtype=dtype, rngs=rngs)
-        self.top = GroupConv(c_in, classes, 1, **options)
+        self.classes = check_outputs(classes)
+        if classes:
+            self.top = GroupConv(c_in, classes, 1, **options)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``, or of volumes
-        ``[N, D, H, W, in_features]`` if the group is of the cube."""
-        dimension = self.group.dimension
-        check_images(x, SMALLEST, dimension)
+    def feature_maps(self, x: jax.Array) -> jax.Array:
+        """Return the feature maps ``[N, *spatial, |G|, C]`` before the last layer."""
+        check_images(x, SMALLEST, self.group.dimension)
         x = self.lift(x)
         for stage in range(STAGES):
             for i in range(self.blocks):
                 x = getattr(self, f"stage{stage}_block{i}")(x)
-        x = nnx.relu(self.norm(x)).mean(axis=tuple(range(1, 1 + dimension)), keepdims=True)
-        responses = self.top(x)
-        responses = responses.reshape(x.shape[0], *responses.shape[-2:])  # [N, |G|, classes]
+        return nnx.relu(self.norm(x))
+
+    def _outputs(self, maps: jax.Array) -> jax.Array:
+        space = tuple(range(1, 1 + self.group.dimension))
+        responses = self.top(maps.mean(axis=space, keepdims=True))
+        responses = responses.reshape(maps.shape[0], *responses.shape[-2:])  # [N, |G|, classes]
         if self.head == "published":
             return responses[:, self.group.identity]
         return group_pool(responses)

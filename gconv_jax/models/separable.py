@@ -11,7 +11,13 @@ from jax.typing import DTypeLike
 
 from gconv_jax.conv.separable import Separable
 from gconv_jax.groups.finite import P4, FiniteGroup
-from gconv_jax.models._layers import ConvNormReLU, check_images, check_planar, unit_variance
+from gconv_jax.models._layers import (
+    ConvNormReLU,
+    check_images,
+    check_outputs,
+    check_planar,
+    unit_variance,
+)
 from gconv_jax.models._network import Network
 from gconv_jax.models.mixed_groups import DEPTH, SMALLEST
 from gconv_jax.nnx import GroupConv, LiftConv, SeparableGroupConv
@@ -75,13 +81,21 @@ class SeparableCNN(Network):
         for i in range(1, DEPTH):
             setattr(self, f"layer{i}", ConvNormReLU(conv(3), dtype=dtype, rngs=rngs))
         self.top = ConvNormReLU(conv(4), dtype=dtype, rngs=rngs)
-        self.linear = nnx.Linear(width, classes, dtype=dtype, rngs=rngs)
+        self.classes = check_outputs(classes)
+        if classes:
+            self.linear = nnx.Linear(width, classes, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
+    def feature_maps(self, x: jax.Array) -> jax.Array:
+        """Return the feature maps ``[N, H, W, |G|, C]`` before the last layer."""
         check_images(x, SMALLEST)
         for i in range(DEPTH):
             x = getattr(self, f"layer{i}")(x)
             if i == 1:
                 x = max_pool(x, group=self.group, window_shape=2, lifted=True)
-        return self.linear(max_over(group_pool(self.top(x)), (1, 2)))
+        return self.top(x)
+
+    def _pool(self, maps: jax.Array) -> jax.Array:
+        return max_over(group_pool(maps), (1, 2))
+
+    def _outputs(self, maps: jax.Array) -> jax.Array:
+        return self.linear(self._pool(maps))

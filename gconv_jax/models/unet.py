@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 
 from gconv_jax.groups.fields import Fields, require_fields
 from gconv_jax.groups.finite import P4M, FiniteGroup, check_group
-from gconv_jax.models._layers import ConvNormReLU, scaled_width
+from gconv_jax.models._layers import ConvNormReLU, check_outputs, scaled_width
 from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, GroupConvTranspose, LiftConv
 from gconv_jax.ops.arguments import check_integer, spatial_axes
@@ -34,7 +34,7 @@ class UNet(Network):
         depth: the number of times that the pixels are halved.
         width: the channels for each group element at the first scale, doubled at each halving; by
             default ``32 / sqrt(|G|)``.
-        classes: the number of outputs of each pixel.
+        classes: the number of outputs of each pixel; 0 for none, and a call returns `features`.
         in_features: the channels of the image.
         in_fields, out_fields: what the channels of the image and of the result are, if they are not
             numbers alone, such as ``Fields(vectors=1)`` for velocities. They take the place of
@@ -92,11 +92,22 @@ class UNet(Network):
             c = width << i
             setattr(self, f"grow{i}", GroupConvTranspose(2 * c, c, 2, strides=2, **options))
             pair(f"up{i}", GroupConv(2 * c, c, 3, **conv))
-        self.top = nnx.Linear(width, classes, dtype=dtype, rngs=rngs)
+        self.classes = check_outputs(classes)
+        if classes:
+            self.top = nnx.Linear(width, classes, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return logits ``[N, *spatial, classes]``, or the fields of each pixel, of images ``[N,
-        *spatial, in_features]``."""
+        *spatial, in_features]``; without classes, `features`."""
+        return super().__call__(x)
+
+    def features(self, x: jax.Array) -> jax.Array:
+        """Return the features ``[N, *spatial, C]`` of each pixel, which turn with the image: the
+        maximum of `feature_maps` over the group."""
+        return super().features(x)
+
+    def feature_maps(self, x: jax.Array) -> jax.Array:
+        """Return the feature maps ``[N, *spatial, |G|, C]`` before the last layer."""
         divisor, rank = 2**self.depth, self.group.dimension
         if x.ndim != rank + 2 or any(n < 1 or n % divisor for n in x.shape[1:-1]):
             axes = ", ".join(spatial_axes(rank))
@@ -113,9 +124,15 @@ class UNet(Network):
         for i in reversed(range(self.depth)):
             x = getattr(self, f"grow{i}")(x)
             x = self._pair(f"up{i}", jnp.concatenate([scales[i], x], -1))
+        return x
+
+    def _pool(self, maps: jax.Array) -> jax.Array:
+        return group_pool(maps)
+
+    def _outputs(self, maps: jax.Array) -> jax.Array:
         if self.out_fields is not None:
-            return project_fields(self.top(x), group=self.group, fields=self.out_fields)
-        return self.top(group_pool(x))
+            return project_fields(self.top(maps), group=self.group, fields=self.out_fields)
+        return self.top(self._pool(maps))
 
     def _pair(self, name: str, x: jax.Array) -> jax.Array:
         return getattr(self, f"{name}_1")(getattr(self, f"{name}_0")(x))

@@ -31,7 +31,7 @@ from gconv_jax.groups.fields import Fields, require_fields
 from gconv_jax.groups.finite import P4M, FiniteGroup, check_group, trivial
 from gconv_jax.groups.irrep_features import SameFeatures, as_regular, batch_axes, to_irreps
 from gconv_jax.lattice.hexagons import refuse_hexagons
-from gconv_jax.models._layers import default_filters
+from gconv_jax.models._layers import check_outputs, default_filters
 from gconv_jax.models._network import Network
 from gconv_jax.models._transformer import (
     GroupMLP,
@@ -180,7 +180,7 @@ class GroupViT(Network):
             ``irreps`` where JAX's default backend is a CPU, and ``regular`` elsewhere, where few
             large products were faster.
         attention_fn: as in `gconv_jax.group_attention`.
-        classes: the number of outputs.
+        classes: the number of outputs; 0 for none, and a call returns `features`.
         in_features: the channels of the image.
         in_fields: what they are, if not numbers alone. It takes the place of ``in_features``.
         dtype: the dtype of computation.
@@ -237,7 +237,7 @@ class GroupViT(Network):
         self.equivariant_blocks = min(k, depth)
         channels, options = channels_of(width, group), {"dtype": dtype, "rngs": rngs}
         check_heads(heads, channels, rotary=positions == "rotary", name="heads")
-        check_integer("classes", classes, least=1)
+        self.classes = check_outputs(classes)
         check_rate("drop_path", drop_path)
         self.embed = LiftConv(
             in_features,
@@ -276,10 +276,44 @@ class GroupViT(Network):
         self.top_group = group if self.equivariant_blocks == depth else ordinary
         channels = width // self.top_group.order
         self.norm = LayerNorm(channels, **options)
-        self.top = GroupLinear(channels, classes, group=self.top_group, **options)
+        if classes:
+            self.top = GroupLinear(channels, classes, group=self.top_group, **options)
+
+    def feature_maps(self, x: jax.Array) -> jax.Array:
+        """Return the normalized tokens of the last block as a map of patches, ``[N, *patches, |G|,
+        C]``, without the class token; after ordinary blocks ``[N, *patches, 1, |G| C]``."""
+        tokens = self._tokens(x)
+        if self.token is None:
+            return tokens
+        sides = [n // self.patch_size for n in jnp.shape(x)[1:-1]]
+        return tokens[:, 1:].reshape(tokens.shape[0], *sides, *tokens.shape[-2:])
+
+    def features(self, x: jax.Array) -> jax.Array:
+        """Return the features ``[N, C]``: the mean over the tokens, or the class token, averaged
+        over the group."""
+        return self._pool(self._tokens(x))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of images ``[N, *spatial, in_features]``."""
+        """Return logits ``[N, classes]`` of images ``[N, *spatial, in_features]``; without
+        classes, `features`."""
+        tokens = self._tokens(x)
+        return self._outputs(tokens) if self.classes else self._pool(tokens)
+
+    def _pool(self, maps: jax.Array) -> jax.Array:
+        return self._summary(maps).mean(1)
+
+    def _outputs(self, maps: jax.Array) -> jax.Array:
+        return group_pool(self.top(self._summary(maps)))
+
+    def _summary(self, tokens: jax.Array) -> jax.Array:
+        """Return the numbers that the last layer is given, ``[N, elements, C]``."""
+        if self.token is not None:
+            return tokens[:, 0]
+        return tokens.mean(tuple(range(1, tokens.ndim - 2)))
+
+    def _tokens(self, x: jax.Array) -> jax.Array:
+        """Return the normalized tokens: a map of patches, or a list that begins with the class
+        token."""
         x = jnp.asarray(x)
         check_divisible(x, self.group, self.patch_size, self.in_features)
         x = self.embed(x)
@@ -303,9 +337,7 @@ class GroupViT(Network):
                 tokens = as_regular(tokens)
                 tokens = tokens.reshape(*tokens.shape[:-2], 1, -1)
             tokens = getattr(self, f"block{i}")(tokens, positions=positions)
-        y = as_regular(self.norm(tokens))
-        y = y.mean(tuple(range(1, y.ndim - 2))) if self.token is None else y[:, 0]
-        return group_pool(self.top(y))
+        return as_regular(self.norm(tokens))
 
 
 def _small(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -11,7 +11,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from gconv_jax.groups.finite import FiniteGroup, check_group, octahedral
-from gconv_jax.models._layers import ConvNormReLU, scaled_width
+from gconv_jax.models._layers import ConvNormReLU, check_outputs, scaled_width
 from gconv_jax.models._network import Network
 from gconv_jax.nnx import GroupConv, LiftConv
 from gconv_jax.ops.arguments import per_axis
@@ -34,7 +34,7 @@ class VoxelCNN(Network):
             `rotations_about(0)`; ``trivial(dimension=3)`` for the plain network.
         widths: the channels for each group element, one number for each scale; by default
             ``(16, 32, 64) / sqrt(|G|)``.
-        classes: the number of outputs.
+        classes: the number of outputs; 0 for none, and a call returns `features`.
         in_features: the channels of the volume.
         dtype: the dtype of computation.
         rngs: the random key ``params``.
@@ -73,10 +73,12 @@ class VoxelCNN(Network):
         for i in range(1, STAGES):
             conv = GroupConv(widths[i - 1], widths[i], 3, **options)
             setattr(self, f"layer{i}", ConvNormReLU(conv, dtype=dtype, rngs=rngs))
-        self.top = nnx.Linear(widths[-1], classes, dtype=dtype, rngs=rngs)
+        self.classes = check_outputs(classes)
+        if classes:
+            self.top = nnx.Linear(widths[-1], classes, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of volumes ``[N, D, H, W, in_features]``."""
+    def feature_maps(self, x: jax.Array) -> jax.Array:
+        """Return the feature maps ``[N, D, H, W, |G|, C]`` before the last layer."""
         if x.ndim != 5 or min(x.shape[1:4]) < 4:
             raise ValueError(
                 "`x` must be volumes [N, D, H, W, C] of at least 4 voxels on each side, got shape "
@@ -86,4 +88,10 @@ class VoxelCNN(Network):
             if i:
                 x = avg_pool(x, group=self.group, window_shape=2, lifted=True)
             x = getattr(self, f"layer{i}")(x)
-        return self.top(group_pool(x, reduce="mean").mean((1, 2, 3)))
+        return x
+
+    def _pool(self, maps: jax.Array) -> jax.Array:
+        return group_pool(maps, reduce="mean").mean((1, 2, 3))
+
+    def _outputs(self, maps: jax.Array) -> jax.Array:
+        return self.top(self._pool(maps))

@@ -22,6 +22,7 @@ from gconv_jax.models._downsample import SMALLEST, Geometry, HalvingConv, check_
 from gconv_jax.models._layers import (
     batch_norm,
     check_images,
+    check_outputs,
     default_filters,
     scaled_width,
     spread_groups,
@@ -73,7 +74,7 @@ class WideResNet(Network):
         geometry: the way to halve the pixels. ``"exact"`` keeps the law on images of any size;
             ``"published"`` has strides of 2, which break it on even sizes, with a warning.
         dropout: the dropout rate in the blocks.
-        classes: the number of outputs.
+        classes: the number of outputs; 0 for none, and a call returns `features`.
         in_features: the channels of the image.
         dtype: the dtype of computation.
         rngs: the random keys ``params`` and ``dropout``.
@@ -134,10 +135,12 @@ class WideResNet(Network):
                 c_in = c_out
             before = group
         self.norm = batch_norm(c_in, dtype=dtype, rngs=rngs)
-        self.top = GroupConv(c_in, classes, 1, **{**options(before), "use_bias": True})
+        self.classes = check_outputs(classes)
+        if classes:
+            self.top = GroupConv(c_in, classes, 1, **{**options(before), "use_bias": True})
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits ``[N, classes]`` of images ``[N, H, W, in_features]``."""
+    def feature_maps(self, x: jax.Array) -> jax.Array:
+        """Return the feature maps ``[N, H, W, |G|, C]`` before the last layer."""
         check_images(x, SMALLEST)
         x = self.lift(x)
         before = self.groups[0]
@@ -147,5 +150,8 @@ class WideResNet(Network):
             for i in range(self.blocks):
                 x = getattr(self, f"stage{stage}_block{i}")(x)
             before = group
-        x = nnx.relu(self.norm(x)).mean(axis=(1, 2), keepdims=True)
+        return nnx.relu(self.norm(x))
+
+    def _outputs(self, maps: jax.Array) -> jax.Array:
+        x = maps.mean(axis=(1, 2), keepdims=True)
         return group_pool(self.top(x)[:, 0, 0])

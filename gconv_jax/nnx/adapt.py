@@ -51,16 +51,23 @@ class Symmetrized(nnx.Module):
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """The arguments of the network to its results, which obey the law."""
-        even = symmetrize(
-            self.model,
+        return self._even(self.model, self.output_action)(x, *args, **kwargs)
+
+    def features(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """The arguments of the network to its features ``[N, C]``, which are invariant. The network
+        has a method ``features``, as those of `gconv_jax.models`."""
+        return self._even(self.model.features, "invariant")(x, *args, **kwargs)  # pyright: ignore[reportFunctionMemberAccess]
+
+    def _even(self, run: Callable[..., Any], output_action: Action) -> Callable[..., Any]:
+        return symmetrize(
+            run,
             group=self.group,
             input_action=self.input_action,
-            output_action=self.output_action,
+            output_action=output_action,
             reduce=self.reduce,
             sequential=self.sequential,
             fill=self.fill,
         )
-        return even(x, *args, **kwargs)
 
 
 class Canonicalized(nnx.Module):
@@ -115,18 +122,25 @@ class Canonicalized(nnx.Module):
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """The arguments of the network to its results, which obey the law."""
+        return self._even(self.model, self.output_action)(x, *args, **kwargs)
+
+    def features(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """The arguments of the network to its features ``[N, C]``, which are invariant. The network
+        has a method ``features``, as those of `gconv_jax.models`."""
+        return self._even(self.model.features, "invariant")(x, *args, **kwargs)  # pyright: ignore[reportFunctionMemberAccess]
+
+    def _even(self, run: Callable[..., Any], output_action: Action) -> Callable[..., Any]:
         hard = self.choice == "straight-through" and self.deterministic
-        even = canonicalize(
-            self.model,
+        return canonicalize(
+            run,
             group=self.group,
             by=self.by,
             input_action=self.input_action,
-            output_action=self.output_action,
+            output_action=output_action,
             choice="argmax" if hard else self.choice,
             temperature=self.temperature,
             fill=self.fill,
         )
-        return even(x, *args, **kwargs)
 
 
 class ScorePoses(nnx.Module):

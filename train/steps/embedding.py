@@ -11,6 +11,8 @@ from gconv_jax.layer_outputs import capture_layer_outputs
 from gconv_jax.models import Augerino
 from gconv_jax.nnx import Canonicalized, Symmetrized
 
+from .rescaled import Rescaled
+
 AROUND_A_NETWORK = (Augerino, Canonicalized, Symmetrized)
 """Modules that give another one, their ``model``, images in other poses, and combine its results.
 """
@@ -20,12 +22,12 @@ def with_features(model: nnx.Module) -> Callable[[jax.Array], jax.Array]:
     """Return a function of images to features and logits beside each other, ``[N, F + classes]``,
     float32.
 
-    The features are the input of the last layer with as many outputs as there are classes, averaged
-    over space and over the group. So they are invariant where the layers before it are equivariant.
-    Those of networks that are given several poses of an image are combined as their logits are.
-    A model of the user's own may have a method ``features`` from images to them.
+    The features are those of the method ``features``, which all networks of `gconv_jax.models`
+    have, averaged over axes between the first and the last. Those of networks that are given
+    several poses of an image are combined as their logits are. Of a model of the user's own without
+    that method, they are the input of the last layer with as many outputs as there are classes.
 
-    ValueError, when it is called, if the network ends in another way.
+    ValueError, when it is called, if such a model ends in another way.
     """
 
     def run(image: jax.Array) -> jax.Array:
@@ -52,8 +54,9 @@ def with_features(model: nnx.Module) -> Callable[[jax.Array], jax.Array]:
         return _beside(x, logits)
 
     if not isinstance(model, AROUND_A_NETWORK):
-        if callable(getattr(model, "features", None)):
-            return lambda image: _beside(model.features(image), model(image))  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+        network: Any = model.model if isinstance(model, Rescaled) else model
+        if callable(getattr(network, "features", None)):
+            return lambda image: _beside(network.features(image), model(image))  # pyright: ignore[reportCallIssue]
         return run
     around = nnx.clone(model)
     del around.model
