@@ -151,7 +151,8 @@ def _recipe_of(arguments: list[str]) -> str:
     """Return the recipe of a command line that names none."""
     data = _value("--data", arguments)
     if not _has("--data", arguments):
-        return "digits-p4cnn" if _has("--model", arguments) else "digits"
+        one = _has("--model", arguments) or _has("--init", arguments)
+        return "digits-p4cnn" if one else "digits"
     if data is None or not (path := Path(data).expanduser()).is_file():
         return "folder"  # which says what is wrong
     from .data.array_file import ArrayFile
@@ -264,6 +265,7 @@ def _overview() -> str:
 
 {PROGRAM}                           the main job, on embedded data
 {PROGRAM} --data DIR                your own images: class folders, or a CSV file
+{PROGRAM} --data DIR --init NAME    the same, from a ready network, or one of yours
 {PROGRAM} --model FILE.py:NAME      your own Flax module, on the digits or with --data
 {PROGRAM} RECIPE [options]          train a recipe
 {PROGRAM} --resume RUN              continue a run

@@ -21,6 +21,7 @@ from .options.checks import (
     fits,
     is_choice,
 )
+from .options.fine_tuning import FineTuningOptions, check_fine_tuning
 from .options.image_checks import check_images
 from .options.images import FOLDER, ImageOptions
 from .options.network import Group, NetworkOptions
@@ -48,7 +49,7 @@ NO_MATTER = (*PLACES, "report", "angles", "on_epoch")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TrainingOptions, ImageOptions, NetworkOptions):
+class Config(FineTuningOptions, TrainingOptions, ImageOptions, NetworkOptions):
     """Everything that decides the result of a run, and where it goes."""
 
     preset: Annotated[str, tyro.conf.Suppress] = "custom"
@@ -71,7 +72,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
             value = getattr(self, name)
             if value is not None and not least <= value < float("inf"):
                 raise ValueError(f"`{name}` must be finite and at least {least}, got {value}")
-        for name in ("learning_rate", "support_rate", "clip", "decay"):
+        for name in ("learning_rate", "support_rate", "head_rate", "clip", "decay"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"`{name}` must be positive and finite, got {value}")
@@ -99,6 +100,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
         check_adapt(self)
         check_objective(self)
         check_compare_plain(self)
+        check_fine_tuning(self)
 
     def _check_model(self) -> None:
         takes = row_of(self.model).options
@@ -150,6 +152,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
             parts.append(self.separable)
         parts += ["partial"] if self.partial else []
         parts += [] if self.adapt == "none" else [f"{self.adapt} {self.adapt_group}"]
+        parts += [] if self.init is None else [f"from {Path(self.init).name}"]
         return " ".join(parts)
 
     @property
@@ -169,7 +172,7 @@ class Config(TrainingOptions, ImageOptions, NetworkOptions):
             raise ValueError(f"unknown settings in the configuration: {', '.join(sorted(unknown))}")
         for name in PLACES:
             values[name] = None if values.get(name) is None else Path(values[name])
-        for name in ("groups", "milestones", "model_args", "targets"):
+        for name in ("groups", "milestones", "model_args", "targets", "freeze"):
             values[name] = tuple(values.get(name, ()))
         if isinstance(values.get("range"), list):
             values["range"] = tuple(values["range"])

@@ -25,6 +25,7 @@ from .report.turning_frames import page_images
 from .run.early_stopping import CHOICES, best_epoch, choice_in_words
 from .run.epoch_callback import EpochCallback
 from .run.figures import figure_lines
+from .run.initial_weights import keep_weights
 from .run.meter import Meter
 from .run.metrics import more_figures, test_figures
 from .run.predictor import load_run
@@ -32,6 +33,7 @@ from .run.report_parts import LEAST_SECONDS, Parts, left_out_sentence
 from .run.results import collect, network_to_use
 from .run.seed_run import Part, SeedRun
 from .run.session import Session, prepare_session
+from .run.source_weights import weights_for
 from .run_folder.checkpoint import Moment, save_tree
 from .run_folder.command_line import command, resumable
 from .run_folder.folder import Run
@@ -66,7 +68,7 @@ def train(
         raise ValueError("`compare_plain` trains several networks: leave it out for one")
     EpochCallback(config)  # before hours are spent on reading images
     require_own(config)
-    session = prepare_session(config, loaded=loaded)
+    session = prepare_session(config, loaded=loaded, weights=weights_for(config))
     run = Run.create(config, path)
     with resumable(run.path):
         return train_together(session, [run], log)[0]
@@ -97,7 +99,8 @@ def resume(
         complete(run, log)
         log(f"{run.path} is finished; nothing to do")
         return run
-    session = prepare_session(config, run=run, loaded=loaded)
+    weights = weights_for(config, [run.path])
+    session = prepare_session(config, run=run, loaded=loaded, weights=weights)
     if longer:
         # Nothing is changed before it is known that the checkpoint can be read.
         found = SeedRun(session, run, 0).restore(session.steps.init(), log)
@@ -131,6 +134,8 @@ def train_together(session: Session, runs: list[Run], log: Say) -> list[Run]:
         for run in runs:
             write_reading(run, session.data.folder.reading)
             write_record(run, session.data.folder.files)
+    for run, steps in zip(runs, session.networks, strict=True):
+        keep_weights(run, steps)
     networks = [SeedRun(session, run, i) for i, run in enumerate(runs)]
     first, state, parts = _restore(session, networks, log)
     for run in runs:

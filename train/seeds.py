@@ -11,6 +11,7 @@ from .report.markdown import mean_and_deviation
 from .run.class_figures import is_unbalanced
 from .run.epoch_callback import EpochCallback
 from .run.session import prepare_session
+from .run.source_weights import weights_for
 from .run_folder.checkpoint import Checkpoints, Moment
 from .run_folder.command_line import resumable
 from .run_folder.folder import CHECKPOINTS, Run, default_path
@@ -100,7 +101,8 @@ def _train_all(
     folders = {config.seed: seed_folder(path, config.seed) for config in configs}
     if not any((folder / "config.json").is_file() for folder in folders.values()):
         # What is wrong with the images or the network is said before there is a folder.
-        session = prepare_session(configs[0], tuple(folders), loaded=loaded)
+        weights = weights_for(configs[0])
+        session = prepare_session(configs[0], tuple(folders), loaded=loaded, weights=weights)
         runs = {c.seed: Run.create(c, folders[c.seed]) for c in configs}
         with resumable(path):
             train_together(session, list(runs.values()), log)
@@ -126,7 +128,15 @@ def _train_all(
         for group in _groups(unfinished, runs):
             seeds = tuple(config.seed for config in group)
             begun = as_begun(group[0], folders[seeds[0]])
-            session = prepare_session(begun, seeds, run=recorded, loaded=loaded)
+            paths = [folders[seed] for seed in seeds]
+            session = prepare_session(
+                begun,
+                seeds,
+                run=recorded,
+                loaded=loaded,
+                folders=paths,
+                weights=weights_for(begun, paths),
+            )
             train_together(session, [runs[config.seed] for config in group], log)
     return list(runs.values())
 

@@ -54,7 +54,7 @@ def exported_answers(
 
 
 def final_arrays(run: Run):
-    state = prepare_session(run.config).steps.init()
+    state = prepare_session(run.config, run=run).steps.init()
     params, stats = load_tree(run.path / "model", (state.params, state.stats))
     return [np.asarray(leaf) for leaf in jax.tree.leaves((params, stats))]
 

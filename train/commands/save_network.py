@@ -84,6 +84,8 @@ def training_command(config: Config) -> str:
         value = getattr(config, field.name)
         if field.name in (*NO_MATTER, "preset") or value == getattr(base, field.name):
             continue
+        if field.name == "init":
+            value = Path(value).name  # where that lay is of no use to others
         words += _option(field.name.replace("_", "-"), value)
     if config.dataset == FOLDER:
         words += ["--data", "DIR"]

@@ -13,6 +13,7 @@ from ..config import FOLDER, Config, Group
 from ..options.networks import NETWORKS, is_own
 from ..options.own_model import without_network_options
 from ..run_folder.command_line import PROGRAM
+from .initial_network import with_initial_network
 from .presets import PRESETS, group_of
 
 
@@ -56,6 +57,8 @@ def _settings(recipe: Config, typed: dict[str, Any]) -> dict[str, Any]:
         break
     if typed.get("data") is not None:
         typed.setdefault("dataset", FOLDER)
+    if typed.get("init"):
+        return with_initial_network(typed)
     if is_own(typed.get("model", "")):
         typed = without_network_options() | _with_group(typed)
     elif group_of(recipe.preset) == "folder" and typed.get("model", recipe.model) != recipe.model:

@@ -8,6 +8,7 @@ from ..data.reading import Reading, described
 from ..data.summary import which_test_images
 from ..data.volumes import is_volume, of_volumes
 from ..names import pluralize
+from ..options.fine_tuning import starting_point
 from ..run.early_stopping import CHOICES, choice_in_words
 from ..run.invariance import SENTENCE, checked, is_exact
 from ..run_folder.command_line import PROGRAM
@@ -54,6 +55,8 @@ def how_measured(config: Config, results: dict) -> str:
         if results["epochs"] < config.epochs:
             epochs += f" (stopped after {config.patience} epochs without a {choice.better} one)"
     training = _optimizer(config, several=task.several, numbers=task.numbers)
+    if config.init is not None:
+        training = f"{starting_point(config)}; {training}"
     whitened = ", contrast-normalized and whitened" if config.preprocess == "whiten" else ""
     return (
         f"{config.dataset_title}{stand_in}; {results['train_images']:,} training, "

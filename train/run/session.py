@@ -2,10 +2,13 @@
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import numpy as np
+from flax import nnx
 
 from gconv_jax import FiniteGroup
 
@@ -13,18 +16,22 @@ from ..config import Config
 from ..data.grain_loader import require_grain
 from ..data.load import load_data
 from ..data.splits import Data
+from ..options.fine_tuning import require_matches
 from ..options.networks import dimension_of
 from ..run_folder.folder import Run
 from ..run_folder.model_file import as_begun
 from ..steps.augment import Prepare
 from ..steps.build_model import build_model
+from ..steps.linen_model import LinenModel
 from ..steps.loss import make_loss
 from ..steps.optimizer import make_optimizer, temperature
 from ..steps.parallel import Parallel, choose_parallel
 from ..steps.penalties import make_penalty
+from ..steps.starting_weights import StartingWeights, head_of, parameter_paths, start_from
 from ..steps.step import Steps, TrainState
 from ..steps.task import Task, task_of
 from .agreement import require_agreement
+from .initial_weights import has_weights, load_weights
 from .trainer import Trainer
 
 
@@ -61,6 +68,8 @@ def prepare_session(
     finished: bool = False,
     symmetry: FiniteGroup | None = None,
     loaded: Data | None = None,
+    folders: Sequence[Path | None] = (),
+    weights: StartingWeights | None = None,
 ) -> Session:
     """Load the data and build the rest, for ``config.seed`` or for several seeds at once.
 
@@ -71,6 +80,8 @@ def prepare_session(
         finished: whether the session only evaluates.
         symmetry: a group over whose poses logits are averaged in evaluation.
         loaded: the data, if they have been loaded before.
+        folders: the run folders of the seeds, if they have begun; by default that of ``run``.
+        weights: those that the configuration starts from, unless they are in the run folders.
 
     Raises:
         ValueError: the configuration does not fit the data or the devices.
@@ -84,7 +95,10 @@ def prepare_session(
             f"`symmetrize` {symmetry!r} is for images, and {config.title} takes volumes: leave it "
             "out"
         )
+    folders = folders or [run.path if run else None] * len(seeds)
     data = load_data(config, run, finished=finished) if loaded is None else loaded
+    if weights is not None:
+        weights.require_images(data.train.image.shape[1:])
     require_agreement(config, data)
     if not finished:
         _require_objective(config, data)
@@ -96,7 +110,8 @@ def prepare_session(
         )
     built = config if run is None else as_begun(config, run.path)
     networks = tuple(
-        _steps(dataclasses.replace(built, seed=seed), data, parallel, symmetry) for seed in seeds
+        _steps(dataclasses.replace(built, seed=seed), data, parallel, symmetry, weights, folder)
+        for seed, folder in zip(seeds, folders, strict=True)
     )
     if run is None:
         _require_shape(networks[0], data)
@@ -156,20 +171,45 @@ def _require_objective(config: Config, data: Data) -> None:
         )
 
 
-def _steps(config: Config, data: Data, parallel: Parallel, symmetry: FiniteGroup | None) -> Steps:
+def _steps(
+    config: Config,
+    data: Data,
+    parallel: Parallel,
+    symmetry: FiniteGroup | None,
+    weights: StartingWeights | None,
+    folder: Path | None,
+) -> Steps:
+    """Return the steps of one seed, which begin from the ``weights`` or from those in the run
+    folder, if the configuration says so."""
     # None is left if the training images of a finished run are gone.
     steps_per_epoch = max(1, len(data.train.label) // config.batch_size)
     shape = data.train.image.shape[1:]
-    return Steps(
-        build_model(
+
+    def build(classes: int) -> nnx.Module:
+        return build_model(
             config,
-            classes=data.classes,
+            classes=classes,
             in_features=shape[-1],
             image_shape=shape,
             scale=data.scale,
             center=data.center,
-        ),
-        make_optimizer(config, steps_per_epoch),
+        )
+
+    model, head = build(data.classes), frozenset()
+    if config.init is not None:
+        theirs = (weights.classes,) if weights else ()
+        head = head_of(build, data.classes, data.classes + 1, *theirs)
+        _require_parts(config, model, head)
+        if not has_weights(folder):
+            if weights is None:
+                raise ValueError(
+                    f"the weights of `init` {config.init} are missing"
+                    + (f" in {folder}: --resume reads them again" if folder else "")
+                )
+            start_from(model, weights, head)
+    steps = Steps(
+        model,
+        make_optimizer(config, steps_per_epoch, head),
         Prepare(data.mean, data.std, config.augment),
         parallel.axis_name,
         config.average,
@@ -178,4 +218,23 @@ def _steps(config: Config, data: Data, parallel: Parallel, symmetry: FiniteGroup
         symmetry,
         make_loss(config, data.train.label, data.classes, data.scale),
         task_of(data.test.label, data.scale, config.loss),
+        config.freeze,
     )
+    if config.init is not None and folder is not None and has_weights(folder):
+        load_weights(folder, steps)
+    return steps
+
+
+def _require_parts(config: Config, model: nnx.Module, head: frozenset[str]) -> None:
+    """Raise ValueError unless the network has the parts that are frozen, or have their own rate."""
+    require_matches(config.freeze, parameter_paths(nnx.state(model, nnx.Param)))
+    if config.freeze and isinstance(model, LinenModel):
+        raise ValueError(
+            f"`freeze` is for NNX modules, and {config.model} is a Linen module, whose batch "
+            "statistics would go on changing: leave it out"
+        )
+    if config.head_rate != 1 and not head:
+        raise ValueError(
+            f"`head_rate` {config.head_rate:g}: {config.model} has no last layer whose shape "
+            "depends on the number of classes"
+        )

@@ -91,6 +91,7 @@ class Trainer:
             )
         self.memory, self.loop = memory, loop
 
+        self._steps = steps
         self._compiled = CompiledSteps(steps, parallel, several=self._several, order=self._order)
         if memory == "device":
             self._data = parallel.replicate(Batch(*train))
@@ -156,7 +157,8 @@ class Trainer:
         mean, _ = nnx.split_state(total, nnx.BatchStat, ...)  # pyright: ignore[reportCallIssue]
         _, others = nnx.split_state(state.stats, nnx.BatchStat, ...)
         mean = jax.tree.map(lambda s: s / self.steps_per_epoch, mean)
-        return dataclasses.replace(state, stats=nnx.merge_state(mean, others))
+        stats = self._steps.keep_frozen(state.stats, nnx.merge_state(mean, others))
+        return dataclasses.replace(state, stats=stats)
 
     def evaluate(
         self, state: TrainState, split: Split, title: str | None = None

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ..config import DATA_PLACES, NO_MATTER, Config
 from ..options.networks import is_own
@@ -163,7 +164,9 @@ def _absolute(config: Config) -> Config:
 
 def _at(config: Config, places: dict[str, Path | None]) -> Config:
     # A run can be continued from anywhere, so its paths are absolute.
-    moved = {name: Path(place).absolute() for name, place in places.items() if place is not None}
+    moved: dict[str, Any] = {k: Path(p).absolute() for k, p in places.items() if p is not None}
+    if config.init is not None and Path(config.init).expanduser().is_dir():  # or a ready network
+        moved["init"] = str(Path(config.init).expanduser().absolute())
     if config.on_epoch is not None:
         moved["on_epoch"] = absolute_name(config.on_epoch)
     if is_own(config.model):

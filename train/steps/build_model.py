@@ -94,7 +94,7 @@ CLASSES: dict[str, Callable[..., nnx.Module]] = {
     "convnext": _convnext,
     "voxel-cnn": models.VoxelCNN,
 }
-_LETTERS = {"plain-cnn": "plain", "p4cnn": "p4", "early-p4cnn": "early"}
+LETTERS = {"plain-cnn": "plain", "p4cnn": "p4", "early-p4cnn": "early"}
 
 
 def symmetry_of(name: Symmetry | None) -> FiniteGroup | None:
@@ -144,7 +144,7 @@ def _build(config: Config, *, classes: int, in_features: int) -> nnx.Module:
         options["group"] = GROUPS[config.group or network.default_group]
     if config.size == "letters":
         key = "width" if name == "p4cnn" else "widths"
-        options[key] = models.LETTER_WIDTHS[_LETTERS[name]]
+        options[key] = models.LETTER_WIDTHS[LETTERS[name]]
     elif config.width is not None:
         several = tuple(config.width * m for m in network.multiples)
         options[network.width] = several or config.width

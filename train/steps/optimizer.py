@@ -1,13 +1,23 @@
 """The optimizer that a configuration names."""
 
+from collections.abc import Callable
+
 import jax
 import optax
 
 from ..config import Config
+from ..options.fine_tuning import is_frozen
+from .starting_weights import dotted
 
 
-def make_optimizer(config: Config, steps_per_epoch: int) -> optax.GradientTransformation:
-    """Clipping if asked for, then AdamW, or SGD with momentum and weight decay in the gradient."""
+def make_optimizer(
+    config: Config, steps_per_epoch: int, head: frozenset[str] = frozenset()
+) -> optax.GradientTransformation:
+    """Clipping if asked for, then AdamW, or SGD with momentum and weight decay in the gradient.
+
+    The ``head`` are the paths of the parameters that have a rate of their own. Frozen parameters
+    take no part: they have no update, no moments, and no share in the norm that is clipped.
+    """
     rate, decay = learning_rate(config, steps_per_epoch), config.weight_decay
     if config.optimizer == "adam":
         tx = optax.adamw(rate, weight_decay=decay, mask=_base_filters)
@@ -16,7 +26,24 @@ def make_optimizer(config: Config, steps_per_epoch: int) -> optax.GradientTransf
         tx = optax.chain(coupled, optax.sgd(rate, momentum=config.momentum))
     if config.support_rate != 1:
         tx = optax.chain(tx, optax.masked(optax.scale(config.support_rate), _supports))
-    return tx if config.clip is None else optax.chain(optax.clip_by_global_norm(config.clip), tx)
+    if config.head_rate != 1:
+        tx = optax.chain(
+            tx, optax.masked(optax.scale(config.head_rate), _matching(head.__contains__))
+        )
+    if config.clip is not None:
+        tx = optax.chain(optax.clip_by_global_norm(config.clip), tx)
+    if not config.freeze:
+        return tx
+    frozen = _matching(lambda path: is_frozen(path, config.freeze))
+    trained = _matching(lambda path: not is_frozen(path, config.freeze))
+    return optax.chain(optax.masked(tx, trained), optax.masked(optax.set_to_zero(), frozen))
+
+
+def _matching(matches: Callable[[str], bool]) -> Callable:
+    """Return a function of parameters to those whose dotted path matches."""
+    return lambda params: jax.tree_util.tree_map_with_path(
+        lambda path, _: matches(dotted(path)), params
+    )
 
 
 def learning_rate(config: Config, steps_per_epoch: int) -> float | optax.Schedule:

@@ -20,11 +20,13 @@ from jax import lax
 from gconv_jax import FiniteGroup, symmetrize
 from gconv_jax.nnx import set_temperature
 
+from ..options.fine_tuning import is_frozen
 from .augment import Prepare
 from .embedding import with_features
 from .linen_model import LinenModel
 from .loss import Loss
 from .penalties import Penalty
+from .starting_weights import dotted
 from .task import ONE_CLASS, Task
 
 
@@ -78,6 +80,8 @@ class Steps:
         symmetry: a group over whose poses the logits of evaluation are averaged; None for none.
         loss: the loss of training; that of evaluation is the cross-entropy, and the default.
         task: the meaning of the logits.
+        freeze: patterns of the layers that are not trained (`train.options.fine_tuning`). Their
+            batch normalization is that of evaluation in all modes.
     """
 
     def __init__(
@@ -92,15 +96,30 @@ class Steps:
         symmetry: FiniteGroup | None = None,
         loss: Loss | None = None,
         task: Task = ONE_CLASS,
+        freeze: tuple[str, ...] = (),
     ):
         self.tx, self.prepare, self.axis_name, self.average = tx, prepare, axis_name, average
         self.temperature, self.penalty, self.symmetry = temperature, penalty, symmetry
         self.task, self.loss = task, task.cross_entropy if loss is None else loss
         train, evaluate, calibrate = (
-            _split(_in_mode(model, mode, axis_name)) for mode in ("train", "evaluate", "calibrate")
+            _split(_in_mode(model, mode, axis_name, freeze))
+            for mode in ("train", "evaluate", "calibrate")
         )
         self._train_def, self._params, self._rng, self._stats = train
         self._eval_def, self._calibration_def = evaluate[0], calibrate[0]
+        self._freeze = freeze
+
+    def begin_from(self, params: nnx.State, stats: nnx.State) -> None:
+        """Let the state before the first step have these numbers."""
+        self._params, self._stats = params, stats
+
+    def keep_frozen(self, before: nnx.State, after: nnx.State) -> nnx.State:
+        """Return batch statistics, those of frozen layers as they were before."""
+        if not self._freeze:
+            return after
+        return jax.tree_util.tree_map_with_path(
+            lambda path, a, b: a if is_frozen(dotted(path), self._freeze) else b, before, after
+        )
 
     def init(self) -> TrainState:
         """The state before the first step, with the model's own parameters."""
@@ -201,7 +220,10 @@ class Steps:
 
 
 def _in_mode(
-    model: nnx.Module, mode: Literal["train", "evaluate", "calibrate"], axis_name: str | None
+    model: nnx.Module,
+    mode: Literal["train", "evaluate", "calibrate"],
+    axis_name: str | None,
+    freeze: tuple[str, ...] = (),
 ) -> nnx.Module:
     """Return a copy of a model in one of the modes of its steps; the model stays as it is."""
     model = nnx.clone(model)
@@ -209,9 +231,12 @@ def _in_mode(
         model.train()
     else:
         model.eval()
-    for _, norm in nnx.iter_graph(model):
+    for path, norm in nnx.iter_graph(model):
         if isinstance(norm, nnx.BatchNorm | LinenModel):
             norm.axis_name = axis_name
+            if is_frozen(".".join(map(str, (*path, "mean"))), freeze):
+                norm.use_running_average = True
+                continue
             if mode == "calibrate":
                 # With momentum 0 the new statistics are those of the batch, whatever the old were.
                 norm.use_running_average, norm.momentum = False, 0.0
