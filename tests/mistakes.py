@@ -343,8 +343,8 @@ MISTAKES = [
     Mistake(
         "corners are filled after scaling with 0, which is gray",
         "train/steps/augment.py",
-        "largest, fill = jnp.pi, ground(image)",
-        "largest, fill = jnp.pi, jnp.zeros((len(image), 1, 1, 1))",
+        "fill = jnp.zeros((len(image), 1, 1, 1)) if jitter else ground(image)",
+        "fill = jnp.zeros((len(image), 1, 1, 1))",
         "train/steps/test_augment.py",
     ),
     Mistake(

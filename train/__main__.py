@@ -153,15 +153,18 @@ def _recipe_of(arguments: list[str]) -> str:
     if not _has("--data", arguments):
         one = _has("--model", arguments) or _has("--init", arguments)
         return "digits-p4cnn" if one else "digits"
+    masks = _value("--task", arguments) == "segmentation"
+    flat, solid = ("folder-masks", "folder-voxel-masks") if masks else ("folder", "folder-voxels")
     if data is None or not (path := Path(data).expanduser()).is_file():
-        return "folder"  # which says what is wrong
+        return flat  # which says what is wrong
     from .data.array_file import ArrayFile
     from .data.layouts import is_array_file
+    from .data.mask_arrays import MaskArrays
 
-    if not is_array_file(path) or not ArrayFile(path).has_volumes:
-        return "folder"
-    print(f"{path} has volumes: this is the recipe folder-voxels")
-    return "folder-voxels"
+    if not is_array_file(path) or not (MaskArrays if masks else ArrayFile)(path).has_volumes:
+        return flat
+    print(f"{path} has volumes: this is the recipe {solid}")
+    return solid
 
 
 def _value(option: str, arguments: list[str]) -> str | None:
@@ -266,6 +269,7 @@ def _overview() -> str:
 {PROGRAM}                           the main job, on embedded data
 {PROGRAM} --data DIR                your own images: class folders, or a CSV file
 {PROGRAM} --data DIR --init NAME    the same, from a ready network, or one of yours
+{PROGRAM} --data DIR --task segmentation    images and masks
 {PROGRAM} --model FILE.py:NAME      your own Flax module, on the digits or with --data
 {PROGRAM} RECIPE [options]          train a recipe
 {PROGRAM} --resume RUN              continue a run

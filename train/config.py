@@ -36,6 +36,7 @@ from .options.networks import (
 from .options.objective import check_objective
 from .options.own_model import check_own_model, own_name
 from .options.plain import check_compare_plain
+from .options.segmentation import check_segmentation
 from .options.training import TrainingOptions
 from .options.volume_checks import check_volumes
 
@@ -99,6 +100,7 @@ class Config(FineTuningOptions, TrainingOptions, ImageOptions, NetworkOptions):
         check_schedule(self)
         check_adapt(self)
         check_objective(self)
+        check_segmentation(self)
         check_compare_plain(self)
         check_fine_tuning(self)
 

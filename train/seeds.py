@@ -73,7 +73,7 @@ def seed_folder(path: Path, seed: int) -> Path:
 def summary(runs: list[Run]) -> str:
     """The mean and the standard deviation of the test error over the seeds, and of the class-mean
     accuracy if classes are unbalanced; of several labels, the share of exact matches and the
-    mean AUC; of numbers, the mean R2."""
+    mean AUC; of numbers, the mean R2; of masks, the mean Dice and IoU."""
     results = [run.results or {} for run in runs]
     errors = [100 * found["test_error"] for found in results]
     several = task_of_results(results[0]).several
@@ -82,8 +82,9 @@ def summary(runs: list[Run]) -> str:
     if task_of_results(results[0]).numbers:
         if all(found.get("r2") is not None for found in results):
             line += f", R2 {mean_and_deviation([found['r2'] for found in results])}"
-    elif several:
-        for key, title in (("exact_match", "exact match"), ("auc", "mean AUC")):
+    elif several or task_of_results(results[0]).masks:
+        pairs = (("exact_match", "exact match"), ("auc", "mean AUC"))
+        for key, title in pairs if several else (("dice", "mean Dice"), ("iou", "mean IoU")):
             if all(found.get(key) is not None for found in results):
                 values = [100 * found[key] for found in results]
                 line += f", {title} {mean_and_deviation(values)} %"

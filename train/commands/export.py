@@ -80,6 +80,8 @@ OF_LABELS = "print([[c for c, p in zip({classes}, row) if p > 0.5] for row in pr
 """The last line of such a program where images may have several labels."""
 OF_NUMBERS = "print([dict(zip({classes}, row)) for row in numbers.tolist()])"
 """The last line of such a program where images have numbers."""
+OF_MASKS = "print([[classes[i] for i in np.unique(mask)] for mask in probabilities.argmax(-1)])"
+"""The last line of such a program where images have masks: the classes that are in each."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ def export(options: Export, log: Callable[[str], None] = print) -> Path:
     head += ", for the networks beside it.\n"
     reader.write_text(head + source, encoding="utf-8")
     outputs = "numbers" if network.task.numbers else "probabilities"
+    outputs += " of each pixel" if network.task.masks else ""
     log(f"{path}: uint8 [N, {', '.join(map(str, network.shape))}] to {outputs}")
     if options.format == "stablehlo":
         log(f"{beside}: what goes with it")
@@ -172,6 +175,10 @@ def _default_path(run: Run | SavedNetwork, options: Export) -> Path:
 def _program(form: Literal["stablehlo", "onnx"], path: Path, reader: Path, task: Task) -> str:
     """Return a program that classifies images with the network."""
     text = USE[form].format(path=path.name, reader=reader.stem)
+    if task.masks:
+        lines = text.splitlines()
+        listed = "classes" if form == "onnx" else 'about["classes"]'
+        return "\n".join([*lines[:-1], OF_MASKS.replace("classes", listed)])
     if not task.several and not task.numbers:
         return text
     *lines, _ = text.splitlines()
@@ -200,6 +207,7 @@ def description(network: Predictor) -> dict[str, Any]:
     """
     task, prepare = network.task, network.steps.prepare
     labels = "several: those with a probability above 0.5" if task.several else "one: the largest"
+    labels += " of each pixel" if task.masks else ""
     scaled = f"minus {_numbers(prepare.mean)}, divided by {_numbers(prepare.std)}"
     whitened = "contrast normalized, then whitened (ZCA)"
     return {
@@ -210,7 +218,7 @@ def description(network: Predictor) -> dict[str, Any]:
         "input": {"name": "x", "shape": ["N", *network.shape], "dtype": "uint8"},
         "range": [0, 255],
         "output": {
-            "shape": ["N", network.classes],
+            "shape": ["N", *(network.shape[:-1] if task.masks else ()), network.classes],
             "dtype": "float32",
             "is": "numbers" if task.numbers else "probabilities",
         },

@@ -55,6 +55,11 @@ def features(options: Features, log: Callable[[str], None] = print) -> np.ndarra
     symmetry = symmetry_of(options.symmetrize)
     places = {"raw_dir": options.raw_dir, "data": options.data}
     network = open_predictor(run, log, symmetry=symmetry, **places)
+    if network.task.masks:
+        raise ValueError(
+            f"`features` are of whole images, and {network.title} says the class of each pixel: "
+            "predict writes its masks"
+        )
     rows, paths, predicted, errors = [], [], [], []
     for answer in answer_files(network, files, network.batch_features):
         if answer.row is None:

@@ -6,15 +6,18 @@ from pathlib import Path
 import numpy as np
 
 from ..data.labelled_folder import changed_names, list_labelled, seen_in_training
+from ..data.labelled_masks import list_masks
 from ..data.labels import label_array
 from ..data.numbers import number_array
 from ..data.provenance import Record
 from ..names import join_names, pluralize, printable
 from ..report.label_sections import label_rows
 from ..report.markdown import markdown_table
+from ..report.mask_sections import mask_rows
 from ..report.number_sections import number_rows
 from ..run.classify_files import answer_files
 from ..run.figures import figure_lines, figures_of
+from ..run.mask_figures import wrong_shares
 from ..run.predictor import Predictor
 
 
@@ -41,7 +44,10 @@ def evaluate_new_set(
     names = [network.name(label) for label in range(network.classes)]
     task, of = network.task, figures_of(network.task)
     several, numbers = task.several, task.numbers
-    found = list_labelled(folder, names, several=several, numbers=numbers)
+    if network.masks is not None:
+        found = list_masks(folder, network.masks, network.shape)
+    else:
+        found = list_labelled(folder, names, several=several, numbers=numbers)
     notes = list(found.notes)
     if record is not None:
         notes += seen_in_training(record, found.paths) + changed_names(record, folder)
@@ -51,7 +57,13 @@ def evaluate_new_set(
         if answer.row is None:
             errors.append(printable(str(answer.error)))
             continue
-        logits.append(answer.row)
+        # Logits of pixels are too many to keep.
+        row = (
+            task.measured(answer.row[None], np.asarray(label)[None])[0]
+            if task.masks
+            else answer.row
+        )
+        logits.append(np.asarray(row))
         labels.append(label)
     if errors:
         notes.append(f"skipped {pluralize(len(errors), 'file')}: {join_names(errors)}")
@@ -60,15 +72,19 @@ def evaluate_new_set(
     for note in notes:
         log(note)
     rows = np.stack(logits)
-    if numbers:
+    if task.masks:
+        label = np.stack(labels)
+    elif numbers:
         label = number_array(labels, len(names))
     else:
         label = label_array(labels, len(names), several=several)
-    error = float(task.errors(rows, label).mean())
+    error = float((wrong_shares(rows) if task.masks else task.errors(rows, label)).mean())
     figures = {"test_images": len(label), "test_error": error} | of.by_class(rows, label)
-    if several or numbers:
+    if several or numbers or network.masks is not None:
         kind = {"scale": np.asarray(task.scale).tolist()} if numbers else {"several_labels": True}
         rows_of = number_rows if numbers else label_rows
+        if network.masks is not None:
+            kind, rows_of = {"mask_values": network.masks.values}, mask_rows
         results = figures | {"input": {"names": names, **kind}}
         log(markdown_table(rows_of(results)))
         count = pluralize(figures["test_images"], "image")

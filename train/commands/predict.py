@@ -20,6 +20,7 @@ from ..run.predictor import Predictor
 from ..run.saved_predictor import open_predictor
 from ..run_folder.saved_network import open_run
 from ..steps.build_model import symmetry_of
+from .predict_masks import predict_masks
 
 TOP = 3
 _NAMED = 10
@@ -27,8 +28,8 @@ _NAMED = 10
 
 @dataclass(frozen=True)
 class Predict:
-    """Classify image files with a run, or predict their numbers; if it is not finished, with its
-    newest checkpoint."""
+    """Classify image files with a run, or predict their numbers or masks; if it is not finished,
+    with its newest checkpoint."""
 
     run: tyro.conf.Positional[Path]
     """The run folder, the folder of a saved network, or the name of a ready one."""
@@ -39,7 +40,8 @@ class Predict:
     output: Path | None = None
     """A .csv or .json file for the predicted class, or the predicted labels, and the probabilities
     of all classes, or the predicted numbers, in place of lines. It has a row for each image, those
-    that cannot be read with an error."""
+    that cannot be read with an error. Of a network for masks it has the share of each class, and a
+    new folder in its place gets the mask of each image, too."""
     top: int | None = None
     """The most probable classes on each line (default: 3); of several labels, all that are said."""
     symmetrize: Symmetry | None = None
@@ -56,7 +58,8 @@ class Predict:
 
 def predict(options: Predict, log: Callable[[str], None] = print) -> np.ndarray:
     """Print the most probable classes of each image, or write all to a file; returns probabilities
-    ``[N, classes]`` of the images that can be read, or numbers ``[N, targets]``.
+    ``[N, classes]`` of the images that can be read, or numbers ``[N, targets]``, or the shares of
+    the classes in masks.
 
     ValueError, after the answers for all others, names the files that cannot be read. If there is
     no other, no file is written.
@@ -69,7 +72,7 @@ def predict(options: Predict, log: Callable[[str], None] = print) -> np.ndarray:
             "`top` is for lines, and `output` has the probabilities of all classes: leave out --top"
         )
     run = open_run(options.run)
-    if output is not None:
+    if output is not None and output.suffix:  # a folder is for masks
         require_predictions(output, ())
     files = given_files(options.images, log)
     symmetry = symmetry_of(options.symmetrize)
@@ -79,8 +82,11 @@ def predict(options: Predict, log: Callable[[str], None] = print) -> np.ndarray:
     if options.ink != "auto":
         reading = reading._replace(ink=options.ink)
     names = [network.name(label) for label in range(network.classes)]
-    if network.task.numbers and options.top is not None:
-        raise ValueError("`top` is for classes, and the network predicts numbers: leave it out")
+    if (network.task.numbers or network.task.masks) and options.top is not None:
+        what = "masks" if network.task.masks else "numbers"
+        raise ValueError(f"`top` is for classes, and the network predicts {what}: leave it out")
+    if network.task.masks:
+        return predict_masks(network, files, options.images, output, reading, log)
     rows: list[np.ndarray] = []
     errors: list[str] = []
     with contextlib.ExitStack() as stack:

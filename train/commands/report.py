@@ -12,7 +12,7 @@ from ..report.html_page import PAGE, write_page
 from ..report.markdown import write_report
 from ..run.metrics import more_figures, test_figures
 from ..run.predictor import as_it_stands, load_run
-from ..run.report_parts import NOT_OF_VOLUMES, Parts
+from ..run.report_parts import NOT_OF_MASKS, NOT_OF_VOLUMES, Parts
 from ..run.session import Session
 from ..run.snapshot import Snapshot
 from ..run_folder.folder import Run
@@ -52,6 +52,8 @@ def report(options: Report, log: Callable[[str], None] = print) -> None:
         parts = Parts("full", None, log)
         if of_volumes(run.results):
             parts.leave_out(("page",), NOT_OF_VOLUMES)
+        elif session.task.masks:
+            parts.leave_out(("page",), NOT_OF_MASKS)
         write_page(session, state, run, parts)
         slider = ", with a slider," if parts.has("page") else ""
         log(f"report in {run.path / 'report.md'} and{slider} {PAGE}")

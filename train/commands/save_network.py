@@ -31,7 +31,7 @@ def save_network(run: Run, network: Predictor, path: Path) -> Path:
     was saved there before is replaced.
 
     ValueError if the network is the user's own, is made equivariant by another network, or predicts
-    numbers: these have no such form.
+    numbers or masks: these have no such form.
     """
     config = run.config
     if config.adapt == "canonicalize":
@@ -39,15 +39,16 @@ def save_network(run: Run, network: Predictor, path: Path) -> Path:
             "`format` pretrained is not for networks of --adapt canonicalize, which has a network "
             "of its own for poses: use --format stablehlo or onnx"
         )
+    if network.task.numbers or network.task.masks:
+        what = "masks" if network.task.masks else "numbers"
+        raise ValueError(
+            f"`format` pretrained is for classes and labels, and this network predicts {what}: use "
+            "--format stablehlo or onnx"
+        )
     if is_own(config.model):
         raise ValueError(
             f"`format` pretrained is for networks of gconv_jax.models, and {config.model} is your "
             "own: use --format stablehlo or onnx"
-        )
-    if network.task.numbers:
-        raise ValueError(
-            "`format` pretrained is for classes and labels, and this network predicts numbers: use "
-            "--format stablehlo or onnx"
         )
     model = network.steps.model(network.params, network.stats)
     if network.whitening is not None:

@@ -59,22 +59,34 @@ class ArrayFile:
         names = _class_names(arrays, path)
         for split, found in _splits(arrays).items():
             self._check_images(found["images"], self.images[split])
-            labels = _labels(arrays, found, len(self.images[split]), path)
-            if numbers:
-                self._labels[split] = self._as_numbers(labels, arrays, found["labels"])
-            elif labels.ndim == 2:
-                named, unused = _as_columns(labels, names, path, found["labels"])
-                self._unused |= unused if split in ("train", "") else set()
-                self._labels[split], self._columns = named, True
-            else:
-                classes = _as_classes(labels, names, path, found["labels"])
-                self._labels[split] = [(name,) for name in classes]
+            self._take_labels(split, found, arrays, names)
             if "groups" in found:
+                _require_groups(arrays, found["groups"], len(self.images[split]), path)
                 self.groups[split] = [str(group) for group in arrays[found["groups"]].tolist()]
         shapes = {images.shape[1:] for images in self.images.values()}
         if len(shapes) > 1:
             raise ValueError(f"`data` {path} has images of several shapes: {sorted(shapes)}")
         (self.shape,) = shapes
+
+    def _take_labels(
+        self,
+        split: str,
+        found: dict[str, str],
+        arrays: dict[str, np.ndarray],
+        class_names: list[str] | None,
+    ) -> None:
+        """Keep the labels of a split, whose arrays have been found by name."""
+        labels = _labels(arrays, found, len(self.images[split]), self.path)
+        name = found["labels"]
+        if self.numbers:
+            self._labels[split] = self._as_numbers(labels, arrays, name)
+        elif labels.ndim == 2:
+            named, unused = _as_columns(labels, class_names, self.path, name)
+            self._unused |= unused if split in ("train", "") else set()
+            self._labels[split], self._columns = named, True
+        else:
+            classes = _as_classes(labels, class_names, self.path, name)
+            self._labels[split] = [(of,) for of in classes]
 
     def _check_images(self, name: str, images: np.ndarray) -> None:
         if images.dtype.kind not in "biuf":
@@ -111,7 +123,7 @@ class ArrayFile:
     @property
     def has_volumes(self) -> bool:
         """True if the arrays are volumes, and not images."""
-        return len(self.shape) == 4 or (len(self.shape) == 3 and self.shape[2] > MOST_CHANNELS)
+        return holds_volumes(self.shape)
 
     @property
     def channels(self) -> int:
@@ -188,6 +200,12 @@ class ArrayFile:
         )
 
 
+def holds_volumes(shape: tuple[int, ...]) -> bool:
+    """Return whether a shape is that of a volume, ``[D, H, W]`` or ``[D, H, W, C]``, and not of an
+    image."""
+    return len(shape) == 4 or (len(shape) == 3 and shape[2] > MOST_CHANNELS)
+
+
 @functools.lru_cache(maxsize=1)
 def _read(path: Path, changed: int) -> dict[str, np.ndarray]:
     with path.open("rb") as opened:  # which NumPy leaves open if it is damaged
@@ -252,9 +270,12 @@ def _labels(arrays: dict, found: dict[str, str], count: int, path: Path) -> np.n
             f"`data` {path}: {name} must be one label for each of {pluralize(count, 'image')}, "
             f"got {labels.shape}; several labels of K classes are [n, K] of 0 and 1"
         )
-    if "groups" in found and arrays[found["groups"]].shape != (count,):
-        raise ValueError(f"`data` {path}: {found['groups']} must be one for each image")
     return labels if columns else labels.reshape(count)
+
+
+def _require_groups(arrays: dict, name: str, count: int, path: Path) -> None:
+    if arrays[name].shape != (count,):
+        raise ValueError(f"`data` {path}: {name} must be one for each image")
 
 
 def _as_columns(

@@ -23,6 +23,8 @@ for _name in ("PIL", "tifffile"):
 
 _THREADS = min(16, os.cpu_count() or 1)  # each may hold an image of hundreds of megabytes
 
+IMAGE_SIZE = 64
+"""The pixels on a side to which image files are scaled, if nothing else is said."""
 _AHEAD = 16 * _THREADS
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -1,7 +1,6 @@
 """A user's own images as arrays: those to train on, those held out and those to test on."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +22,15 @@ from .class_folders import (
 )
 from .csv_lists import Targets
 from .held_out import divide
-from .image_files import Shape, in_threads, is_gray, read_any, read_image
-from .labels import classes_of, label_array, places
-from .numbers import number_array, require_variation
+from .image_parts import Part, cut_part, one_channel, read_part, with_masks
+from .labels import classes_of, places
+from .mask_classes import MaskClasses
+from .mask_survey import survey_masks
+from .numbers import require_variation
 from .on_disk import ImagesOnDisk
 from .provenance import Changes, Record
-from .reading import EARLIER, Reading
-from .sources import ArraySource, Source, open_source
-from .statistics import pixel_sums
+from .reading import Reading
+from .sources import ArraySource, MaskSource, Source, open_masks, open_source
 from .survey import survey
 from .volumes import require_dimension, survey_volumes, volume_shape
 
@@ -38,27 +38,11 @@ _NAMED = 3
 
 
 class Images(NamedTuple):
-    """uint8 ``[N, H, W, C]``, in memory or on disk, and labels of a `label_array` or of a
-    `number_array`."""
+    """uint8 ``[N, H, W, C]``, in memory or on disk, and labels of a `label_array`, of a
+    `number_array`, or masks (`train.data.mask_survey.labels_of_masks`)."""
 
     image: np.ndarray | ImagesOnDisk
     label: np.ndarray
-
-
-class ImageFiles:
-    """Reads image files as pixels of one size, for `ImagesOnDisk`."""
-
-    def __init__(
-        self, paths: Sequence[Path], size: Shape, reading: Reading = EARLIER, *, gray: bool = False
-    ):
-        self.paths, self.size, self.reading = tuple(map(str, paths)), size, reading
-        self.gray = gray
-
-    def __call__(self, places: np.ndarray) -> np.ndarray:
-        how = self.reading.arguments()
-        images = [read_image(Path(self.paths[i]), self.size, **how) for i in places]
-        pixels = np.stack(images) if images else np.empty((0, *self.size), np.uint8)
-        return pixels[..., :1] if self.gray else pixels
 
 
 @dataclass(frozen=True)
@@ -84,6 +68,8 @@ class ImageFolder:
     """Lines for the user: what was left out."""
     numbers: bool = False
     """True if labels are numbers."""
+    masks: MaskClasses | None = None
+    """The classes of masks, if labels are such."""
 
     @property
     def fingerprint(self) -> str:
@@ -96,6 +82,7 @@ def load_folder(
     record: Record | None = None,
     trained: tuple[int, ...] | None = None,
     reading: Reading | None = None,
+    masks: MaskClasses | None = None,
 ) -> ImageFolder:
     """The images in ``config.data``, scaled to ``config.image_size``.
 
@@ -108,6 +95,7 @@ def load_folder(
         trained: the shape of the images of a finished run, which is only evaluated. Files of the
             record may then be gone or changed, which the notes say.
         reading: how a run reads images that began before; by default it is found here (`survey`).
+        masks: the classes of the masks of a finished run.
 
     Raises:
         ValueError: no such folder, fewer than two classes, a class without images, a class to test
@@ -116,7 +104,9 @@ def load_folder(
     """
     if config.data is None:
         raise ValueError("`dataset` folder needs the folder of your images: add --data DIR")
-    source = open_source(data := Path(config.data).expanduser(), targets_of(config))
+    data = Path(config.data).expanduser()
+    of_masks = open_masks(data) if config.task == "segmentation" else None
+    source = of_masks or open_source(data, targets_of(config))
     require_dimension(config, source)
     gone: list[File] = []
     if record is None:
@@ -125,6 +115,7 @@ def load_folder(
         record = provenance.as_in(record, source.folder)
         found, gone = provenance.still_there(record, data)
     targets = None if targets_of(config) is None else source.target_names
+    _require_masks(of_masks, found, gone)
     size = source.size if config.image_size is None else config.image_size
     shape = volume_shape(config, source) or (size, size, _channels(config, source))
     stored = config.loader == "grain"
@@ -132,6 +123,9 @@ def load_folder(
         raise ValueError(f"`loader` grain is for image files, and {data} is read as a whole")
     if not stored:
         _require_memory(len(found.files), shape)
+    if of_masks is not None:
+        with ImageBar(len(found.files), "looking through masks") as bar:
+            masks = survey_masks(of_masks, found, shape[-1], trained=masks, advance=bar.update)
     parts, notes = {}, list(found.notes)
     begins = reading is None
     if reading is None and source.volume is not None:
@@ -144,9 +138,11 @@ def load_folder(
     with ImageBar(len(found.files)) as bar:
         for split in dict.fromkeys(SPLITS.values()):
             files = [file for file in found.files if file.split == split]
-            parts[split] = _read(
+            parts[split] = read_part(
                 source, files, found, shape, reading, bar, stored=stored, targets=targets
             )
+            if of_masks is not None and masks is not None:
+                parts[split] = with_masks(parts[split], of_masks, masks, shape[:-1])
     unreadable = {f.name: reason for part in parts.values() for f, reason in part.unreadable}
     reasons = [f"{printable(name)} ({reason})" for name, reason in unreadable.items()]
     skipped = f"skipped {pluralize(len(unreadable), 'file')} that cannot be read: "
@@ -162,13 +158,13 @@ def load_folder(
     if flat and begins:
         verb, few = "is" if len(flat) == 1 else "are", join_names(flat, _NAMED)
         notes.append(f"warning: {pluralize(len(flat), 'image')} {verb} of one value: {few}")
-    if trained is None and targets is None:
+    if trained is None and targets is None and masks is None:
         _require_classes(data, found, parts, skipped)
     divided = divide(config, record, found, unreadable)
-    used = {split: part for split in provenance.USED if (part := _cut(parts, divided, split))}
+    used = {split: part for split in provenance.USED if (part := cut_part(parts, divided, split))}
     if "test" not in used:
         raise ValueError("\n".join(["there is no test image to evaluate", *notes]))
-    empty = _Part(parts["train"].image[:0], parts["train"].label[:0], [], [], [], [], [])
+    empty = Part(parts["train"].image[:0], parts["train"].label[:0], [], [], [], [], [])
     used = {"train": empty} | used
     if found.several and trained is None:
         _require_labels(data, found.names, used["train"].label)
@@ -186,21 +182,24 @@ def load_folder(
     if trained is not None:
         gray = trained[-1] < shape[-1]
     images = {
-        split: Images(_gray(part.image) if gray else part.image, part.label)
+        split: Images(one_channel(part.image) if gray else part.image, part.label)
         for split, part in used.items()
     }
     digests = {f.name: f.digest for part in parts.values() for f in part.files}
     digests |= {f.name: f.digest for part in parts.values() for f, _ in part.unreadable}
+    of_masks_digests = {f.name: f.mask for part in parts.values() for f in part.files}
+    names = found.names if masks is None else masks.names
     return ImageFolder(
         path=data,
         train=images["train"],
         validation=images.get("validation"),
         test=images["test"],
-        names=tuple(map(printable, found.names if targets is None else targets)),
+        names=tuple(map(printable, names if targets is None else targets)),
         files=tuple(
             file._replace(
                 split=divided.get(file.name, file.split),
                 digest=file.digest or digests.get(file.name),
+                mask=file.mask or of_masks_digests.get(file.name),
             )
             for file in (found.files if record is None else record.files)
         ),
@@ -208,6 +207,7 @@ def load_folder(
         reading=reading,
         notes=tuple(notes),
         numbers=targets is not None,
+        masks=masks,
     )
 
 
@@ -216,78 +216,16 @@ def targets_of(config: Config) -> Targets:
     return config.targets if config.task == "regression" else None
 
 
-class _Part(NamedTuple):
-    """The part of a split that was read, as it is in the folder or in the record."""
-
-    image: np.ndarray | ImagesOnDisk
-    label: np.ndarray
-    files: list[File]
-    hashes: list[int]
-    """The digests of the pixels of each image."""
-    gray: list[bool]
-    """A flag for each image: whether it is gray."""
-    unreadable: list[tuple[File, str]]
-    """The files that cannot be read, and why."""
-    flat: list[str]
-    """The names of images all of whose pixels are equal."""
+def _require_masks(source: MaskSource | None, found: Listing, gone: list[File]) -> None:
+    """Take images of a record whose masks are gone for images that are gone."""
+    if source is None:
+        return
+    there = {file.name: source.has(file.name) for file in found.files}
+    gone += [file for file in found.files if not there[file.name]]
+    found.files[:] = [file for file in found.files if there[file.name]]
 
 
-def _read(
-    source: Source,
-    files: Sequence[File],
-    found: Listing,
-    size: tuple[int, ...],
-    reading: Reading,
-    bar: ImageBar,
-    *,
-    stored: bool,
-    targets: tuple[str, ...] | None,
-) -> _Part:
-    """The images that can be read. Of ``stored`` ones the pixels are read again when they are asked
-    for."""
-    images = np.empty((0 if stored else len(files), *size), np.uint8)
-    part = _Part(images, np.empty(0, np.int32), [], [], [], [], [])
-    sums = []
-
-    def pixels_and_digest(name: str) -> tuple[np.ndarray | ValueError, str | None]:
-        try:
-            pixels = read_any(source.item(name), size, reading)
-        except ValueError as error:
-            pixels = error
-        return pixels, source.digest(name)
-
-    names = [file.name for file in files]
-    for file, (image, digest) in zip(files, in_threads(pixels_and_digest, names), strict=True):
-        bar.update()
-        file = file._replace(digest=digest)
-        if isinstance(image, ValueError):
-            reason = re.split(r" as an image: | as a volume: ", str(image), maxsplit=1)[-1]
-            part.unreadable.append((file, reason))
-            continue
-        if stored:
-            sums.append(pixel_sums(image[None])[0])
-        else:
-            images[len(part.files)] = image
-        part.files.append(file)
-        part.hashes.append(hash(image.tobytes()))
-        part.gray.append(is_gray(image))
-        if (image == image.reshape(-1, image.shape[-1])[0]).all():
-            part.flat.append(file.name)
-    if targets is None:
-        labels = [file.label for file in part.files]
-        label = label_array(labels, len(found.names), several=found.several)
-    else:
-        label = number_array([str(file.class_name) for file in part.files], len(targets))
-    if not stored:
-        return part._replace(image=images[: len(label)], label=label)
-    paths = [source.item(file.name) for file in part.files]
-    reader = ImageFiles(paths, size, reading)  # pyright: ignore[reportArgumentType]
-    places = np.arange(len(label))
-    kept = ImagesOnDisk(reader, places, size, images.dtype, np.asarray(sums).reshape(-1, 3))
-    return part._replace(image=kept, label=label)
-
-
-def _changes(record: Record, data: Path, parts: dict[str, _Part], gone: list[File]) -> Changes:
+def _changes(record: Record, data: Path, parts: dict[str, Part], gone: list[File]) -> Changes:
     recorded = {file.name: file for file in record.files}
     read = [file for part in parts.values() for file in part.files]
     digests = {file.name: file.digest for file in read}
@@ -297,7 +235,8 @@ def _changes(record: Record, data: Path, parts: dict[str, _Part], gone: list[Fil
         changed=provenance.changed_files(
             [recorded[name] for name in digests], provenance.folder_of(data), digests
         ),
-        relabeled=provenance.relabeled_files(record, data),
+        relabeled=provenance.relabeled_files(record, data)
+        + [recorded[file.name] for file in read if file.mask != recorded[file.name].mask],
         # Records of earlier versions do not say which files could not be read from the start.
         unreadable=[
             recorded[file.name]
@@ -308,7 +247,7 @@ def _changes(record: Record, data: Path, parts: dict[str, _Part], gone: list[Fil
     )
 
 
-def _require_classes(path: Path, found: Listing, parts: dict[str, _Part], skipped: str) -> None:
+def _require_classes(path: Path, found: Listing, parts: dict[str, Part], skipped: str) -> None:
     """ValueError if no image of a class can be read in a split that has files of it."""
     for split, part in parts.items():
         of_split = [file for file in found.files if file.split == split]
@@ -329,33 +268,6 @@ def _require_labels(path: Path, names: Sequence[str], label: np.ndarray) -> None
             "held out; use another --validation or more --train-images, or name the images to "
             "validate with yourself"
         )
-
-
-def _cut(parts: dict[str, _Part], divided: dict[str, str], split: str) -> _Part | None:
-    """The images of one part of the run; None if there are none. They are in one of the splits that
-    were read, and beside each other unless whole groups were held out."""
-    for part in parts.values():
-        places = [i for i, file in enumerate(part.files) if divided[file.name] == split]
-        if places:
-            kept = slice(places[0], places[-1] + 1)
-            together = places[-1] + 1 - places[0] == len(places)
-            return part._replace(
-                image=part.image[kept] if together else part.image.take(places, axis=0),
-                label=part.label[places],
-                hashes=[part.hashes[i] for i in places],
-                gray=[part.gray[i] for i in places],
-            )
-    return None
-
-
-def _gray(image: np.ndarray | ImagesOnDisk) -> np.ndarray | ImagesOnDisk:
-    """One of three equal channels."""
-    if not isinstance(image, ImagesOnDisk):
-        return image[..., :1].copy()
-    files: ImageFiles = image.read  # pyright: ignore[reportAssignmentType]
-    paths: Sequence[Path] = files.paths  # pyright: ignore[reportAssignmentType]
-    reader = ImageFiles(paths, files.size, files.reading, gray=True)
-    return ImagesOnDisk(reader, image.places, (*image.item[:2], 1), image.dtype, image.sums / 3)
 
 
 def _channels(config: Config, source: Source) -> int:

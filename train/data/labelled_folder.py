@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..config import FOLDER
 from ..names import composed, join_names, pluralize, printable
 from ..run_folder.folder import Run
@@ -16,7 +18,7 @@ from .layouts import SPLITS, is_array_file, require_folder
 from .listing import File
 from .provenance import Record, read_record
 from .scan import SUFFIXES, entries, image_files, suffix_of
-from .sources import ArraySource, Source, open_source
+from .sources import ArraySource, Source, open_masks, open_source
 
 _NAMED = 3
 
@@ -26,8 +28,8 @@ class LabelledFiles(NamedTuple):
 
     paths: list[Any]
     """Their paths, or their pixels (`train.data.sources.Source.item`)."""
-    labels: list[Label] | list[str]
-    """Their labels, or numbers as text (`train.data.numbers`)."""
+    labels: list[Label] | list[str] | list[np.ndarray]
+    """Their labels, numbers as text (`train.data.numbers`), or masks of class indices."""
     notes: list[str]
     """Lines for the user: what is not used."""
 
@@ -46,7 +48,7 @@ def is_new_set(run: Run, folder: Path) -> bool:
     record = read_record(run, targets)
     if record is None or not folder.exists() or folder.absolute() == run.config.data:
         return False
-    source = open_source(folder, targets)
+    source = open_masks(folder) if record.masks else open_source(folder, targets)
     return not any(_is_there(file, source) for file in record.files)
 
 

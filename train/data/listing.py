@@ -26,6 +26,8 @@ class File(NamedTuple):
     """The name of its class, or those of all its labels, if its path does not say it."""
     own_test: bool = False
     """True if the user said that it is a test image, and its path does not say it."""
+    mask: str | None = None
+    """The SHA-256 of its mask, once that is read, if it has one."""
 
 
 class Listing(NamedTuple):

@@ -9,6 +9,7 @@ from ..run_folder.folder import Run
 from .digits import load_digits
 from .held_out import held_out
 from .image_folder import ImageFolder, load_folder, targets_of
+from .mask_classes import MaskClasses
 from .provenance import IMAGES, read_record
 from .reading import EARLIER, read_reading
 from .splits import Data, Split
@@ -38,7 +39,7 @@ def load_data(config: Config, run: Run | None = None, *, finished: bool = False)
     trained = run.results["input"] if run is not None and finished else None
     folder = None
     if config.dataset == FOLDER:
-        folder = _load_own(config, run, None if trained is None else tuple(trained["shape"]))
+        folder = _load_own(config, run, trained)
         train, test = Split(*folder.train), Split(*folder.test)
         validation = folder.validation and Split(*folder.validation)
     else:
@@ -88,12 +89,16 @@ def _targets(
     return values.mean(0).astype(np.float32), values.std(0).astype(np.float32)
 
 
-def _load_own(config: Config, run: Run | None, trained: tuple[int, ...] | None) -> ImageFolder:
+def _load_own(config: Config, run: Run | None, trained: dict | None) -> ImageFolder:
+    """The images of the user's own; those of a finished run as its ``trained`` input says."""
     record = None if run is None else read_record(run, targets_of(config))
     reading = None if run is None else read_reading(run)
     if reading is None and run is not None and (record or trained or run.metrics()):
         reading = EARLIER
-    folder = load_folder(config, record, trained, reading)
+    shape, masks = None if trained is None else tuple(trained["shape"]), None
+    if trained is not None and "mask_values" in trained:
+        masks = MaskClasses(tuple(trained["mask_values"]), tuple(trained["names"]))
+    folder = load_folder(config, record, shape, reading, masks)
     if trained is None or record is not None:
         return folder
     note = f"{run.path} has no {IMAGES}: the images are split anew, and test images may have been "

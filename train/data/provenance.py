@@ -18,6 +18,7 @@ from .csv_lists import Targets, listed_labels
 from .labels import places
 from .layouts import SPLITS, is_array_file, require_folder
 from .listing import File, Listing
+from .mask_arrays import MaskArrays
 from .scan import image_names
 
 IMAGES = "images.jsonl"  # in a run folder
@@ -25,7 +26,7 @@ USED = ("test", "validation", "train")
 UNREADABLE, UNUSED = "unreadable", "unused"
 """The parts of files that could not be read, and of those beyond --train-images or --test-images.
 """
-_MORE = {"class": "class_name", "group": "group", "own_test": "own_test"}
+_MORE = {"class": "class_name", "group": "group", "own_test": "own_test", "mask": "mask"}
 """Keys of a row that not all have, and the fields of a file that they hold."""
 _NAMED = 3
 
@@ -46,6 +47,11 @@ class Record(NamedTuple):
     targets: Targets = None
     """The columns of numbers; None if images have classes."""
 
+    @property
+    def masks(self) -> bool:
+        """True if the images have masks."""
+        return any(file.mask is not None for file in self.files)
+
 
 class Changes(NamedTuple):
     """The differences between the files of a folder and a record."""
@@ -56,7 +62,7 @@ class Changes(NamedTuple):
     unreadable: list[File]
     """Files that were read when the run began."""
     relabeled: Sequence[File] = ()
-    """Files that a CSV file gives another label now."""
+    """Files that a CSV file gives another label now, or whose masks are others."""
 
     def __bool__(self) -> bool:
         return any(self)
@@ -219,6 +225,8 @@ def labels_of(
 
 def _labels_now(record: Record, data: Path) -> dict[str, tuple[str, ...]]:
     """Return the labels that a file gives now to the images of a record, and to others."""
+    if record.masks:
+        return MaskArrays(data).labels
     several = any(isinstance(file.label, tuple) for file in record.files)
     return labels_of(data, several=several, targets=record.targets)
 

@@ -9,10 +9,11 @@ from . import provenance
 from .array_file import ArrayFile
 from .class_folders import list_images
 from .csv_lists import Targets, target_names
+from .image_files import IMAGE_SIZE
 from .layouts import is_array_file
 from .listing import Listing
-
-IMAGE_SIZE = 64
+from .mask_arrays import MaskArrays
+from .mask_folder import MaskFolder
 
 
 class FileSource:
@@ -55,13 +56,14 @@ class FileSource:
 class ArraySource:
     """The images in an ``.npz`` file, by their places in it."""
 
-    def __init__(self, data: Path, targets: Targets = None):
+    def __init__(self, data: Path, targets: Targets = None, *, masks: bool = False):
         if targets:
             raise ValueError(
                 f"`targets` are columns of a CSV file: {data} names its numbers in target_names"
             )
         self.data = self.folder = data
-        self.file = ArrayFile(data, numbers=targets is not None)
+        numbers = targets is not None
+        self.file = MaskArrays(data) if masks else ArrayFile(data, numbers=numbers)
         self.size = max(self.file.shape[:2])
         self.channels = None if self.file.channels in (1, 3) else self.file.channels
         self.stored: tuple[int, ...] | None = self.file.shape
@@ -88,10 +90,62 @@ class ArraySource:
         return self.file.digest(name)
 
 
-Source = FileSource | ArraySource
+class MaskArraySource(ArraySource):
+    """The images and masks in an ``.npz`` file, by their places in it."""
+
+    file: MaskArrays
+
+    def __init__(self, data: Path):
+        super().__init__(data, masks=True)
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The names of the classes, if they are known."""
+        return self.file.class_names
+
+    @property
+    def by_split(self) -> dict[str, list[str]]:
+        """The names of the images of each split."""
+        found: dict[str, list[str]] = {}
+        for name, (split, _) in self.file.places.items():
+            found.setdefault(split or "train", []).append(name)
+        return found
+
+    def has(self, name: str) -> bool:
+        """Return whether an image is there with its mask."""
+        return name in self.file.places
+
+    def mask_name(self, name: str) -> str:
+        """The name of the mask of an image, for messages."""
+        return f"the mask of {name}"
+
+    def mask(self, name: str) -> np.ndarray:
+        """The values of the mask of an image."""
+        return self.file.mask(name)
+
+    def mask_digest(self, name: str) -> str:
+        """The SHA-256 of the mask of an image."""
+        return self.file.mask_digest(name)
+
+    def sides(self, name: str, channels: int) -> tuple[int, ...]:
+        """The sides of an image or a volume, without channels."""
+        return self.item(name).shape[: 3 if self.file.has_volumes else 2]
 
 
-def open_source(data: Path, targets: Targets = None) -> Source:
+MaskSource = MaskFolder | MaskArraySource
+Source = FileSource | ArraySource | MaskFolder
+
+
+def open_masks(data: Path) -> MaskSource:
+    """Return the source of a folder, or of a file of arrays, with images and masks.
+
+    Raises:
+        ValueError: it is neither, or masks are missing.
+    """
+    return MaskArraySource(data) if is_array_file(data) and data.is_file() else MaskFolder(data)
+
+
+def open_source(data: Path, targets: Targets = None) -> FileSource | ArraySource:
     """Return the source of a folder, of a CSV file or of a file of arrays, with classes, or with
     the numbers that the ``targets`` name.
 

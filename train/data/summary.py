@@ -11,6 +11,7 @@ from .groups import ARRAY, COLUMN, FOLDERS, of_pattern
 from .image_folder import ImageFolder
 from .labels import classes_of, places
 from .layouts import is_array_file, is_list
+from .mask_classes import IGNORED
 from .provenance import USED
 from .volumes import is_volume
 
@@ -20,7 +21,7 @@ UNEVEN = 5
 
 def summary_lines(config: Config, folder: ImageFolder) -> list[str]:
     """Return the lines on classes, sizes and splits, and on what was left out."""
-    counts = {} if folder.numbers else _counts(folder)
+    counts = {} if folder.numbers or folder.masks else _counts(folder)
     *sides, channels = folder.test.image.shape[1:]
     kinds = ("volume", "voxels") if is_volume(folder.test.image.shape[1:]) else ("image", "pixels")
     color = "gray" if channels == 1 else "in color"
@@ -38,6 +39,8 @@ def summary_lines(config: Config, folder: ImageFolder) -> list[str]:
         _split(config, folder),
         *folder.notes,
     ]
+    if folder.masks is not None:
+        return lines + _mask_warnings(folder)
     return lines + ([] if folder.numbers else _warnings(folder, counts))
 
 
@@ -73,7 +76,7 @@ def which_test_images(config: Config, *, own: bool, grouped: bool) -> str:
         return (
             f"test images: those {_named(config, 'of the split column', 'of the file', 'in test/')}"
         )
-    whole = "them" if config.task == "regression" else "each class"
+    whole = "each class" if config.task == "auto" else "them"
     of_each = f"test images: {config.test_fraction:g} of {whole}"
     if grouped:
         return f"{of_each} in whole groups, chosen by hashes of their names"
@@ -99,6 +102,13 @@ def _named(config: Config, of_list: str, of_arrays: str, of_folders: str) -> str
 def _found(folder: ImageFolder, counts: dict[str, int], kind: str) -> str:
     """Return how many images there are of which classes, or with which numbers."""
     images, place = pluralize(_used(folder), kind), printable(str(folder.path))
+    if folder.masks is not None:
+        shares = pixel_shares(folder.train.label, len(folder.names))
+        named = [f"{n} {100 * share:.3g} %" for n, share in zip(folder.names, shares, strict=True)]
+        return (
+            f"{images} with masks of {pluralize(len(shares), 'class')} in {place}; of the pixels "
+            f"to train on: {join_names(named)}"
+        )
     if not folder.numbers:
         named = [f"{name} {count:,}" for name, count in counts.items()]
         return f"{images} of {pluralize(len(counts), 'class')} in {place}: {join_names(named)}"
@@ -124,13 +134,35 @@ def _used(folder: ImageFolder) -> int:
 
 def _several(folder: ImageFolder, counts: dict[str, int], kind: str) -> list[str]:
     """Return the line that says that images have several labels, if they have."""
-    if folder.test.label.ndim == 1 or folder.numbers:
+    if folder.test.label.ndim != 2 or folder.numbers:
         return []
     mean = sum(counts.values()) / _used(folder)
     without = sum(file.split in USED and file.label == () for file in folder.files)
     none = f", {pluralize(without, kind)} without any" if without else ""
     classes = pluralize(len(counts), "class")
     return [f"several labels per {kind}: {classes}, {mean:.1f} of them per {kind}{none}"]
+
+
+def _mask_warnings(folder: ImageFolder) -> list[str]:
+    """Return lines on classes that no training mask has, and on pixels without a class."""
+    shares = pixel_shares(folder.train.label, len(folder.names))
+    absent = [name for name, share in zip(folder.names, shares, strict=True) if not share]
+    lines = []
+    if absent and len(folder.train.label):
+        lines.append(f"warning: no training mask has the class {join_names(absent)}")
+    ignored = float((folder.train.label == IGNORED).mean()) if len(folder.train.label) else 0.0
+    if ignored:
+        lines.append(
+            f"{100 * ignored:.3g} % of the pixels to train on have no class: the value {IGNORED} "
+            "in a mask, or the border of an image that is not square"
+        )
+    return lines
+
+
+def pixel_shares(label: np.ndarray, classes: int) -> np.ndarray:
+    """Return the share of each class among the pixels that have one."""
+    counts = np.bincount(label[label != IGNORED].ravel(), minlength=classes)
+    return counts / max(1, counts.sum())
 
 
 def _warnings(folder: ImageFolder, counts: dict[str, int]) -> list[str]:

@@ -47,10 +47,13 @@ def require_dimension(config: Config, source: Source) -> None:
                 f"`data` {config.data} has volumes: add --group z3 to say that {config.title} "
                 "takes them, or a group of the cube, such as octahedral"
             )
-        others = join_names([name for name, of in NETWORKS.items() if SPACE in of.dimensions])
+        masks = config.task == "segmentation"
+        fitting = [n for n, of in NETWORKS.items() if SPACE in of.dimensions]
+        others = join_names([name for name in fitting if NETWORKS[name].segments == masks])
+        recipe = "folder-voxel-masks" if masks else "folder-voxels"
         raise ValueError(
             f"`data` {config.data} has volumes, and {config.title} is for images: name the recipe "
-            f"folder-voxels, or --group octahedral with one of the models {others}"
+            f"{recipe}, or --group octahedral with one of the models {others}"
         )
     channels = source.volume[-1]
     if config.channels not in ("auto", channels):

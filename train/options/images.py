@@ -42,7 +42,7 @@ class ImageOptions:
     """Your own images: a folder with a folder of image files for each class, or with train/ and
     test/ (and val/) that have those; a CSV file with the columns path and label (and split and
     group); or an .npz file with train_images and train_labels (and val_, test_), images or
-    volumes."""
+    volumes. For masks, see task."""
     image_size: int | None = None
     """Pixels on a side to which your own images are scaled without distortion (default: 64, and
     that of the arrays in an .npz file; --size 64 is understood too). Multiples of 4 stay
@@ -61,9 +61,10 @@ class ImageOptions:
     """The group of each of your own images, which stays on one side: a regular expression that
     finds it in the path below --data, such as '(patient[0-9]+)_' (default: the folder below that of
     the class, if there is one; '.+' for none)."""
-    task: Literal["auto", "regression"] = "auto"
+    task: Literal["auto", "regression", "segmentation"] = "auto"
     """The task on your own images. auto: to tell their class, or all their labels; regression: to
-    predict numbers, from a CSV file or an .npz file."""
+    predict numbers, from a CSV file or an .npz file; segmentation: to tell the class of each pixel,
+    from a folder with images/ and masks/, or an .npz file with train_images and train_masks."""
     targets: tuple[str, ...] = ()
     """The columns of the CSV file with the numbers for task regression (default: the column
     label)."""

@@ -32,9 +32,10 @@ class NetworkOptions:
         tyro.conf.arg(
             help=describe(
                 "group",
-                "The symmetry (default: p4, so2 for ck-resnet and gcnn13, octahedral for "
-                "voxel-cnn). z2 is translations alone, p4m has reflections too, c8 turns by 45 "
-                "degrees and d8 has reflections too (networks with --filters, vit and convnext), "
+                "The symmetry (default: p4, p4m for unet and group-unet, so2 for ck-resnet and "
+                "gcnn13, octahedral for voxel-cnn). z2 is translations alone, p4m has "
+                "reflections too, c8 turns by 45 degrees and d8 has reflections too (networks with "
+                "--filters, vit, convnext and group-unet), "
                 "so2 and o2 turn by any angle. Of volumes, z3 is translations alone, about-depth "
                 "(-height, -width) quarter turns about one axis, octahedral the 24 rotations of "
                 "the cube, and full-octahedral has reflections too. The same --width is another "
@@ -98,7 +99,7 @@ class NetworkOptions:
                 "blocks",
                 "The blocks in each of the three stages, if not the published number; the layers "
                 "in each of the five blocks of densenet (default: 1); all blocks of vit (default: "
-                "12)",
+                "12); those at each scale of group-unet (default: 2)",
             )
         ),
     ] = None

@@ -29,6 +29,8 @@ Model = Literal[
     "vit",
     "convnext",
     "voxel-cnn",
+    "unet",
+    "group-unet",
 ]
 CONTINUOUS_GROUPS = ("so2", "o2")
 FINE_GROUPS = ("c8", "c16", "d8", "d16")
@@ -75,6 +77,8 @@ class Network(NamedTuple):
     dimensions: tuple[int, ...] = (PLANE,)
     """2 if it takes groups of the plane, and images; 3 if it takes those of the cube, and
     volumes."""
+    segments: bool = False
+    """True if it gives a class for each pixel, and not one for the image."""
 
 
 def _row(title: str, options: str = "", **more) -> Network:
@@ -150,6 +154,20 @@ NETWORKS: dict[str, Network] = {
         default_group="octahedral",
         dimensions=(SPACE,),
     ),
+    "unet": _row(
+        "segmentation: a class for each pixel, of images or volumes",
+        "group",
+        default_group="p4m",
+        dimensions=(PLANE, SPACE),
+        segments=True,
+    ),
+    "group-unet": _row(
+        "segmentation with residual blocks and attention; for a GPU",
+        "group blocks",
+        default_group="p4m",
+        dimensions=(PLANE, SPACE),
+        segments=True,
+    ),
 }
 
 
@@ -185,7 +203,9 @@ def check_dimension(model: str, group: str | None) -> None:
     if group is None or dimension_of(model, group) in row_of(model).dimensions:
         return
     if group in VOXEL_GROUPS:
-        others = [name for name, network in NETWORKS.items() if SPACE in network.dimensions]
+        segments = row_of(model).segments
+        others = [n for n, of in NETWORKS.items() if SPACE in of.dimensions]
+        others = [name for name in others if NETWORKS[name].segments == segments]
         raise ValueError(
             f"`group` {group} is of volumes, for {', '.join(others)}; {model} is for images"
         )
@@ -201,9 +221,9 @@ def check_fine(model: str, group: str | None, filters: str | None) -> None:
         return
     takes = row_of(model).options
     # Those without convolutions that turn, continuous ones, and models of the user's own.
-    other = model in ("vit", "convnext") or "samples" in takes or is_own(model)
+    other = model in ("vit", "convnext", "group-unet") or "samples" in takes or is_own(model)
     if "filters" not in takes and not other:
-        known = ", ".join((*networks_with("filters"), "vit", "convnext"))
+        known = ", ".join((*networks_with("filters"), "vit", "convnext", "group-unet"))
         raise ValueError(
             f"`group` {group} turns by less than 90 degrees, for {known}; the filters of {model} "
             "are of pixels: choose one of those networks, or p4m, p4 or one of their subgroups"
@@ -222,6 +242,15 @@ def networks_with(option: str) -> tuple[str, ...]:
     ('ck-resnet',)
     """
     return tuple(name for name, network in NETWORKS.items() if option in network.options)
+
+
+def segmenting_networks() -> tuple[str, ...]:
+    """Return the networks that give a class for each pixel.
+
+    >>> segmenting_networks()
+    ('unet', 'group-unet')
+    """
+    return tuple(name for name, network in NETWORKS.items() if network.segments)
 
 
 def describe(option: str, text: str) -> str:

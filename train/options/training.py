@@ -37,11 +37,12 @@ class TrainingOptions:
     """The largest norm of all gradients together; longer ones are shortened."""
     average: float | None = None
     """Evaluate an exponential moving average of the parameters with this decay, e.g. 0.999."""
-    loss: Literal["auto", "cross-entropy", "focal", "squared", "huber"] = "auto"
+    loss: Literal["auto", "cross-entropy", "focal", "squared", "huber", "dice"] = "auto"
     """auto: cross-entropy, and squared for numbers (--task regression). focal: images that are
     right already count less, by (1 - probability) ** focal_gamma; of images with several labels,
     each label is a choice between yes and no. huber: numbers that are far off count less, for when
-    some of your numbers are wrong."""
+    some of your numbers are wrong. dice: cross-entropy of each pixel plus 1 - the Dice overlap of
+    the classes (--task segmentation)."""
     focal_gamma: float = 2.0
     """The exponent of the focal loss; 0 is cross-entropy."""
     label_smoothing: float = 0.0
@@ -56,10 +57,11 @@ class TrainingOptions:
     patience: int | None = None
     """Stop after so many epochs without a better validation figure (see metric), and keep the best
     epoch."""
-    metric: Literal["accuracy", "class-mean", "auc", "loss"] = "accuracy"
+    metric: Literal["accuracy", "class-mean", "auc", "loss", "dice", "iou"] = "accuracy"
     """The figure that chooses the best epoch with patience: accuracy of all images, or of all their
-    labels; class-mean: mean of the accuracies of the classes, not for several labels; auc: area
-    under the ROC curve, mean over the classes; loss: cross-entropy."""
+    labels or pixels; class-mean: mean of the accuracies of the classes, not for several labels;
+    auc: area under the ROC curve, mean over the classes; loss: cross-entropy; dice or iou: overlap
+    of the masks, mean over the classes."""
     evaluate_every: int = 1
     """Epochs between evaluations on the validation images."""
     seed: int = 0

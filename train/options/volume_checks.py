@@ -31,6 +31,11 @@ def check_volumes(config: Any) -> None:
             f"`image_size` {config.image_size} must be a multiple of {MULTIPLE}, since networks "
             "halve volumes twice"
         )
+    if config.image_size is not None and config.task == "segmentation":
+        raise ValueError(
+            f"`image_size` {config.image_size} is for volumes with classes or numbers: the mean of "
+            "a block has no class of its own, so leave it out"
+        )
     for name, (allowed, remedy) in _REMEDIES.items():
         if (value := getattr(config, name)) not in allowed:
             raise ValueError(

@@ -82,6 +82,23 @@ def voxels() -> Iterator[Recipe]:
     )
 
 
+def masks() -> Iterator[Recipe]:
+    """Yield the recipes for masks of a user's own images or volumes."""
+    (images,), (volumes,) = folder(), voxels()
+    unet = {"model": "unet", "task": "segmentation", "blocks": None, "batch_size": 16}
+    yield Recipe(
+        "folder-masks",
+        "A small p4m U-Net for masks of your own images: --data DIR --task segmentation.",
+        replace(images.config, **unet, width=6),
+    )
+    yield Recipe(
+        "folder-voxel-masks",
+        "A small U-Net over the rotations of the cube for masks of your own volumes: --data "
+        "FILE.npz --task segmentation.",
+        replace(volumes.config, **unet, width=2),
+    )
+
+
 def rotated_mnist() -> Iterator[Recipe]:
     """Yield the networks of Cohen & Welling 2016 on rotated MNIST."""
     yield Recipe(

@@ -5,8 +5,8 @@ The rotmnist ones follow Cohen & Welling 2016 (arXiv:1602.07576): all 12,000 tra
 as the paper has it; the authors' code turned images by +-3.14 *degrees* (a uniform angle in +-pi
 handed to a function that takes degrees), which is ``augment="jitter"``.
 
-folder, folder-convnext, folder-vit and folder-voxels are ours: what a CPU can train on a few
-hundred images or volumes, whatever they show. So are rotmnist-vit and cifar10-convnext
+folder, folder-convnext, folder-vit, folder-voxels and those of masks are ours: what a CPU can train
+on a few hundred images or volumes, whatever they show. So are rotmnist-vit and cifar10-convnext
 (`train.recipes.transformers`): AdamW 1e-3, decay 0.05, a cosine schedule, gradients clipped at 1.
 The symmetry ones are ours, too (`train.recipes.how_much_symmetry`).
 
@@ -66,6 +66,7 @@ def _every() -> Iterator[Recipe]:
     yield from transformers.folder()
     yield from families.voxels()
     yield from own_volumes()
+    yield from families.masks()
     yield from families.rotated_mnist()
     yield from transformers.transformers()
     yield from families.lenet()

@@ -9,11 +9,12 @@ from ..run.predictor import load_run
 from ..run.report_parts import left_out_sentence
 from ..run.snapshot import Snapshot
 from ..run_folder.folder import Run
+from ..steps.task import task_of_results
 from .curves import curves
 from .html_page import PAGE, figures, merge_frames, or_warn, page, saved_frames
 from .markdown import curve_sections, markdown_table, result_cells
 from .protocol import protocol
-from .turning_frames import NO_VOLUMES, turning
+from .turning_frames import NO_MASKS, NO_VOLUMES, turning
 
 MAP_BYTES = 4_000_000
 """The most bytes that the feature maps of all networks take in a page."""
@@ -92,6 +93,8 @@ def _frames(runs: dict[str, Run], log: Callable[[str], None], again: bool, map_b
         found: Any = None if isinstance(run, Snapshot) else saved_frames(run)
         if found is None and of_volumes(run.results):
             found = NO_VOLUMES
+        elif found is None and task_of_results(run.results).masks:
+            found = NO_MASKS
         elif found is None and not again:
             found = {"note": left_out_sentence({"page": f"{name} has none"})}
         elif found is None:

@@ -66,7 +66,7 @@ def definitions(every: Mapping[str, Seeds]) -> str:
     images = results[0]["test_images"]
     task = task_of_results(results[0])
     formula = f"the deviation of the {task.error} over the images, / sqrt(n)"
-    several = task.several or task.numbers
+    several = task.several or task.numbers or task.masks
     text = (
         f"{error_title(results).capitalize()}: ± is the standard error that {images:,} test images "
         f"leave, {formula if several else 'sqrt(p (1 - p) / n)'}. That of a difference is the root "

@@ -10,7 +10,7 @@ from ..data.pixels import to_unit
 from ..data.splits import Split
 from ..data.volumes import of_volumes
 from ..run.class_figures import is_unbalanced
-from ..run.invariance import SENTENCE, checked, is_exact, worst
+from ..run.invariance import SENTENCE, SENTENCE_OF_MASKS, checked, is_exact, worst
 from ..run.report_parts import left_out_sentence
 from ..run.session import Session
 from ..run_folder.folder import Run
@@ -22,6 +22,12 @@ from .class_sections import angle_sections, class_sections, draw_classes
 from .curves import INVARIANCE_PICTURE, QUARTERS_PICTURE, curves
 from .first_filters import FILTERS, first_filters
 from .label_sections import draw_labels, label_angle_sections, label_sections
+from .mask_sections import (
+    draw_predicted_masks,
+    mask_angle_sections,
+    mask_sections,
+    quarter_turn_text,
+)
 from .number_sections import (
     draw_numbers,
     number_angle_sections,
@@ -69,30 +75,11 @@ _OF_VOLUMES = (
 def write_report(session: Session, state: TrainState, run: Run, results: dict) -> None:
     """Draw the pictures into the run folder, then write ``report.md`` around them."""
     config, name = run.config, session.config.title
-    test = Split(*(np.asarray(part[:SAMPLES]) for part in session.data.test))
-    # As floating-point numbers, for which this has been compiled before.
-    pixels = to_unit(session.trainer.preprocess(test.image))
-    logits = session.trainer.logits(state, pixels, preprocessed=True)
     curves({name: run.metrics()}, {name: results}, run.path)
-    names = np.array(session.data.names or range(session.data.classes))
-    answers = session.task.answers(logits)
-    if session.task.numbers:
-        true = said = said_and_true(answers, test.label)
+    if session.task.masks:
+        draw_predicted_masks(session, state, results, run.path)
     else:
-        true, said = names_of(test.label, names), names_of(answers, names)
-    plots.predictions(test.image, true, said, run.path / "predictions.png")
-    if "probabilities_at_angle" in results:
-        image = np.asarray(session.data.test.image[[results.get("turning_image", 0)]])[0]
-        plots.turning(
-            _turned(image),
-            results["angles"],
-            np.array(results["probabilities_at_angle"]),
-            names,
-            run.path / "turning.png",
-        )
-    draw = draw_numbers if session.task.numbers else draw_classes
-    draw = draw_labels if session.task.several else draw
-    draw(results, session.data.test, run.path)
+        _draw_predictions(session, state, results, run.path)
     if "supports" in results:
         plots.supports(results["supports"], run.path / "supports.png")
     if "symmetry_breaking" in results:
@@ -115,6 +102,33 @@ def write_report(session: Session, state: TrainState, run: Run, results: dict) -
         )
         + "\n",
     )
+
+
+def _draw_predictions(session: Session, state: TrainState, results: dict, folder: Path) -> None:
+    """Draw the pictures of what is said of images, and of one that turns, into a folder."""
+    test = Split(*(np.asarray(part[:SAMPLES]) for part in session.data.test))
+    # As floating-point numbers, for which this has been compiled before.
+    pixels = to_unit(session.trainer.preprocess(test.image))
+    logits = session.trainer.logits(state, pixels, preprocessed=True)
+    names = np.array(session.data.names or range(session.data.classes))
+    answers = session.task.answers(logits)
+    if session.task.numbers:
+        true = said = said_and_true(answers, test.label)
+    else:
+        true, said = names_of(test.label, names), names_of(answers, names)
+    plots.predictions(test.image, true, said, folder / "predictions.png")
+    if "probabilities_at_angle" in results:
+        image = np.asarray(session.data.test.image[[results.get("turning_image", 0)]])[0]
+        plots.turning(
+            _turned(image),
+            results["angles"],
+            np.array(results["probabilities_at_angle"]),
+            names,
+            folder / "turning.png",
+        )
+    draw = draw_numbers if session.task.numbers else draw_classes
+    draw = draw_labels if session.task.several else draw
+    draw(results, session.data.test, folder)
 
 
 def names_of(answers: np.ndarray, names: np.ndarray) -> np.ndarray:
@@ -159,11 +173,15 @@ def shown_sections(results: dict, folder: Path) -> list[Section]:
 def sections(results: dict) -> list[Section]:
     """The sections of a finished run, in order."""
     learning, accuracy, invariance, quarters = CURVES
-    numbers = task_of_results(results).numbers
+    numbers, masks = task_of_results(results).numbers, task_of_results(results).masks
     predicted = _OF_VOLUMES if of_volumes(results) else ""
     if numbers:
         predicted = f"The first number of each image, and in brackets the right one. {predicted}"
-    if task_of_results(results).several:
+    if masks:
+        predicted = "Image, mask, and what is said of its pixels."
+        share = "Pixel accuracy, the share of right pixels. "
+        of_classes, of_angles, right = mask_sections(results), [], ""
+    elif task_of_results(results).several:
         of_classes, of_angles = label_sections(results), label_angle_sections(results)
         share = "Label accuracy, the share of right decisions over all images and classes. "
         right = "what is right of each class"
@@ -176,9 +194,10 @@ def sections(results: dict) -> list[Section]:
         else f"Test image {results['turning_image']} while it turns. It is in the middle when "
         f"images are in the order of\nthe mean probability of {right} over all angles"
     )
+    kind = "masks" if masks else "classes"
     found = {
         None: [learning],
-        "by_class": of_classes,
+        "by_mask_class" if masks else "by_class": of_classes,
         "by_target": number_sections(results),
         "accuracy_at_angle": [
             accuracy._replace(
@@ -188,9 +207,10 @@ def sections(results: dict) -> list[Section]:
         ],
         "calibration_error_at_angle": of_angles,
         "mae_at_angle": number_angle_sections(results),
+        "dice_at_angle": mask_angle_sections(results),
         "invariance_error_at_angle": [
             invariance._replace(
-                text=f"{SENTENCE}.\nRoot mean squares over "
+                text=f"{SENTENCE_OF_MASKS if masks else SENTENCE}.\nRoot mean squares over "
                 f"{lower(first_images(results, 'invariance_images'))} and all outputs. Between "
                 "multiples of 90\ndegrees the image is interpolated, and pooling with strides is "
                 "of pixels."
@@ -200,7 +220,7 @@ def sections(results: dict) -> list[Section]:
             quarters._replace(
                 text=f"{share}{first_images(results, 'angle_images')}, which are volumes, turned "
                 "about each of their axes, exactly. There\nis no interpolation between quarter "
-                "turns."
+                f"turns.{quarter_turn_text(results)}"
             )
         ],
         "probabilities_at_angle": [
@@ -235,7 +255,7 @@ def sections(results: dict) -> list[Section]:
                 "Predictions",
                 predicted.strip(),
                 "predictions.png",
-                f"test images with predicted {'numbers' if numbers else 'classes'}",
+                f"test images with predicted {'numbers' if numbers else kind}",
             ),
             Section(
                 "Filters of the first layer",
@@ -291,6 +311,8 @@ def _errors(rows: Sequence[dict]) -> list[dict[str, str]]:
         more["class-mean accuracy"] = "class_mean_accuracy"
     if all(task_of_results(row).numbers for row in rows):
         more["R2"] = "r2"
+    if all(task_of_results(row).masks for row in rows):
+        more |= {"mean Dice": "dice", "mean IoU": "iou"}
     if all(task_of_results(row).several for row in rows):
         more |= {"exact match": "exact_match", "mean AUC": "auc", "macro-F1": "macro_f1"}
     return [

@@ -10,9 +10,9 @@ from ..data.volumes import is_volume, of_volumes
 from ..names import pluralize
 from ..options.fine_tuning import starting_point
 from ..run.early_stopping import CHOICES, choice_in_words
-from ..run.invariance import SENTENCE, checked, is_exact
+from ..run.invariance import SENTENCE, SENTENCE_OF_MASKS, checked, is_exact
 from ..run_folder.command_line import PROGRAM
-from ..steps.task import task_of_results
+from ..steps.task import Task, task_of_results
 
 
 def protocol(config: Config, results: dict, beside: Sequence[dict] = ()) -> str:
@@ -36,6 +36,8 @@ def how_measured(config: Config, results: dict) -> str:
     }.get(config.dataset, "")
     if config.dataset == FOLDER:
         what = f"of {results['input']['classes']} classes"
+        if task_of_results(results).masks:
+            what = f"with masks of {results['input']['classes']} classes"
         if task_of_results(results).numbers:
             what = f"with {pluralize(results['input']['classes'], 'number')}"
         stand_in = f" ({what}, {_images(config, results)})"
@@ -54,7 +56,7 @@ def how_measured(config: Config, results: dict) -> str:
         epochs = f"epoch {selected} of {results['epochs']}, that of the {best}"
         if results["epochs"] < config.epochs:
             epochs += f" (stopped after {config.patience} epochs without a {choice.better} one)"
-    training = _optimizer(config, several=task.several, numbers=task.numbers)
+    training = _optimizer(config, task)
     if config.init is not None:
         training = f"{starting_point(config)}; {training}"
     whitened = ", contrast-normalized and whitened" if config.preprocess == "whiten" else ""
@@ -78,8 +80,9 @@ def _invariance(config: Config, results: dict, beside: Sequence[dict]) -> str:
     exact = sum(map(is_exact, group["elements"]))
     between = len(group["elements"]) - exact
     images = lower(first_images(results, "invariance_images"))
+    sentence = SENTENCE_OF_MASKS if task_of_results(results).masks else SENTENCE
     sentences = [
-        f"{SENTENCE} (root mean squares over {images} and all outputs)",
+        f"{sentence} (root mean squares over {images} and all outputs)",
         f"The table has the largest over the {exact} elements of {group['group']}"
         + (" that move pixels onto pixels" if between else ""),
     ]
@@ -141,7 +144,7 @@ def _images(config: Config, results: dict) -> str:
     return f"{size}, {kind}; {test}{split}; files in {IMAGES}, fingerprint {results['fingerprint']}"
 
 
-def _optimizer(config: Config, *, several: bool, numbers: bool) -> str:
+def _optimizer(config: Config, task: Task) -> str:
     parts = ["Adam" if config.optimizer == "adam" else f"SGD (momentum {config.momentum:g})"]
     parts[0] += f" {config.learning_rate:g}"
     if config.schedule == "step":
@@ -166,9 +169,12 @@ def _optimizer(config: Config, *, several: bool, numbers: bool) -> str:
         parts.append(f"gradients clipped at {config.clip:g}")
     if config.average is not None:
         parts.append(f"parameters averaged with decay {config.average:g}")
-    if several:
+    if task.masks:
+        dice = " plus 1 - soft Dice" if config.loss == "dice" else ""
+        parts.append(f"cross-entropy of each pixel{dice}")
+    if task.several:
         parts.append("sigmoid cross-entropy of each label, mean over the classes")
-    if numbers:
+    if task.numbers:
         kind = "Huber loss" if config.loss == "huber" else "squared error"
         parts.append(f"{kind} relative to the deviations of the training numbers")
     if config.loss == "focal":
@@ -176,7 +182,7 @@ def _optimizer(config: Config, *, several: bool, numbers: bool) -> str:
     if config.label_smoothing:
         parts.append(f"label smoothing {config.label_smoothing:g}")
     if config.class_weights == "balanced":
-        what = "of each answer" if several else "of the class"
+        what = "of each answer" if task.several else "of the class"
         parts.append(f"loss weighted by the inverse frequency {what}")
     if config.sampling == "balanced":
         parts.append("each class equally often in an epoch")

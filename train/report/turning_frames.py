@@ -27,6 +27,7 @@ IMAGES = 5
 """Odd, so that one of them is in the middle."""
 LARGEST_IMAGE = 128
 NO_VOLUMES = {"note": "There is no input to turn here: the slider is for images, not volumes."}
+NO_MASKS = {"note": "There is no input to turn here: the slider is for what is said of an image."}
 CLASSES = 10
 """Shown of each image; of more, those that are most probable somewhere."""
 
@@ -62,6 +63,8 @@ def turning(
     test = session.data.test
     if is_volume(test.image.shape[1:]):
         return dict(NO_VOLUMES)
+    if session.task.masks:
+        return dict(NO_MASKS)
     height, width = test.image.shape[1:3]
     if height != width or height > LARGEST_IMAGE:
         return {

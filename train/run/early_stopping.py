@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-Metric = Literal["accuracy", "class-mean", "auc", "loss"]
+Metric = Literal["accuracy", "class-mean", "auc", "loss", "dice", "iou"]
 
 
 class Choice(NamedTuple):
@@ -32,6 +32,8 @@ CHOICES: dict[Metric, Choice] = {
     ),
     "auc": Choice("validation_auc", "highest", "validation AUC"),
     "loss": Choice("validation_loss", "lowest", "validation loss"),
+    "dice": Choice("validation_dice", "highest", "validation Dice"),
+    "iou": Choice("validation_iou", "highest", "validation IoU"),
 }
 
 

@@ -52,6 +52,9 @@ def file_names(data: Data) -> list[str] | None:
     if data.folder is None:
         return None
     files = [file for file in data.folder.files if file.split == "test"]
+    if data.folder.masks is not None:
+        whole = len(files) == len(data.test.label)
+        return [printable(file.name) for file in files] if whole else None
     if data.folder.numbers:
         texts = [str(file.class_name) for file in files]
         label = number_array(texts, data.test.label.shape[-1])

@@ -26,6 +26,7 @@ from .label_figures import (
     label_lines,
     sigmoid,
 )
+from .mask_figures import mask_figures, mask_lines, mean_dice, mean_iou, worst_masks
 from .number_figures import (
     largest_errors,
     number_figures,
@@ -40,7 +41,8 @@ class Figures:
     """The functions from logits and labels to plain numbers, and from these to words."""
 
     by_class: Callable[[np.ndarray, np.ndarray], dict]
-    """The figures of images, all together and by class, or by target."""
+    """The figures of images, all together and by class, or by target, from `Task.measured` and
+    labels."""
     at_angles: Callable[[np.ndarray, np.ndarray], dict]
     """The same of images at several angles."""
     measured_at_angles: frozenset[str]
@@ -62,6 +64,8 @@ def figures_of(task: Task) -> Figures:
     """Return the figures of a task."""
     if task.scale is not None:
         return _of_numbers(task.scale)
+    if task.masks:
+        return OF_MASKS
     return OF_LABELS if task.several else OF_CLASSES
 
 
@@ -121,4 +125,14 @@ OF_LABELS = Figures(
     metrics={"auc": _mean_auc(auc_by_label)},
     examples=label_examples,
     lines=label_lines,
+)
+OF_MASKS = Figures(
+    by_class=mask_figures,
+    at_angles=lambda counts, label: {},  # `train.run.mask_turns` turns labels, too
+    measured_at_angles=frozenset({"dice_at_angle"}),
+    probabilities=softmax,
+    rightness=lambda probabilities, label: np.empty(0),
+    metrics={"dice": mean_dice, "iou": mean_iou},
+    examples=worst_masks,
+    lines=mask_lines,
 )

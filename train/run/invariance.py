@@ -23,6 +23,10 @@ SENTENCE = (
     "divided by how much they differ between two images. 0 is no change, and 1 is as much as "
     "another image"
 )
+SENTENCE_OF_MASKS = SENTENCE.replace(
+    "the outputs change when an image is turned or mirrored",
+    "the outputs of pixels, moved back, change when an image is turned or mirrored",
+)
 PLAIN = ("z2cnn", "plain-cnn", "early-p4cnn", "augerino")
 """Networks whose class scores have no symmetry but that of translations, or not by design."""
 SAMPLES = 8
@@ -47,7 +51,8 @@ def symmetry(config: Config) -> FiniteGroup:
     if config.group is not None:
         return _finite(config.group, config)
     defaults = {"e2cnn": E2CNN.published_groups[-1], "small-e2cnn": SmallE2CNN.published_groups[-1]}
-    defaults |= {"wide-resnet": GROUPS["p4m"], "mixed": Z2, "voxel-cnn": octahedral()}
+    defaults |= {"wide-resnet": P4M, "mixed": Z2, "voxel-cnn": octahedral()}
+    defaults |= {"unet": P4M, "group-unet": P4M}
     if "samples" in row_of(config.model).options:
         return _finite(CONTINUOUS_GROUPS[0], config)
     return defaults.get(config.model, P4)  # pyright: ignore[reportReturnType]

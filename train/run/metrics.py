@@ -17,8 +17,9 @@ from ..steps.turned_volumes import AXES, QUARTERS, CubeTurn, quarter_turns
 from .early_stopping import CHOICES
 from .figures import figures_of
 from .invariance import described, invariance_errors, symmetry
+from .mask_turns import equivariance_errors, overlaps_at_turns
 from .relaxed_layers import departures
-from .report_parts import NOT_OF_VOLUMES, Parts
+from .report_parts import NOT_OF_MASKS, NOT_OF_VOLUMES, Parts
 from .session import Session
 
 ANGLES = 32
@@ -101,6 +102,9 @@ def more_figures(
     measured = known.keys() >= figures_of(session.task).measured_at_angles
     if parts.has("elements") and "invariance_error_at_element" not in known:
         found |= _at_elements(session, state, parts, few)
+    if session.task.masks and not volumes:
+        parts.left_out |= dict.fromkeys(("page", "untrained"), NOT_OF_MASKS)
+        return found | _masks_at_angles(session, state, parts, measured, few, many)
     if volumes:
         parts.left_out |= dict.fromkeys(("page", "untrained"), NOT_OF_VOLUMES)
         return found | _at_quarter_turns(session, state, parts, known, many)
@@ -137,9 +141,12 @@ def _at_elements(session: Session, state: TrainState, parts: Parts, count: int) 
     group = symmetry(session.config)
     every = full_octahedral() if group.dimension == 3 else P4M
     turns = turns_of(group if group.order > 1 else every)
-    upright = [turn.name for turn in turns].index("e")
-    logits = logits_of_turns(session, state, turns, count, parts, "elements")
-    errors = invariance_errors(logits, logits[upright]).tolist()
+    if session.task.masks:
+        errors = equivariance_errors(session, state, turns, count, parts, "elements")
+    else:
+        upright = [turn.name for turn in turns].index("e")
+        logits = logits_of_turns(session, state, turns, count, parts, "elements")
+        errors = invariance_errors(logits, logits[upright]).tolist()
     return {
         "symmetry": described(group),
         "invariance_images": count,
@@ -153,7 +160,7 @@ def _at_quarter_turns(
     session: Session, state: TrainState, parts: Parts, known: dict, count: int
 ) -> dict:
     """The accuracy on the first test volumes at quarter turns about each axis; of numbers, the
-    relative error."""
+    relative error; of masks, the Dice, too."""
     by_axis = {name: quarter_turns(axis) for axis, name in enumerate(AXES)}
     turns = list(dict.fromkeys(turn for turns in by_axis.values() for turn in turns))
     key = f"{'error' if session.task.numbers else 'accuracy'}_at_quarter_turn"
@@ -161,16 +168,40 @@ def _at_quarter_turns(
     parts.fit({"angles": 0 if measured else count * len(turns)}, {})
     if measured or not parts.has("angles"):
         return {}
+    about = {"angle_images": count, "quarter_turns": list(QUARTERS)}
+    if session.task.masks:
+        at = overlaps_at_turns(session, state, turns, count, parts)
+        by_turn = [dict(zip(turns, at[name], strict=True)) for name in ("accuracy", "dice")]
+        at_turn = [{a: [of[t] for t in ts] for a, ts in by_axis.items()} for of in by_turn]
+        return about | {key: at_turn[0], "dice_at_quarter_turn": at_turn[1]}
     logits = logits_of_turns(session, state, turns, count, parts, "angles")
     right = _accuracy(session, logits, session.data.test.label[:count])
     if session.task.numbers:
         right = [1 - share for share in right]
     at = dict(zip(turns, right, strict=True))
-    return {
-        "angle_images": count,
-        "quarter_turns": list(QUARTERS),
+    return about | {
         key: {axis: [at[turn] for turn in turns] for axis, turns in by_axis.items()},
     }
+
+
+def _masks_at_angles(
+    session: Session, state: TrainState, parts: Parts, measured: bool, few: int, many: int
+) -> dict:
+    """The overlaps of masks at each angle, and the error at each, unless they are ``measured``."""
+    angles = _angles(session)
+    turns = [Turn(angle % 360) for angle in angles]
+    several = list(dict.fromkeys(turns))
+    parts.fit({"angles": 0 if measured else (few + many) * len(several)}, {})
+    if measured or not parts.has("angles"):
+        return {}
+    at = overlaps_at_turns(session, state, several, many, parts)
+    places = [several.index(turn) for turn in turns]
+    found: dict = {"angles": angles, "angle_images": many}
+    found |= {f"{name}_at_angle": [values[i] for i in places] for name, values in at.items()}
+    if few > 1:
+        errors = equivariance_errors(session, state, several, few, parts, "angles")
+        found["invariance_error_at_angle"] = [errors[i] for i in places]
+    return found
 
 
 def _at_angles(logits: np.ndarray, session: Session, few: int) -> dict:

@@ -42,7 +42,8 @@ def prediction_file(
     predicted class, its probability, why the file cannot be read, and the probabilities of all
     classes: in columns of their names, or as an object. Where an image may have several labels,
     the predicted ones are those with a probability above 0.5, and are separated by semicolons, or
-    a list. Of a network for numbers it has the path, the error and the numbers.
+    a list. Of a network for numbers it has the path, the error and the numbers; of one for masks,
+    the share of each class among the pixels.
     """
     write = _json_rows if path.suffix.lower() == ".json" else _csv_rows
     with replaced(path) as beside, write(beside, names, task) as row:
@@ -77,7 +78,7 @@ def _json_rows(path: Path, names: Sequence[str], task: Task) -> Iterator[Callabl
             nonlocal separator
             facts, each = _facts(answer, names, task)
             whole: dict[str, Any] = {"path": str(answer.path)} | facts
-            key = "numbers" if task.numbers else "probabilities"
+            key = "numbers" if task.numbers else "shares" if task.masks else "probabilities"
             whole[key] = dict(zip(names, each, strict=True)) if each else None
             file.write(separator + json.dumps(whole, allow_nan=False))
             separator = ",\n"
@@ -89,10 +90,11 @@ def _json_rows(path: Path, names: Sequence[str], task: Task) -> Iterator[Callabl
 def _facts(
     answer: Answer, names: Sequence[str], task: Task
 ) -> tuple[dict[str, Any], Sequence[float]]:
-    """The cells after the path, by column, and the probabilities of all classes, or the numbers."""
+    """The cells after the path, by column, and the probabilities or shares of all classes, or the
+    numbers."""
     error = {"error": answer.error}
     each = () if answer.row is None else [_shortest(p) for p in answer.row]
-    if task.numbers:
+    if task.numbers or task.masks:
         return error, each
     if answer.row is None:
         return {"predicted": None} | ({} if task.several else {"probability": None}) | error, ()

@@ -14,6 +14,7 @@ from flax import nnx
 from gconv_jax import FiniteGroup
 
 from ..config import FOLDER
+from ..data.mask_classes import MaskClasses
 from ..data.reading import EARLIER, STROKES, Reading
 from ..data.splits import Data
 from ..data.whitening import WHITENING, Whitening
@@ -90,6 +91,8 @@ class Predictor:
     """The way in which its files become pixels."""
     title: str = ""
     """The network in a table."""
+    masks: MaskClasses | None = None
+    """The classes of masks, if it predicts such."""
 
     @property
     def task(self) -> Task:
@@ -112,7 +115,8 @@ class Predictor:
         return np.concatenate(parts)
 
     def batch_probabilities(self, image: np.ndarray) -> np.ndarray:
-        """Return the probabilities ``[N, classes]`` of one batch ``[N, H, W, C]``."""
+        """Return the probabilities ``[N, classes]``, or those of pixels, of one batch ``[N, H, W,
+        C]``."""
         return np.asarray(self.task.probabilities(self(image)))
 
     def batch_features(self, image: np.ndarray) -> np.ndarray:
@@ -182,7 +186,8 @@ def load_predictor(
         reading = Reading.from_arguments(form["reading"])
     return Predictor(
         *(steps, params, stats, shape, form["classes"], whitening, names, reading),
-        run.config.title,
+        title=run.config.title,
+        masks=MaskClasses(tuple(form["mask_values"]), names) if names and task.masks else None,
     )
 
 

@@ -25,6 +25,8 @@ WANTED: dict[Wanted, tuple[str, ...]] = {
 }
 NOT_OF_VOLUMES = "not for volumes"
 """The reason for which parts are left out that show images alone."""
+NOT_OF_MASKS = "not for masks"
+"""The reason for which parts are left out that show what is said of a whole image."""
 LEAST_SECONDS = 60.0
 """A report may take this long, however short the training was."""
 
@@ -107,6 +109,6 @@ def left_out_sentence(left_out: dict[str, str]) -> str | None:
     if not left_out:
         return None
     parts = ", ".join(f"{TITLES[part]} ({left_out[part]})" for part in TITLES if part in left_out)
-    if set(left_out.values()) == {NOT_OF_VOLUMES}:
+    if set(left_out.values()) <= {NOT_OF_VOLUMES, NOT_OF_MASKS}:
         return f"Left out: {parts}."
     return f"Left out: {parts}. `{PROGRAM} report` and the run folder adds them."

@@ -71,6 +71,7 @@ def input_form(session: Session) -> dict:
         "classes": session.data.classes,
         "names": session.data.names,
         **({"several_labels": True} if session.task.several else {}),
+        **({"mask_values": list(folder.masks.values)} if folder and folder.masks else {}),
         **({} if session.task.scale is None else {"scale": session.task.scale.tolist()}),
         **({"reading": folder.reading.arguments()} if folder else {}),
     }

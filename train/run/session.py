@@ -136,13 +136,21 @@ def _require_shape(steps: Steps, data: Data) -> None:
     image = jax.ShapeDtypeStruct((1, *data.test.image.shape[1:]), data.test.image.dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # training says the same
-        jax.eval_shape(steps.logits, state.params, state.stats, image)
+        try:
+            jax.eval_shape(steps.logits, state.params, state.stats, image)
+        except ValueError as error:
+            if not steps.task.masks or "divisible" not in str(error):
+                raise
+            sides, least = data.test.image.shape[1:-1], 8
+            fits = -(-max(sides) // least) * least
+            raise ValueError(f"{error}; choose --image-size {fits}") from None
 
 
 def _require_objective(config: Config, data: Data) -> None:
     """ValueError unless the labels define the sampling, and the validation images the metric that
     chooses the epoch."""
-    if data.scale is not None:  # what is for classes alone is refused by the configuration
+    # What is for classes of images alone is refused by the configuration.
+    if data.scale is not None or data.test.label.ndim > 2:
         return
     several = task_of(data.test.label).several
     if several and config.sampling == "balanced":

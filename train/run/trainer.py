@@ -169,7 +169,8 @@ class Trainer:
     def evaluate_with_logits(
         self, state: TrainState, split: Split, title: str | None = None
     ) -> tuple[dict[str, float], np.ndarray]:
-        """Return the figures of `evaluate`, and the logits ``[N, classes]`` of all images."""
+        """Return the figures of `evaluate`, and the logits ``[N, classes]`` of all images, or what
+        else figures are made of (`Task.measured`)."""
         sums, every = None, []
         rows, weights = filled_rows(len(split.label), self.batch_size)
         fed = batches(split, rows, self.parallel, preprocess=self.preprocess, workers=self.workers)
@@ -184,7 +185,8 @@ class Trainer:
     def logits(
         self, state: TrainState, image: np.ndarray, *, preprocessed: bool = False
     ) -> np.ndarray:
-        """Return logits ``[N, classes]`` of stored or ``preprocessed`` images, on one device."""
+        """Return logits ``[N, classes]``, or those of pixels, of stored or ``preprocessed`` images,
+        on one device."""
         image = image if preprocessed else self.preprocess(image)
         rows, _ = filled_rows(len(image), self.logits_batch)
         parts = [self._compiled.logits(state.weights, state.stats, image[row]) for row in rows]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from gconv_jax import rotate
 
+from ..data.mask_classes import IGNORED
 from ..data.pixels import to_unit
 from .turned_images import ground
 from .turned_volumes import turned_at_random
@@ -41,13 +42,40 @@ class Prepare:
             return jax.vmap(turned_at_random)(image, keys)
         if self.augment == "shift-flip":
             return jax.vmap(_shift_flip)(image, keys)
-        if self.augment == "jitter":
-            largest, fill = JITTER, jnp.zeros((len(image), 1, 1, 1))
-        else:
-            largest, fill = jnp.pi, ground(image)
-        angles = jax.vmap(lambda key: jax.random.uniform(key, (), minval=-largest, maxval=largest))
+        jitter = self.augment == "jitter"
+        fill = jnp.zeros((len(image), 1, 1, 1)) if jitter else ground(image)
         turn = jax.vmap(lambda x, angle, fill: rotate(x, angle, fill=fill))
-        return turn(image, angles(keys), fill)
+        return turn(image, self._angles(keys), fill)
+
+    def mask(self, mask: jax.Array, keys: jax.Array) -> jax.Array:
+        """Move masks ``[N, *spatial]`` as their images are moved with the same keys: each pixel has
+        the class of the nearest one, and `IGNORED` where the image has none."""
+        if self.augment == "none":
+            return mask
+        if mask.ndim == 4:
+            return jax.vmap(turned_at_random)(mask[..., None], keys)[..., 0]
+        if self.augment == "shift-flip":
+            return jax.vmap(_shift_flip_mask)(mask, keys)
+        return jax.vmap(rotate_mask)(mask, self._angles(keys))
+
+    def _angles(self, keys: jax.Array) -> jax.Array:
+        largest = JITTER if self.augment == "jitter" else jnp.pi
+        return jax.vmap(lambda key: jax.random.uniform(key, (), minval=-largest, maxval=largest))(
+            keys
+        )
+
+
+def rotate_mask(mask: jax.Array, angle: jax.Array | float) -> jax.Array:
+    """Turn a mask ``[H, W]`` about its center as `gconv_jax.rotate` turns an image, each pixel to
+    the class of the nearest one; `IGNORED` comes from outside."""
+    height, width = mask.shape
+    rows = jnp.arange(height)[:, None] - (height - 1) / 2
+    columns = jnp.arange(width)[None, :] - (width - 1) / 2
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    row = jnp.rint(cos * rows + sin * columns + (height - 1) / 2).astype(jnp.int32)
+    column = jnp.rint(cos * columns - sin * rows + (width - 1) / 2).astype(jnp.int32)
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    return jnp.where(inside, mask[row, column], jnp.asarray(IGNORED, mask.dtype))
 
 
 def shift(image: jax.Array, offset: jax.Array) -> jax.Array:
@@ -76,14 +104,32 @@ def _shift_matrix(n: int, offset: jax.Array) -> jax.Array:
         near = (1.5 * distance - 2.5) * distance**2 + 1
         far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
         weight = jnp.where(distance < 1, near, far)
-        # ... 1 0 | 0 1 ... n-1 | n-1 n-2 ...
-        source = jnp.where(source < 0, -1 - source, source) % (2 * n)
-        source = jnp.where(source >= n, 2 * n - 1 - source, source)
-        matrix = matrix.at[jnp.arange(n), source].add(weight)
+        matrix = matrix.at[jnp.arange(n), _mirrored(source, n)].add(weight)
     return matrix
 
 
+def _mirrored(source: jax.Array, n: int) -> jax.Array:
+    """``... 1 0 | 0 1 ... n-1 | n-1 n-2 ...``"""
+    source = jnp.where(source < 0, -1 - source, source) % (2 * n)
+    return jnp.where(source >= n, 2 * n - 1 - source, source)
+
+
 def _shift_flip(image: jax.Array, key: jax.Array) -> jax.Array:
+    flipped, offset = _flip_and_offset(key)
+    return shift(jnp.where(flipped, image[:, ::-1], image), offset)
+
+
+def _shift_flip_mask(mask: jax.Array, key: jax.Array) -> jax.Array:
+    flipped, offset = _flip_and_offset(key)
+    mask = jnp.where(flipped, mask[:, ::-1], mask)
+    rows, columns = (
+        _mirrored(jnp.rint(jnp.arange(n) - d).astype(jnp.int32), n)
+        for n, d in zip(mask.shape, offset, strict=True)
+    )
+    return mask[rows][:, columns]
+
+
+def _flip_and_offset(key: jax.Array) -> tuple[jax.Array, jax.Array]:
     flip_key, shift_key = jax.random.split(key)
-    image = jnp.where(jax.random.bernoulli(flip_key), image[:, ::-1], image)
-    return shift(image, jax.random.uniform(shift_key, (2,), minval=-SHIFT, maxval=SHIFT))
+    offset = jax.random.uniform(shift_key, (2,), minval=-SHIFT, maxval=SHIFT)
+    return jax.random.bernoulli(flip_key), offset

@@ -69,6 +69,17 @@ def _convnext(
     return models.GroupConvNeXt(widths=widths, depths=(blocks,) * len(widths), **options)
 
 
+def _unet(*, group: FiniteGroup, **options) -> models.UNet:
+    """Return a U-Net that halves images three times, and volumes twice."""
+    return models.UNet(group=group, depth=2 if group.dimension == 3 else 3, **options)
+
+
+def _group_unet(*, classes: int, blocks: int | None = None, **options) -> models.GroupUNet:
+    """Return a U-Net with attention, whose results are the logits of each pixel."""
+    options |= {} if blocks is None else {"blocks": blocks}
+    return models.GroupUNet(out_features=classes, **options)
+
+
 CLASSES: dict[str, Callable[..., nnx.Module]] = {
     "z2cnn": models.Z2CNN,
     "p4cnn": models.P4CNN,
@@ -93,6 +104,8 @@ CLASSES: dict[str, Callable[..., nnx.Module]] = {
     "vit": _vit,
     "convnext": _convnext,
     "voxel-cnn": models.VoxelCNN,
+    "unet": _unet,
+    "group-unet": _group_unet,
 }
 LETTERS = {"plain-cnn": "plain", "p4cnn": "p4", "early-p4cnn": "early"}
 

@@ -9,11 +9,13 @@ import optax
 
 from ..config import Config
 from .label_loss import make_label_loss
+from .mask_loss import balanced_pixels, mask_loss
 from .number_loss import number_loss
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
-"""A function of logits ``[N, classes]`` and labels, ``[N]`` or 0 and 1 as ``[N, classes]``, that
-returns the loss of each image."""
+"""A function of logits ``[N, classes]`` and labels, ``[N]`` or 0 and 1 as ``[N, classes]``, or of
+those of pixels, ``[N, *spatial, classes]`` and ``[N, *spatial]``, that returns the loss of each
+image."""
 _SMALLEST = float(np.finfo(np.float32).eps)
 
 
@@ -83,7 +85,7 @@ def make_loss(
     Args:
         config: its ``loss``, ``focal_gamma``, ``label_smoothing`` and ``class_weights``.
         label: the labels of the training images, ``[N]``, or ``[N, classes]`` where they may have
-            several; none if they are only evaluated.
+            several, or masks; none if they are only evaluated.
         classes: the number of classes.
         scale: the deviations of the targets, if labels are numbers.
     """
@@ -100,6 +102,10 @@ def make_loss(
         def loss(logits: jax.Array, label: jax.Array) -> jax.Array:
             return focal_loss(logits, label, gamma=gamma, smoothing=config.label_smoothing)
 
+    if label.ndim > 2:
+        balanced = config.class_weights == "balanced" and len(label)
+        weights = balanced_pixels(label, classes) if balanced else None
+        return mask_loss(loss, weights, dice=config.loss == "dice")
     if config.class_weights == "none" or not len(label):
         return loss
     weights = balanced_weights(label, classes)

@@ -177,12 +177,13 @@ def _check_calls(
             raise ValueError(
                 f"{text} fails on images [N, {axes}] ({mode}): {_where(error, config)}"
             ) from error
-        wanted = (2, classes)
+        pixels = image_shape[:-1] if config.task == "segmentation" else ()
+        wanted = (2, *pixels, classes)
         if not isinstance(y, jax.ShapeDtypeStruct) or y.shape != wanted:
             got = f"shape {y.shape}" if hasattr(y, "shape") else type(y).__name__
             raise ValueError(
-                f"{text} must return [N, {classes}], a number for each class, and returned {got} "
-                "for N = 2"
+                f"{text} must return [N, {', '.join(map(str, wanted[1:]))}], a number for each "
+                f"class{' of each pixel' if pixels else ''}, and returned {got} for N = 2"
             )
         if not jnp.issubdtype(y.dtype, jnp.floating):
             raise ValueError(f"{text} must return floating numbers, got {y.dtype}")

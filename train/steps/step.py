@@ -31,7 +31,8 @@ from .task import ONE_CLASS, Task
 
 
 class Batch(NamedTuple):
-    """Pixels as stored, ``[N, H, W, C]``, and labels ``[N]``, or ``[N, classes]``."""
+    """Pixels as stored, ``[N, H, W, C]``, and labels ``[N]``, or ``[N, classes]``, or masks ``[N,
+    H, W]``."""
 
     image: jax.Array
     label: jax.Array
@@ -131,7 +132,10 @@ class Steps:
     def train(self, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         """One step of gradient descent on the mean loss of the batch."""
         augment, dropout = jax.random.split(jax.random.fold_in(key, state.step))
-        image = self.prepare(batch.image, self._example_keys(augment, len(batch.label)))
+        moved = self._example_keys(augment, len(batch.label))
+        image, label = self.prepare(batch.image, moved), batch.label
+        if self.task.masks:
+            label = self.prepare.mask(label, moved)
         moves = self._example_keys(jax.random.fold_in(dropout, 2**31 - 1), len(batch.label))
         rng = self._fresh_rng(dropout)
 
@@ -144,13 +148,13 @@ class Steps:
 
             model = fresh()
             logits = model(image)
-            loss = self.loss(logits, batch.label).mean()
+            loss = self.loss(logits, label).mean()
             if self.penalty is not None:
                 loss = loss + self.penalty(fresh(), image, logits, moves)
             return loss, (logits, _split(model)[3])
 
         (loss, (logits, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-        metrics = Metrics(loss, self.task.errors(logits, batch.label).mean())
+        metrics = Metrics(loss, self.task.errors(logits, label).mean())
         grads, metrics = self._reduce(lax.pmean, (grads, metrics))
         updates, opt_state = self.tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -162,14 +166,15 @@ class Steps:
         return TrainState(params, stats, opt_state, state.step + 1, average), metrics
 
     def evaluate(self, params, stats, batch: Batch, weight: jax.Array) -> tuple[Metrics, jax.Array]:
-        """Sums over the batch, each image counted ``weight`` times (0 for filling), and the logits
-        of all its images, on all devices, in their order."""
+        """Sums over the batch, each image counted ``weight`` times (0 for filling), and what the
+        figures of all its images are made of (`Task.measured`), on all devices, in their order."""
         logits = self.logits(params, stats, batch.image)
         losses = self.task.cross_entropy(logits, batch.label)
         errors = self.task.errors(logits, batch.label)
         sums = Metrics((losses * weight).sum(), (errors * weight).sum())
         gather = functools.partial(lax.all_gather, tiled=True)
-        return self._reduce(lax.psum, sums), self._reduce(gather, logits)
+        measured = self.task.measured(logits, batch.label)
+        return self._reduce(lax.psum, sums), self._reduce(gather, measured)
 
     def batch_stats(self, params, stats, image: jax.Array, key: jax.Array) -> nnx.State:
         """The batch statistics of these images alone, augmented but without dropout."""

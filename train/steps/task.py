@@ -1,6 +1,6 @@
-"""The tasks of a network: the one class of an image, all of its labels, or numbers.
+"""The tasks of a network: the one class of an image, all of its labels, numbers, or a mask.
 
-The data set decides which it is, or ``--task regression``. All that differs in steps, predictions
+The data set decides which it is, or ``--task``. All that differs in steps, predictions
 and exported networks is here; the figures of each are in `train.run.figures`.
 """
 
@@ -14,13 +14,15 @@ import numpy as np
 
 from .label_loss import binary_cross_entropy
 from .loss import Loss, cross_entropy
+from .mask_loss import mask_counts, mask_loss, wrong_pixels
 from .number_loss import number_loss
 
 
 @dataclass(frozen=True)
 class Task:
-    """The meaning of logits ``[..., N, classes]``, or of numbers ``[..., N, targets]``. The
-    functions take arrays of JAX and of NumPy, but for the loss."""
+    """The meaning of logits ``[..., N, classes]``, of those of pixels, ``[N, *spatial, classes]``,
+    or of numbers ``[..., N, targets]``. The functions take arrays of JAX and of NumPy, but for the
+    loss."""
 
     several: bool
     """True if an image may have several labels."""
@@ -33,13 +35,19 @@ class Task:
     probabilities: Callable[[jax.Array], jax.Array]
     """Logits of JAX to the probabilities of the classes; numbers stay as they are."""
     answers: Callable[[Any], Any]
-    """Logits to the class ``[..., N]``, or to a yes or no for each, ``[..., N, classes]``; numbers
-    stay as they are."""
+    """Logits to the class ``[..., N]``, to a yes or no for each, ``[..., N, classes]``, or to the
+    class of each pixel; numbers stay as they are."""
     errors: Callable[[Any, Any], Any]
     """Logits and labels to the error of each image: wrong or not, or the share of the classes on
-    which it is wrong; of numbers, the mean of ``|y - t| / scale`` over the targets."""
+    which it is wrong, or of the pixels; of numbers, the mean of ``|y - t| / scale`` over the
+    targets."""
     scale: np.ndarray | None = None
     """The standard deviations of the targets over the training images, if it predicts numbers."""
+    masks: bool = False
+    """True if labels are masks: a class for each pixel."""
+    measured: Callable[[Any, Any], Any] = lambda logits, label: logits
+    """Logits and labels to what figures are made of: the logits themselves, or the numbers of
+    pixels (`mask_counts`), since logits of pixels are too many to keep."""
 
     @property
     def numbers(self) -> bool:
@@ -98,6 +106,19 @@ def regression(scale: np.ndarray, loss: str = "squared") -> Task:
     )
 
 
+MASKS = Task(
+    several=False,
+    error="pixel error",
+    link="softmax",
+    cross_entropy=mask_loss(cross_entropy),
+    probabilities=_softmax,
+    answers=_class,
+    errors=wrong_pixels,
+    masks=True,
+    measured=mask_counts,
+)
+
+
 def said_classes(answers: Any) -> list[int]:
     """Return the classes of one image from its answer, or from its label: a number, or a yes or no
     for each class."""
@@ -106,10 +127,12 @@ def said_classes(answers: Any) -> list[int]:
 
 
 def task_of(label: np.ndarray, scale: np.ndarray | None = None, loss: str = "squared") -> Task:
-    """Return the task of images with such labels: ``[N]``, or ``[N, classes]``, or numbers if these
-    have a ``scale``."""
+    """Return the task of images with such labels: ``[N]``, or ``[N, classes]``, or masks, or
+    numbers if these have a ``scale``."""
     if scale is not None:
         return regression(scale, loss)
+    if label.ndim > 2:
+        return MASKS
     return SEVERAL_LABELS if label.ndim == 2 else ONE_CLASS
 
 
@@ -118,5 +141,7 @@ def task_of_results(results: dict) -> Task:
     form = results.get("input", {})
     if "scale" in form:
         return regression(np.asarray(form["scale"]))
+    if "mask_values" in form:
+        return MASKS
     several = form.get("several_labels", False)
     return SEVERAL_LABELS if several else ONE_CLASS

@@ -170,6 +170,10 @@ def test_files_that_are_refused(tmp_path):
 
 WRONG = [
     ({"image_size": 18}, "`image_size` 18 must be a multiple of 4, since networks halve volumes"),
+    (
+        {"image_size": 8, "task": "segmentation", "model": "group-unet", "group": "octahedral"},
+        "`image_size` 8 is for volumes with classes or numbers",
+    ),
     ({"augment": "jitter"}, "`augment` jitter is for images.*use rotate"),
     ({"augment": "shift-flip"}, "`augment` shift-flip is for images"),
     ({"preprocess": "whiten"}, "`preprocess` whiten is for images"),

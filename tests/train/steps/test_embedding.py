@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from train.config import Config
-from train.options.networks import NETWORKS, SPACE
+from train.options.networks import NETWORKS, SPACE, segmenting_networks
 from train.steps.build_model import build_model
 from train.steps.embedding import with_features
 
@@ -39,7 +39,7 @@ def tiny(model: str, **options) -> nnx.Module:
 
 
 @pytest.mark.one_in(4)
-@pytest.mark.parametrize("model", NETWORKS)
+@pytest.mark.parametrize("model", [n for n in NETWORKS if n not in segmenting_networks()])
 def test_every_network_has_features(model):
     shape = {"convnext": (32, 32), "voxel-cnn": (8, 8, 8)}.get(model, (28, 28))
     image = jax.ShapeDtypeStruct((2, *shape, 1), jnp.float32)

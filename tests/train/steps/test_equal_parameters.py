@@ -77,6 +77,8 @@ def test_the_nearest_width_is_that_of_a_search_through_all(target, step):
 def test_every_network_has_a_counterpart_or_is_plain():
     for name in NETWORKS:
         dataset = "folder" if SPACE in NETWORKS[name].dimensions else "digits"
-        config = Config(model=name, groups=("p4", "z2") if name == "mixed" else (), dataset=dataset)
+        task = "segmentation" if NETWORKS[name].segments else "auto"
+        groups = ("p4", "z2") if name == "mixed" else ()
+        config = Config(model=name, groups=groups, dataset=dataset, task=task)
         assert is_plain(config) == (name in ("z2cnn", "plain-cnn"))
         assert is_plain(config) or is_plain(plain_counterpart(config))
