@@ -167,6 +167,7 @@ class Worker:
         imports: the modules that they need, loaded at the start; the memory counts from there.
         python: its interpreter.
         env: environment variables besides those here.
+        checkout: the folder of the repository whose library and benchmarks it runs.
     """
 
     def __init__(
@@ -176,9 +177,10 @@ class Worker:
         *,
         python: str = sys.executable,
         env: dict[str, str] | None = None,
+        checkout: Path = HERE.parent,
     ):
         self._process = subprocess.Popen(
-            [python, str(HERE / "harness.py"), module, *imports],
+            [python, str(checkout / "benchmarks" / "harness.py"), module, *imports],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

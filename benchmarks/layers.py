@@ -1,16 +1,18 @@
 """One layer of each kind of group, beside the same layer of escnn.
 
-    python benchmarks/layers.py [--layers C8,D4] [--escnn-python PATH] [--rounds N] [--quick]
+    python benchmarks/layers.py [--layers C8,D4] [--escnn-python PATH] [--before CHECKOUT]
+        [--rounds N] [--quick]
 
 `auto` is `group_conv` as users call it, `dense` is forced to the whole filter bank, and `subgroup`
 and `fourier` are the two ways through the group's exact elements, by their filter bank and by their
 Fourier transform; all expand the filter in every call. `escnn` is its `R2Conv` or `R3Conv` in
-evaluation mode for the forward pass, which keeps the expanded filter. Ratios are "auto / it": below
-1 is faster than it.
+evaluation mode for the forward pass, which keeps the expanded filter. `before` is `auto` of another
+checkout of this repository. Ratios are "auto / it": below 1 is faster than it.
 """
 
 import os
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import harness
@@ -40,6 +42,7 @@ LAYERS = {
     "D4": Layer("dihedral(4)", ("flipRot2dOnR2", 4), 32, 3, 16, 16, "pixel"),
     "octahedral": Layer("octahedral()", ("octaOnR3", 0), 8, 3, 12, 2, "pixel", 3),
 }
+CHECKOUT = Path(__file__).resolve().parent.parent
 OURS = ("auto", "dense", "subgroup", "fourier")
 
 
@@ -118,12 +121,16 @@ def main() -> None:
         default=os.environ.get("ESCNN_PYTHON", sys.executable),
         help="an interpreter with escnn; by default $ESCNN_PYTHON, or this one",
     )
+    parser.add_argument(
+        "--before", type=Path, help="another checkout of this repository, to compare with"
+    )
     args = parser.parse_args()
     rounds = 2 if args.quick else args.rounds
     print(harness.header())
     rows, notes = [], {}
     with (
         harness.Worker("layers", JAX_IMPORTS) as ours,
+        harness.Worker("layers", JAX_IMPORTS, checkout=(args.before or CHECKOUT).resolve()) as old,
         harness.Worker("layers", ("torch", "escnn.nn"), python=args.escnn_python) as escnn,
     ):
         for name in args.layers:
@@ -138,6 +145,10 @@ def main() -> None:
                     for form in OURS
                     if layer.filters != "pixel" or form != "subgroup"
                 }
+                if args.before is not None:
+                    builders["before"] = lambda layer=layer, backward=backward: old.build(
+                        our_layer, spec=list(layer), form="auto", backward=backward
+                    )
                 builders["escnn"] = lambda layer=layer, backward=backward: escnn.build(
                     escnn_layer, spec=list(layer), backward=backward
                 )
@@ -147,12 +158,12 @@ def main() -> None:
                 row |= {f"{who} ms": 1e3 * s for who, s in seconds.items()}
                 row |= {
                     f"auto / {who}": seconds["auto"] / seconds[who]
-                    for who in ("dense", "escnn")
+                    for who in ("dense", "before", "escnn")
                     if who in seconds
                 }
                 rows.append(row)
                 harness.write_json(args, "layers", rows=rows, notes=notes)
-                ours.drop(), escnn.drop()
+                ours.drop(), old.drop(), escnn.drop()
     columns = list(dict.fromkeys(key for row in rows for key in row))
     print(harness.table(rows, columns))
     harness.describe(notes)
