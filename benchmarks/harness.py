@@ -157,17 +157,14 @@ def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
 
 
 class Worker:
-    """A Python process that builds contenders and times them when told.
-
-    It speaks JSON, one line for each question and answer: ``build`` a contender by calling a
-    function of a benchmark, ``run`` it k times, ``drop`` it, ``memory``.
+    """A Python process that builds contenders and times them when told, in lines of JSON.
 
     Args:
         module: the benchmark whose functions make contenders.
         imports: the modules that they need, loaded at the start; the memory counts from there.
         python: its interpreter.
         env: environment variables besides those here.
-        checkout: the folder of the repository whose library and benchmarks it runs.
+        checkout: the repository whose library and benchmarks it runs.
     """
 
     def __init__(
