@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from gconv_jax import transform
+from train.config import Config
+from train.loop import train
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -79,3 +81,17 @@ def test_any_model():
         assert len(row) == 24
         if "," in name:
             assert max(quarters) - min(quarters) < 7, name  # one of 16 images, by rounding
+
+
+@pytest.mark.slow
+def test_digit_masks(tmp_path):
+    """The program takes what the script writes."""
+    runpy.run_path(str(EXAMPLES / "digit_masks.py"))["main"](tmp_path / "data", images=60)
+    config = Config(
+        data=tmp_path / "data", dataset="folder", task="segmentation", image_size=32,
+        model=f"{Path(__file__).parent / 'train' / 'own_nets.py'}:Pixels", group="p4",
+        batch_size=15, epochs=1, report="none", parallel="jit",
+    )  # fmt: skip
+    results = train(config, tmp_path / "run").results
+    assert results["input"]["names"] == ["ground", *map(str, range(10))]
+    assert results["test_images"] == 15 and results["own_test"]

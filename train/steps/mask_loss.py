@@ -38,12 +38,12 @@ def mask_loss(of_pixels: OfPixels, weights: np.ndarray | None = None, *, dice: b
 
 
 def dice_loss(logits: jax.Array, mask: jax.Array) -> jax.Array:
-    """Return ``1 - D`` of each image, D the soft Dice overlap, mean over the classes.
+    """Return ``1 - D`` of each image, D the soft Dice overlap, mean over the classes in its mask.
 
-    ``D[c] = (2 sum_i p[i, c] t[i, c] + 1) / (sum_i p[i, c] + sum_i t[i, c] + 1)`` over the pixels i
-    that have a class, with the probabilities p and ``t`` 1 where c is the class (Milletari et al.
-    2016, arXiv:1606.04797). The 1 makes a class that is nowhere in the mask count as right where
-    its probabilities vanish.
+    ``D[c] = 2 sum_i p[i, c] t[i, c] / (sum_i p[i, c] + sum_i t[i, c])`` over the pixels i that have
+    a class, with the probabilities p and ``t`` 1 where c is the class (Milletari et al. 2016,
+    arXiv:1606.04797). Classes that are not in a mask have no part: where most are in few masks,
+    they would make it best to say none of them anywhere. 0 for an image without a class.
 
     Args:
         logits: ``[N, *spatial, classes]``.
@@ -53,8 +53,9 @@ def dice_loss(logits: jax.Array, mask: jax.Array) -> jax.Array:
     p = jax.nn.softmax(logits.astype(jnp.float32)) * known
     t = jax.nn.one_hot(mask, classes) * known
     axes = tuple(range(1, mask.ndim))
-    overlap, sizes = (p * t).sum(axes), p.sum(axes) + t.sum(axes)
-    return 1 - ((2 * overlap + 1) / (sizes + 1)).mean(-1)
+    overlap, true = (p * t).sum(axes), t.sum(axes)
+    missed = jnp.where(true > 0, 1 - 2 * overlap / jnp.maximum(p.sum(axes) + true, 1), 0)
+    return missed.sum(-1) / jnp.maximum((true > 0).sum(-1), 1)
 
 
 def balanced_pixels(mask: np.ndarray, classes: int) -> np.ndarray:
