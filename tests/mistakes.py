@@ -266,8 +266,8 @@ MISTAKES = [
     Mistake(
         "a matrix of the Fourier transform over the group is transposed",
         "gconv_jax/conv/fourier.py",
-        '"tuio,jku->ktijo"',
-        '"tuio,kju->ktijo"',
+        'f"tuio,jku->{order}"',
+        'f"tuio,kju->{order}"',
         "conv/test_fourier.py",
     ),
     Mistake(

@@ -118,8 +118,8 @@ IMAGE_MISTAKES = [
     Mistake(
         "batches of an exported network have the size of the first one",
         "gconv_jax/models/resnet.py",
-        "responses.reshape(x.shape[0], ",
-        "responses.reshape(len(x), ",
+        "responses.reshape(maps.shape[0], ",
+        "responses.reshape(len(maps), ",
         "export/test_frozen.py",
     ),
 ]
