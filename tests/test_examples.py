@@ -95,3 +95,20 @@ def test_digit_masks(tmp_path):
     results = train(config, tmp_path / "run").results
     assert results["input"]["names"] == ["ground", *map(str, range(10))]
     assert results["test_images"] == 15 and results["own_test"]
+
+
+@pytest.mark.slow
+def test_fine_tuning(tmp_path, rng):
+    arrays = {}
+    for part in ("train", "test"):
+        arrays[f"{part}_images"] = rng.integers(0, 256, (12, 30, 30)).astype(np.uint8)
+        arrays[f"{part}_labels"] = np.arange(12) % 2
+    np.savez(tmp_path / "cells.npz", **arrays)
+    main = runpy.run_path(str(EXAMPLES / "fine_tuning.py"))["main"]
+    few = {"images": 4, "seeds": (0,), "init": "digits-p4cnn", "channels": "grey"}
+    options = ("--epochs", "1", "--batch-size", "4", "--parallel", "jit")
+    errors = main(tmp_path / "cells.npz", **few, options=options)
+    assert {kind: len(found) for kind, found in errors.items()} == {
+        "fine-tuned": 1,
+        "from nothing": 1,
+    }
