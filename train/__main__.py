@@ -153,7 +153,8 @@ def _recipe_of(arguments: list[str]) -> str:
     if not _has("--data", arguments):
         one = _has("--model", arguments) or _has("--init", arguments)
         return "digits-p4cnn" if one else "digits"
-    masks = _value("--task", arguments) == "segmentation"
+    task = _value("--task", arguments)
+    masks = task == "segmentation"
     flat, solid = ("folder-masks", "folder-voxel-masks") if masks else ("folder", "folder-voxels")
     if data is None or not (path := Path(data).expanduser()).is_file():
         return flat  # which says what is wrong
@@ -161,7 +162,10 @@ def _recipe_of(arguments: list[str]) -> str:
     from .data.layouts import is_array_file
     from .data.mask_arrays import MaskArrays
 
-    if not is_array_file(path) or not (MaskArrays if masks else ArrayFile)(path).has_volumes:
+    if not is_array_file(path):
+        return flat
+    arrays = MaskArrays(path) if masks else ArrayFile(path, numbers=task == "regression")
+    if not arrays.has_volumes:
         return flat
     print(f"{path} has volumes: this is the recipe {solid}")
     return solid

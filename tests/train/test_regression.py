@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.metrics import mean_absolute_error, r2_score
 
 from tests.train.runs import exported_answers, read_list
-from train.__main__ import main
+from train.__main__ import _recipe_of, main
 from train.run_folder.folder import Run
 
 NAMES = ("radius", "light")
@@ -178,3 +178,12 @@ def test_a_run_goes_on_with_the_numbers_that_it_began_with(disks, tmp_path, caps
     write_list(folder / "list.csv", rows)
     assert main(["--resume", str(run.path), "--epochs", "2"]) == 0
     assert run.results["epochs"] == 2
+
+
+def test_a_file_of_numbers_needs_no_name_of_a_recipe(tmp_path, capsys):
+    """Its labels are no classes, which the command line has to know before it opens the file."""
+    for side, recipe in (((8, 8), "folder"), ((20, 20, 20), "folder-voxels")):
+        images, labels = np.zeros((4, *side), np.uint8), np.linspace(0, 1, 4)
+        np.savez(tmp_path / "x.npz", images=images, labels=labels)
+        assert _recipe_of(["--data", str(tmp_path / "x.npz"), "--task", "regression"]) == recipe
+    assert "has volumes: this is the recipe folder-voxels" in capsys.readouterr().out
