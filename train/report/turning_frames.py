@@ -63,14 +63,14 @@ def turning(
     test = session.data.test
     if is_volume(test.image.shape[1:]):
         return dict(NO_VOLUMES)
-    if session.task.masks:
-        return dict(NO_MASKS)
     height, width = test.image.shape[1:3]
     if height != width or height > LARGEST_IMAGE:
         return {
             "note": f"There is no input to turn here: images must be square and of at most "
             f"{LARGEST_IMAGE} pixels, and these are {height} x {width}."
         }
+    if session.task.masks:
+        return dict(NO_MASKS)
     chosen = _spread(test.label) if session.task.numbers else _chosen(test.label)
     stored = np.asarray(test.image[chosen])
     count = _frames(session)
