@@ -22,7 +22,7 @@ def data_of(label: list[int], names: list[str] | None):
     if names is not None:
         files = [File("train", 0, "a/x.png", 1)]
         files += [File("test", c, name, 1) for c, name in zip(label, names, strict=True)]
-        folder = types.SimpleNamespace(files=files, numbers=False)
+        folder = types.SimpleNamespace(files=files, numbers=False, masks=None)
     test = types.SimpleNamespace(label=np.array(label))
     return types.SimpleNamespace(test=test, folder=folder)
 
