@@ -234,7 +234,8 @@ def test_linen(rng):
     frozen = freeze(bound, train=False)
     np.testing.assert_allclose(frozen(x), bound(x, train=False), atol=1e-5)
     found = operations(frozen, x)
-    assert not found["mul"] and not found["sub"] and set(found) <= PLAIN
+    either = {"gconv_jax_fourier_conv"}  # of the two forms, by the processor
+    assert not found["mul"] and not found["sub"] and set(found) <= PLAIN | either
     assert_equivariant(frozen, x, group=P4M)
 
 
