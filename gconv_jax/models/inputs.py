@@ -14,7 +14,28 @@ from gconv_jax.ops.arguments import check_integer
 Numbers = float | Sequence[float]
 
 
-class Standardized(Network):
+class _OfStoredPixels(Network):
+    """A network behind a preparation of its images, ``_prepared``."""
+
+    model: Any
+
+    def __call__(self, x: jax.Array, *args: Any, **kwargs: Any) -> Any:
+        """Return what the model does of images ``[N, *spatial, C]``."""
+        return self.model(self._prepared(x), *args, **kwargs)
+
+    def feature_maps(self, x: jax.Array, *args: Any, **kwargs: Any) -> Any:
+        """Return the feature maps of the model, of images ``[N, *spatial, C]``."""
+        return self.model.feature_maps(self._prepared(x), *args, **kwargs)
+
+    def features(self, x: jax.Array, *args: Any, **kwargs: Any) -> jax.Array:
+        """Return the features of the model, of images ``[N, *spatial, C]``."""
+        return self.model.features(self._prepared(x), *args, **kwargs)
+
+    def _prepared(self, x: jax.Array) -> jax.Array:
+        raise NotImplementedError
+
+
+class Standardized(_OfStoredPixels):
     """A network of standardized pixels, as one of stored pixels: ``model((x - mean) / std)``.
 
     Its input are pixels in [0, 1], or uint8 from 0 to 255, which are divided by 255 before.
@@ -43,24 +64,12 @@ class Standardized(Network):
         if np.min(self.std) <= 0:
             raise ValueError(f"`std` must be positive, got {std}")
 
-    def __call__(self, x: jax.Array, *args: Any, **kwargs: Any) -> Any:
-        """Return what the model does of images ``[N, *spatial, C]``."""
-        return self.model(self._prepared(x), *args, **kwargs)
-
-    def feature_maps(self, x: jax.Array, *args: Any, **kwargs: Any) -> Any:
-        """Return the feature maps of the model, of images ``[N, *spatial, C]``."""
-        return self.model.feature_maps(self._prepared(x), *args, **kwargs)
-
-    def features(self, x: jax.Array, *args: Any, **kwargs: Any) -> jax.Array:
-        """Return the features of the model, of images ``[N, *spatial, C]``."""
-        return self.model.features(self._prepared(x), *args, **kwargs)
-
     def _prepared(self, x: jax.Array) -> jax.Array:
         mean, std = (np.asarray(n, np.float32) for n in (self.mean, self.std))
         return (to_unit(x) - mean) / std
 
 
-class Whitened(Network):
+class Whitened(_OfStoredPixels):
     """A network of whitened pixels, as one of stored pixels.
 
     Each image is normalized to mean 0 and standard deviation 1 over all its pixels and channels.
@@ -92,18 +101,6 @@ class Whitened(Network):
         size = int(np.prod(self.image_shape))
         self.mean = nnx.Variable(jnp.zeros(size, jnp.float32))
         self.matrix = nnx.Variable(jnp.eye(size, dtype=jnp.float32))
-
-    def __call__(self, x: jax.Array, *args: Any, **kwargs: Any) -> Any:
-        """Return what the model does of images ``[N, *image_shape]``."""
-        return self.model(self._prepared(x), *args, **kwargs)
-
-    def feature_maps(self, x: jax.Array, *args: Any, **kwargs: Any) -> Any:
-        """Return the feature maps of the model, of images ``[N, *image_shape]``."""
-        return self.model.feature_maps(self._prepared(x), *args, **kwargs)
-
-    def features(self, x: jax.Array, *args: Any, **kwargs: Any) -> jax.Array:
-        """Return the features of the model, of images ``[N, *image_shape]``."""
-        return self.model.features(self._prepared(x), *args, **kwargs)
 
     def _prepared(self, x: jax.Array) -> jax.Array:
         x = jnp.asarray(x)

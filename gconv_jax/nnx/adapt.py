@@ -54,8 +54,8 @@ class Symmetrized(nnx.Module):
         return self._even(self.model, self.output_action)(x, *args, **kwargs)
 
     def features(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """The arguments of the network to its features ``[N, C]``, which are invariant. The network
-        has a method ``features``, as those of `gconv_jax.models`."""
+        """Return the features ``[N, C]`` of the network for its arguments, made invariant. The
+        network has a method ``features``, as those of `gconv_jax.models`."""
         return self._even(self.model.features, "invariant")(x, *args, **kwargs)  # pyright: ignore[reportFunctionMemberAccess]
 
     def _even(self, run: Callable[..., Any], output_action: Action) -> Callable[..., Any]:
@@ -125,8 +125,8 @@ class Canonicalized(nnx.Module):
         return self._even(self.model, self.output_action)(x, *args, **kwargs)
 
     def features(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """The arguments of the network to its features ``[N, C]``, which are invariant. The network
-        has a method ``features``, as those of `gconv_jax.models`."""
+        """Return the features ``[N, C]`` of the network for its arguments, made invariant. The
+        network has a method ``features``, as those of `gconv_jax.models`."""
         return self._even(self.model.features, "invariant")(x, *args, **kwargs)  # pyright: ignore[reportFunctionMemberAccess]
 
     def _even(self, run: Callable[..., Any], output_action: Action) -> Callable[..., Any]:

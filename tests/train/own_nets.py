@@ -129,14 +129,8 @@ def empty(rngs):
 number = 3
 
 
-class Pixels(nnx.Module):
-    """A network over a group that gives a class to each pixel, of images or volumes."""
-
-    def __init__(self, *, group=P4, width: int = 3, classes, in_features, rngs):
-        self.lift = LiftConv(in_features, width, 3, group=group, rngs=rngs)
-        self.norm = BatchNorm(width, rngs=rngs)
-        self.conv = GroupConv(width, width, 3, group=group, rngs=rngs)
-        self.top = nnx.Linear(width, classes, rngs=rngs)
+class Pixels(Equivariant):
+    """The same, with a class for each pixel of images or volumes."""
 
     def __call__(self, x):
         x = nnx.relu(self.norm(self.lift(x)))

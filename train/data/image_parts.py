@@ -63,8 +63,8 @@ def read_part(
     stored: bool,
     targets: tuple[str, ...] | None,
 ) -> Part:
-    """The images that can be read. Of ``stored`` ones the pixels are read again when they are asked
-    for."""
+    """Return the images that can be read. Of ``stored`` ones the pixels are read again when they
+    are asked for."""
     images = np.empty((0 if stored else len(files), *size), np.uint8)
     part = Part(images, np.empty(0, np.int32), [], [], [], [], [])
     sums = []
@@ -110,7 +110,7 @@ def read_part(
 def with_masks(
     part: Part, source: MaskSource, classes: MaskClasses, sides: tuple[int, ...]
 ) -> Part:
-    """The images that were read, with their masks as labels."""
+    """Return the images that were read, with their masks as labels."""
     names = [file.name for file in part.files]
     digests = in_threads(source.mask_digest, names)
     return part._replace(
@@ -120,8 +120,8 @@ def with_masks(
 
 
 def cut_part(parts: dict[str, Part], divided: dict[str, str], split: str) -> Part | None:
-    """The images of one part of the run; None if there are none. They are in one of the splits that
-    were read, and beside each other unless whole groups were held out."""
+    """Return the images of one part of the run; None if there are none. They are in one of the
+    splits that were read, and beside each other unless whole groups were held out."""
     for part in parts.values():
         places = [i for i, file in enumerate(part.files) if divided[file.name] == split]
         if places:
@@ -137,7 +137,7 @@ def cut_part(parts: dict[str, Part], divided: dict[str, str], split: str) -> Par
 
 
 def one_channel(image: np.ndarray | ImagesOnDisk) -> np.ndarray | ImagesOnDisk:
-    """One of three equal channels."""
+    """Return one of three equal channels."""
     if not isinstance(image, ImagesOnDisk):
         return image[..., :1].copy()
     files: ImageFiles = image.read  # pyright: ignore[reportAssignmentType]

@@ -58,12 +58,12 @@ class MaskArrays(ArrayFile):
         self._labels[split] = [("mask",)] * len(masks)
 
     def mask(self, name: str) -> np.ndarray:
-        """The values of the mask of an image; ValueError if they are no integers."""
+        """Return the values of the mask of an image; ValueError if they are no integers."""
         split, index = self.places[name]
         return whole_numbers(self._masks[split][index])
 
     def mask_digest(self, name: str) -> str:
-        """The SHA-256 of the mask of an image."""
+        """Return the SHA-256 of the mask of an image."""
         split, index = self.places[name]
         mask = np.ascontiguousarray(self._masks[split][index])
         return hashlib.sha256(mask.tobytes()).hexdigest()

@@ -126,11 +126,11 @@ class MaskFolder:
         return [line.strip() for line in lines if line.strip()]
 
     def item(self, name: str) -> Path:
-        """The argument of `read_image` for an image."""
+        """Return the argument of `read_image` for an image."""
         return self.folder / name
 
     def digest(self, name: str) -> str | None:
-        """The SHA-256 of an image; None if it cannot be read."""
+        """Return the SHA-256 of an image; None if it cannot be read."""
         return provenance.digest(self.folder / name)
 
     def has(self, name: str) -> bool:
@@ -138,15 +138,15 @@ class MaskFolder:
         return name in self._masks
 
     def mask_name(self, name: str) -> str:
-        """The name of the mask of an image, for messages."""
+        """Return the name of the mask of an image, for messages."""
         return self._masks[name]
 
     def mask(self, name: str) -> np.ndarray:
-        """The values of the mask of an image; ValueError if it cannot be read."""
+        """Return the values of the mask of an image; ValueError if it cannot be read."""
         return read_mask(self.folder / self._masks[name])
 
     def mask_digest(self, name: str) -> str | None:
-        """The SHA-256 of the mask of an image."""
+        """Return the SHA-256 of the mask of an image."""
         return provenance.digest(self.folder / self._masks[name])
 
     def sides(self, name: str, channels: int) -> tuple[int, ...]:

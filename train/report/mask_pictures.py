@@ -21,8 +21,8 @@ _OPACITY = 0.55
 
 
 def mask_colors(count: int) -> np.ndarray:
-    """The color of each class, RGB in [0, 1] ``[count, 3]``; the first, which is the ground more
-    often than not, is dark gray."""
+    """Return the color of each class, RGB in [0, 1] ``[count, 3]``; the first, which is the ground
+    more often than not, is dark gray."""
     return np.array([to_rgb("#30363d"), *(to_rgb(c) for c in colors(max(count - 1, 1)))])[:count]
 
 
@@ -83,6 +83,6 @@ def beside(
 
 
 def mask_title(row: dict) -> str:
-    """The line above an image: its file, and its Dice."""
+    """Return the line above an image: its file, and its Dice."""
     share = f", Dice {100 * row['dice']:.0f} %"
     return file_label(row, _LETTERS - len(share)) + share

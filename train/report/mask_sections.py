@@ -56,7 +56,7 @@ def _dice(counts: np.ndarray) -> float:
 
 
 def mask_sections(results: dict) -> list[Section]:
-    """The sections on the classes of pixels, upright."""
+    """Return the sections on the classes of pixels, upright."""
     if "by_mask_class" not in results:
         return []
     rows = mask_rows(results)
@@ -86,7 +86,7 @@ def mask_sections(results: dict) -> list[Section]:
 
 
 def mask_angle_sections(results: dict) -> list[Section]:
-    """The section on images that turn."""
+    """Return the section on images that turn."""
     if not {"by_mask_class", "dice_at_angle"} <= results.keys():
         return []
     angles, dice = results["angles"], results["dice_at_angle"]
@@ -104,7 +104,7 @@ def mask_angle_sections(results: dict) -> list[Section]:
 
 
 def quarter_turn_text(results: dict) -> str:
-    """The Dice of volumes at quarter turns in words; empty without them."""
+    """Return the Dice of volumes at quarter turns in words; empty without them."""
     at_axis = results.get("dice_at_quarter_turn", {})
     values = [v for of_axis in at_axis.values() for v in of_axis if v is not None]
     if not values:
@@ -113,7 +113,7 @@ def quarter_turn_text(results: dict) -> str:
 
 
 def mask_rows(results: dict) -> list[dict[str, str]]:
-    """The table of all classes, in cells by column."""
+    """Return the table of all classes, in cells by column."""
     found = results["by_mask_class"]
     total = max(1, sum(found["pixels"]))
     return [

@@ -15,7 +15,7 @@ from .examples import EXAMPLES, file_names
 
 
 def mask_figures(counts: np.ndarray, label: np.ndarray) -> dict:
-    """The figures of images by class, as plain numbers.
+    """Return the figures of images by class, as plain numbers.
 
     Args:
         counts: the pixels of each image by true and predicted class, ``[N, K, K]``.
@@ -39,12 +39,12 @@ def mask_figures(counts: np.ndarray, label: np.ndarray) -> dict:
 
 
 def wrong_shares(counts: np.ndarray) -> np.ndarray:
-    """The share of wrong pixels of each image, ``[N]``."""
+    """Return the share of wrong pixels of each image, ``[N]``."""
     return 1 - np.trace(counts, axis1=1, axis2=2) / np.maximum(counts.sum((1, 2)), 1)
 
 
 def by_mask_class(counts: np.ndarray) -> dict[str, list]:
-    """The figures of each class from the pixels of all images, ``[K, K]``.
+    """Return the figures of each class from the pixels of all images, ``[K, K]``.
 
     With T true, P predicted and B pixels that are both, Dice is ``2 B / (T + P)``, IoU ``B / (T + P
     - B)``, recall ``B / T`` and precision ``B / P``.
@@ -65,25 +65,25 @@ def by_mask_class(counts: np.ndarray) -> dict[str, list]:
 
 
 def mean_dice(counts: np.ndarray, label: np.ndarray) -> float:
-    """The mean Dice over the classes, NaN if none is defined."""
+    """Return the mean Dice over the classes, NaN if none is defined."""
     found = mean(by_mask_class(counts.sum(0, dtype=np.int64))["dice"])
     return np.nan if found is None else found
 
 
 def mean_iou(counts: np.ndarray, label: np.ndarray) -> float:
-    """The mean IoU over the classes, NaN if none is defined."""
+    """Return the mean IoU over the classes, NaN if none is defined."""
     found = mean(by_mask_class(counts.sum(0, dtype=np.int64))["iou"])
     return np.nan if found is None else found
 
 
 def pixel_accuracy(counts: np.ndarray) -> float:
-    """The share of the pixels that are right."""
+    """Return the share of the pixels that are right."""
     return float(np.trace(counts) / max(int(counts.sum()), 1))
 
 
 def worst_masks(counts: np.ndarray, data: Data) -> dict[str, list[dict[str, Any]]]:
-    """The `EXAMPLES` test images with the lowest mean Dice over the classes that are in the mask or
-    said, as ``worst_masks``."""
+    """Return the `EXAMPLES` test images with the lowest mean Dice over the classes that are in the
+    mask or said, as ``worst_masks``."""
     files = file_names(data)
     each = [mean(by_mask_class(of_image)["dice"]) for of_image in counts]
     dice = np.array([1.0 if value is None else value for value in each])
@@ -102,7 +102,7 @@ def worst_masks(counts: np.ndarray, data: Data) -> dict[str, list[dict[str, Any]
 
 
 def mask_lines(results: dict, most: int = 10) -> list[str]:
-    """The lines for the user with the overlap of each class."""
+    """Return the lines for the user with the overlap of each class."""
     if "by_mask_class" not in results:
         return []
     found, names = results["by_mask_class"], results["input"]["names"]
@@ -122,7 +122,7 @@ def shown_share(share: float | None) -> str:
 
 
 def _images(counts: np.ndarray) -> list[int]:
-    """The number of images that have each class in their masks."""
+    """Return the number of images that have each class in their masks."""
     return (counts.sum(2) > 0).sum(0).tolist()
 
 

@@ -53,10 +53,9 @@ def in_disc(side: int) -> np.ndarray:
 def overlaps_at_turns(
     session: Session, state: TrainState, turns: Sequence[AnyTurn], count: int, parts: Parts
 ) -> dict[str, list]:
-    """The figures of the first test images at each turn, by name: ``accuracy``, ``dice``, ``iou``
-    and ``dice_by_class``. Of images, the pixels in the inscribed disc count alone, at every angle:
-    others leave the image.
-    """
+    """Return the figures of the first test images at each turn, by name: ``accuracy``, ``dice``,
+    ``iou`` and ``dice_by_class``. Of images, the pixels in the inscribed disc count alone, at every
+    angle: others leave the image."""
     label = session.data.test.label[:count]
     if label.ndim == 3:
         label = np.where(in_disc(label.shape[-1]), label, np.uint8(IGNORED))
@@ -79,9 +78,9 @@ def equivariance_errors(
     parts: Parts,
     part: str,
 ) -> list[float]:
-    """The error of each turn g: the root mean square of ``g^-1 f(g x) - f(x)`` over the first test
-    images, classes and pixels, divided by that of ``f(x') - f(x)`` for two images. Where a turn
-    interpolates, the pixels in the inscribed disc count alone."""
+    """Return the error of each turn g: the root mean square of ``g^-1 f(g x) - f(x)`` over the
+    first test images, classes and pixels, divided by that of ``f(x') - f(x)`` for two images. Where
+    a turn interpolates, the pixels in the inscribed disc count alone."""
     first = next(turn for turn in turns if turn.name == "e")
     logits = _logits(session, state, [first, *(t for t in turns if t != first)], count, parts, part)
     upright = next(logits)[1].astype(np.float64)
