@@ -268,8 +268,8 @@ def test_bad_input():
     for model in (GroupViT, GroupConvNeXt):
         with pytest.raises(ValueError, match="`drop_path` must be a number from 0 to 1"):
             model(drop_path=1.5, rngs=nnx.Rngs(0))
-        with pytest.raises(ValueError, match="`classes` must be at least 1"):
-            model(classes=0, rngs=nnx.Rngs(0))
+        with pytest.raises(ValueError, match="`classes` must be at least 0"):
+            model(classes=-1, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="`positions` must be rotary, relative or None, got 'abs"):
         TransformerBlock(4, 2, positions="absolute", group=P4M, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="`grid` must be the sides of the tokens for relative"):
