@@ -12,6 +12,7 @@ training steps above its level after imports.
 """
 
 import contextlib
+import importlib.util
 import os
 import sys
 
@@ -38,7 +39,8 @@ def worker(contender: str, escnn_python: str) -> harness.Worker:
         return harness.Worker("networks", JAX_IMPORTS)
     if contender == "escnn":
         return harness.Worker("networks", ("torch", "escnn.nn"), python=escnn_python)
-    return harness.Worker("networks", ("torch",))
+    python = sys.executable if importlib.util.find_spec("torch") else escnn_python
+    return harness.Worker("networks", ("torch",), python=python)
 
 
 def build(contender: str, worker: harness.Worker, model: str, mode: str, batch: int, size: dict):
@@ -111,7 +113,8 @@ def main() -> None:
     parser.add_argument(
         "--escnn-python",
         default=os.environ.get("ESCNN_PYTHON", sys.executable),
-        help="an interpreter with escnn; by default $ESCNN_PYTHON, or this one",
+        help="an interpreter with escnn, and with PyTorch if this one has none; by default "
+        "$ESCNN_PYTHON, or this one",
     )
     args = parser.parse_args()
     print(harness.header())

@@ -9,6 +9,7 @@ import ctypes
 import functools
 import importlib
 import importlib.util
+import platform
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
@@ -80,14 +81,21 @@ IN_HALVES = ("znver4",)
 
 
 def arithmetic() -> Arithmetic:
-    """Return how fast this processor multiplies. Without LLVM it is ``full``."""
+    """Return how fast this processor multiplies. Without LLVM, ``halves`` is not told from
+    ``full``."""
     binding = _binding()
     if binding is None:
-        return "full"
+        return _arithmetic_by_numpy()
     if binding.get_host_cpu_name() in IN_HALVES:
         return "halves"
     x86 = binding.get_default_triple().startswith(("x86", "i686", "amd64"))
     return "short" if x86 and vectors().width < 16 else "full"
+
+
+def _arithmetic_by_numpy() -> Arithmetic:
+    found = np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", [])  # pyright: ignore
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return "full" if not x86 or any(f.startswith(("AVX512", "X86_V4")) for f in found) else "short"
 
 
 # With AVX-512 fewer numbers than a vector has are loaded and stored under a mask.
@@ -157,6 +165,22 @@ class Function:
         arguments = f"<{width} x float> {vector}, ptr {place}, i32 4, {_mask(width, count)}"
         self.emit(f"call void @llvm.masked.store.v{width}f32.p0({arguments})")
 
+    def repeated(self, number: str, width: int) -> str:
+        """Return the vector of so many copies of a number."""
+        vector = f"<{width} x float>"
+        one = self.assign(f"insertelement {vector} poison, float {number}, i64 0")
+        places = f"<{width} x i32> zeroinitializer"
+        return self.assign(f"shufflevector {vector} {one}, {vector} poison, {places}")
+
+    def first(self, vector: str, width: int, count: int) -> str:
+        """Return the first numbers of a vector, which takes the processor no time."""
+        if count == width:
+            return vector
+        places = ", ".join(f"i32 {i}" for i in range(count))
+        kind = f"<{width} x float>"
+        mask = f"<{count} x i32> <{places}>"
+        return self.assign(f"shufflevector {kind} {vector}, {kind} poison, {mask}")
+
     def sum(self, *terms: str | int) -> str:
         return functools.reduce(lambda a, b: self.assign(f"add i64 {a}, {b}"), map(str, terms))
 
@@ -187,20 +211,19 @@ class Function:
         self.emit(f"br label %{head}")
         self._open(done)
 
-    def reduction_loop(self, count: str | int, kind: str, sums: int, terms: Callable) -> list[str]:
-        """Return sums over the indices below the count, at least one. ``terms(index)`` gives the
-        two factors of each sum's term."""
+    def reduction_loop(self, count: str | int, kinds: list[str], terms: Callable) -> list[str]:
+        """Return sums of these types over the indices below the count, at least one.
+        ``terms(index)`` gives the two factors of each sum's term."""
         body, latch, done = map(self._name, ("body", "latch", "done"))
         index, following = self._name("%i"), self._name("%n")
-        totals = [self._name("%s") for _ in range(sums)]
-        new = [self._name("%t") for _ in range(sums)]
+        totals, new = ([self._name(start) for _ in kinds] for start in ("%s", "%t"))
         self.emit(f"br label %{body}")
         before = self._block
         self._open(body)
         self.emit(f"{index} = phi i64 [0, %{before}], [{following}, %{latch}]")
-        for total, value in zip(totals, new, strict=True):
+        for kind, total, value in zip(kinds, totals, new, strict=True):
             self.emit(f"{total} = phi {kind} [zeroinitializer, %{before}], [{value}, %{latch}]")
-        for total, value, (a, b) in zip(totals, new, terms(index), strict=True):
+        for kind, total, value, (a, b) in zip(kinds, totals, new, terms(index), strict=True):
             product = self.assign(f"fmul contract {kind} {a}, {b}")
             self.emit(f"{value} = fadd contract {kind} {total}, {product}")
         self.emit(f"br label %{latch}")
@@ -248,15 +271,22 @@ class Vector(NamedTuple):
 
 
 def row_vectors(numbers: int) -> list[Vector]:
-    """Return the vectors of equal width that cover a row of so many numbers."""
+    """Return the vectors that cover a row of so many numbers. All are of equal width but the last,
+    which is as narrow as it can be: some processors compute wide ones in halves."""
     width = vectors().width
     if width >= MASKED and numbers < width:
-        return [Vector(0, 1 << (numbers - 1).bit_length(), numbers, 0)]
+        return [Vector(0, _power_of_two(numbers), numbers, 0)]
     width = min(width, 1 << (numbers.bit_length() - 1))
-    starts = [*range(0, numbers - width + 1, width)]
-    if numbers % width:
-        starts.append(numbers - width)
-    return [Vector(start, width, width, -start % width) for start in starts]
+    whole = [Vector(start, width, width, 0) for start in range(0, numbers - width + 1, width)]
+    rest = numbers % width
+    if rest == 0:
+        return whole
+    last = max(2, _power_of_two(rest))
+    return [*whole, Vector(numbers - last, last, last, last - rest)]
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()
 
 
 def _mask(width: int, count: int) -> str:
@@ -272,27 +302,35 @@ def combine(
     targets: Sequence[str],
 ):
     """``targets[o][c] = sum_s matrix[o, s] sources[s][c]`` for float32 numbers at these places."""
-    _, width, count, _ = row_vectors(channels)[0]
+    *whole, last = row_vectors(channels)
+    if whole:
+        with f.loop(last.start + last.again, whole[0].count) as start:
+            _combine(f, matrix, whole[0], start, sources, targets)
+    # The last vector may take numbers once more: the sources stay as they are.
+    _combine(f, matrix, last, last.start, sources, targets)
+
+
+def _combine(f: Function, matrix: np.ndarray, part: Vector, start: str | int, sources, targets):
+    """Compute those channels that one vector has from ``start`` on."""
+    width = part.width
     vector = f"<{width} x float>"
-    with f.loop(channels, count) as start:
-        # The last vector may take numbers once more: the sources stay as they are.
-        c = f.umin(start, channels - count)
-        numbers = [f.load_vector(f.gep(source, c), width, count) for source in sources]
-        for row, target in zip(matrix, targets, strict=True):
-            # One that is added first, so that nothing need be negated.
-            terms = sorted(np.flatnonzero(row), key=lambda s: (abs(row[s]) != 1, -row[s]))
-            total = None
-            for s in terms:
-                term, size = numbers[s], abs(row[s])
-                if size != 1:
-                    factor = ", ".join([f"float {_hexadecimal(size)}"] * width)
-                    term = f.assign(f"fmul contract {vector} {term}, <{factor}>")
-                if total is None:
-                    total = term if row[s] > 0 else f.assign(f"fneg {vector} {term}")
-                else:
-                    sign = "fadd" if row[s] > 0 else "fsub"
-                    total = f.assign(f"{sign} contract {vector} {total}, {term}")
-            f.store_vector(total or "zeroinitializer", f.gep(target, c), width, count)
+    numbers = [f.load_vector(f.gep(source, start), width, part.count) for source in sources]
+    for row, target in zip(matrix, targets, strict=True):
+        # One that is added first, so that nothing need be negated.
+        terms = sorted(np.flatnonzero(row), key=lambda s: (abs(row[s]) != 1, -row[s]))
+        total = None
+        for s in terms:
+            term, size = numbers[s], abs(row[s])
+            if size != 1:
+                factor = ", ".join([f"float {_hexadecimal(size)}"] * width)
+                term = f.assign(f"fmul contract {vector} {term}, <{factor}>")
+            if total is None:
+                total = term if row[s] > 0 else f.assign(f"fneg {vector} {term}")
+            else:
+                sign = "fadd" if row[s] > 0 else "fsub"
+                total = f.assign(f"{sign} contract {vector} {total}, {term}")
+        place = f.gep(target, start)
+        f.store_vector(total or "zeroinitializer", place, width, part.count)
 
 
 def _hexadecimal(number: float) -> str:

@@ -26,7 +26,6 @@ def multiply(name: str, inner: int, columns: int, add: bool = False) -> llvm.Fun
     """
     f = llvm.Function(name, "ptr noalias %a, ptr noalias %b, ptr noalias %y, i64 %rows")
     panels = _panels(columns)
-    vector = f"<{panels[0][0].width} x float>"
     parts = -(-inner * columns // RIGHT_CACHED)
     cached = -(-inner // parts)
 
@@ -44,7 +43,7 @@ def multiply(name: str, inner: int, columns: int, add: bool = False) -> llvm.Fun
                         right = f.gep(b, f.product(k, columns))
                         return _outer(f, f.gep(a, k), inner, rows, right, panel)
 
-                    total = iter(f.reduction_loop(count, vector, rows * len(panel), terms))
+                    total = iter(f.reduction_loop(count, _kinds(panel) * rows, terms))
                     for i in range(rows):
                         for part in panel:
                             place = f.gep(y, i * columns + part.start)
@@ -65,7 +64,6 @@ def add_transposed(name: str, inner: int, columns: int) -> llvm.Function:
     """``y += a^T b`` for a ``[%rows, inner]``, b ``[%rows, columns]``, y ``[inner, columns]``."""
     f = llvm.Function(name, "ptr noalias %a, ptr noalias %b, ptr noalias %y, i64 %rows")
     panels = _panels(columns)
-    vector = f"<{panels[0][0].width} x float>"
     cached = max(8, LEFT_CACHED // inner)
     with f.loop("%rows", cached) as start:
         count = f.umin(f.assign(f"sub i64 %rows, {start}"), cached)
@@ -87,7 +85,7 @@ def add_transposed(name: str, inner: int, columns: int) -> llvm.Function:
                         right = f.gep(chunk_b, f.product(m, columns))
                         return _outer(f, left, 1, rows, right, panel)
 
-                    total = iter(f.reduction_loop(count, vector, rows * len(panel), terms))
+                    total = iter(f.reduction_loop(count, _kinds(panel) * rows, terms))
                     for i in range(rows):
                         for part in panel:
                             place = f.gep(y, i * columns + part.start)
@@ -101,20 +99,23 @@ def _panels(columns: int) -> list[list[llvm.Vector]]:
     return [parts[i : i + 2] for i in range(0, len(parts), 2)]
 
 
+def _kinds(panel: list[llvm.Vector]) -> list[str]:
+    """Return LLVM's types of the vectors of a row."""
+    return [f"<{part.width} x float>" for part in panel]
+
+
 def _outer(
     f: llvm.Function, left: str, step: int, rows: int, right: str, panel: list[llvm.Vector]
 ) -> list[tuple[str, str]]:
     """Return the factors of ``left[i step] right[column]`` for each row and vector of columns."""
-    width = panel[0].width
-    vector = f"<{width} x float>"
     b = [f.load_vector(f.gep(right, part.start), part.width, part.count) for part in panel]
     factors = []
     for i in range(rows):
         number = f.load(left, i * step, "float")
-        one = f.assign(f"insertelement {vector} poison, float {number}, i64 0")
-        everywhere = f"{vector} poison, <{width} x i32> zeroinitializer"
-        a = f.assign(f"shufflevector {vector} {one}, {everywhere}")
-        factors += [(a, part) for part in b]
+        everywhere = f.repeated(number, panel[0].width)
+        factors += [
+            (f.first(everywhere, panel[0].width, v.width), r) for v, r in zip(panel, b, strict=True)
+        ]
     return factors
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from gconv_jax._native import door
 from gconv_jax.conv.exact_subgroup import exact_subgroup
 from gconv_jax.conv.fourier import Platform, is_gathered, is_native, native_way
 from gconv_jax.filters.basis import Filters, find_basis
@@ -24,9 +25,10 @@ ALGORITHMS = ("auto", "dense", "fourier")
 # with AVX-512, for each way to convolve there. `native` is the transform in machine code, where the
 # last figure counts the terms of its sums, by how fast the processor multiplies: the slower, the
 # more the transform saves (`gconv_jax._native.llvm.Arithmetic`). Large filters cost less, since the
-# output is transformed once for all taps. `native, short` is fitted to Zen 1.
+# output is transformed once for all taps. The figures of `short` are fitted to Zen 1.
 COST_OF_TRANSFORM = {
     "patches": (41, 169, 0),
+    "patches, short": (32, 20, 0),
     "onednn": (90, 120, 0),
     "native, full": (9, 34, 1.75),
     "native, halves": (4, 14, 1.4),
@@ -67,13 +69,13 @@ def fourier_platforms(
     ================  ============  ========================  =======================
     filters, group    machine code  XLA, patches otherwise    XLA, oneDNN otherwise
     ================  ============  ========================  =======================
-    3x3, P4M          9 (6, 4)      19                        32
-    3x3, P4           15 (9, 6)     44                        76
+    3x3, P4M          9 (6, 4)      19 (11)                   32
+    3x3, P4           15 (9, 6)     44 (25)                   76
     3x3x3, octahedral 5 (4, 3)      74                        29
     ================  ============  ========================  =======================
 
     where the numbers in parentheses are for processors that multiply vectors in halves (Zen 4), and
-    for those without AVX-512.
+    for those without AVX-512; in the second column only for the latter.
 
     With strides ``auto`` is ``dense``, since the transform's input gradient gains nothing there.
     On other platforms it is always ``dense``. There the matrix units multiply so fast that without
@@ -99,7 +101,7 @@ def fourier_platforms(
 
     def pays(way: str) -> bool:
         each, once, element = COST_OF_TRANSFORM[way]
-        few = way == "patches" and tuple(kernel) == (3, 3, 3)
+        few = way.startswith("patches") and tuple(kernel) == (3, 3, 3)
         saved = (COST_OF_BANK * dense if few else dense) - transformed
         gathered = not way.startswith("native") and is_gathered(group, kernel)
         tau = COST_OF_GATHER if gathered else each + once / taps + element * group.order
@@ -109,8 +111,14 @@ def fourier_platforms(
     # memory, so it is loaded only where it may pay.
     if not pays("native, short"):
         return ()
-    way = native_way() if is_native(group, dtype) else planar.cpu_implementation()
+    way = native_way() if is_native(group, dtype) else _ordinary_way()
     return ("cpu",) if pays(way) else ()
+
+
+def _ordinary_way() -> str:
+    """Return which way of `COST_OF_TRANSFORM` XLA's transform is on this processor."""
+    way = planar.cpu_implementation()
+    return "patches, short" if way == "patches" and door.arithmetic() == "short" else way
 
 
 def check_algorithm(

@@ -1,6 +1,7 @@
 """The Fourier transform over the group: the same numbers as the filter bank, and the law."""
 
 import functools
+import platform
 
 import jax
 import jax.export
@@ -10,6 +11,7 @@ import pytest
 from flax import nnx
 
 from gconv_jax import P4, P4M, Z2, group_conv, lift_conv, linen as glinen, nnx as gnnx, octahedral
+from gconv_jax._native import door, llvm
 from gconv_jax.conv.algorithm import fourier_platforms
 from gconv_jax.planar.implementation import planar_implementation
 from tests import oracles
@@ -182,6 +184,34 @@ def test_auto_prefers_the_bank_where_little_is_saved():
     assert fourier_platforms("auto", **{**many, "group": Z2}) == ()
     assert fourier_platforms("dense", **many) == ()
     assert fourier_platforms("fourier", **few) == ("cpu", "other")
+
+
+@pytest.mark.parametrize(
+    ("group", "channels", "arithmetic"),
+    [(P4M, 19, "full"), (P4, 44, "full"), (P4M, 11, "short"), (P4, 25, "short")],
+    ids=str,
+)
+def test_auto_without_the_extra(group, channels, arithmetic, monkeypatch):
+    monkeypatch.setattr(door, "available", lambda part: False)
+    monkeypatch.setattr(door, "arithmetic", lambda: arithmetic)
+    layer = {"group": group, "kernel": (3, 3), "strides": (1, 1)}
+    few, many = ({**layer, "c_in": c, "c_out": c} for c in (channels - 1, channels))
+    assert fourier_platforms("auto", **few) == ()
+    assert fourier_platforms("auto", **many) == ("cpu",)
+
+
+@pytest.mark.parametrize(
+    ("machine", "found", "arithmetic"),
+    [
+        *(("x86_64", [], "short"), ("AMD64", ["X86_V3"], "short"), ("arm64", [], "full")),
+        *(("AMD64", ["X86_V3", "X86_V4"], "full"), ("x86_64", ["AVX2", "AVX512F"], "full")),
+    ],
+)
+def test_arithmetic_without_llvm(machine, found, arithmetic, monkeypatch):
+    monkeypatch.setattr(llvm, "_binding", lambda: None)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(np, "show_config", lambda mode: {"SIMD Extensions": {"found": found}})
+    assert llvm.arithmetic() == arithmetic
 
 
 def test_pointwise_products_are_block_diagonal():
