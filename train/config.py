@@ -38,6 +38,7 @@ from .options.own_model import check_own_model, own_name
 from .options.plain import check_compare_plain
 from .options.segmentation import check_segmentation
 from .options.training import TrainingOptions
+from .options.vectors import check_vectors
 from .options.volume_checks import check_volumes
 
 __all__ = ["DATA_PLACES", "FOLDER", "NO_MATTER", "PLACES", "Config", "Group"]
@@ -101,6 +102,7 @@ class Config(FineTuningOptions, TrainingOptions, ImageOptions, NetworkOptions):
         check_adapt(self)
         check_objective(self)
         check_segmentation(self)
+        check_vectors(self)
         check_compare_plain(self)
         check_fine_tuning(self)
 
@@ -174,7 +176,7 @@ class Config(FineTuningOptions, TrainingOptions, ImageOptions, NetworkOptions):
             raise ValueError(f"unknown settings in the configuration: {', '.join(sorted(unknown))}")
         for name in PLACES:
             values[name] = None if values.get(name) is None else Path(values[name])
-        for name in ("groups", "milestones", "model_args", "targets", "freeze"):
+        for name in ("groups", "milestones", "model_args", "targets", "vectors", "freeze"):
             values[name] = tuple(values.get(name, ()))
         if isinstance(values.get("range"), list):
             values["range"] = tuple(values["range"])

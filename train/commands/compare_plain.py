@@ -12,6 +12,7 @@ from ..data.grain_loader import require_grain
 from ..data.load import load_data
 from ..data.provenance import IMAGES
 from ..data.splits import Data
+from ..data.vectors import vectors_of
 from ..loop import resume, train
 from ..options.plain import plain_counterpart
 from ..report.comparison import write_comparison
@@ -124,9 +125,11 @@ def _trio(config: Config, path: Path, data: Data | None) -> Trio:
     if data is None:
         form = _runs(config, path / FOLDERS[0])[0].results["input"]
         shape, classes = tuple(form["shape"]), form["classes"]
+        vectors = vectors_of(form.get("vectors"), classes)
     else:
-        shape, classes = data.train.image.shape[1:], data.classes
+        shape, classes, vectors = data.train.image.shape[1:], data.classes, data.vectors
     form = {"classes": classes, "in_features": shape[-1], "image_shape": shape}
+    form["vectors"] = vectors
     ours = Sized(config, count_parameters(config, **form))
     plain = plain_counterpart(config)
     if config.augment == "rotate":  # that is what the last network is for

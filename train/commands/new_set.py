@@ -15,6 +15,7 @@ from ..report.label_sections import label_rows
 from ..report.markdown import markdown_table
 from ..report.mask_sections import mask_rows
 from ..report.number_sections import number_rows
+from ..report.vector_sections import vector_rows
 from ..run.classify_files import answer_files
 from ..run.figures import figure_lines, figures_of
 from ..run.mask_figures import wrong_shares
@@ -82,11 +83,14 @@ def evaluate_new_set(
     figures = {"test_images": len(label), "test_error": error} | of.by_class(rows, label)
     if several or numbers or network.masks is not None:
         kind = {"scale": np.asarray(task.scale).tolist()} if numbers else {"several_labels": True}
+        kind |= {} if task.vectors is None else {"vectors": task.vectors.places}
         rows_of = number_rows if numbers else label_rows
         if network.masks is not None:
             kind, rows_of = {"mask_values": network.masks.values}, mask_rows
         results = figures | {"input": {"names": names, **kind}}
         log(markdown_table(rows_of(results)))
+        if task.vectors is not None:
+            log(markdown_table(vector_rows(results)))
         count = pluralize(figures["test_images"], "image")
         log(f"{folder} is a new set of {count}: {task.error} {_percent(figures['test_error'])}")
         for line in figure_lines(results):

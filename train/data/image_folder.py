@@ -24,6 +24,7 @@ from .csv_lists import Targets
 from .held_out import divide
 from .image_parts import Part, cut_part, one_channel, read_part, with_masks
 from .labels import classes_of, places
+from .layouts import is_array_file
 from .mask_classes import MaskClasses
 from .mask_survey import survey_masks
 from .numbers import require_variation
@@ -32,6 +33,7 @@ from .provenance import Changes, Record
 from .reading import Reading
 from .sources import ArraySource, MaskSource, Source, open_masks, open_source
 from .survey import survey
+from .vectors import Vectors, find_vectors
 from .volumes import require_dimension, survey_volumes, volume_shape
 
 _NAMED = 3
@@ -68,6 +70,8 @@ class ImageFolder:
     """Lines for the user: what was left out."""
     numbers: bool = False
     """True if labels are numbers."""
+    vectors: Vectors | None = None
+    """The numbers that are components of vectors, if any are."""
     masks: MaskClasses | None = None
     """The classes of masks, if labels are such."""
 
@@ -115,6 +119,7 @@ def load_folder(
         record = provenance.as_in(record, source.folder)
         found, gone = provenance.still_there(record, data)
     targets = None if targets_of(config) is None else source.target_names
+    vectors = find_vectors(config.vectors, targets or (), _dimension(source))
     _require_masks(of_masks, found, gone)
     size = source.size if config.image_size is None else config.image_size
     shape = volume_shape(config, source) or (size, size, _channels(config, source))
@@ -169,7 +174,7 @@ def load_folder(
     if found.several and trained is None:
         _require_labels(data, found.names, used["train"].label)
     if targets is not None and trained is None:
-        require_variation(used["train"].label, targets)
+        require_variation(used["train"].label, targets, vectors)
     seen = set(used["train"].hashes)
     repeated = sum(digest in seen for digest in used["test"].hashes)
     if repeated:
@@ -207,13 +212,22 @@ def load_folder(
         reading=reading,
         notes=tuple(notes),
         numbers=targets is not None,
+        vectors=vectors,
         masks=masks,
     )
 
 
 def targets_of(config: Config) -> Targets:
     """Return the columns of numbers of a configuration; None if images have classes."""
-    return config.targets if config.task == "regression" else None
+    if config.task != "regression":
+        return None
+    if config.data is not None and is_array_file(config.data):  # which names them itself
+        return config.targets
+    return tuple(dict.fromkeys((*config.targets, *config.vectors)))
+
+
+def _dimension(source: Source) -> int:
+    return 2 if source.volume is None else 3
 
 
 def _require_masks(source: MaskSource | None, found: Listing, gone: list[File]) -> None:

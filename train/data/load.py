@@ -15,6 +15,7 @@ from .reading import EARLIER, read_reading
 from .splits import Data, Split
 from .statistics import moments
 from .tfds import _load_tfds, _open_tfds
+from .vectors import center_and_scale
 from .whitening import WHITENING, Whitening
 
 MOST_WHITENED = 6000
@@ -85,8 +86,7 @@ def _targets(
     if trained is not None:
         scale = np.asarray(trained["scale"], np.float32)
         return np.zeros_like(scale), scale
-    values = folder.train.label.astype(np.float64)
-    return values.mean(0).astype(np.float32), values.std(0).astype(np.float32)
+    return center_and_scale(folder.train.label, folder.vectors)
 
 
 def _load_own(config: Config, run: Run | None, trained: dict | None) -> ImageFolder:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .labels import SEPARATOR
+from .vectors import Vectors
 
 
 def as_text(values: Sequence[float]) -> str:
@@ -45,10 +46,19 @@ def number_array(texts: Sequence[str], targets: int) -> np.ndarray:
     return np.asarray(rows, np.float32).reshape(len(rows), targets)
 
 
-def require_variation(values: np.ndarray, names: Sequence[str]) -> None:
-    """Raise ValueError if a target has one value in all training images: it has no deviation to
-    measure errors in."""
-    for name, column in zip(names, values.T, strict=True):
+def require_variation(
+    values: np.ndarray, names: Sequence[str], vectors: Vectors | None = None
+) -> None:
+    """Raise ValueError if a target has one value in all training images, or a vector the length 0:
+    it has no deviation to measure errors in."""
+    for places in () if vectors is None else vectors.places:
+        if len(values) and not values[:, list(places)].any():
+            raise ValueError(
+                f"`vectors` {' '.join(names[k] for k in places)} are 0 for all {len(values):,} "
+                "training images: there is no direction to learn; leave them out"
+            )
+    for k in range(len(names)) if vectors is None else vectors.scalars:
+        name, column = names[k], values[:, k]
         if len(column) and np.ptp(column) == 0:
             raise ValueError(
                 f"`targets` {name} is {column[0]:g} for all {len(column):,} training images: there "

@@ -7,6 +7,7 @@ import numpy as np
 
 from .image_folder import ImageFolder
 from .on_disk import ImagesOnDisk
+from .vectors import Vectors
 from .whitening import Whitening
 
 
@@ -48,3 +49,8 @@ class Data:
     def names(self) -> tuple[str, ...] | None:
         """The names of the classes, if they are known."""
         return None if self.folder is None else self.folder.names
+
+    @property
+    def vectors(self) -> Vectors | None:
+        """The numbers that are components of vectors, if any are."""
+        return None if self.folder is None else self.folder.vectors

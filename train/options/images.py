@@ -14,6 +14,7 @@ FOLDER_OPTIONS = {
     "groups_by": None,
     "task": "auto",
     "targets": (),
+    "vectors": (),
 }
 """The settings that only folders of images have, with their defaults."""
 
@@ -68,6 +69,11 @@ class ImageOptions:
     targets: tuple[str, ...] = ()
     """The columns of the CSV file with the numbers for task regression (default: the column
     label)."""
+    vectors: tuple[str, ...] = ()
+    """Numbers for task regression that are the components of vectors, which turn with the image:
+    two columns for each, along x (to the right) and y (down), such as --vectors dx dy; of volumes
+    three, along the width, the height and the depth. They are columns like the targets, and need
+    not be named there. In an .npz file they are in target_names."""
     raw_dir: Path | None = None
     """Build the data set from original files in this folder instead of downloading them."""
     data_dir: Path | None = None

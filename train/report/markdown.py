@@ -10,7 +10,7 @@ from ..data.pixels import to_unit
 from ..data.splits import Split
 from ..data.volumes import of_volumes
 from ..run.class_figures import is_unbalanced
-from ..run.invariance import SENTENCE, SENTENCE_OF_MASKS, checked, is_exact, worst
+from ..run.invariance import checked, is_exact, sentence_of, worst
 from ..run.report_parts import left_out_sentence
 from ..run.session import Session
 from ..run_folder.folder import Run
@@ -37,6 +37,7 @@ from .number_sections import (
 from .protocol import first_images, lower, protocol
 from .relaxed_layers import departures
 from .section import Section
+from .vector_sections import draw_vectors, vector_angle_sections, vector_sections
 
 SAMPLES = 32
 FILTERS_PICTURE = "filters.png"
@@ -129,6 +130,7 @@ def _draw_predictions(session: Session, state: TrainState, results: dict, folder
     draw = draw_numbers if session.task.numbers else draw_classes
     draw = draw_labels if session.task.several else draw
     draw(results, session.data.test, folder)
+    draw_vectors(results, folder)
 
 
 def names_of(answers: np.ndarray, names: np.ndarray) -> np.ndarray:
@@ -198,6 +200,7 @@ def sections(results: dict) -> list[Section]:
     found = {
         None: [learning],
         "by_mask_class" if masks else "by_class": of_classes,
+        "by_vector": vector_sections(results),
         "by_target": number_sections(results),
         "accuracy_at_angle": [
             accuracy._replace(
@@ -206,11 +209,12 @@ def sections(results: dict) -> list[Section]:
             )
         ],
         "calibration_error_at_angle": of_angles,
+        "angle_error_at_angle": vector_angle_sections(results),
         "mae_at_angle": number_angle_sections(results),
         "dice_at_angle": mask_angle_sections(results),
         "invariance_error_at_angle": [
             invariance._replace(
-                text=f"{SENTENCE_OF_MASKS if masks else SENTENCE}.\nRoot mean squares over "
+                text=f"{sentence_of(results)}.\nRoot mean squares over "
                 f"{lower(first_images(results, 'invariance_images'))} and all outputs. Between "
                 "multiples of 90\ndegrees the image is interpolated, and pooling with strides is "
                 "of pixels."
@@ -311,6 +315,8 @@ def _errors(rows: Sequence[dict]) -> list[dict[str, str]]:
         more["class-mean accuracy"] = "class_mean_accuracy"
     if all(task_of_results(row).numbers for row in rows):
         more["R2"] = "r2"
+    if all(task_of_results(row).vectors for row in rows):
+        more["angular error"] = "angle_error"
     if all(task_of_results(row).masks for row in rows):
         more |= {"mean Dice": "dice", "mean IoU": "iou"}
     if all(task_of_results(row).several for row in rows):
@@ -325,6 +331,8 @@ def _errors(rows: Sequence[dict]) -> list[dict[str, str]]:
 def _figure(key: str, found: float | None) -> str:
     if found is None:
         return "-"
+    if key == "angle_error":
+        return f"{found:.2f}°"
     return f"{found:.4f}" if key in ("auc", "r2") else f"{100 * found:.2f} %"
 
 

@@ -53,6 +53,8 @@ def number_sections(results: dict) -> list[Section]:
         "errors divided by the variance of the test images: 1 is perfect, and 0 as good as their "
         "mean. Bias: the mean of predicted less right numbers."
     )
+    if "vectors" in results["input"]:
+        text += " The deviation of a component of a vector is the root mean square of all of them."
     if len(rows) > MOST_ROWS:
         text += f" The table has the first {MOST_ROWS} of {len(rows)} targets."
     drawn = min(len(rows), number_pictures.MOST_TARGETS)
@@ -94,6 +96,8 @@ def number_angle_sections(results: dict) -> list[Section]:
         "where it is largest. The numbers are those of the image upright: this is\nof use where "
         "they do not turn with it."
     )
+    if "vectors" in results["input"]:
+        text += " Predicted vectors are turned back before they are compared."
     return [Section("Error against rotation angle", text, _ANGLES, "error against angle")]
 
 

@@ -68,6 +68,21 @@
     radio.addEventListener("change", () => choose(i));
   });
 
+  // For each vector in the plane that is shown: the right one in gray, and the predicted one.
+  function compasses(parent, n) {
+    const shown = networks[n].probabilities[0].classes.length;
+    return (inputs.vectors ?? []).flatMap((places, v) => {
+      if (places.length !== 2 || Math.max(...places) >= shown) return [];
+      const figure = add(parent, "figure", { class: "layer" });
+      add(figure, "figcaption", {}, `${places.map(className).join(", ")}; gray: right`);
+      const box = { viewBox: "-1.1 -1.1 2.2 2.2", width: 110, height: 110, role: "img" };
+      const svg = addSvg(figure, "svg", { ...box, "aria-label": "predicted and right vector" });
+      addSvg(svg, "circle", { r: 1, fill: "none", stroke: "var(--line)", "stroke-width": 0.02 });
+      const arrow = (stroke, width) => addSvg(svg, "line", { x1: 0, y1: 0, stroke, "stroke-width": width, "stroke-linecap": "round" });
+      return [{ places, longest: inputs.longest[v] || 1, right: arrow("#9aa3ad", 0.16), said: arrow(color(n), 0.07) }];
+    });
+  }
+
   const views = networks.map((network, i) => {
     const article = add(byId("networks"), "article", { class: "network card" });
     const title = add(article, "h3");
@@ -93,7 +108,7 @@
       });
     });
     if (network.note) add(maps, "p", { class: "soft" }, network.note);
-    return { error, bars, canvases, cells: [] };
+    return { error, bars, canvases, compasses: compasses(parts, i), cells: [] };
   });
 
   // A table row for each class; another image may show other classes.
@@ -134,6 +149,11 @@
         const share = Math.min(1, Math.max(0, (p - low) / (high - low || 1)));
         view.cells[k].bar.style.width = `${100 * share}%`;
         view.cells[k].number.textContent = inputs.ranges ? inUnit(p) : `${(100 * p).toFixed(1)} %`;
+      });
+      view.compasses.forEach(({ places, longest, right, said }) => {
+        const to = (line, values) => ["x2", "y2"].forEach((end, k) => line.setAttribute(end, values[places[k]] / longest));
+        to(right, inputs.images[chosen].turning[now]);
+        to(said, network.probabilities[chosen].values[now]);
       });
       network.maps.forEach((layer, l) => {
         const sheet = layer.images[chosen];

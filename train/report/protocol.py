@@ -10,7 +10,7 @@ from ..data.volumes import is_volume, of_volumes
 from ..names import pluralize
 from ..options.fine_tuning import starting_point
 from ..run.early_stopping import CHOICES, choice_in_words
-from ..run.invariance import SENTENCE, SENTENCE_OF_MASKS, checked, is_exact
+from ..run.invariance import checked, is_exact, sentence_of
 from ..run_folder.command_line import PROGRAM
 from ..steps.task import Task, task_of_results
 
@@ -80,7 +80,7 @@ def _invariance(config: Config, results: dict, beside: Sequence[dict]) -> str:
     exact = sum(map(is_exact, group["elements"]))
     between = len(group["elements"]) - exact
     images = lower(first_images(results, "invariance_images"))
-    sentence = SENTENCE_OF_MASKS if task_of_results(results).masks else SENTENCE
+    sentence = sentence_of(results)
     sentences = [
         f"{sentence} (root mean squares over {images} and all outputs)",
         f"The table has the largest over the {exact} elements of {group['group']}"

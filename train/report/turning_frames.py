@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..data.pixels import to_unit
+from ..data.vectors import Vectors
 from ..data.volumes import is_volume
 from ..run.examples import file_names
 from ..run.figures import figures_of
@@ -16,7 +17,7 @@ from ..run.invariance import difference
 from ..run.metrics import INVARIANCE_IMAGES, middle
 from ..run.session import Session
 from ..steps.step import TrainState
-from ..steps.task import said_classes
+from ..steps.task import Task, said_classes
 from ..steps.turned_images import Turn, turned
 from .feature_maps import first_layers, map_sprites, with_maps
 from .sprite_sheets import image_sheet
@@ -78,6 +79,7 @@ def turning(
     images = [
         {"index": index, **({"file": files[index]} if files else {})}
         | _labels(test.label[index], numbers=session.task.numbers)
+        | _turning_numbers(session.task, test.label[index], count)
         | image_sheet(image_frames)
         for index, image_frames in zip(chosen, frames_of(stored, count), strict=True)
     ]
@@ -89,7 +91,7 @@ def turning(
         "inputs": {
             "step": 360 / count,
             "classes": class_names(session),
-            **({"ranges": _ranges(test.label)} if session.task.numbers else {}),
+            **(_ranges(test.label, session.task.vectors) if session.task.numbers else {}),
             "images": images,
             "digest": hashlib.sha256(stored.tobytes()).hexdigest(),
         },
@@ -102,7 +104,10 @@ def turning(
                 for image_logits in logits
             ],
             "invariance": [
-                [float(f"{e:.3g}") for e in _errors(image_logits, upright)]
+                [
+                    float(f"{e:.3g}")
+                    for e in _errors(_turned_back(session.task, image_logits), upright)
+                ]
                 for image_logits in logits
             ],
             "maps": maps,
@@ -136,7 +141,7 @@ def _mean_probabilities(images: list[dict], network: dict) -> list[float]:
     for image, shown in zip(images, network["probabilities"], strict=True):
         values = np.array(shown["values"])
         if "numbers" in image:  # in parts of what they differ by, since each has its own unit
-            right = np.array(image["numbers"])[shown["classes"]]
+            right = np.array(image.get("turning", image["numbers"]))[..., shown["classes"]]
             unit = np.where(span > 0, span, 1.0)[shown["classes"]]
             found.append(-float((np.abs(values - right) / unit).mean()))
             continue
@@ -173,9 +178,35 @@ def _spread(label: np.ndarray) -> list[int]:
     return order[places].tolist()
 
 
-def _ranges(label: np.ndarray) -> list[list[float]]:
-    """The least and the greatest of each number."""
-    return np.stack([label.min(0), label.max(0)], -1).astype(np.float64).tolist()
+def _ranges(label: np.ndarray, vectors: Vectors | None) -> dict:
+    """The least and the greatest of each number; of the components of vectors, those that a turn
+    may give them."""
+    ranges = np.stack([label.min(0), label.max(0)], -1).astype(np.float64)
+    if vectors is None:
+        return {"ranges": ranges.tolist()}
+    longest = vectors.lengths(label).max(0)
+    for places, length in zip(vectors.places, longest, strict=True):
+        ranges[list(places)] = -length, length
+    return {"ranges": ranges.tolist(), "vectors": vectors.places, "longest": longest.tolist()}
+
+
+def _turning_numbers(task: Task, label: np.ndarray, count: int) -> dict:
+    """The numbers of an image in each frame, if some are vectors, which turn with it."""
+    if task.vectors is None:
+        return {}
+    values = task.vectors.turn(label.astype(np.float64)[None], _matrices(count))
+    return {"turning": [[float(f"{value:.4g}") for value in frame] for frame in values]}
+
+
+def _matrices(count: int) -> np.ndarray:
+    return np.stack([Turn(360 * i / count).matrix for i in range(count)])
+
+
+def _turned_back(task: Task, logits: np.ndarray) -> np.ndarray:
+    """Logits ``[frames, classes]``, their vectors as they would be in the image upright."""
+    if task.vectors is None:
+        return logits
+    return task.vectors.turn(logits, np.swapaxes(_matrices(len(logits)), -1, -2))
 
 
 def _errors(logits: np.ndarray, upright: np.ndarray) -> np.ndarray:

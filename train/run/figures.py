@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..data.splits import Data
+from ..data.vectors import Vectors
 from ..steps.task import Task, task_of_results
 from .class_figures import (
     auc_by_class,
@@ -63,7 +64,7 @@ class Figures:
 def figures_of(task: Task) -> Figures:
     """Return the figures of a task."""
     if task.scale is not None:
-        return _of_numbers(task.scale)
+        return _of_numbers(task.scale, task.vectors)
     if task.masks:
         return OF_MASKS
     return OF_LABELS if task.several else OF_CLASSES
@@ -92,11 +93,12 @@ def _mean_auc(areas: Callable) -> Callable[[np.ndarray, np.ndarray], float]:
     return area
 
 
-def _of_numbers(scale: np.ndarray) -> Figures:
-    """Return the figures of numbers with these standard deviations over the training images."""
+def _of_numbers(scale: np.ndarray, vectors: Vectors | None) -> Figures:
+    """Return the figures of numbers with these standard deviations over the training images, some
+    of which may be components of vectors."""
     return Figures(
-        by_class=lambda values, label: number_figures(values, label, scale),
-        at_angles=lambda values, label: number_figures_at_angles(values, label, scale),
+        by_class=lambda values, label: number_figures(values, label, scale, vectors),
+        at_angles=lambda values, label: number_figures_at_angles(values, label, scale, vectors),
         measured_at_angles=frozenset({"error_at_angle"}),
         probabilities=lambda values: np.asarray(values, np.float64),
         rightness=lambda values, label: -relative_errors(values, label, scale),

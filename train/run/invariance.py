@@ -2,7 +2,8 @@
 
 For the class scores f (the logits), an image x, another one x', and an element g of a group, it is
 the root mean square of ``f(g x) - f(x)`` divided by that of ``f(x') - f(x)``, over images and
-classes. There is one such number for each element and for each angle.
+classes. There is one such number for each element and for each angle. Where outputs are
+components of vectors, ``g^-1 f(g x)`` takes the place of ``f(g x)``.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from ..config import Config
 from ..data.volumes import of_volumes
 from ..options.networks import CONTINUOUS_GROUPS, is_own, row_of
 from ..steps.build_model import GROUPS
+from ..steps.task import task_of_results
 from ..steps.turned_images import Turn, turns_of
 
 SENTENCE = (
@@ -27,10 +29,22 @@ SENTENCE_OF_MASKS = SENTENCE.replace(
     "the outputs change when an image is turned or mirrored",
     "the outputs of pixels, moved back, change when an image is turned or mirrored",
 )
+SENTENCE_OF_VECTORS = SENTENCE.replace(
+    "the outputs change when an image is turned or mirrored",
+    "the outputs, their vectors moved back, change when an image is turned or mirrored",
+)
 PLAIN = ("z2cnn", "plain-cnn", "early-p4cnn", "augerino")
 """Networks whose class scores have no symmetry but that of translations, or not by design."""
 SAMPLES = 8
 """Elements of a continuous group, where the configuration does not say how many."""
+
+
+def sentence_of(results: dict) -> str:
+    """Return what the invariance error of a run is, in words."""
+    task = task_of_results(results)
+    if task.masks:
+        return SENTENCE_OF_MASKS
+    return SENTENCE if task.vectors is None else SENTENCE_OF_VECTORS
 
 
 def symmetry(config: Config) -> FiniteGroup:

@@ -243,6 +243,7 @@ def logits_of_turns(
     part: str,
 ) -> np.ndarray:
     """Logits of the first test images, moved by each turn: ``[turns, count, classes]``, float64.
+    Vectors are turned back, so that they are to be those of the images as they are.
 
     What is turned is what the network is given: images are whitened before, if at all, since
     whitening is not invariant itself.
@@ -259,7 +260,11 @@ def logits_of_turns(
             places += session.trainer.logits_batch  # a smaller batch is filled up
             parts.seconds_per_image = seconds / places
             advance(len(batch))
-    return np.concatenate(found).reshape(len(turns), count, -1).astype(np.float64)
+    logits = np.concatenate(found).reshape(len(turns), count, -1).astype(np.float64)
+    if (vectors := session.task.vectors) is None:
+        return logits
+    back = [vectors.turn(y, turn.matrix.T) for y, turn in zip(logits, turns, strict=True)]
+    return np.stack(back)
 
 
 def middle(values: Sequence[float] | np.ndarray) -> int:

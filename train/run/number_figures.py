@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..data.splits import Data
+from ..data.vectors import Vectors
 from .class_figures import class_names, mean
 from .examples import EXAMPLES, file_names
+from .vector_figures import vector_figures, vector_figures_at_angles, vector_lines
 
 MOST_POINTS = 500
 """The first test images that are drawn."""
@@ -21,19 +23,23 @@ def relative_errors(values: np.ndarray, label: np.ndarray, scale: np.ndarray) ->
     return (np.abs(np.asarray(values, np.float64) - label) / scale).mean(-1)
 
 
-def number_figures(values: np.ndarray, label: np.ndarray, scale: np.ndarray) -> dict:
+def number_figures(
+    values: np.ndarray, label: np.ndarray, scale: np.ndarray, vectors: Vectors | None = None
+) -> dict:
     """The figures of images by target, as plain numbers.
 
     Args:
         values: the predicted numbers, ``[N, targets]``.
         label: the right ones.
         scale: the standard deviations of the training targets, ``[targets]``.
+        vectors: those that are components of vectors, if any are.
 
     Returns:
         ``by_target`` with a list for each figure: the mean absolute error ``mae``, the root mean
         square ``rmse``, the mean of predicted minus right numbers ``bias``, and ``r2``; ``r2``, the
         mean over the targets; ``error_deviation``, the standard deviation of the relative error
-        over the images; and ``points``, the first numbers to draw.
+        over the images; and ``points``, the first numbers to draw. With vectors also those
+        of `train.run.vector_figures.vector_figures`.
     """
     by_target = _by_target(values, label)
     return {
@@ -41,15 +47,19 @@ def number_figures(values: np.ndarray, label: np.ndarray, scale: np.ndarray) -> 
         "error_deviation": float(relative_errors(values, label, scale).std()),
         "by_target": by_target,
         "points": {"true": _plain(label[:MOST_POINTS]), "predicted": _plain(values[:MOST_POINTS])},
+        **({} if vectors is None else vector_figures(values, label, vectors)),
     }
 
 
-def number_figures_at_angles(values: np.ndarray, label: np.ndarray, scale: np.ndarray) -> dict:
+def number_figures_at_angles(
+    values: np.ndarray, label: np.ndarray, scale: np.ndarray, vectors: Vectors | None = None
+) -> dict:
     """The errors of images that were turned, ``[angles, N, targets]``: the relative error by angle,
-    and the mean absolute error by angle and target."""
+    and the mean absolute error by angle and target. Vectors are turned back."""
     return {
         "error_at_angle": relative_errors(values, label, scale).mean(-1).tolist(),
         "mae_at_angle": np.abs(np.asarray(values, np.float64) - label).mean(1).tolist(),
+        **({} if vectors is None else vector_figures_at_angles(values, label, vectors)),
     }
 
 
@@ -86,7 +96,8 @@ def number_lines(results: dict, most: int = 10) -> list[str]:
         f"{name}: mean absolute error {mae:.4g}, root mean square {rmse:.4g}, R2 {r2_text(r2)}"
         for name, mae, rmse, r2 in rows
     ]
-    return lines[:most] + ([f"and {len(lines) - most} more"] if len(lines) > most else [])
+    more = [f"and {len(lines) - most} more"] if len(lines) > most else []
+    return lines[:most] + more + vector_lines(results)
 
 
 def r2_text(value: float | None) -> str:

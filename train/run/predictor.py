@@ -168,9 +168,9 @@ def load_predictor(
     config = as_begun(run.config, run.path)
     form_of_images = {"classes": form["classes"], "in_features": shape[-1], "image_shape": shape}
     scale = np.asarray(form["scale"], np.float32) if "scale" in form else None
-    model = build_model(config, **form_of_images, scale=scale)
-    prepare = Prepare(form["mean"], form["std"])
     task = task_of_results({"input": form})
+    model = build_model(config, **form_of_images, scale=scale, vectors=task.vectors)
+    prepare = Prepare(form["mean"], form["std"])
     steps = Steps(model, optax.identity(), prepare, symmetry=symmetry, task=task)
     if snapshot is not None:
         params, stats = snapshot.state.params, snapshot.state.stats

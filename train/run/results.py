@@ -73,5 +73,6 @@ def input_form(session: Session) -> dict:
         **({"several_labels": True} if session.task.several else {}),
         **({"mask_values": list(folder.masks.values)} if folder and folder.masks else {}),
         **({} if session.task.scale is None else {"scale": session.task.scale.tolist()}),
+        **({} if session.task.vectors is None else {"vectors": session.task.vectors.places}),
         **({"reading": folder.reading.arguments()} if folder else {}),
     }

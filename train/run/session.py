@@ -201,6 +201,7 @@ def _steps(
             image_shape=shape,
             scale=data.scale,
             center=data.center,
+            vectors=data.vectors,
         )
 
     model, head = build(data.classes), frozenset()
@@ -225,7 +226,7 @@ def _steps(
         make_penalty(config),
         symmetry,
         make_loss(config, data.train.label, data.classes, data.scale),
-        task_of(data.test.label, data.scale, config.loss),
+        task_of(data.test.label, data.scale, config.loss, data.vectors),
         config.freeze,
     )
     if config.init is not None and folder is not None and has_weights(folder):

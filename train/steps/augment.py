@@ -10,8 +10,8 @@ from gconv_jax import rotate
 
 from ..data.mask_classes import IGNORED
 from ..data.pixels import to_unit
-from .turned_images import ground
-from .turned_volumes import turned_at_random
+from .turned_images import ground, rotation_matrix
+from .turned_volumes import random_rotation, turned_at_random
 
 JITTER = math.radians(math.pi)
 SHIFT = 2.0
@@ -57,6 +57,18 @@ class Prepare:
         if self.augment == "shift-flip":
             return jax.vmap(_shift_flip_mask)(mask, keys)
         return jax.vmap(rotate_mask)(mask, self._angles(keys))
+
+    def matrices(self, keys: jax.Array, dimension: int) -> jax.Array:
+        """Return how vectors are turned while images, or volumes, are moved with the same keys:
+        ``[N, d, d]`` on the axes of the array."""
+        if self.augment == "none":
+            return jnp.broadcast_to(jnp.eye(dimension), (len(keys), dimension, dimension))
+        if dimension == 3:
+            return jax.vmap(random_rotation)(keys)
+        if self.augment == "shift-flip":
+            flipped, _ = jax.vmap(_flip_and_offset)(keys)
+            return jnp.where(flipped[:, None, None], jnp.diag(jnp.array([1.0, -1.0])), jnp.eye(2))
+        return rotation_matrix(self._angles(keys))
 
     def _angles(self, keys: jax.Array) -> jax.Array:
         largest = JITTER if self.augment == "jitter" else jnp.pi

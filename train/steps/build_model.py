@@ -1,6 +1,7 @@
 """The networks of configurations."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +12,12 @@ import gconv_jax
 from gconv_jax import FiniteGroup, LieGroup, models
 
 from ..config import Config
+from ..data.vectors import Vectors
 from ..options.networks import NETWORKS, Symmetry, is_own
 from .adapt_model import adapt_model
 from .own_model import build_own
 from .rescaled import Rescaled
+from .vector_network import VectorNetwork
 
 GROUPS: dict[str, FiniteGroup | LieGroup] = {
     "z2": gconv_jax.Z2,
@@ -123,6 +126,7 @@ def build_model(
     image_shape: tuple[int, ...] | None = None,
     center: np.ndarray | None = None,
     scale: np.ndarray | None = None,
+    vectors: Vectors | None = None,
 ) -> nnx.Module:
     """Return the network with its initial parameters, which depend on ``config.seed`` alone.
 
@@ -130,20 +134,39 @@ def build_model(
         config: the configuration.
         classes: the classes that it tells apart, or the numbers that it predicts.
         in_features: the channels of an image.
-        image_shape: the shape of an image; models of the user's own need it.
+        image_shape: the shape of an image; models of the user's own need it, and vectors.
         center: the means of the numbers over the training images, if it predicts numbers and is
             not loaded afterwards.
         scale: their standard deviations, if it predicts numbers.
+        vectors: the numbers that are components of vectors, if any are. A model of the user's own
+            has to see to it itself that these turn with the image.
     """
     if is_own(config.model):
         assert image_shape is not None, "all who build such models know it"
         model = build_own(config, GROUPS, classes=classes, image_shape=image_shape)
+    elif vectors is not None:
+        assert image_shape is not None, "all who build such models know it"
+        model = _with_vectors(config, vectors, image_shape)
     else:
         model = _build(config, classes=classes, in_features=in_features)
     if scale is not None:
         model = Rescaled(model, np.zeros_like(scale) if center is None else center, scale)
     group = GROUPS[config.adapt_group]
     return adapt_model(model, config, group, in_features)  # pyright: ignore[reportArgumentType]
+
+
+def _with_vectors(config: Config, vectors: Vectors, image_shape: tuple[int, ...]) -> VectorNetwork:
+    """Return a network of the table that ends in vectors."""
+    network: Any = _build(config, classes=0, in_features=image_shape[-1])
+    row = NETWORKS[config.model]
+    if groups := getattr(network, "groups", ()):
+        group = groups[-1]
+    else:
+        group = GROUPS[(config.group or row.default_group) if "group" in row.options else "z2"]
+    # Other numbers than those of the network, which come from the seed itself.
+    rngs = nnx.Rngs(jax.random.fold_in(jax.random.key(config.seed), 2))
+    shape = {"vectors": vectors, "image_shape": image_shape}
+    return VectorNetwork(network, group=group, **shape, rngs=rngs)  # pyright: ignore[reportArgumentType]
 
 
 def _build(config: Config, *, classes: int, in_features: int) -> nnx.Module:

@@ -3,11 +3,12 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flax import nnx
 
 from ..config import Config
+from ..data.vectors import Vectors
 from .build_model import build_model, parameter_count
 
 CLOSE = 0.15
@@ -30,10 +31,16 @@ def count_parameters(
     classes: int,
     in_features: int,
     image_shape: tuple[int, ...] | None = None,
+    vectors: Vectors | None = None,
 ) -> int:
     """Return the number of parameters of a network, which is only built as shapes; see
     `build_model`."""
-    form = {"classes": classes, "in_features": in_features, "image_shape": image_shape}
+    form: dict[str, Any] = {
+        "classes": classes,
+        "in_features": in_features,
+        "image_shape": image_shape,
+    }
+    form["vectors"] = vectors
     model = nnx.eval_shape(lambda: build_model(config, **form))
     return parameter_count(nnx.state(model, nnx.Param))
 
@@ -45,6 +52,7 @@ def with_parameters(
     classes: int,
     in_features: int,
     image_shape: tuple[int, ...] | None = None,
+    vectors: Vectors | None = None,
 ) -> Sized:
     """Return a network with the ``width`` that brings its number of parameters nearest to a target.
 
@@ -53,9 +61,14 @@ def with_parameters(
     Args:
         config: the network; its width does not matter.
         target: the number of parameters to come near to.
-        classes, in_features, image_shape: as in `build_model`.
+        classes, in_features, image_shape, vectors: as in `build_model`.
     """
-    form = {"classes": classes, "in_features": in_features, "image_shape": image_shape}
+    form: dict[str, Any] = {
+        "classes": classes,
+        "in_features": in_features,
+        "image_shape": image_shape,
+    }
+    form["vectors"] = vectors
 
     def count(width: int | None) -> int | None:
         try:

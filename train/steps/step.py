@@ -136,6 +136,9 @@ class Steps:
         image, label = self.prepare(batch.image, moved), batch.label
         if self.task.masks:
             label = self.prepare.mask(label, moved)
+        elif self.task.vectors is not None:
+            turns = self.prepare.matrices(moved, batch.image.ndim - 2)
+            label = self.task.vectors.turn(label, turns)
         moves = self._example_keys(jax.random.fold_in(dropout, 2**31 - 1), len(batch.label))
         rng = self._fresh_rng(dropout)
 
@@ -198,7 +201,18 @@ class Steps:
         return nnx.merge(self._eval_def, params, self._rng, stats, copy=True)
 
     def _in_all_poses(self, run: Callable) -> Callable:
-        return run if self.symmetry is None else symmetrize(run, group=self.symmetry)
+        if self.symmetry is None:
+            return run
+        group, vectors = self.symmetry, self.task.vectors
+        if vectors is None:
+            return symmetrize(run, group=group)
+
+        def turn(y: jax.Array, element: int) -> jax.Array:
+            """Turn the vectors among the last numbers; features before them are invariant."""
+            rest, values = y[..., : -vectors.targets], y[..., -vectors.targets :]
+            return jnp.concatenate([rest, vectors.turn(values, group.matrices[element])], -1)
+
+        return symmetrize(run, group=group, output_action=turn)
 
     def _reduce(self, reduce: Callable, tree):
         return tree if self.axis_name is None else reduce(tree, self.axis_name)

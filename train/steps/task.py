@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..data.vectors import Vectors, vectors_of
 from .label_loss import binary_cross_entropy
 from .loss import Loss, cross_entropy
 from .mask_loss import mask_counts, mask_loss, wrong_pixels
@@ -43,6 +44,8 @@ class Task:
     targets."""
     scale: np.ndarray | None = None
     """The standard deviations of the targets over the training images, if it predicts numbers."""
+    vectors: Vectors | None = None
+    """The targets that are components of vectors, which turn with the image; None for none."""
     masks: bool = False
     """True if labels are masks: a class for each pixel."""
     measured: Callable[[Any, Any], Any] = lambda logits, label: logits
@@ -91,8 +94,9 @@ SEVERAL_LABELS = Task(
 )
 
 
-def regression(scale: np.ndarray, loss: str = "squared") -> Task:
-    """Return the task of numbers with these standard deviations over the training images."""
+def regression(scale: np.ndarray, loss: str = "squared", vectors: Vectors | None = None) -> Task:
+    """Return the task of numbers with these standard deviations over the training images, some of
+    which may be components of vectors."""
     scale = np.asarray(scale, np.float32)
     return Task(
         several=False,
@@ -103,6 +107,7 @@ def regression(scale: np.ndarray, loss: str = "squared") -> Task:
         answers=lambda values: values,
         errors=lambda values, label: (abs(values - label) / scale).mean(-1),
         scale=scale,
+        vectors=vectors,
     )
 
 
@@ -126,11 +131,16 @@ def said_classes(answers: Any) -> list[int]:
     return [int(answers)] if answers.ndim == 0 else np.flatnonzero(answers).tolist()
 
 
-def task_of(label: np.ndarray, scale: np.ndarray | None = None, loss: str = "squared") -> Task:
+def task_of(
+    label: np.ndarray,
+    scale: np.ndarray | None = None,
+    loss: str = "squared",
+    vectors: Vectors | None = None,
+) -> Task:
     """Return the task of images with such labels: ``[N]``, or ``[N, classes]``, or masks, or
-    numbers if these have a ``scale``."""
+    numbers if these have a ``scale``, of which some are ``vectors``."""
     if scale is not None:
-        return regression(scale, loss)
+        return regression(scale, loss, vectors)
     if label.ndim > 2:
         return MASKS
     return SEVERAL_LABELS if label.ndim == 2 else ONE_CLASS
@@ -140,7 +150,8 @@ def task_of_results(results: dict) -> Task:
     """Return the task of a run, from its results; those of earlier versions have one class."""
     form = results.get("input", {})
     if "scale" in form:
-        return regression(np.asarray(form["scale"]))
+        vectors = vectors_of(form.get("vectors"), len(form["scale"]))
+        return regression(np.asarray(form["scale"]), vectors=vectors)
     if "mask_values" in form:
         return MASKS
     several = form.get("several_labels", False)

@@ -1,7 +1,7 @@
 """Images turned by any angle: quarter turns exactly, and corners in the color of the border."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,21 @@ class Turn(NamedTuple):
         degrees = self.degrees % 360
         names = [f"r{degrees:g}"] * bool(degrees) + ["m"] * self.mirrored
         return "·".join(names) or "e"
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The matrix ``[2, 2]`` on (row, column), counted from the center."""
+        return rotation_matrix(np.deg2rad(self.degrees)) * (1, -1 if self.mirrored else 1)
+
+
+def rotation_matrix(angle: Any) -> Any:
+    """Return the rotations by angles ``[...]`` in radians, counter-clockwise as displayed, on (row,
+    column): ``[..., 2, 2]``. Arrays of JAX or of NumPy, which is exact for quarter turns."""
+    xp = jnp if isinstance(angle, jax.Array) else np
+    cos, sin = xp.cos(angle), xp.sin(angle)
+    if xp is np:
+        cos, sin = (np.where(np.abs(part) < 1e-15, 0.0, part) for part in (cos, sin))
+    return xp.stack([xp.stack([cos, -sin], -1), xp.stack([sin, cos], -1)], -2)
 
 
 def turns_of(group: FiniteGroup) -> Sequence[Turn | CubeTurn]:

@@ -23,6 +23,11 @@ class CubeTurn(NamedTuple):
         """The name of the group element, which says where a point goes: ``(d,-w,h)``."""
         return str(self.isometry)
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """The matrix ``[3, 3]`` on (depth, row, column), counted from the center."""
+        return self.isometry.matrix(3)
+
 
 def cube_turns(group: FiniteGroup) -> list[CubeTurn]:
     """The elements of a group of the cube."""
@@ -50,9 +55,14 @@ def turned_volume(volume: np.ndarray, turn: CubeTurn) -> np.ndarray:
 def turned_at_random(volume: jax.Array, key: jax.Array) -> jax.Array:
     """A cube ``[n, n, n, C]``, moved by a random one of the 24 rotations."""
     side = volume.shape[0]
-    element = jax.random.randint(key, (), 0, octahedral().order)
-    # The inverse of a rotation is as likely as the rotation itself.
-    matrix = jnp.asarray(octahedral().matrices, jnp.int32)[element]
+    matrix = random_rotation(key).T  # its inverse, by which each voxel is looked up
     places = 2 * jnp.indices((side,) * 3, jnp.int32) - (side - 1)  # from the center, doubled
     source = (jnp.einsum("ij,jdhw->idhw", matrix, places) + side - 1) // 2
     return volume[tuple(source)]
+
+
+def random_rotation(key: jax.Array) -> jax.Array:
+    """The matrix ``[3, 3]`` of the rotation by which `turned_at_random` moves a cube."""
+    element = jax.random.randint(key, (), 0, octahedral().order)
+    # The inverse of a rotation is as likely as the rotation itself.
+    return jnp.asarray(octahedral().matrices, jnp.int32)[element].T
