@@ -98,6 +98,28 @@ def test_digit_masks(tmp_path):
 
 
 @pytest.mark.slow
+def test_vectors(tmp_path):
+    """The program takes what the script writes, and the vectors are those of the pixels."""
+    example = runpy.run_path(str(EXAMPLES / "vectors.py"))
+    pixels = np.zeros((8, 8))
+    pixels[0, 3:5] = 16  # a light at the top
+    x, y = np.meshgrid(np.arange(32) - 15.5, np.arange(32) - 15.5)
+    for degrees in (0, 30, 90, 200):
+        image = np.maximum(example["drawn"](pixels, degrees, 4, -3, 0.0) - 50.0, 0)
+        place = np.array([(a * image).sum() / image.sum() for a in (x, y)]) - (4, -3)
+        up = -np.sin(np.deg2rad(degrees)), -np.cos(np.deg2rad(degrees))
+        np.testing.assert_allclose(place / np.linalg.norm(place), up, atol=0.15)
+    example["main"](tmp_path / "data", images=60)
+    config = Config(
+        data=tmp_path / "data" / "list.csv", dataset="folder", task="regression", image_size=32,
+        vectors=("up_x", "up_y", "dx", "dy"), model="p4cnn", width=2, batch_size=15, epochs=1,
+        report="none", parallel="jit",
+    )  # fmt: skip
+    results = train(config, tmp_path / "run").results
+    assert results["input"]["vectors"] == [[0, 1], [2, 3]] and results["test_images"] == 15
+
+
+@pytest.mark.slow
 def test_fine_tuning(tmp_path, rng):
     arrays = {}
     for part in ("train", "test"):
