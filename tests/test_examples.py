@@ -120,6 +120,43 @@ def test_vectors(tmp_path):
 
 
 @pytest.mark.slow
+def test_several_labels(tmp_path):
+    """The program takes what the script writes; nothing in an image is no label."""
+    example = runpy.run_path(str(EXAMPLES / "several_labels.py"))
+    digit = np.full((8, 8), 16.0)
+    light = [example["plate"]([digit] * n, np.random.default_rng(0)) for n in range(4)]
+    covered = [(image > 110).mean() for image in light]
+    np.testing.assert_allclose(covered, np.arange(4) * 17**2 / 48**2, atol=0.02)
+    example["main"](tmp_path / "data", images=60)
+    config = Config(
+        data=tmp_path / "data" / "list.csv", dataset="folder", image_size=48, model="p4cnn",
+        width=2, batch_size=15, epochs=1, report="none", parallel="jit",
+    )  # fmt: skip
+    results = train(config, tmp_path / "run").results
+    assert results["input"]["several_labels"] and results["test_images"] == 15
+    assert results["input"]["names"] == [str(digit) for digit in example["DIGITS"]]
+
+
+@pytest.mark.slow
+def test_regression(tmp_path):
+    """The program takes what the script writes, and the numbers are those of the pixels."""
+    example = runpy.run_path(str(EXAMPLES / "regression.py"))
+    digit = np.full((8, 8), 16.0)
+    for side, ink, degrees in ((12, 60, 0), (18, 200, 90), (24, 100, 30)):
+        image = example["drawn"](digit, side, ink, degrees, 0.0)
+        assert abs(image.max() - 40.0 - ink) < 2
+        np.testing.assert_allclose((image > 40 + ink / 2).sum(), side**2, rtol=0.05)
+    example["main"](tmp_path / "data", images=60)
+    config = Config(
+        data=tmp_path / "data" / "list.csv", dataset="folder", task="regression", image_size=32,
+        targets=example["COLUMNS"], model="p4cnn", width=2, batch_size=15, epochs=1, report="none",
+        parallel="jit",
+    )  # fmt: skip
+    results = train(config, tmp_path / "run").results
+    assert results["input"]["names"] == ["side", "ink"] and results["test_images"] == 15
+
+
+@pytest.mark.slow
 def test_fine_tuning(tmp_path, rng):
     arrays = {}
     for part in ("train", "test"):

@@ -120,7 +120,7 @@ def work(i):
         f(x, w + i)
         jax.jit(lambda x: x + j)(x).block_until_ready()  # compiles
         j += 1
-threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(3)]
 for thread in threads:
     thread.start()
 forks = multiprocessing.get_context("fork")
