@@ -26,6 +26,7 @@ from gconv_jax.models.mixed_groups import (
     MixedGroupCNN as MixedGroupCNN,
     PlainCNN as PlainCNN,
 )
+from gconv_jax.models.outputs import RescaledOutputs as RescaledOutputs
 from gconv_jax.models.p4cnn import (
     P4CNN as P4CNN,
     Z2CNN as Z2CNN,

@@ -1,7 +1,9 @@
 """The model card of a saved network: its README.md."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from gconv_jax.models._arguments import NETWORK
 
@@ -61,7 +63,10 @@ def _rows(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     axes = ", ".join(map(str, config["images"]["shape"] or ["..."]))
     stored = ", or uint8" if config[NETWORK] == "Standardized" else ""
     yield "input", f"images `[N, {axes}]` with numbers from {low:g} to {high:g}{stored}"
-    if config["classes"]:
+    numbers = _rescaled(config)
+    if numbers is not None:
+        yield "numbers", ", ".join(_numbers(config["classes"], **numbers))
+    elif config["classes"]:
         yield "classes", ", ".join(config["classes"])
     for name, value in config["figures"].items():
         yield name, f"{value:.4g}"
@@ -69,6 +74,22 @@ def _rows(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "protocol", config["protocol"]
     yield from ((name, str(value)) for name, value in about.items())
     yield "written by", ", ".join(f"{k} {v}" for k, v in config["versions"].items())
+
+
+def _rescaled(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return mean and deviation of the numbers that a network predicts; None of other networks."""
+    arguments = config["arguments"]
+    if config[NETWORK] == "RescaledOutputs":
+        return {name: arguments[name] for name in ("mean", "std")}
+    nested = arguments.get("model")
+    return _rescaled(nested) if isinstance(nested, dict) and NETWORK in nested else None
+
+
+def _numbers(names: Sequence[str] | None, mean: Any, std: Any) -> Iterator[str]:
+    """Yield each number with the mean and the deviation that it had in training."""
+    rows = np.broadcast_arrays(mean, std, *([] if names is None else [np.arange(len(names))]))
+    for i, (m, s) in enumerate(zip(*map(np.ravel, rows[:2]), strict=True)):
+        yield f"{f'number {i}' if names is None else names[i]} (in training {m:.4g} ± {s:.4g})"
 
 
 def _innermost(config: Mapping[str, Any]) -> Mapping[str, Any]:

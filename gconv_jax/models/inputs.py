@@ -60,7 +60,7 @@ class Standardized(_OfStoredPixels):
 
     def __init__(self, model: Callable[..., Any], *, mean: Numbers = 0.0, std: Numbers = 1.0):
         self.model = model
-        self.mean, self.std = _numbers("mean", mean), _numbers("std", std)
+        self.mean, self.std = finite_numbers("mean", mean), finite_numbers("std", std)
         if np.min(self.std) <= 0:
             raise ValueError(f"`std` must be positive, got {std}")
 
@@ -122,9 +122,11 @@ def to_unit(x: jax.Array) -> jax.Array:
     return unit / 255 if x.dtype == jnp.uint8 else unit
 
 
-def _numbers(name: str, value: Numbers) -> float | tuple[float, ...]:
+def finite_numbers(name: str, value: Numbers) -> float | tuple[float, ...]:
     """Return a finite number, or a tuple of some."""
     found = np.asarray(value, np.float64)
     if found.ndim > 1 or not found.size or not np.isfinite(found).all():
-        raise ValueError(f"`{name}` must be a finite number, or one for each channel, got {value}")
+        raise ValueError(
+            f"`{name}` must be a finite number, or one for each channel or output, got {value}"
+        )
     return tuple(found.tolist()) if found.ndim else found.item()

@@ -66,6 +66,7 @@ CASES = {
     "Augerino": lambda of, **o: of(models.LeNet(widths=1, hidden=2, **o), copies=2, **o),
     "Standardized": lambda of, **o: of(models.Z2CNN(width=1, **o), mean=np.float32(0.5), std=(2,)),
     "Whitened": lambda of, **o: of(models.LeNet(widths=1, hidden=2, **o), image_shape=[2, 3, 1]),
+    "RescaledOutputs": lambda of, **o: of(models.Z2CNN(width=1, classes=2, **o), std=(2, 0.5)),
     "Symmetrized": lambda of, **o: of(models.Z2CNN(width=1, **o), group=P4M, sequential=True),
 }
 

@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 from sklearn.metrics import mean_absolute_error, r2_score
 
+from gconv_jax.models import load_pretrained, pretrained_config
 from tests.train.runs import exported_answers, read_list
 from train.__main__ import _recipe_of, main
+from train.recipes.typed_options import configure
+from train.run.source_weights import read_weights
 from train.run_folder.folder import Run
 
 NAMES = ("radius", "light")
@@ -159,8 +162,43 @@ def test_another_program_says_the_same_numbers(measured, disks, tmp_path, capsys
     np.testing.assert_allclose(found, numbers(read_list(table)), rtol=1e-4)
     said = eval(last, {"about": about, "numbers": found})
     assert said == [dict(zip(NAMES, row, strict=True)) for row in found.tolist()]
-    assert main(["export", str(measured.path), "--format", "pretrained"]) == 2
-    assert "this network predicts numbers" in capsys.readouterr().err
+
+
+def test_a_saved_network_predicts_the_same_numbers(measured, disks, tmp_path, capsys):
+    saved, files = str(tmp_path / "saved"), [str(disks / f"{i}.png") for i in range(3)]
+    assert main(["export", str(measured.path), "--format", "pretrained", "--out", saved]) == 0
+    found = []
+    for place in (str(measured.path), saved):
+        assert main(["predict", place, *files, "--output", str(tmp_path / "new.csv")]) == 0
+        assert main(["features", place, *files, "--output", str(tmp_path / "new.npz")]) == 0
+        with np.load(tmp_path / "new.npz") as arrays:
+            found.append((numbers(read_list(tmp_path / "new.csv")), arrays["features"]))
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-5)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-5, atol=1e-6)
+    model = load_pretrained(saved)
+    pixels = np.stack([np.asarray(Image.open(path))[..., None] for path in files])
+    np.testing.assert_allclose(model(pixels), found[0][0], rtol=1e-4)
+    np.testing.assert_allclose(model.model.std, measured.results["input"]["scale"], rtol=1e-6)
+    config, results = pretrained_config(saved), measured.results
+    assert config["classes"] == list(NAMES)
+    assert config["figures"] == {
+        "test relative error": results["test_error"],
+        "test R2": results["r2"],
+        **{
+            f"test mean absolute error of {name}": mae
+            for name, mae in zip(NAMES, results["by_target"]["mae"], strict=True)
+        },
+    }
+    card = (tmp_path / "saved" / "README.md").read_text()
+    assert "| numbers | radius (in training " in card and "| classes |" not in card
+    capsys.readouterr()
+    assert main(["evaluate", saved, "--data", str(disks / "list.csv")]) == 0
+    assert "radius: mean absolute error" in capsys.readouterr().out
+    # Training further starts from it, as from the run.
+    config = configure("folder", [*NUMBERS, "--data", str(disks / "list.csv"), "--init", saved])
+    theirs, ours = (read_weights(place).arrays for place in (saved, str(measured.path)))
+    assert (config.model, config.width) == ("p4cnn", 4) and theirs.keys() == ours.keys()
+    assert all(np.array_equal(theirs[name], ours[name]) for name in ours)
 
 
 def test_a_run_goes_on_with_the_numbers_that_it_began_with(disks, tmp_path, capsys):

@@ -12,12 +12,14 @@ from ..config import FOLDER, NO_MATTER, Config
 from ..options.networks import is_own
 from ..recipes.presets import PRESETS
 from ..report.protocol import how_measured
+from ..run.main_figures import main_figures
 from ..run.predictor import Predictor
 from ..run.snapshot import Snapshot
 from ..run_folder.command_line import PROGRAM
 from ..run_folder.environment import read_environment
 from ..run_folder.folder import Run
 from ..run_folder.saved_network import PROGRAM_KEY
+from ..steps.rescaled import with_fixed_numbers
 
 LICENSES = {
     "digits": "CC BY 4.0: the digits inside scikit-learn are a part of Optical Recognition of "
@@ -30,8 +32,8 @@ def save_network(run: Run, network: Predictor, path: Path) -> Path:
     """Write the network of a run, with the preparation of pixels in front, to a folder; one that
     was saved there before is replaced.
 
-    ValueError if the network is the user's own, is made equivariant by another network, or predicts
-    numbers or masks: these have no such form.
+    ValueError if the network is the user's own, or is made equivariant by another network: these
+    have no such form.
     """
     config = run.config
     if config.adapt == "canonicalize":
@@ -39,34 +41,28 @@ def save_network(run: Run, network: Predictor, path: Path) -> Path:
             "`format` pretrained is not for networks of --adapt canonicalize, which has a network "
             "of its own for poses: use --format stablehlo or onnx"
         )
-    if network.task.numbers or network.task.masks:
-        what = "masks" if network.task.masks else "numbers"
-        raise ValueError(
-            f"`format` pretrained is for classes and labels, and this network predicts {what}: use "
-            "--format stablehlo or onnx"
-        )
     if is_own(config.model):
         raise ValueError(
             f"`format` pretrained is for networks of gconv_jax.models, and {config.model} is your "
             "own: use --format stablehlo or onnx"
         )
-    model = network.steps.model(network.params, network.stats)
+    model = with_fixed_numbers(network.steps.model(network.params, network.stats))
     if network.whitening is not None:
         model = Whitened(model, image_shape=network.shape)
         model.mean[...] = network.whitening.mean
         model.matrix[...] = network.whitening.matrix
     else:
         model = Standardized(model, mean=network.steps.prepare.mean, std=network.steps.prepare.std)
-    results = None if isinstance(run, Snapshot) else run.results
-    measured = results is not None and "test_error" in results
+    results = {} if isinstance(run, Snapshot) else run.results or {}
+    figures = main_figures(config, results)
     return save_pretrained(
         model,
         path,
         classes=[network.name(i) for i in range(network.classes)],
         image_shape=network.shape,
-        figures={f"test {network.task.error}": results["test_error"]} if measured else None,
-        protocol=how_measured(config, results) if measured else None,
-        about=_about(run, network, results or {}),
+        figures=figures,
+        protocol=how_measured(config, results) if figures else None,
+        about=_about(run, network, results),
         overwrite=True,
     )
 
@@ -105,9 +101,12 @@ def _about(run: Run, network: Predictor, results: dict) -> dict[str, Any]:
     """Return what the card of a network says beside its figures."""
     config, devices = run.config, read_environment(run.path)
     kind = "labels" if network.task.several else "classes"
+    kind = "numbers" if network.task.numbers else kind
+    kind = "classes of pixels" if network.task.masks else kind
     about = {
         "title": f"{network.title} on {config.dataset_title}",
         "task": f"{config.dataset_title}: {network.classes} {kind}",
+        "output": _output(network),
         "trained by": f"`{training_command(config)}`",
     }
     if "train_seconds" in results:
@@ -123,6 +122,17 @@ def _about(run: Run, network: Predictor, results: dict) -> dict[str, Any]:
     program = {
         "title": network.title,
         "several_labels": network.task.several,
+        **({} if network.masks is None else {"mask_values": list(network.masks.values)}),
         "reading": network.reading.arguments(),
     }
     return about | {PROGRAM_KEY: program}
+
+
+def _output(network: Predictor) -> str:
+    """Return in words what the network gives for a batch."""
+    task = network.task
+    if task.numbers:
+        return f"`[N, {network.classes}]`, numbers in their own units"
+    pixels, each = (network.shape[:-1], " of each pixel") if task.masks else ((), "")
+    axes = ", ".join(map(str, (*pixels, network.classes)))
+    return f"`[N, {axes}]`, logits{each}; their {task.link} are probabilities"

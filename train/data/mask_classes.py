@@ -46,6 +46,20 @@ class MaskClasses(NamedTuple):
         return table[label]
 
 
+def kept_classes(values: Any, names: Sequence[str]) -> MaskClasses:
+    """Return the classes that a saved network has, from the values that are kept with it.
+
+    ValueError unless there is a value for each of the names, as in `classes_of_values`.
+    """
+    indices = list(range(len(names)))
+    if values not in (indices, [0, IGNORED]) or len(values) != len(names):
+        raise ValueError(
+            f"`mask_values` must be 0 to {len(names) - 1}, one for each class, or 0 and 255 for "
+            f"two classes; got {values!r}"
+        )
+    return MaskClasses(tuple(values), tuple(names))
+
+
 def classes_of_values(found: Sequence[int], names: Sequence[str] | None) -> MaskClasses:
     """Return the classes of masks with these values, rising.
 

@@ -2,22 +2,25 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import optax
 
 from gconv_jax import FiniteGroup
-from gconv_jax.models import Standardized, Whitened, load_pretrained
+from gconv_jax.models import RescaledOutputs, Standardized, Whitened, load_pretrained
 from gconv_jax.models.pretrained_folder import CONFIG
 
+from ..data.mask_classes import MaskClasses, kept_classes
 from ..data.reading import EARLIER, Reading
 from ..data.whitening import Whitening
 from ..run_folder.folder import Run
 from ..run_folder.saved_network import SavedNetwork
 from ..steps.augment import Prepare
+from ..steps.rescaled import rescaled_part
 from ..steps.step import Steps
-from ..steps.task import ONE_CLASS, SEVERAL_LABELS
+from ..steps.task import MASKS, ONE_CLASS, SEVERAL_LABELS, Task, regression
 from .predictor import Predictor, load_predictor
 
 
@@ -62,20 +65,64 @@ def _saved_predictor(saved: SavedNetwork, symmetry: FiniteGroup | None) -> Predi
     elif isinstance(model, Standardized):
         mean, std = (np.asarray(n, np.float32) for n in (model.mean, model.std))
         model = model.model
-    task = SEVERAL_LABELS if program.get("several_labels") else ONE_CLASS
-    steps = Steps(model, optax.identity(), Prepare(mean, std), symmetry=symmetry, task=task)
+
+    def steps_of(task: Task) -> Steps:
+        return Steps(model, optax.identity(), Prepare(mean, std), symmetry=symmetry, task=task)
+
+    steps = steps_of(ONE_CLASS)
     state = steps.init()
     stored = jax.ShapeDtypeStruct((1, *shape), np.float32 if whitening else np.uint8)
     try:
-        logits = jax.eval_shape(steps.logits, state.params, state.stats, stored)
+        outputs = jax.eval_shape(steps.logits, state.params, state.stats, stored)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{saved.path} does not take images of {shape}: {error}") from None
-    if logits.ndim != 2:
-        raise ValueError(f"{saved.path} is no classifier: it has results {logits.shape}")
-    classes = logits.shape[-1]
+    classes = outputs.shape[-1]
     if names is not None and len(names) != classes:
         raise ValueError(f"{file} names {len(names)} classes of a network with {classes}")
     names = None if names is None else tuple(names)
-    return Predictor(
-        steps, state.params, state.stats, shape, classes, whitening, names, reading, saved.title
-    )
+    try:
+        task, masks = _task(outputs.shape, shape, names, program, rescaled_part(model))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    form = (shape, classes, whitening, names, reading, saved.title, masks)
+    return Predictor(steps_of(task), state.params, state.stats, *form)
+
+
+def _task(
+    outputs: tuple[int, ...],
+    image: tuple[int, ...],
+    names: tuple[str, ...] | None,
+    program: dict[str, Any],
+    rescaled: RescaledOutputs | None,
+) -> tuple[Task, MaskClasses | None]:
+    """Return the task of a saved network, and the classes of its masks.
+
+    ValueError if its description contradicts its results.
+
+    Args:
+        outputs: the shape of its results for one image.
+        image: the shape of an image.
+        names: those of the classes, if they have any.
+        program: the part of the description that this program has written.
+        rescaled: the part of the network that gives numbers their units.
+    """
+    several, values = (program.get(key) for key in ("several_labels", "mask_values"))
+    if several not in (None, False, True):
+        raise ValueError(f"`several_labels` must be true or false, got {several!r}")
+    numbers, pixels = rescaled is not None, outputs == (1, *image[:-1], outputs[-1])
+    if len(outputs) != 2 and (numbers or not pixels or (names is None and values is None)):
+        named = "; name the classes of its pixels with classes=" if pixels else ""
+        raise ValueError(
+            f"it is no network for classes, numbers or masks: its results are {outputs}{named}"
+        )
+    if several and (numbers or pixels):
+        raise ValueError("`several_labels` is for classes, and the network predicts something else")
+    if values is not None and not pixels:
+        raise ValueError(f"`mask_values` are for masks, and the network has results {outputs}")
+    if pixels:
+        names = tuple(map(str, range(outputs[-1]))) if names is None else names
+        values = list(range(len(names))) if values is None else values
+        return MASKS, kept_classes(values, names)
+    if rescaled is not None:
+        return regression(np.broadcast_to(np.asarray(rescaled.std), outputs[-1:])), None
+    return (SEVERAL_LABELS if several else ONE_CLASS), None

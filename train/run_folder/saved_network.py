@@ -10,7 +10,8 @@ from .folder import Run
 
 PROGRAM_KEY = "program"
 """The key below ``about`` with what this program needs beyond what any saved network says: the
-``title``, the ``reading`` of image files, and whether an image has ``several_labels``."""
+``title``, the ``reading`` of image files, whether an image has ``several_labels``, and the
+``mask_values`` of classes in the files of masks."""
 
 
 class SavedNetwork:

@@ -5,10 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from gconv_jax.models import RescaledOutputs
+from gconv_jax.nnx import Symmetrized
+
 
 class Rescaled(nnx.Module):
     """A network whose outputs are numbers in their own units: ``mean + std * model(x)``.
 
+    It is a `gconv_jax.models.RescaledOutputs` whose numbers are read with the parameters of a run.
     The model itself begins with outputs around the mean of the training images, and its
     parameters have the usual sizes whatever the units are. Mean and standard deviation are
     variables beside the parameters, and are never trained.
@@ -27,3 +31,20 @@ class Rescaled(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         y = self.model(x).astype(jnp.float32)  # pyright: ignore[reportCallIssue]
         return self.mean[...] + self.std[...] * y
+
+
+def with_fixed_numbers(model: nnx.Module) -> nnx.Module:
+    """Return a network of a run with a `RescaledOutputs` in place of a `Rescaled`, which may be
+    behind a `Symmetrized`: its arguments have the numbers."""
+    if isinstance(model, Symmetrized):
+        return Symmetrized(with_fixed_numbers(model.model), group=model.group)  # pyright: ignore[reportArgumentType]
+    if not isinstance(model, Rescaled):
+        return model
+    mean, std = (np.asarray(n[...]).tolist() for n in (model.mean, model.std))
+    return RescaledOutputs(model.model, mean=mean, std=std)  # pyright: ignore[reportArgumentType]
+
+
+def rescaled_part(model: nnx.Module) -> RescaledOutputs | None:
+    """Return the part of a saved network that rescales its outputs, if they are numbers."""
+    parts = (part for _, part in nnx.iter_graph(model) if isinstance(part, RescaledOutputs))
+    return next(parts, None)

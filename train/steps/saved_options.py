@@ -14,11 +14,14 @@ from ..config import FOLDER, Config
 from ..options.networks import DEFAULTS, NETWORKS, SPACE
 from .build_model import CLASSES, GROUPS, LETTERS, build_model
 
-KINDS = {"GroupViT": "vit", "GroupConvNeXt": "convnext"} | {
-    kind.__name__: name for name, kind in CLASSES.items() if isinstance(kind, type)
-}
+KINDS = {
+    "GroupViT": "vit",
+    "GroupConvNeXt": "convnext",
+    "UNet": "unet",
+    "GroupUNet": "group-unet",
+} | {kind.__name__: name for name, kind in CLASSES.items() if isinstance(kind, type)}
 """The networks of the table by the names of their classes."""
-_OF_IMAGES = ("classes", "in_features", "dtype")
+_OF_IMAGES = ("classes", "out_features", "in_features", "dtype")
 """The arguments that follow the images and how they are computed with."""
 
 
@@ -32,7 +35,7 @@ def saved_options(description: dict[str, Any]) -> dict[str, Any]:
     'p4cnn'
     """
     kind, arguments = description["network"], description["arguments"]
-    if kind in ("Standardized", "Whitened"):
+    if kind in ("Standardized", "Whitened", "RescaledOutputs"):
         return saved_options(arguments["model"])
     if kind == "Symmetrized":
         return saved_options(arguments["model"]) | {
@@ -102,9 +105,12 @@ def _group(described: Any) -> str:
 
 def _require_same(options: dict[str, Any], kind: str, arguments: dict[str, Any]) -> None:
     """Raise ValueError unless the options build the network, argument by argument."""
-    volumes = {"dataset": FOLDER} if SPACE in NETWORKS[options["model"]].dimensions else {}
-    config = Config(**(DEFAULTS | volumes | options))
-    images = {name: arguments[name] for name in ("classes", "in_features")}
+    row = NETWORKS[options["model"]]
+    images: dict[str, Any] = {"dataset": FOLDER} if SPACE in row.dimensions else {}
+    images |= {"task": "segmentation"} if row.segments else {}
+    config = Config(**(DEFAULTS | images | options))
+    outputs = "out_features" if kind == "GroupUNet" else "classes"
+    images = {"classes": arguments[outputs], "in_features": arguments["in_features"]}
     built = describe(nnx.eval_shape(lambda: build_model(config, **images)))["arguments"]
     for name, value in arguments.items():
         if name not in _OF_IMAGES and built.get(name) != value:

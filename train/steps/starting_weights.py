@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from gconv_jax.models import RescaledOutputs
+
 from .rescaled import Rescaled
 
 
@@ -103,10 +105,11 @@ def parameter_paths(params: nnx.State) -> list[str]:
 def _variables(model: nnx.Module) -> Iterator[tuple[str, str, Any]]:
     """Yield the variables of a network but random keys, each with a name and its dotted path.
 
-    Names are paths without the level of a `Rescaled`: whether outputs are numbers or classes, the
-    network is the same.
+    Names are paths without the level of a `Rescaled` or a `RescaledOutputs`: whether outputs are
+    numbers or classes, the network is the same.
     """
-    outer = next((p for p, m in nnx.iter_graph(model) if isinstance(m, Rescaled)), None)
+    kinds = Rescaled | RescaledOutputs
+    outer = next((p for p, m in nnx.iter_graph(model) if isinstance(m, kinds)), None)
     for path, variable in nnx.iter_graph(model):
         if not isinstance(variable, nnx.Variable) or isinstance(variable, nnx.RngState):
             continue

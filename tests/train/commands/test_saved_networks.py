@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from PIL import Image
 
 from gconv_jax import models
 from gconv_jax.models import load_pretrained, pretrained_config, save_pretrained
+from tests.train.masks import draw_masks
 from tests.train.runs import untrained_run
 from train.__main__ import main
 from train.commands.evaluate import Evaluate, evaluate
@@ -22,6 +24,7 @@ from train.recipes.presets import PRESETS
 from train.run.predictor import load_predictor
 from train.run.saved_predictor import open_predictor
 from train.run_folder.saved_network import open_run
+from train.steps.saved_options import saved_options
 
 PLAIN = Config(model="lenet", group="z2", width=2)
 
@@ -78,7 +81,9 @@ def test_commands_give_the_answers_of_the_run(own_run, own_images, saved, tmp_pa
 
 def test_the_folder_has_the_figures_and_their_protocol(own_run, saved):
     config, results = pretrained_config(saved), own_run.results
-    assert config["figures"] == {"test error": results["test_error"]}
+    figures = {"test error": "test_error", "test class-mean accuracy": "class_mean_accuracy"}
+    figures |= {"test AUC": "auc"}
+    assert list(config["figures"].items()) == [(n, results[key]) for n, key in figures.items()]
     assert "the last of 1 epochs, no selection; Adam 0.002" in config["protocol"]
     assert config["classes"] == ["ring", "star"]
     assert config["images"] == {"shape": [28, 28, 3], "range": [0, 1]}
@@ -100,9 +105,12 @@ def test_a_command_is_typed_as_it_was():
     assert training_command(Config(compare_plain=True)).endswith("train --compare-plain")
 
 
-@pytest.mark.parametrize("kind", ["digits", "whitened", "symmetrized", "labels"])
+@pytest.mark.parametrize(
+    "kind", ["digits", "whitened", "symmetrized", "labels", "numbers", "symmetrized numbers"]
+)
 def test_all_that_a_prediction_needs_is_kept(kind, tmp_path, rng):
     own = dataclasses.replace(PLAIN, dataset="folder", data=Path("photos"), image_size=28)
+    numbers = dataclasses.replace(own, task="regression", targets=("age", "height"))
     config, names, more = {
         "digits": (PLAIN, None, {}),
         "whitened": (dataclasses.replace(own, preprocess="whiten"), ["day", "night"], {}),
@@ -112,25 +120,84 @@ def test_all_that_a_prediction_needs_is_kept(kind, tmp_path, rng):
             ["cat", "dog", "élan"],
             {"several_labels": True, "reading": {"range": [2.0, 9.0], "ground": "white"}},
         ),
+        "numbers": (numbers, ["age", "height"], {"scale": [12.0, 0.1]}),
+        "symmetrized numbers": (
+            dataclasses.replace(numbers, adapt="symmetrize"),
+            ["age", "height"],
+            {"scale": [12.0, 0.1]},
+        ),
     }[kind]
     run = untrained_run(config, tmp_path / "run", (28, 28, 1), names, more)
     assert main(["export", str(run.path), "--format", "pretrained"]) == 0
     network = open_predictor(open_run(run.path / "pretrained"))
     expected = load_predictor(run)
-    assert network.reading == expected.reading and network.task == expected.task
+    assert network.reading == expected.reading
+    if "numbers" in kind:
+        np.testing.assert_array_equal(network.task.scale, np.float32([12, 0.1]))
+    else:
+        assert network.task == expected.task
     assert network.title == expected.title == config.title and network.shape == expected.shape
     assert [network.name(i) for i in range(network.classes)] == [
         expected.name(i) for i in range(expected.classes)
     ]
     stored = rng.integers(0, 256, (2, 28, 28, 1)).astype(np.uint8)
     logits = expected(stored)
-    np.testing.assert_array_equal(network(stored), logits)
+    # Numbers of their own are rounded in another order.
+    np.testing.assert_allclose(network(stored), logits, rtol=1e-6 if "numbers" in kind else 0)
     scale = np.abs(logits.astype(np.float32)).max()
     loaded = load_pretrained(run.path / "pretrained")
     np.testing.assert_allclose(loaded(stored), logits, atol=1e-5 * scale, rtol=0)
     assert pretrained_config(run.path / "pretrained")["figures"] == {}
     if kind == "symmetrized":
         assert loaded(stored).dtype == jnp.bfloat16
+
+
+@pytest.fixture(scope="module")
+def unet(tmp_path_factory) -> Path:
+    """A run for masks of 0 and 255, with a saved network beside its files."""
+    config = Config(
+        model="unet",
+        seed=2,
+        group="z2",
+        width=2,
+        dataset="folder",
+        data=Path("cells"),
+        task="segmentation",
+    )
+    values = {"mask_values": [0, 255], "reading": {"ink": "light", "range": [0, 255]}}
+    path = tmp_path_factory.mktemp("masks") / "run"
+    untrained_run(config, path, (8, 8, 1), ["ground", "cell"], values)
+    assert main(["export", str(path), "--format", "pretrained"]) == 0
+    return path
+
+
+def test_a_network_for_masks_writes_the_same_masks(unet, tmp_path, capsys):
+    saved, new = unet / "pretrained", draw_masks(tmp_path / "new", 6, side=8)
+    for name, place in {"run": unet, "saved": saved}.items():
+        out = ["--output", str(tmp_path / name)]
+        assert main(["predict", str(place), str(new / "images"), *out]) == 0
+    one, two = (
+        {p.name: p.read_bytes() for p in (tmp_path / n).iterdir()} for n in ("run", "saved")
+    )
+    assert len(one) == 7 and one.pop("shares.csv") and two.pop("shares.csv") and one == two
+    true, said = (
+        np.stack([np.asarray(Image.open(at / f"{i}.png")) for i in range(6)])
+        for at in (new / "masks", tmp_path / "saved")
+    )
+    assert set(np.unique(said)) == {0, 255}
+    figures = evaluate(Evaluate(saved, data=new), silent)
+    assert figures["test_error"] == pytest.approx((true != said).mean())
+    model = load_pretrained(saved)
+    assert isinstance(model.model, models.UNet)
+    stored = np.stack(
+        [np.asarray(Image.open(new / "images" / f"{i}.png"))[..., None] for i in range(6)]
+    )
+    np.testing.assert_array_equal(np.asarray(model(stored)).argmax(-1), said == 255)
+    assert saved_options(pretrained_config(saved))["model"] == "unet"
+    card = (saved / "README.md").read_text()
+    assert "| output | `[N, 8, 8, 2]`, logits of each pixel; their softmax are" in card
+    assert main(["features", str(saved), str(new), "--output", str(tmp_path / "x.npz")]) == 2
+    assert "`features` are of whole images" in capsys.readouterr().err
 
 
 def test_networks_that_the_program_has_not_written(tmp_path, rng):
