@@ -60,9 +60,12 @@ def _rows(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "group", f"`{group}`"
     yield "parameters", f"{config['parameters']:,}"
     low, high = config["images"]["range"]
-    axes = ", ".join(map(str, config["images"]["shape"] or ["..."]))
+    shape = config["images"]["shape"] or ["..."]
+    axes, kind = ", ".join(map(str, shape)), "volumes" if len(shape) == 4 else "images"
     stored = ", or uint8" if config[NETWORK] == "Standardized" else ""
-    yield "input", f"images `[N, {axes}]` with numbers from {low:g} to {high:g}{stored}"
+    yield "input", f"{kind} `[N, {axes}]` with numbers from {low:g} to {high:g}{stored}"
+    if "output" in about:
+        yield "output", str(about.pop("output"))
     numbers = _rescaled(config)
     if numbers is not None:
         yield "numbers", ", ".join(_numbers(config["classes"], **numbers))

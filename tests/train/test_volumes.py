@@ -10,10 +10,13 @@ import onnxruntime
 import pytest
 
 from gconv_jax import full_octahedral, octahedral, transform
+from gconv_jax.models import load_pretrained
 from train.__main__ import main
 from train.config import Config
 from train.run.predictor import load_predictor
+from train.run.saved_predictor import open_predictor
 from train.run_folder.folder import Run
+from train.run_folder.saved_network import open_run
 from train.steps.augment import Prepare
 from train.steps.build_model import build_model
 from train.steps.turned_volumes import cube_turns, quarter_turns, turned_volume
@@ -160,6 +163,26 @@ def test_predictions_and_exports_agree(run, tmp_path, format, capsys):
     metadata = tmp_path / "model.stablehlo.json"
     if metadata.is_file():
         assert json.loads(metadata.read_text())["image"]["size"] == [8, 8, 8, 1]
+
+
+def test_a_saved_network_says_the_same_of_volumes(run, data, tmp_path, capsys):
+    saved = tmp_path / "saved"
+    assert main(["export", str(run.path), "--format", "pretrained", "--out", str(saved)]) == 0
+    stored = 255 * volumes(2, 5)
+    np.testing.assert_array_equal(
+        open_predictor(open_run(saved))(stored), logits(run, stored // 255)
+    )
+    expected, model = logits(run, stored // 255), load_pretrained(saved)
+    np.testing.assert_allclose(model(stored), expected, atol=1e-5 * np.abs(expected).max())
+    turned = np.rot90(stored, axes=(1, 3))
+    np.testing.assert_allclose(model(turned), expected, atol=1e-4 * np.abs(expected).max())
+    card = (saved / "README.md").read_text()
+    assert "| input | volumes `[N, 8, 8, 8, 1]` with numbers from 0 to 1, or uint8 |" in card
+    assert "| classes | long, short |" in card and "volumes of 8 x 8 x 8 voxels" in card
+    capsys.readouterr()
+    assert main(["evaluate", str(saved), "--data", str(data)]) == 0
+    said = capsys.readouterr().out
+    assert f"is a new set of 8 images: error {100 * run.results['test_error']:.2f} %" in said
 
 
 def test_predict_names_what_is_no_volume(run, tmp_path, capsys):

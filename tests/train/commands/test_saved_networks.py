@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -230,6 +231,24 @@ def test_mistakes_get_one_clear_line(saved, own_images, tmp_path, monkeypatch, c
     save_pretrained(plain, "named", image_shape=(28, 28, 1), classes=["a", "b"])
     about = {"program": {"reading": {"shutter": 1}}}
     save_pretrained(plain, "read", image_shape=(28, 28, 1), about=about)
+    save_pretrained(
+        plain, "several", image_shape=(28, 28, 1), about={"program": {"several_labels": 3}}
+    )
+    save_pretrained(
+        plain, "valued", image_shape=(28, 28, 1), about={"program": {"mask_values": [0]}}
+    )
+    ages = models.RescaledOutputs(plain, mean=40, std=12)
+    both = {"program": {"several_labels": True}}
+    save_pretrained(ages, "ages", image_shape=(28, 28, 1), about=both)
+    pixels = nnx.eval_shape(lambda: models.UNet(width=1, depth=1, in_features=1, rngs=nnx.Rngs(0)))
+    nnx.update(pixels, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), nnx.state(pixels)))
+    save_pretrained(pixels, "pixels", image_shape=(8, 8, 1))
+    save_pretrained(
+        *(pixels, "values"),
+        image_shape=(8, 8, 1),
+        classes=["a", "b"],
+        about={"program": {"mask_values": [0, 2]}},
+    )
     shutil.copytree(saved, "damaged")
     (tmp_path / "damaged" / "model.safetensors").write_bytes(b"0")
     shutil.copytree(saved, "cut")
@@ -246,6 +265,15 @@ def test_mistakes_get_one_clear_line(saved, own_images, tmp_path, monkeypatch, c
         "odd does not take images of (28, 28, 2): ": ["predict", "odd", image],
         "names 2 classes of a network with 10": ["predict", "named", image],
         "config.json is damaged: `reading`: ": ["predict", "read", image],
+        "`several_labels` must be true or false, got 3": ["predict", "several", image],
+        "`mask_values` are for masks, and the network has": ["predict", "valued", image],
+        "`several_labels` is for classes, and": ["predict", "ages", image],
+        "results are (1, 8, 8, 2); name the classes of its pixels with": [
+            *("predict", "pixels", image),
+        ],
+        "`mask_values` must be 0 to 1, one for each class, or 0 and 255": [
+            *("predict", "values", image),
+        ],
         "damaged/model.safetensors is damaged or another file": ["predict", "damaged", image],
         "cut is not the folder of a saved network: it has no config.json": [
             "predict",
