@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gconv_jax.models import e2cnn
 from gconv_jax.models._arguments import NETWORK
 
 
@@ -44,10 +45,14 @@ def group_in_words(config: Mapping[str, Any]) -> str:
 
     >>> group_in_words({"network": "P4CNN", "arguments": {"group": {"cyclic": 4}}})
     'cyclic(4)'
+    >>> group_in_words({"network": "SmallE2CNN", "arguments": {"groups": None}})
+    'cyclic(8)'
     """
     found = _innermost(config)["arguments"]
-    groups = found.get("groups") or [found.get("group")]
-    return " ".join(_group(group) for group in groups if group)
+    if groups := [group for group in found.get("groups") or [found.get("group")] if group]:
+        return " ".join(map(_group, groups))
+    published = getattr(getattr(e2cnn, network_in_words(config), None), "published_groups", ())
+    return " ".join(map(repr, published))
 
 
 def _rows(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
