@@ -7,6 +7,7 @@ import numpy as np
 
 from gconv_jax.models import e2cnn
 from gconv_jax.models._arguments import NETWORK
+from gconv_jax.models._network import CLASS, OWN, has_own
 
 
 def model_card(name: str, config: Mapping[str, Any]) -> str:
@@ -16,13 +17,16 @@ def model_card(name: str, config: Mapping[str, Any]) -> str:
         name: of its folder, which is the title if there is no other.
         config: the configuration; what is ``about`` it is in the table if it is text or a number.
     """
-    title = config["about"].get("title", name)
+    title, opens = config["about"].get("title", name), "`gconv_jax.models.load_pretrained`"
+    if has_own(config):
+        opens += ", which is given the module\nthat gets the numbers"
+    else:
+        opens += ", and with `python -m train predict`, `features`, `evaluate` and\n`export`"
     rows = "\n".join(f"| {name} | {_one_line(text)} |" for name, text in _rows(config))
     return f"""# {title}
 
 A trained network of [gconv_jax](https://gconv-jax.github.io/gconv_jax/). It opens with
-`gconv_jax.models.load_pretrained`, and with `python -m train predict`, `features`, `evaluate` and
-`export`.
+{opens}.
 
 | | |
 |---|---|
@@ -37,7 +41,8 @@ def network_in_words(config: Mapping[str, Any]) -> str:
     >>> network_in_words({"network": "Standardized", "arguments": {"model": inner, "std": 0.5}})
     'P4CNN'
     """
-    return str(_innermost(config)[NETWORK])
+    found = _innermost(config)
+    return str(found["arguments"][CLASS] if found[NETWORK] == OWN else found[NETWORK])
 
 
 def group_in_words(config: Mapping[str, Any]) -> str:
@@ -107,6 +112,8 @@ def _innermost(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _options(config: Mapping[str, Any]) -> str:
     """Return the arguments of the innermost network that are plain numbers or texts."""
+    if has_own(config):
+        return "a module of its author"
     found = _innermost(config)["arguments"].items()
     plain = [f"{k}={v!r}" for k, v in found if isinstance(v, str | int | float)]
     return f"({', '.join(plain)})"

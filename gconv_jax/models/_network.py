@@ -19,6 +19,9 @@ from gconv_jax.nnx import Symmetrized
 
 NETWORKS: dict[str, type[nnx.Module]] = {"Symmetrized": Symmetrized}
 """The networks that a file may name: those of `gconv_jax.models`, and `Symmetrized` around them."""
+OWN, CLASS = "own", "class"
+"""The name that stands for a module of the user's own, and its argument, which people read: the
+name of its class. Nothing is made of it."""
 _RECORD, _OURS = "_arguments", "gconv_jax.models."
 
 
@@ -72,17 +75,15 @@ class Network(nnx.Module):
 
 
 def describe(model: nnx.Module) -> dict[str, Any]:
-    """Return a network by its name and its arguments, as JSON values.
+    """Return a network by its name and its arguments, as JSON values; a module that is none of
+    `NETWORKS` as `OWN`.
 
-    TypeError names what is none of `NETWORKS`, or the argument that has no such form.
+    TypeError names what is no module, or the argument that has no such form.
     """
     name = type(model).__name__
-    if NETWORKS.get(name) is not type(model):
-        raise TypeError(
-            f"`model` must be a network of gconv_jax.models, got {name}, whose arguments are not "
-            "known: save it with orbax, or export it"
-        )
-    found = _describe(model)
+    if not isinstance(model, nnx.Module):
+        raise TypeError(f"`model` must be an nnx.Module, got {name}")
+    found = _nested(model)
     for key, value in found["arguments"].items():
         for kind in _unknown(value):
             raise TypeError(
@@ -92,12 +93,29 @@ def describe(model: nnx.Module) -> dict[str, Any]:
     return found
 
 
-def build(description: Any, rngs: nnx.Rngs) -> nnx.Module:
+def build(
+    description: Any, rngs: nnx.Rngs, own: Callable[[], nnx.Module] | None = None
+) -> nnx.Module:
     """Return a new network of a description, the inverse of `describe`.
 
-    ValueError names what this version does not know.
+    Args:
+        description: the name of the network and its arguments.
+        rngs: the random keys.
+        own: a function that returns the module where the description says `OWN`.
+
+    Raises:
+        ValueError: it names what this version does not know, or a module that is not given.
     """
     name = description.get(NETWORK) if isinstance(description, dict) else None
+    if name == OWN and own is not None:
+        return own()
+    if name == OWN:
+        arguments = description.get("arguments")
+        kind = arguments.get(CLASS) if isinstance(arguments, dict) else None
+        raise ValueError(
+            f"the network is a module of the user's own, {kind}, and no file has its code: make "
+            "it, and give it to load_pretrained as model="
+        )
     kind = NETWORKS.get(name) if isinstance(name, str) else None
     if kind is None:
         near = difflib.get_close_matches(str(name), NETWORKS, n=1) or sorted(NETWORKS)
@@ -112,7 +130,7 @@ def build(description: Any, rngs: nnx.Rngs) -> nnx.Module:
     found = {}
     for key, value in arguments.items():
         try:
-            found[key] = decode(value, lambda nested: build(nested, rngs))
+            found[key] = decode(value, lambda nested: build(nested, rngs, own))
         except (ValueError, TypeError) as error:
             raise ValueError(f"`{key}` of {name}: {error}") from None
     if "rngs" in inspect.signature(kind.__init__).parameters:
@@ -121,6 +139,15 @@ def build(description: Any, rngs: nnx.Rngs) -> nnx.Module:
         return kind(**found)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{name} does not take these arguments: {error}") from None
+
+
+def has_own(description: Any) -> bool:
+    """Return whether a description names a module of the user's own."""
+    if not isinstance(description, dict):
+        return False
+    arguments = description.get("arguments")
+    nested = arguments.values() if isinstance(arguments, dict) else ()
+    return description.get(NETWORK) == OWN or any(map(has_own, nested))
 
 
 def _remembering(init: Callable[..., None]) -> Callable[..., None]:
@@ -153,9 +180,11 @@ def _value(value: Any) -> Any:
 
 def _nested(value: Any) -> dict[str, Any]:
     name = type(value).__name__
-    if NETWORKS.get(name) is not type(value):
-        raise TypeError(f"a value of the type {name}")
-    return _describe(value)
+    if NETWORKS.get(name) is type(value):
+        return _describe(value)
+    if isinstance(value, nnx.Module):
+        return {NETWORK: OWN, "arguments": {CLASS: name}}
+    raise TypeError(f"a value of the type {name}")
 
 
 def _describe(model: nnx.Module) -> dict[str, Any]:

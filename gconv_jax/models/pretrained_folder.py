@@ -18,7 +18,7 @@ from flax import __version__ as flax_version, nnx
 
 import gconv_jax
 from gconv_jax.models._card import model_card
-from gconv_jax.models._network import build, describe
+from gconv_jax.models._network import NETWORKS, build, describe, has_own
 from gconv_jax.models._saved_config import (
     CONFIG,
     FORMAT,
@@ -72,8 +72,9 @@ def save_pretrained(
     variables but random keys) and ``README.md``, the model card. It appears when it is whole.
 
     Args:
-        model: a network of `gconv_jax.models`, maybe with `Standardized`, `Whitened` or
-            `gconv_jax.nnx.Symmetrized` around it.
+        model: a network of `gconv_jax.models`, maybe with `Standardized`, `Whitened`,
+            `RescaledOutputs` or `gconv_jax.nnx.Symmetrized` around it. A module of your own may be
+            in its place; `load_pretrained` then needs one like it.
         folder: where to write it.
         classes: the names of the outputs, in their order.
         image_shape: ``(*spatial, C)`` of the images that it was trained on.
@@ -89,7 +90,7 @@ def save_pretrained(
         The folder.
 
     Raises:
-        TypeError: a network or an argument of it that a file cannot name.
+        TypeError: no module, or a network with an argument that a file cannot name.
         ValueError: a network that was changed after it was built, or other bad arguments.
         FileExistsError: the folder is there.
         ImportError: safetensors is missing, which the extra ``pretrained`` brings.
@@ -112,7 +113,8 @@ def save_pretrained(
     if isinstance(model, Standardized | Whitened) and tuple(image_range) != (0, 1):
         raise ValueError(f"`image_range` is (0, 1) for networks of stored pixels: {image_range}")
     described = describe(model)
-    built = nnx.eval_shape(lambda: build(described, nnx.Rngs(0)))
+    parts = nnx.split(_own_part(model)) if has_own(described) else None
+    built = _abstract(described, parts)
     dtype = parameter_dtype(model)
     dtype = None if dtype == parameter_dtype(built) else dtype
     arrays = arrays_of(state_of(model))
@@ -150,7 +152,12 @@ def save_pretrained(
     return path
 
 
-def load_pretrained(folder: str | os.PathLike[str], *, rngs: nnx.Rngs | None = None) -> Any:
+def load_pretrained(
+    folder: str | os.PathLike[str],
+    *,
+    model: nnx.Module | None = None,
+    rngs: nnx.Rngs | None = None,
+) -> Any:
     """Return a saved network, in evaluation mode.
 
     It is an ordinary module of the class that was saved, to evaluate, to train further
@@ -160,11 +167,15 @@ def load_pretrained(folder: str | os.PathLike[str], *, rngs: nnx.Rngs | None = N
 
     Args:
         folder: the folder, or the name of a ready network (`pretrained_networks`).
+        model: a module that you have made, for a folder of a module of your own: no file has its
+            code. A copy of it gets the numbers.
         rngs: the random key ``dropout``, from which those of the network are made.
 
     Raises:
         FileNotFoundError: no such folder, or a file of it is missing.
-        ValueError: a file is damaged, or names or holds what this version does not know.
+        TypeError: ``model`` is no NNX module.
+        ValueError: a file is damaged, or names or holds what this version does not know, or
+            ``model`` is missing, or of no use, or has other arrays.
         ImportError: safetensors is missing, which the extra ``pretrained`` brings.
 
     >>> from gconv_jax.models import load_pretrained
@@ -175,14 +186,18 @@ def load_pretrained(folder: str | os.PathLike[str], *, rngs: nnx.Rngs | None = N
     path = pretrained_path(folder)
     require_safetensors()
     config = read_config(path)
+    if model is not None and not isinstance(model, nnx.Module):
+        raise TypeError(f"`model` must be an nnx.Module, got {type(model).__name__}")
+    if model is not None and not has_own(config):
+        raise ValueError(f"`model` is for modules of your own, and {path} has none: leave it out")
     data = read_file(path / WEIGHTS)
     if _checksum(data) != config["files"][WEIGHTS]["sha256"]:
         raise ValueError(
             f"{path / WEIGHTS} is damaged or another file: its SHA-256 is not the one in {CONFIG}"
         )
     try:
-        model = nnx.eval_shape(lambda: build(config, nnx.Rngs(0)))
-        expected = expected_arrays(model, check_dtype(config["param_dtype"]))
+        built = _abstract(config, None if model is None else nnx.split(model))
+        expected = expected_arrays(built, check_dtype(config["param_dtype"]))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path / CONFIG}: {error}") from None
     try:
@@ -190,16 +205,16 @@ def load_pretrained(folder: str | os.PathLike[str], *, rngs: nnx.Rngs | None = N
     except ValueError as error:
         raise ValueError(f"{path / WEIGHTS} {error}") from None
     if difference := first_difference(expected, arrays):
+        other = f"{CONFIG} describes" if model is None else "`model`"
         raise ValueError(
-            f"{path / WEIGHTS} holds the numbers of another network than {CONFIG} describes: "
-            f"{difference}"
+            f"{path / WEIGHTS} holds the numbers of another network than {other}: {difference}"
         )
     for name, array in arrays.items():
         if jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
             raise ValueError(
                 f"{path / WEIGHTS}: `{name}` is {array.dtype}, which JAX has with jax_enable_x64"
             )
-    loaded = load_into(model, arrays, nnx.Rngs(0) if rngs is None else rngs)
+    loaded = load_into(built, arrays, nnx.Rngs(0) if rngs is None else rngs)
     loaded.eval()
     return loaded
 
@@ -259,6 +274,20 @@ def is_pretrained(folder: str | os.PathLike[str]) -> bool:
     if path.is_dir():
         return (path / WEIGHTS).is_file() or "format" in json_object(path / CONFIG)
     return str(folder) in pretrained_networks()
+
+
+def _abstract(description: Any, own: tuple[nnx.GraphDef, nnx.State] | None) -> nnx.Module:
+    """Return the network of a description with shapes in place of numbers; the parts of a module
+    of the user's own, if it has such."""
+    make = None if own is None else lambda: nnx.merge(*own)
+    return nnx.eval_shape(lambda: build(description, nnx.Rngs(0), make))
+
+
+def _own_part(model: Any) -> nnx.Module:
+    """Return the module of the user's own in a network."""
+    while type(model) in NETWORKS.values():
+        model = model.model
+    return model
 
 
 def _require_free(path: Path, overwrite: bool) -> None:

@@ -57,6 +57,35 @@ def test_a_saved_network_is_the_network(name, rng, tmp_path):
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(random))
 
 
+class Own(nnx.Module):
+    """A module of a user, with a layer, a random key and a counter."""
+
+    def __init__(self, features: int, *, rngs: nnx.Rngs):
+        self.linear = nnx.Linear(3, features, rngs=rngs)
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+        self.calls = nnx.Variable(jnp.zeros((), jnp.int32))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.dropout(self.linear(x)).mean((1, 2))
+
+
+def test_the_numbers_of_a_module_of_ones_own_get_into_another(rng, tmp_path):
+    model, other = (Own(4, rngs=nnx.Rngs(i)) for i in range(2))
+    model.calls[...] = 7
+    saved = models.Standardized(models.RescaledOutputs(model, mean=5, std=(1, 2, 3, 4)), mean=0.5)
+    path = save_pretrained(saved, tmp_path / "own", classes=("a", "b", "c", "d"))
+    before = np.asarray(other.linear.kernel[...])
+    loaded = load_pretrained(path, model=other)
+    found = loaded.model.model
+    assert type(found) is Own and found is not other and int(found.calls[...]) == 7
+    np.testing.assert_array_equal(other.linear.kernel[...], before)  # it stays as it is
+    x = rng.integers(0, 256, (2, 4, 4, 3)).astype(np.uint8)
+    saved.eval()
+    np.testing.assert_array_equal(loaded(x), saved(x))
+    card = (path / CARD).read_text()
+    assert "| network | `Own` a module of its author |" in card and "train predict" not in card
+
+
 def test_every_network_is_saved():
     assert {name.split()[0] for name in CASES} == set(NETWORKS)
     public = {name for name, value in vars(models).items() if isinstance(value, type)}

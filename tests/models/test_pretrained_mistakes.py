@@ -5,6 +5,7 @@ import json
 import shutil
 import struct
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from gconv_jax import (
     models,
 )
 from gconv_jax.models import load_pretrained, save_pretrained
+from gconv_jax.models._weights import state_of
 from gconv_jax.models.pretrained_folder import CARD, CONFIG, WEIGHTS
-from gconv_jax.nnx import Canonicalized, Symmetrized
+from gconv_jax.nnx import Symmetrized
 from tests.models.tiny_networks import made, small
 
 
@@ -25,23 +27,16 @@ def attention(*args):
 
 
 def test_what_a_file_cannot_name_is_refused(tmp_path):
-    class Own(models.Z2CNN):
-        """A user's own network."""
-
     vit = nnx.eval_shape(
         lambda: models.GroupViT(
             width=8, depth=1, heads=1, positions=None, attention_fn=attention, rngs=nnx.Rngs(0)
         )
     )
-    chosen = Canonicalized(small(), attention, group=P4)
     cases = {
-        "must be a network of gconv_jax.models, got Own, whose": Own(width=1, rngs=nnx.Rngs(0)),
-        "must be a network of gconv_jax.models, got Linear, whose": nnx.Linear(
-            1, 1, rngs=nnx.Rngs(0)
-        ),
+        "must be an nnx.Module, got function$": attention,
         "`attention_fn` of GroupViT is or has a value of the type function, which": vit,
-        "`model` of Standardized is or has a value of the type Canonicalized": models.Standardized(
-            chosen
+        "`model` of Standardized is or has a value of the type func": models.Standardized(
+            attention
         ),
         "`input_action` of Symmetrized is or has a value of the type func": Symmetrized(
             small(), group=P4, input_action=attention
@@ -51,6 +46,30 @@ def test_what_a_file_cannot_name_is_refused(tmp_path):
         with pytest.raises(TypeError, match=f"^(`model` )?{message}"):
             save_pretrained(model, tmp_path / "x")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_module_of_ones_own_is_given_where_it_is_loaded(tmp_path, folder):
+    class Own(models.Z2CNN):
+        """A user's own network."""
+
+    path = save_pretrained(models.Standardized(made_own(Own, 1)), tmp_path / "x")
+    for wrong, message in (
+        (None, "the network is a module of the user's own, Own, and no file has its code: make it"),
+        (made_own(Own, 2), r"of another network than `model`: `model.layer0.conv.bias` is float32"),
+    ):
+        with pytest.raises(ValueError, match=message) as error:
+            load_pretrained(path, model=wrong)
+        assert str(path) in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(ValueError, match=r"`model` is for modules of your own, and .* has none"):
+        load_pretrained(folder, model=made_own(Own, 2))
+    with pytest.raises(TypeError, match=r"`model` must be an nnx.Module, got str$"):
+        load_pretrained(path, model="Own")  # pyright: ignore[reportArgumentType]
+
+
+def made_own(kind, width: int):
+    model = nnx.eval_shape(lambda: kind(width=width, rngs=nnx.Rngs(0)))
+    nnx.update(model, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), state_of(model)))
+    return model
 
 
 def test_a_network_that_was_changed_is_refused(tmp_path):
@@ -126,6 +145,7 @@ def with_arguments(**arguments):
     return lambda path: changed_config(path, arguments=arguments)
 
 
+UNITS = {"model": {"network": "Z2CNN", "arguments": {}}, "mean": 0, "std": 1}
 SPOILT = {
     r"model.safetensors is damaged or another file: its SHA-256 is not the one in config.json": cut,
     "model.safetensors is no whole safetensors file: ": cut_and_summed,
@@ -179,6 +199,18 @@ SPOILT = {
     ),
     "Z2CNN does not take these arguments: ": with_arguments(width={"octahedral": None}),
     "`width` of Z2CNN: `network` 'sys' is none": with_arguments(width={"network": "sys"}),
+    "the network is a module of the user's own, None, and no file has its code": (
+        lambda path: changed_config(path, network="own")
+    ),
+    "`width` of Z2CNN: the network is a module of the user's own, None": with_arguments(
+        width={"network": "own", "arguments": 3}
+    ),
+    "RescaledOutputs does not take these arguments: `std` must be positive, got": (
+        lambda path: changed_config(path, network="RescaledOutputs", arguments=UNITS | {"std": -1})
+    ),
+    "RescaledOutputs does not take these arguments: `mean` must be a finite number": (
+        lambda path: changed_config(path, network="RescaledOutputs", arguments=UNITS | {"mean": []})
+    ),
     "config.json is damaged: `arguments` must be an object, got 3": (
         lambda path: changed_config(path, arguments=3)
     ),

@@ -9,7 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
+from gconv_jax.models import load_pretrained
+from tests.train.own_nets import Plain
 from tests.train.runs import final_arrays
 from train.__main__ import _recipe_of
 from train.commands.export import Export, export
@@ -21,7 +24,9 @@ from train.report.first_filters import first_filters
 from train.report.markdown import shown_sections
 from train.run.invariance import symmetry
 from train.run.predictor import load_predictor
+from train.run.saved_predictor import open_predictor
 from train.run_folder.folder import Run
+from train.run_folder.saved_network import open_run
 from train.seeds import train_seeds
 from train.steps.build_model import GROUPS, build_model
 
@@ -61,7 +66,7 @@ def test_a_run_goes_on_with_the_file_that_it_began_with(few, nets, tmp_path, cap
     out = tmp_path / "a new" / "folder" / "net.stablehlo"
     export(Export(run.path, out=out), lambda line: None)
     program = jax.export.deserialize(out.read_bytes())
-    with pytest.raises(ValueError, match="is your own: use --format stablehlo or onnx"):
+    with pytest.raises(ValueError, match="is a Linen module: use --format stablehlo or onnx"):
         export(Export(run.path, format="pretrained"), lambda line: None)
     p = np.asarray(program.call(image))
     np.testing.assert_allclose(p, load_predictor(longer).batch_probabilities(image), atol=1e-5)
@@ -76,6 +81,15 @@ def test_seeds_differ_and_other_variables_are_kept(few, nets, tmp_path):
     assert [int(a) for a in counters] == [2], "a call in each of two steps"
     assert (runs[0].path / "own_model.py").read_text() == NETS.read_text()
     assert runs[0].config.model == "nets:Plain"
+    saved = tmp_path / "saved"
+    export(Export(runs[0].path, format="pretrained", out=saved), lambda line: None)
+    own = Plain(classes=10, in_features=1, dtype=None, width=2, rngs=nnx.Rngs(5))
+    loaded = load_pretrained(saved, model=own)
+    image = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 1)).astype(np.uint8)
+    expected = load_predictor(runs[0])(image)
+    np.testing.assert_allclose(loaded(image), expected, atol=1e-5 * np.abs(expected).max())
+    with pytest.raises(ValueError, match="is a module of the user's own, Plain, and no file has"):
+        open_predictor(open_run(saved))
 
 
 @pytest.mark.parametrize(("model", "message"), [

@@ -31,6 +31,7 @@ from gconv_jax.export import (
 
 from ..data.reading import Reading
 from ..data.volumes import is_volume
+from ..options.networks import is_own
 from ..run.predictor import Predictor, as_it_stands
 from ..run.saved_predictor import open_predictor
 from ..run_folder.command_line import command
@@ -123,6 +124,10 @@ def export(options: Export, log: Callable[[str], None] = print) -> Path:
     if saves:
         assert isinstance(run, Run)
         path = save_network(run, network, path)
+        if is_own(run.config.model):
+            log(f"{path}: the numbers of {run.config.model}, for gconv_jax.models.load_pretrained:")
+            log(f"  load_pretrained({str(path)!r}, model=...)")
+            return path
         log(f"{path}: the network, for gconv_jax.models.load_pretrained and for this program:")
         log(f"  {command('predict', path, 'IMAGE')}")
         return path

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from flax import nnx
+
 from gconv_jax.models import Standardized, Whitened, save_pretrained
 
 from ..config import FOLDER, NO_MATTER, Config
-from ..options.networks import is_own
 from ..recipes.presets import PRESETS
 from ..report.protocol import how_measured
 from ..run.main_figures import main_figures
@@ -19,6 +20,7 @@ from ..run_folder.command_line import PROGRAM
 from ..run_folder.environment import read_environment
 from ..run_folder.folder import Run
 from ..run_folder.saved_network import PROGRAM_KEY
+from ..steps.linen_model import LinenModel
 from ..steps.rescaled import with_fixed_numbers
 
 LICENSES = {
@@ -32,7 +34,7 @@ def save_network(run: Run, network: Predictor, path: Path) -> Path:
     """Write the network of a run, with the preparation of pixels in front, to a folder; one that
     was saved there before is replaced.
 
-    ValueError if the network is the user's own, or is made equivariant by another network: these
+    ValueError if the network is a Linen module, or is made equivariant by another network: these
     have no such form.
     """
     config = run.config
@@ -41,12 +43,12 @@ def save_network(run: Run, network: Predictor, path: Path) -> Path:
             "`format` pretrained is not for networks of --adapt canonicalize, which has a network "
             "of its own for poses: use --format stablehlo or onnx"
         )
-    if is_own(config.model):
-        raise ValueError(
-            f"`format` pretrained is for networks of gconv_jax.models, and {config.model} is your "
-            "own: use --format stablehlo or onnx"
-        )
     model = with_fixed_numbers(network.steps.model(network.params, network.stats))
+    if any(isinstance(part, LinenModel) for _, part in nnx.iter_graph(model)):
+        raise ValueError(
+            f"`format` pretrained is for NNX modules, and {config.model} is a Linen module: use "
+            "--format stablehlo or onnx"
+        )
     if network.whitening is not None:
         model = Whitened(model, image_shape=network.shape)
         model.mean[...] = network.whitening.mean
