@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 from gconv_jax.models import P4CNN, LeNet, load_pretrained
+from gconv_jax.models._network import describe
 from tests.train.runs import assert_same_bits
 from train.config import Config
 from train.loop import resume, train
@@ -22,6 +23,7 @@ from train.run.session import prepare_session
 from train.run.source_weights import read_weights, weights_for
 from train.run_folder.folder import Run
 from train.seeds import train_seeds
+from train.steps.build_model import build_model
 from train.steps.optimizer import make_optimizer
 from train.steps.saved_options import saved_options
 from train.steps.starting_weights import StartingWeights, arrays_of, head_of, start_from
@@ -148,7 +150,11 @@ def test_the_options_of_the_network_come_from_it(tuned):
 @pytest.mark.parametrize(
     ("description", "message"),
     [
-        ({"network": "UNet", "arguments": {}}, "no option --model stands for a network UNet"),
+        ({"network": "own", "arguments": {}}, "no option --model stands for a network own"),
+        (
+            {"network": "UNet", "arguments": {"width": 2}},
+            "of UNet has no `classes` in its arguments",
+        ),
         (
             {"network": "P4CNN", "arguments": {"group": {"P6": None}}},
             "no option --group stands for P6",
@@ -171,6 +177,20 @@ def test_the_options_of_the_network_come_from_it(tuned):
 def test_a_network_that_no_options_stand_for(description, message):
     with pytest.raises(ValueError, match=message):
         saved_options(description)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": "unet", "group": "octahedral", "width": 2},
+        {"model": "group-unet", "group": "p4", "blocks": 1},
+    ],
+)
+def test_networks_for_masks_have_options(options):
+    config = Config(task="segmentation", dataset="folder", **options)
+    model = nnx.eval_shape(lambda: build_model(config, classes=3, in_features=1))
+    found = saved_options(describe(model))
+    assert {name: found[name] for name in options} == options
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,9 @@ def _require_same(options: dict[str, Any], kind: str, arguments: dict[str, Any])
     images |= {"task": "segmentation"} if row.segments else {}
     config = Config(**(DEFAULTS | images | options))
     outputs = "out_features" if kind == "GroupUNet" else "classes"
+    for name in (outputs, "in_features"):
+        if name not in arguments:
+            raise ValueError(f"the description of {kind} has no `{name}` in its arguments")
     images = {"classes": arguments[outputs], "in_features": arguments["in_features"]}
     built = describe(nnx.eval_shape(lambda: build_model(config, **images)))["arguments"]
     for name, value in arguments.items():
