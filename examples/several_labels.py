@@ -62,9 +62,8 @@ def main(folder: Path, images: int = 2000) -> None:
         raise SystemExit(f"{folder} is there already: name another folder")
     write(folder, images)
     print(f"{images} images are listed in {folder / 'list.csv'}; train with")
-    print(
-        f"  python -m train --data {folder / 'list.csv'} --size {SIDE} --model p4cnn --compare-plain"
-    )
+    command = f"python -m train --data {folder / 'list.csv'} --size {SIDE}"
+    print(f"  {command} --model p4cnn --compare-plain")
 
 
 if __name__ == "__main__":
