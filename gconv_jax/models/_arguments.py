@@ -103,7 +103,7 @@ def decode(value: Any, nested: Nested) -> Any:
     if NETWORK in value:
         return nested(value)
     if len(value) != 1:
-        raise ValueError(f"must be an object with one key, got {sorted(value)}")
+        raise ValueError(f"must be an object with one key, got {sorted(value) or value}")
     ((kind, given),) = value.items()
     if kind in NAMED and given is None:
         return NAMED[kind]()

@@ -99,7 +99,16 @@ def _rescaled(config: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _numbers(names: Sequence[str] | None, mean: Any, std: Any) -> Iterator[str]:
-    """Yield each number with the mean and the deviation that it had in training."""
+    """Yield each number with the mean and the deviation that it had in training.
+
+    ValueError unless these are one number, or one for each of the names.
+    """
+    for name, given in (("mean", mean), ("std", std)):
+        if names is not None and np.shape(given) not in ((), (len(names),)):
+            raise ValueError(
+                f"`{name}` must be one number, or one for each of {len(names)} `classes`, got "
+                f"{len(given)}"
+            )
     rows = np.broadcast_arrays(mean, std, *([] if names is None else [np.arange(len(names))]))
     for i, (m, s) in enumerate(zip(*map(np.ravel, rows[:2]), strict=True)):
         yield f"{f'number {i}' if names is None else names[i]} (in training {m:.4g} ± {s:.4g})"

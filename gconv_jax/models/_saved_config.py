@@ -107,6 +107,8 @@ def check_classes(classes: Sequence[str] | None) -> list[str] | None:
         return None
     if isinstance(classes, str) or not classes or not all(isinstance(c, str) for c in classes):
         raise ValueError(f"`classes` must be the names of the outputs, got {classes!r}")
+    if twice := sorted({c for c in classes if list(classes).count(c) > 1}):
+        raise ValueError(f"`classes` must be names that differ, got {twice[0]!r} twice")
     return list(classes)
 
 

@@ -124,8 +124,9 @@ def to_unit(x: jax.Array) -> jax.Array:
 
 def finite_numbers(name: str, value: Numbers) -> float | tuple[float, ...]:
     """Return a finite number, or a tuple of some."""
-    found = np.asarray(value, np.float64)
-    if found.ndim > 1 or not found.size or not np.isfinite(found).all():
+    found = np.asarray(value)
+    numbers = jnp.issubdtype(found.dtype, jnp.number) and found.size and found.ndim <= 1
+    if not numbers or not np.isfinite(found := found.astype(np.float64)).all():
         raise ValueError(
             f"`{name}` must be a finite number, or one for each channel or output, got {value}"
         )

@@ -206,10 +206,14 @@ def test_networks_of_stored_pixels(rng, tmp_path):
         save_pretrained(models.Standardized(inner), tmp_path / "x", image_range=(0, 255))
     with pytest.raises(ValueError, match=r"`std` must be positive, got 0$"):
         models.Standardized(inner, std=0)
-    with pytest.raises(
-        ValueError, match=r"`mean` must be a finite number, or one for each channel"
-    ):
-        models.Standardized(inner, mean=float("nan"))
+    three = models.RescaledOutputs(inner, std=[1, 2, 3])
+    with pytest.raises(ValueError, match=r"`std` must be one number, or one for each of 2 `cl"):
+        save_pretrained(three, tmp_path / "x", classes=["a", "b"])
+    for wrong in (float("nan"), "x", True, ["1"], {}, []):
+        with pytest.raises(
+            ValueError, match=r"`mean` must be a finite number, or one for each channel"
+        ):
+            models.Standardized(inner, mean=wrong)
 
 
 def parameters_of(model) -> int:

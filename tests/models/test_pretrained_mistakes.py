@@ -93,6 +93,7 @@ def test_a_network_that_was_changed_is_refused(tmp_path):
     ("options", "message"),
     [
         ({"classes": "abc"}, "`classes` must be the names of the outputs, got 'abc'"),
+        ({"classes": list("0123456788")}, "`classes` must be names that differ, got '8' twice"),
         ({"image_shape": (28, 0, 1)}, "`image_shape` must be at least 1, got 0"),
         ({"image_range": (1, 0)}, r"`image_range` must be two numbers, the lower one first, got"),
         ({"figures": {"error": 0.1}}, "`protocol` must say how the figures were measured: error"),
@@ -192,7 +193,7 @@ SPOILT = {
     ),
     "`width` of Z2CNN: got 'cyclic' of 1000000000, and": with_arguments(width={"cyclic": 10**9}),
     "`width` of Z2CNN: got 'subgroup' of 3, and": with_arguments(width={"subgroup": 3}),
-    r"`width` of Z2CNN: must be an object with one key, got \[\]": with_arguments(width={}),
+    r"`width` of Z2CNN: must be an object with one key, got \{\}": with_arguments(width={}),
     "`dtype` of Z2CNN: got 'dtype' of 'O', and": with_arguments(dtype={"dtype": "O"}),
     "`width` of Z2CNN: .*unexpected keyword argument 'x'": with_arguments(
         width={"Siren": {"x": 1}}

@@ -148,7 +148,20 @@ def test_new_images_are_evaluated(measured, tmp_path, capsys):
     share = (errors / measured.results["input"]["scale"]).mean()
     assert f"is a new set of 12 images: relative error {100 * share:.2f} %" in printed
     assert "| target | mean absolute error | root mean square | bias | R2 |" in printed
-    capsys.readouterr()
+    # The same images in a file of arrays, which names the numbers itself, in capitals here.
+    pixels = np.stack([np.asarray(Image.open(folder / name)) for name in sorted(true)])
+    arrays = {"labels": numbers([true[name] for name in sorted(true)])}
+    names = [name.upper() for name in NAMES]
+    np.savez(tmp_path / "new.npz", images=pixels, **arrays, target_names=names)
+    assert main(["evaluate", run, "--data", str(tmp_path / "new.npz")]) == 0
+    assert f"12 images: relative error {100 * share:.2f} %" in capsys.readouterr().out
+    np.savez(tmp_path / "large.npz", images=pixels, labels=1e300 * arrays["labels"])
+    for place, said in (
+        (tmp_path / "large.npz", "labels has numbers that are too large for float32"),
+        (folder, f"`data` {folder} is a folder, which says the class of each image"),
+    ):
+        assert main(["evaluate", run, "--data", str(place)]) == 2
+        assert said in capsys.readouterr().err
     assert main(["evaluate", run, "--split", "validation"]) == 0
     assert "validation relative error" in capsys.readouterr().out
 

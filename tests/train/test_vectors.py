@@ -116,6 +116,9 @@ def test_new_images_are_evaluated_and_the_network_exported(measured, folder, tmp
     assert main(["evaluate", str(measured.path), "--data", str(new / "list.csv")]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "is a new set of 9 images" in printed and "vector dx dy: mean angular error" in printed
+    run = str(measured.path)
+    assert main(["export", run, "--format", "pretrained", "--out", str(tmp_path / "net")]) == 2
+    assert "`format` pretrained is not for networks of --vectors dx dy" in capsys.readouterr().err
     files = [folder / f"{i}.png" for i in range(3)]
     found, *_ = exported_answers(measured, files, tmp_path / "net.stablehlo", capsys)
     np.testing.assert_allclose(found, predicted(measured.path, files), rtol=1e-3, atol=1e-3)

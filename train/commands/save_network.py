@@ -34,14 +34,19 @@ def save_network(run: Run, network: Predictor, path: Path) -> Path:
     """Write the network of a run, with the preparation of pixels in front, to a folder; one that
     was saved there before is replaced.
 
-    ValueError if the network is a Linen module, or is made equivariant by another network: these
-    have no such form.
+    ValueError if the network is a Linen module, ends in vectors, or is made equivariant by another
+    network: these have no such form.
     """
     config = run.config
     if config.adapt == "canonicalize":
         raise ValueError(
             "`format` pretrained is not for networks of --adapt canonicalize, which has a network "
             "of its own for poses: use --format stablehlo or onnx"
+        )
+    if config.vectors:
+        raise ValueError(
+            f"`format` pretrained is not for networks of --vectors {' '.join(config.vectors)}: use "
+            "--format stablehlo or onnx"
         )
     model = with_fixed_numbers(network.steps.model(network.params, network.stats))
     if any(isinstance(part, LinenModel) for _, part in nnx.iter_graph(model)):

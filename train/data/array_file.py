@@ -26,7 +26,7 @@ from .listing import (
     check_classes,
     make_listing,
 )
-from .numbers import as_text
+from .numbers import LARGEST, as_text
 
 _LAYOUT = "train_images and train_labels (and val_, test_), or images and labels"
 
@@ -109,6 +109,11 @@ class ArrayFile:
         columns = labels.reshape(len(labels), -1)
         if columns.dtype.kind not in "biuf" or not np.isfinite(columns).all():
             raise ValueError(f"`data` {self.path}: {name} must be finite numbers to predict")
+        if len(columns) and np.abs(columns.astype(np.float64)).max() > LARGEST:
+            raise ValueError(
+                f"`data` {self.path}: {name} has numbers that are too large for float32: give them "
+                "in another unit"
+            )
         names = arrays.get("target_names", np.arange(columns.shape[1])).ravel().tolist()
         if len(set(names)) != columns.shape[1] or (
             self.target_names and len(self.target_names) != len(names)

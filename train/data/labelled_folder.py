@@ -45,9 +45,13 @@ def is_new_set(run: Run, folder: Path) -> bool:
         require_folder(folder)
         return True
     targets = targets_of(run.config)
+    if targets is not None and folder.is_dir():
+        return True  # which is refused there
     record = read_record(run, targets)
     if record is None or not folder.exists() or folder.absolute() == run.config.data:
         return False
+    if targets and is_array_file(folder):  # which names its numbers itself
+        targets = ()
     source = open_masks(folder) if record.masks else open_source(folder, targets)
     return not any(_is_there(file, source) for file in record.files)
 
@@ -129,7 +133,7 @@ def _with_numbers(data: Path, names: Sequence[str]) -> LabelledFiles:
         )
     targets = () if is_array_file(data) else tuple(names)
     source = open_source(data, targets)
-    if source.target_names != tuple(names):
+    if [n.lower() for n in source.target_names] != [n.lower() for n in names]:
         raise ValueError(
             f"`data` {data} has the numbers {join_names(source.target_names)}, and the network "
             f"predicts {join_names(names)}"

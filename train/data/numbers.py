@@ -10,7 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from .labels import SEPARATOR
-from .vectors import Vectors
+from .vectors import Vectors, center_and_scale
+
+LARGEST = float(np.finfo(np.float32).max)
+SMALLEST = 1e-15
+"""The least deviation of numbers. The squares of smaller ones are 0 in float32, or nearly so."""
 
 
 def as_text(values: Sequence[float]) -> str:
@@ -23,7 +27,8 @@ def as_text(values: Sequence[float]) -> str:
 
 
 def read_number(cell: str, target: str) -> float:
-    """Return the number in a cell of a table; ValueError if it is none, or not finite."""
+    """Return the number in a cell of a table; ValueError if it is none, not finite, or too large
+    for float32."""
     try:
         value = float(cell)
     except ValueError:
@@ -33,6 +38,8 @@ def read_number(cell: str, target: str) -> float:
         raise ValueError(
             f"{target} {cell} is no finite number{hint}" if cell else f"empty {target}"
         )
+    if abs(value) > LARGEST:
+        raise ValueError(f"{target} {cell} is too large for float32: give it in another unit")
     return value
 
 
@@ -50,7 +57,14 @@ def require_variation(
     values: np.ndarray, names: Sequence[str], vectors: Vectors | None = None
 ) -> None:
     """Raise ValueError if a target has one value in all training images, or a vector the length 0:
-    it has no deviation to measure errors in."""
+    it has no deviation to measure errors in; or one that is too small for float32."""
+    _, scales = center_and_scale(values, vectors) if len(values) else (None, ())
+    for name, scale in zip(names, scales, strict=False):
+        if 0 < scale < SMALLEST:
+            raise ValueError(
+                f"`targets` {name} varies by {scale:.1g} alone, which is too little for float32: "
+                "give it in another unit"
+            )
     for places in () if vectors is None else vectors.places:
         if len(values) and not values[:, list(places)].any():
             raise ValueError(

@@ -75,13 +75,16 @@ def find_vectors(components: Sequence[str], names: Sequence[str], dimension: int
     >>> find_vectors(["dx", "dy"], ["area", "dx", "dy"], 2)
     Vectors(places=((1, 2),), targets=3)
     """
+    places = []
     for name in components:
-        if name not in names:
+        found = [i for i, known in enumerate(names) if known == name]
+        found = found or [i for i, known in enumerate(names) if known.lower() == name.lower()]
+        if len(found) != 1:
             raise ValueError(
                 f"`vectors` {name} is none of the numbers of the images, which are "
                 f"{join_names(names)}"
             )
-    places = [names.index(name) for name in components]
+        places += found
     starts = range(0, len(places), dimension)
     return vectors_of([places[i : i + dimension] for i in starts], len(names))
 

@@ -3,6 +3,7 @@
 import collections
 from typing import Any
 
+from ..names import pluralize
 from .networks import SPACE, dimension_of
 
 _WITHOUT_ORIENTATIONS = {
@@ -35,9 +36,10 @@ def check_vectors(config: Any) -> None:
     if len(config.vectors) % dimension:
         axes = "x, y and z (width, height, depth)" if dimension == SPACE else "x and y"
         what = "a volume" if dimension == SPACE else "an image"
+        listed = " (names are separated by spaces)" if "," in said else ""
         raise ValueError(
-            f"`vectors` {said} are {len(config.vectors)} components, and a vector in {what} has "
-            f"{dimension}: name those along {axes}"
+            f"`vectors` {said} name {pluralize(len(config.vectors), 'component')}{listed}, and a "
+            f"vector in {what} has {dimension}: name those along {axes}"
         )
     if config.model in _WITHOUT_ORIENTATIONS:
         raise ValueError(

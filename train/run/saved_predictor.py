@@ -54,7 +54,7 @@ def _saved_predictor(saved: SavedNetwork, symmetry: FiniteGroup | None) -> Predi
     shape, names = tuple(about["images"]["shape"]), about["classes"]
     try:
         reading = Reading.from_arguments(program.get("reading", EARLIER.arguments()))
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{file} is damaged: `reading`: {error}") from None
     model, whitening = load_pretrained(saved.path), None
     low, high = about["images"]["range"]
@@ -65,6 +65,15 @@ def _saved_predictor(saved: SavedNetwork, symmetry: FiniteGroup | None) -> Predi
     elif isinstance(model, Standardized):
         mean, std = (np.asarray(n, np.float32) for n in (model.mean, model.std))
         model = model.model
+
+    if (rescaled := rescaled_part(model)) is not None and names is not None:
+        for name in ("mean", "std"):
+            given = np.shape(getattr(rescaled, name))
+            if given not in ((), (len(names),)):
+                raise ValueError(
+                    f"{file}: `{name}` must be one number, or one for each of {len(names)} "
+                    f"outputs; it has {given[0]}"
+                )
 
     def steps_of(task: Task) -> Steps:
         return Steps(model, optax.identity(), Prepare(mean, std), symmetry=symmetry, task=task)
@@ -81,7 +90,7 @@ def _saved_predictor(saved: SavedNetwork, symmetry: FiniteGroup | None) -> Predi
         raise ValueError(f"{file} names {len(names)} classes of a network with {classes}")
     names = None if names is None else tuple(names)
     try:
-        task, masks = _task(outputs.shape, shape, names, program, rescaled_part(model))
+        task, masks = _task(outputs.shape, shape, names, program, rescaled)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
     form = (shape, classes, whitening, names, reading, saved.title, masks)

@@ -240,6 +240,11 @@ def test_mistakes_get_one_clear_line(saved, own_images, tmp_path, monkeypatch, c
     ages = models.RescaledOutputs(plain, mean=40, std=12)
     both = {"program": {"several_labels": True}}
     save_pretrained(ages, "ages", image_shape=(28, 28, 1), about=both)
+    named = {"classes": [f"age {i}" for i in range(10)]}
+    save_pretrained(ages, "three", image_shape=(28, 28, 1), **named)
+    config = json.loads(Path("three/config.json").read_text())
+    config["arguments"]["std"] = [1, 2, 3]
+    Path("three/config.json").write_text(json.dumps(config))
     pixels = nnx.eval_shape(lambda: models.UNet(width=1, depth=1, in_features=1, rngs=nnx.Rngs(0)))
     nnx.update(pixels, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), nnx.state(pixels)))
     save_pretrained(pixels, "pixels", image_shape=(8, 8, 1))
@@ -268,6 +273,9 @@ def test_mistakes_get_one_clear_line(saved, own_images, tmp_path, monkeypatch, c
         "`several_labels` must be true or false, got 3": ["predict", "several", image],
         "`mask_values` are for masks, and the network has": ["predict", "valued", image],
         "`several_labels` is for classes, and": ["predict", "ages", image],
+        "`std` must be one number, or one for each of 10 outputs; it has 3": [
+            *("predict", "three", image),
+        ],
         "results are (1, 8, 8, 2); name the classes of its pixels with": [
             *("predict", "pixels", image),
         ],

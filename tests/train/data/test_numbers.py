@@ -118,6 +118,7 @@ def test_arrays_have_names_of_their_targets(tmp_path):
         ("nan", "age nan is no finite number"),
         ("inf", "age inf is no finite number"),
         ("", "empty age"),
+        ("1e39", "age 1e39 is too large for float32: give it in another unit"),
     ],
 )
 def test_cells_that_are_no_numbers(folder, cell, message):

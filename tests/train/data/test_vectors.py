@@ -20,6 +20,9 @@ def test_names_become_places():
     names = ("y", "area", "x", "u", "v")
     assert find_vectors(("x", "y", "u", "v"), names, 2) == Vectors(((2, 0), (3, 4)), 5)
     assert find_vectors(("u", "y", "x"), names, 3) == Vectors(((3, 0, 2),), 5)
+    assert find_vectors(("X", "Y"), names, 2) == Vectors(((2, 0),), 5), "as columns are found"
+    with pytest.raises(ValueError, match="`vectors` U is none"):
+        find_vectors(("U", "y"), (*names[:3], "u", "u"), 2)
     assert find_vectors((), names, 2) is None and vectors_of(None, 5) is None
     assert vectors_of(json.loads(json.dumps(PLANE.places)), 3) == PLANE
     with pytest.raises(ValueError, match="`vectors` w is none of the numbers of the images"):
@@ -46,6 +49,10 @@ def test_what_has_no_direction_is_named():
         require_variation(values * [1, 1, 0], "yax", PLANE)
     with pytest.raises(ValueError, match="`targets` a is 1 for all 2 training images"):
         require_variation(values * 0 + [0, 1, 2], "yax", PLANE)
+    with pytest.raises(ValueError, match=r"`targets` y varies by 1e-30 alone.* another unit"):
+        require_variation(values * [1, 1, 1e-30], "yax", PLANE)
+    with pytest.raises(ValueError, match="`targets` a varies by 5e-31 alone"):
+        require_variation(values * [1, 1e-30, 1], "yax", PLANE)
 
 
 def test_angles_are_measured():
@@ -76,7 +83,8 @@ GOOD = Config(dataset="folder", task="regression", model="p4cnn", vectors=("dx",
     [
         ({"task": "auto"}, "`vectors` dx dy are numbers to predict: add --task regression"),
         ({"dataset": "digits", "task": "auto"}, "`vectors` is for images of your own"),
-        ({"vectors": ("dx",)}, "`vectors` dx are 1 components, and a vector in an image has 2"),
+        ({"vectors": ("dx",)}, "`vectors` dx name 1 component, and a vector in an image has 2"),
+        ({"vectors": ("dx,dy",)}, r"1 component \(names are separated by spaces\), and a vector"),
         ({"vectors": ("dx", "dx")}, "`vectors` names dx twice"),
         (
             {"model": "resnet", "group": "octahedral"},
