@@ -9,13 +9,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from gconv_jax._native import door
 from gconv_jax.conv.exact_subgroup import exact_subgroup
-from gconv_jax.conv.fourier import Platform, is_gathered, is_native, native_way
+from gconv_jax.conv.fourier import Platform, cpu_way, is_gathered
 from gconv_jax.filters.basis import Filters, find_basis
 from gconv_jax.groups.correlation import multiplications
 from gconv_jax.groups.finite import FiniteGroup
-from gconv_jax.planar import implementation as planar
 
 Algorithm = Literal["auto", "dense", "fourier"]
 ALGORITHMS = ("auto", "dense", "fourier")
@@ -111,14 +109,7 @@ def fourier_platforms(
     # memory, so it is loaded only where it may pay.
     if not pays("native, short"):
         return ()
-    way = native_way() if is_native(group, dtype) else _ordinary_way()
-    return ("cpu",) if pays(way) else ()
-
-
-def _ordinary_way() -> str:
-    """Return which way of `COST_OF_TRANSFORM` XLA's transform is on this processor."""
-    way = planar.cpu_implementation()
-    return "patches, short" if way == "patches" and door.arithmetic() == "short" else way
+    return ("cpu",) if pays(cpu_way(group, dtype)) else ()
 
 
 def check_algorithm(

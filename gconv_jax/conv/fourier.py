@@ -34,7 +34,12 @@ from gconv_jax.ops.accumulation import accumulation_dtype
 from gconv_jax.ops.channels import merge_channels
 from gconv_jax.ops.chunks import map_in_chunks
 from gconv_jax.planar.geometry import spread
-from gconv_jax.planar.implementation import PlanarConv, make_static, planar_form
+from gconv_jax.planar.implementation import (
+    PlanarConv,
+    cpu_implementation,
+    make_static,
+    planar_form,
+)
 from gconv_jax.planar.primitive import Convolution, Form, Shape, make_primitive, transpose
 
 Platform = Literal["cpu", "other"]
@@ -65,10 +70,13 @@ def is_native(group: FiniteGroup, dtype: DTypeLike) -> bool:
     )
 
 
-def native_way() -> str:
-    """Return which way of `COST_OF_TRANSFORM` that machine code is on this processor. Loads
-    LLVM."""
-    return f"native, {door.arithmetic()}"
+def cpu_way(group: FiniteGroup, dtype: DTypeLike) -> str:
+    """Return which way of `gconv_jax.conv.algorithm.COST_OF_TRANSFORM` a CPU computes the transform
+    in. Loads LLVM, if it is installed."""
+    if is_native(group, dtype):
+        return f"native, {door.arithmetic()}"
+    way = cpu_implementation()
+    return "patches, short" if way == "patches" and door.arithmetic() == "short" else way
 
 
 def fourier_conv(
