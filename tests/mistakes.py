@@ -357,8 +357,29 @@ MISTAKES = [
     Mistake(
         "the last of a row of channels are left out",
         "gconv_jax/_native/llvm.py",
-        "with f.loop(channels, count) as start:",
-        "with f.loop(channels // count * count, count) as start:",
+        "    _combine(f, matrix, last, last.start, sources, targets)",
+        "",
         "native/test_llvm.py",
+    ),
+    Mistake(
+        "numbers that two vectors of a row hold are added twice",
+        "gconv_jax/_native/llvm.py",
+        "Vector(numbers - last, last, last, last - rest)",
+        "Vector(numbers - last, last, last, 0)",
+        "native/test_llvm.py",
+    ),
+    Mistake(
+        "x and y of vectors are exchanged",
+        "train/data/vectors.py",
+        "for i, place in enumerate(reversed(places)):",
+        "for i, place in enumerate(places):",
+        "train/steps/test_vector_network.py",
+    ),
+    Mistake(
+        "vectors stay where they are while images are turned to train on",
+        "train/steps/augment.py",
+        "        return rotation_matrix(self._angles(keys))",
+        "        return jnp.broadcast_to(jnp.eye(2), (len(keys), 2, 2))",
+        "train/steps/test_vector_network.py",
     ),
 ]
