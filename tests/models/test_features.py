@@ -127,7 +127,16 @@ def ends(model: nnx.Module, x: jax.Array) -> tuple[jax.Array, ...]:
 
 def test_there_is_a_case_of_every_network():
     without = {"Augerino", "GroupUNet", "ResNet44", "ResNet26", "Symmetrized", "Whitened"}
+    without |= {"RescaledOutputs"}
     assert {name.split()[0] for name in CASES} | without == set(NETWORKS)
+
+
+def test_units_are_those_of_outputs_alone(rng):
+    model, x = build("P4CNN", rng), images("P4CNN", rng).astype(np.float32)
+    maps, features, y = ends(model, x)
+    found = ends(models.RescaledOutputs(model, mean=(1, 2, 3), std=4), x)
+    for actual, expected in zip(found, (maps, features, np.array([1, 2, 3]) + 4 * y), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
 @pytest.mark.one_in(6)
