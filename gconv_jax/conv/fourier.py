@@ -72,7 +72,7 @@ def is_native(group: FiniteGroup, dtype: DTypeLike) -> bool:
 
 def cpu_way(group: FiniteGroup, dtype: DTypeLike) -> str:
     """Return which way of `gconv_jax.conv.algorithm.COST_OF_TRANSFORM` a CPU computes the transform
-    in. Loads LLVM, if it is installed."""
+    in. It loads LLVM, if that is installed."""
     if is_native(group, dtype):
         return f"native, {door.arithmetic()}"
     way = cpu_implementation()
