@@ -373,13 +373,13 @@ MISTAKES = [
         "train/data/vectors.py",
         "for i, place in enumerate(reversed(places)):",
         "for i, place in enumerate(places):",
-        "train/steps/test_vector_network.py",
+        "train/steps/test_vectors_of_images.py",
     ),
     Mistake(
         "vectors stay where they are while images are turned to train on",
         "train/steps/augment.py",
         "        return rotation_matrix(self._angles(keys))",
         "        return jnp.broadcast_to(jnp.eye(2), (len(keys), 2, 2))",
-        "train/steps/test_vector_network.py",
+        "train/steps/test_vectors_of_images.py",
     ),
 ]

@@ -20,6 +20,7 @@ from gconv_jax.models.group_equivariant_cnn import GroupEquivariantCNN as GroupE
 from gconv_jax.models.group_unet import GroupUNet as GroupUNet
 from gconv_jax.models.inputs import Standardized as Standardized, Whitened as Whitened
 from gconv_jax.models.lenet import LeNet as LeNet
+from gconv_jax.models.linen_model import LinenModel as LinenModel
 from gconv_jax.models.mixed_groups import (
     LETTER_WIDTHS as LETTER_WIDTHS,
     EarlyP4CNN as EarlyP4CNN,
@@ -32,6 +33,7 @@ from gconv_jax.models.p4cnn import (
     Z2CNN as Z2CNN,
     P4CNNRotationPooling as P4CNNRotationPooling,
 )
+from gconv_jax.models.pose_network import PoseNetwork as PoseNetwork
 from gconv_jax.models.pretrained_folder import (
     load_pretrained as load_pretrained,
     pretrained_config as pretrained_config,
@@ -41,6 +43,7 @@ from gconv_jax.models.pretrained_folder import (
 from gconv_jax.models.resnet import ResNet as ResNet, ResNet26 as ResNet26, ResNet44 as ResNet44
 from gconv_jax.models.separable import SeparableCNN as SeparableCNN
 from gconv_jax.models.unet import UNet as UNet
+from gconv_jax.models.vector_outputs import VectorOutputs as VectorOutputs
 from gconv_jax.models.vit import (
     VIT_SIZES as VIT_SIZES,
     GroupViT as GroupViT,

@@ -15,10 +15,13 @@ import jax
 from flax import nnx
 
 from gconv_jax.models._arguments import NETWORK, UNKNOWN, decode, encode
-from gconv_jax.nnx import Symmetrized
+from gconv_jax.models.linen_model import LinenModel
+from gconv_jax.nnx import Canonicalized, ScorePoses, Symmetrized
 
-NETWORKS: dict[str, type[nnx.Module]] = {"Symmetrized": Symmetrized}
-"""The networks that a file may name: those of `gconv_jax.models`, and `Symmetrized` around them."""
+NETWORKS: dict[str, type[nnx.Module]] = {
+    kind.__name__: kind for kind in (Symmetrized, Canonicalized, ScorePoses)
+}
+"""The networks that a file may name: those of `gconv_jax.models`, and what is around them."""
 OWN, CLASS = "own", "class"
 """The name that stands for a module of the user's own, and its argument, which people read: the
 name of its class. Nothing is made of it."""
@@ -183,6 +186,8 @@ def _nested(value: Any) -> dict[str, Any]:
     if NETWORKS.get(name) is type(value):
         return _describe(value)
     if isinstance(value, nnx.Module):
+        linen = isinstance(value, LinenModel)
+        name = type(value.module).__name__ if linen else name
         return {NETWORK: OWN, "arguments": {CLASS: name}}
     raise TypeError(f"a value of the type {name}")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from flax import __version__ as flax_version, nnx
+from flax import __version__ as flax_version, linen, nnx
 
 import gconv_jax
 from gconv_jax.models._card import model_card
@@ -46,6 +46,7 @@ from gconv_jax.models._weights import (
     write_safetensors,
 )
 from gconv_jax.models.inputs import Standardized, Whitened
+from gconv_jax.models.linen_model import LinenModel
 
 CARD = "README.md"
 READY = Path(__file__).with_name("pretrained")
@@ -73,8 +74,9 @@ def save_pretrained(
 
     Args:
         model: a network of `gconv_jax.models`, maybe with `Standardized`, `Whitened`,
-            `RescaledOutputs` or `gconv_jax.nnx.Symmetrized` around it. A module of your own may be
-            in its place; `load_pretrained` then needs one like it.
+            `RescaledOutputs`, `VectorOutputs`, `gconv_jax.nnx.Symmetrized` or `Canonicalized`
+            around it. A module of your own may be in its place, a Linen module in a `LinenModel`;
+            `load_pretrained` then needs one like it.
         folder: where to write it.
         classes: the names of the outputs, in their order.
         image_shape: ``(*spatial, C)`` of the images that it was trained on.
@@ -155,7 +157,7 @@ def save_pretrained(
 def load_pretrained(
     folder: str | os.PathLike[str],
     *,
-    model: nnx.Module | None = None,
+    model: nnx.Module | linen.Module | None = None,
     rngs: nnx.Rngs | None = None,
 ) -> Any:
     """Return a saved network, in evaluation mode.
@@ -168,12 +170,12 @@ def load_pretrained(
     Args:
         folder: the folder, or the name of a ready network (`pretrained_networks`).
         model: a module that you have made, for a folder of a module of your own: no file has its
-            code. A copy of it gets the numbers.
+            code. A copy of it gets the numbers; a Linen module gets them in a `LinenModel`.
         rngs: the random key ``dropout``, from which those of the network are made.
 
     Raises:
         FileNotFoundError: no such folder, or a file of it is missing.
-        TypeError: ``model`` is no NNX module.
+        TypeError: ``model`` is no Flax module.
         ValueError: a file is damaged, or names or holds what this version does not know, or
             ``model`` is missing, or of no use, or has other arrays.
         ImportError: safetensors is missing, which the extra ``pretrained`` brings.
@@ -186,10 +188,13 @@ def load_pretrained(
     path = pretrained_path(folder)
     require_safetensors()
     config = read_config(path)
-    if model is not None and not isinstance(model, nnx.Module):
-        raise TypeError(f"`model` must be an nnx.Module, got {type(model).__name__}")
+    if model is not None and not isinstance(model, nnx.Module | linen.Module):
+        kind = type(model).__name__
+        raise TypeError(f"`model` must be an nnx.Module or a linen.Module, got {kind}")
     if model is not None and not has_own(config):
         raise ValueError(f"`model` is for modules of your own, and {path} has none: leave it out")
+    if isinstance(model, linen.Module):
+        model = _as_nnx(model, path, config)
     data = read_file(path / WEIGHTS)
     if _checksum(data) != config["files"][WEIGHTS]["sha256"]:
         raise ValueError(
@@ -288,6 +293,24 @@ def _own_part(model: Any) -> nnx.Module:
     while type(model) in NETWORKS.values():
         model = model.model
     return model
+
+
+def _as_nnx(module: linen.Module, path: Path, config: Mapping[str, Any]) -> LinenModel:
+    """Return a Linen module with the variables that it has for the images of a saved network.
+
+    ValueError if it cannot be called with these, or they have no shape.
+    """
+    shape = config["images"]["shape"]
+    if shape is None:
+        raise ValueError(
+            f"{path / CONFIG} names no shape of images, from which a Linen module has its "
+            "parameters: give model=LinenModel(module, image_shape, rngs=...)"
+        )
+    try:
+        return LinenModel(module, tuple(shape), rngs=nnx.Rngs(0))
+    except Exception as error:
+        name = type(module).__name__
+        raise ValueError(f"`model` {name} fails on images of {tuple(shape)}: {error}") from error
 
 
 def _require_free(path: Path, overwrite: bool) -> None:

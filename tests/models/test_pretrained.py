@@ -35,6 +35,7 @@ from gconv_jax.models._network import NETWORKS, describe
 from gconv_jax.models._weights import arrays_of, state_of
 from gconv_jax.models.pretrained_folder import CARD
 from tests.models.tiny_networks import CASES, made
+from tests.train.own_nets import Linen
 
 OTHERS = {"PlainCNN", "EarlyP4CNN", "E2CNN", "AllCNNC", "ResNet44", "ResNet26", "WideResNet"}
 """Networks whose arguments and layers others have as well."""
@@ -86,10 +87,32 @@ def test_the_numbers_of_a_module_of_ones_own_get_into_another(rng, tmp_path):
     assert "| network | `Own` a module of its author |" in card and "train predict" not in card
 
 
+def test_the_variables_of_a_linen_module_get_into_another(rng, tmp_path):
+    """Batch statistics, too; what is loaded is in evaluation mode, and can be trained further."""
+    net, x = Linen(num_classes=2), rng.normal(size=(2, 9, 9, 1)).astype(np.float32)
+    model = models.LinenModel(net, (9, 9, 1), rngs=nnx.Rngs(0))
+    model.train()
+    for _ in range(2):
+        model(x)  # changes its statistics
+    variables = model.variables.values()
+    saved = models.Standardized(model, mean=0.5)
+    path = save_pretrained(saved, tmp_path / "linen", image_shape=(9, 9, 1))
+    card = (path / CARD).read_text()
+    assert "| network | `Linen` a module of its author |" in card and "train predict" not in card
+    again = load_pretrained(path, model=Linen(num_classes=2))
+    np.testing.assert_allclose(again(x + 0.5), net.apply(variables, x), rtol=1e-5)
+    found = again.model.variables.values()
+    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), found, variables))
+    again.train()
+    assert np.abs(again(x + 0.5) - net.apply(variables, x)).max() > 1e-3
+
+
 def test_every_network_is_saved():
     assert {name.split()[0] for name in CASES} == set(NETWORKS)
     public = {name for name, value in vars(models).items() if isinstance(value, type)}
-    assert set(NETWORKS) - {"Symmetrized"} == public - {"TransformerBlock", "ConvNeXtBlock"}
+    around = {"Symmetrized", "Canonicalized", "ScorePoses"}
+    parts = {"TransformerBlock", "ConvNeXtBlock", "LinenModel"}
+    assert set(NETWORKS) - around == public - parts
 
 
 GROUPS = [

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
+from flax import linen, nnx
 
 from gconv_jax import (
     P4,
@@ -62,8 +62,26 @@ def test_a_module_of_ones_own_is_given_where_it_is_loaded(tmp_path, folder):
         assert str(path) in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(ValueError, match=r"`model` is for modules of your own, and .* has none"):
         load_pretrained(folder, model=made_own(Own, 2))
-    with pytest.raises(TypeError, match=r"`model` must be an nnx.Module, got str$"):
+    with pytest.raises(
+        TypeError, match=r"`model` must be an nnx.Module or a linen.Module, got str$"
+    ):
         load_pretrained(path, model="Own")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_linen_module_is_given_where_it_is_loaded(tmp_path):
+    model = models.LinenModel(linen.Dense(2), (3,), rngs=nnx.Rngs(0))
+    unsaid = save_pretrained(model, tmp_path / "unsaid")
+    with pytest.raises(ValueError, match=r"names no shape of images, .*=LinenModel\("):
+        load_pretrained(unsaid, model=linen.Dense(2))
+    assert load_pretrained(unsaid, model=model) is not model
+    path = save_pretrained(model, tmp_path / "said", image_shape=(3,))
+    for wrong, message in (
+        (None, "the network is a module of the user's own, Dense, and no file has its code"),
+        (linen.Dense(5), "numbers of another network than `model`: `variables.params.bias` is"),
+        (linen.Conv(2, (3, 3, 3, 3)), r"`model` Conv fails on images of \(3,\): "),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_pretrained(path, model=wrong)
 
 
 def made_own(kind, width: int):

@@ -26,6 +26,7 @@ from gconv_jax import (
 )
 from gconv_jax.models._network import NETWORKS
 from gconv_jax.models._weights import state_of
+from gconv_jax.nnx import ScorePoses
 
 CASES = {
     "Z2CNN": lambda of, **o: of(width=2, **o),
@@ -68,6 +69,14 @@ CASES = {
     "Whitened": lambda of, **o: of(models.LeNet(widths=1, hidden=2, **o), image_shape=[2, 3, 1]),
     "RescaledOutputs": lambda of, **o: of(models.Z2CNN(width=1, classes=2, **o), std=(2, 0.5)),
     "Symmetrized": lambda of, **o: of(models.Z2CNN(width=1, **o), group=P4M, sequential=True),
+    "Canonicalized": lambda of, **o: of(
+        models.Z2CNN(width=1, **o), ScorePoses(models.PoseNetwork(**o), group=P4), group=P4
+    ),
+    "ScorePoses": lambda of, **o: of(models.Z2CNN(width=1, classes=1, **o), group=P4M),
+    "PoseNetwork": lambda of, **o: of(3, dtype=jnp.bfloat16, **o),
+    "VectorOutputs": lambda of, **o: of(
+        models.P4CNN(width=2, **o), in_features=2, group=P4, targets=3, vectors=[(2, 0)], **o
+    ),
 }
 
 

@@ -201,7 +201,10 @@ def test_networks_for_masks_have_options(options):
             "`freeze` 'nothing' matches no parameter; the network has layer0",
         ),
         ({"freeze": ("*",)}, r"`freeze` \* matches all 26 parameters"),
-        ({"init": "no-such-run"}, "no-such-run is not a run folder: .*; ready networks are .*blood-p4m"),
+        (
+            {"init": "no-such-run"},
+            "no-such-run is not a run folder: .*; ready networks are .*blood-p4m",
+        ),
         (
             {"init": "blood-p4m"},
             "`init` blood-p4m takes images of 3 channels.*with --channels colour",

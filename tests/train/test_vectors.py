@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gconv_jax.models import load_pretrained
 from tests.train.runs import exported_answers, read_list
 from train.__main__ import main
+from train.run.predictor import load_predictor
 from train.run_folder.folder import Run
 
 NAMES = ("light", "dx", "dy")
@@ -116,12 +118,54 @@ def test_new_images_are_evaluated_and_the_network_exported(measured, folder, tmp
     assert main(["evaluate", str(measured.path), "--data", str(new / "list.csv")]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "is a new set of 9 images" in printed and "vector dx dy: mean angular error" in printed
-    run = str(measured.path)
-    assert main(["export", run, "--format", "pretrained", "--out", str(tmp_path / "net")]) == 2
-    assert "`format` pretrained is not for networks of --vectors dx dy" in capsys.readouterr().err
     files = [folder / f"{i}.png" for i in range(3)]
     found, *_ = exported_answers(measured, files, tmp_path / "net.stablehlo", capsys)
     np.testing.assert_allclose(found, predicted(measured.path, files), rtol=1e-3, atol=1e-3)
+
+
+def test_a_saved_network_is_the_run(measured, folder, tmp_path, capsys):
+    """Its vectors turn in predictions, in averages over poses, and in figures on new images."""
+    saved, run = tmp_path / "saved", str(measured.path)
+    assert main(["export", run, "--format", "pretrained", "--out", str(saved)]) == 0
+    card = (saved / "README.md").read_text(encoding="utf-8")
+    assert "| vectors | dx, dy |" in card and "`[N, 3]`, numbers in their own units" in card
+    files = [folder / f"{i}.png" for i in range(4)]
+    for options in ((), ("--symmetrize", "p4m")):
+        expected = predicted(measured.path, files, *options)
+        np.testing.assert_allclose(predicted(saved, files, *options), expected, rtol=1e-5)
+    new = draw(tmp_path / "new", 9, seed=5)
+    capsys.readouterr()
+    for place in (run, str(saved)):
+        assert main(["evaluate", place, "--data", str(new / "list.csv")]) == 0
+    one, two = capsys.readouterr().out.split("vector dx dy: mean angular error")[1:]
+    assert one.split()[0] == two.split()[0]
+    model = load_pretrained(saved)
+    stored = np.stack([np.asarray(Image.open(f).convert("L"))[..., None] for f in files])
+    quarter = np.asarray(model(np.rot90(stored, axes=(1, 2))))
+    np.testing.assert_allclose(quarter, turned_once(np.asarray(model(stored))), atol=1e-4)
+
+
+def test_a_run_starts_from_vectors_and_from_classes(measured, folder, tmp_path, capsys):
+    begun = ["--data", str(folder / "list.csv"), "--epochs", "1", "--report", "none"]
+    tuned, other = tmp_path / "tuned", tmp_path / "other"
+    # Without a step that matters, a network that starts from one of vectors has its answers.
+    still = ["--learning-rate", "1e-12", "--run", str(tuned)]
+    assert main([*begun, *OPTIONS, "--init", str(measured.path), *still]) == 0
+    files = [folder / f"{i}.png" for i in range(4)]
+    expected = predicted(measured.path, files)
+    np.testing.assert_allclose(predicted(tuned, files), expected, rtol=1e-3, atol=1e-3)
+    # One of classes gives its layers, and the end that makes vectors is new, with its own rate.
+    options = [*OPTIONS[:-4], "--init", "digits-p4cnn", "--freeze", "*.layer*", "--head-rate", "3"]
+    assert main([*begun, *options, "--learning-rate", "1e-3", "--run", str(other)]) == 0
+    network, ready = load_predictor(Run.open(other)), load_pretrained("digits-p4cnn").model
+    model = network.steps.model(network.params, network.stats)
+    inner = model.model.model  # below what gives vectors, and units
+    np.testing.assert_array_equal(inner.layer3.conv.kernel[...], ready.layer3.conv.kernel[...])
+    assert not hasattr(inner, "top")
+    numbers = ["--task", "regression", "--targets", *NAMES, "--size", "28", "--batch-size", "8"]
+    back = ["--init", str(measured.path), "--run", str(tmp_path / "numbers")]
+    assert main([*begun, *numbers, *back]) == 0
+    capsys.readouterr()
 
 
 def test_volumes_in_a_file_of_arrays(tmp_path, rng, capsys):

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flax import nnx
-
 from gconv_jax.models import Standardized, Whitened, save_pretrained
 
 from ..config import FOLDER, NO_MATTER, Config
@@ -20,7 +18,6 @@ from ..run_folder.command_line import PROGRAM
 from ..run_folder.environment import read_environment
 from ..run_folder.folder import Run
 from ..run_folder.saved_network import PROGRAM_KEY
-from ..steps.linen_model import LinenModel
 from ..steps.rescaled import with_fixed_numbers
 
 LICENSES = {
@@ -32,28 +29,9 @@ LICENSES = {
 
 def save_network(run: Run, network: Predictor, path: Path) -> Path:
     """Write the network of a run, with the preparation of pixels in front, to a folder; one that
-    was saved there before is replaced.
-
-    ValueError if the network is a Linen module, ends in vectors, or is made equivariant by another
-    network: these have no such form.
-    """
+    was saved there before is replaced."""
     config = run.config
-    if config.adapt == "canonicalize":
-        raise ValueError(
-            "`format` pretrained is not for networks of --adapt canonicalize, which has a network "
-            "of its own for poses: use --format stablehlo or onnx"
-        )
-    if config.vectors:
-        raise ValueError(
-            f"`format` pretrained is not for networks of --vectors {' '.join(config.vectors)}: use "
-            "--format stablehlo or onnx"
-        )
     model = with_fixed_numbers(network.steps.model(network.params, network.stats))
-    if any(isinstance(part, LinenModel) for _, part in nnx.iter_graph(model)):
-        raise ValueError(
-            f"`format` pretrained is for NNX modules, and {config.model} is a Linen module: use "
-            "--format stablehlo or onnx"
-        )
     if network.whitening is not None:
         model = Whitened(model, image_shape=network.shape)
         model.mean[...] = network.whitening.mean
@@ -116,6 +94,9 @@ def _about(run: Run, network: Predictor, results: dict) -> dict[str, Any]:
         "output": _output(network),
         "trained by": f"`{training_command(config)}`",
     }
+    if network.task.vectors is not None:
+        groups = ((network.name(k) for k in places) for places in network.task.vectors.places)
+        about["vectors"] = "; ".join(map(", ".join, groups))
     if "train_seconds" in results:
         epochs = f"{results['epochs']} of {config.epochs} epochs"
         about["training"] = (

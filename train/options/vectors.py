@@ -16,7 +16,6 @@ _WITHOUT_ORIENTATIONS = {
 _REMEDIES = {
     "adapt": (("none",), "choose a network over a group, with --group"),
     "head": (("invariant",), "leave it out"),
-    "init": ((None,), "leave it out"),
 }
 """Options -> the values that vectors may have, and what to do."""
 

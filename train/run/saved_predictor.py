@@ -9,16 +9,23 @@ import numpy as np
 import optax
 
 from gconv_jax import FiniteGroup
-from gconv_jax.models import RescaledOutputs, Standardized, Whitened, load_pretrained
+from gconv_jax.models import (
+    RescaledOutputs,
+    Standardized,
+    VectorOutputs,
+    Whitened,
+    load_pretrained,
+)
 from gconv_jax.models.pretrained_folder import CONFIG
 
 from ..data.mask_classes import MaskClasses, kept_classes
 from ..data.reading import EARLIER, Reading
+from ..data.vectors import vectors_of
 from ..data.whitening import Whitening
 from ..run_folder.folder import Run
 from ..run_folder.saved_network import SavedNetwork
 from ..steps.augment import Prepare
-from ..steps.rescaled import rescaled_part
+from ..steps.model_parts import find_part
 from ..steps.step import Steps
 from ..steps.task import MASKS, ONE_CLASS, SEVERAL_LABELS, Task, regression
 from .predictor import Predictor, load_predictor
@@ -66,7 +73,8 @@ def _saved_predictor(saved: SavedNetwork, symmetry: FiniteGroup | None) -> Predi
         mean, std = (np.asarray(n, np.float32) for n in (model.mean, model.std))
         model = model.model
 
-    if (rescaled := rescaled_part(model)) is not None and names is not None:
+    rescaled, vectors = (find_part(model, kind) for kind in (RescaledOutputs, VectorOutputs))
+    if rescaled is not None and names is not None:
         for name in ("mean", "std"):
             given = np.shape(getattr(rescaled, name))
             if given not in ((), (len(names),)):
@@ -90,7 +98,7 @@ def _saved_predictor(saved: SavedNetwork, symmetry: FiniteGroup | None) -> Predi
         raise ValueError(f"{file} names {len(names)} classes of a network with {classes}")
     names = None if names is None else tuple(names)
     try:
-        task, masks = _task(outputs.shape, shape, names, program, rescaled)
+        task, masks = _task(outputs.shape, shape, names, program, rescaled, vectors)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
     form = (shape, classes, whitening, names, reading, saved.title, masks)
@@ -103,6 +111,7 @@ def _task(
     names: tuple[str, ...] | None,
     program: dict[str, Any],
     rescaled: RescaledOutputs | None,
+    vectors: VectorOutputs | None,
 ) -> tuple[Task, MaskClasses | None]:
     """Return the task of a saved network, and the classes of its masks.
 
@@ -114,11 +123,13 @@ def _task(
         names: those of the classes, if they have any.
         program: the part of the description that this program has written.
         rescaled: the part of the network that gives numbers their units.
+        vectors: the part that makes vectors of feature maps.
     """
     several, values = (program.get(key) for key in ("several_labels", "mask_values"))
     if several not in (None, False, True):
         raise ValueError(f"`several_labels` must be true or false, got {several!r}")
-    numbers, pixels = rescaled is not None, outputs == (1, *image[:-1], outputs[-1])
+    numbers = rescaled is not None or vectors is not None
+    pixels = outputs == (1, *image[:-1], outputs[-1])
     if len(outputs) != 2 and (numbers or not pixels or (names is None and values is None)):
         named = "; name the classes of its pixels with classes=" if pixels else ""
         raise ValueError(
@@ -132,6 +143,9 @@ def _task(
         names = tuple(map(str, range(outputs[-1]))) if names is None else names
         values = list(range(len(names))) if values is None else values
         return MASKS, kept_classes(values, names)
-    if rescaled is not None:
-        return regression(np.broadcast_to(np.asarray(rescaled.std), outputs[-1:])), None
+    if numbers:
+        std = np.asarray(1.0 if rescaled is None else rescaled.std)
+        places = None if vectors is None else vectors.vectors
+        scale = np.broadcast_to(std, outputs[-1:])
+        return regression(scale, vectors=vectors_of(places, outputs[-1])), None
     return (SEVERAL_LABELS if several else ONE_CLASS), None

@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from gconv_jax import FiniteGroup
+from gconv_jax.models import LinenModel
 
 from ..config import Config
 from ..data.grain_loader import require_grain
@@ -22,7 +23,6 @@ from ..run_folder.folder import Run
 from ..run_folder.model_file import as_begun
 from ..steps.augment import Prepare
 from ..steps.build_model import build_model
-from ..steps.linen_model import LinenModel
 from ..steps.loss import make_loss
 from ..steps.optimizer import make_optimizer, temperature
 from ..steps.parallel import Parallel, choose_parallel

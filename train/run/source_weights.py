@@ -35,4 +35,5 @@ def read_weights(init: str) -> StartingWeights:
         )
     network = open_predictor(found)
     model = network.steps.model(network.params, network.stats)
-    return StartingWeights(init, arrays_of(model), network.classes, network.shape)
+    vectors = network.task.vectors is not None
+    return StartingWeights(init, arrays_of(model), network.classes, network.shape, vectors)

@@ -3,29 +3,12 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from gconv_jax import FiniteGroup
+from gconv_jax.models import PoseNetwork
 from gconv_jax.nnx import Canonicalized, ScorePoses, Symmetrized
 
 from ..config import Config
-
-
-class PoseNetwork(nnx.Module):
-    """A small plain network that says how upright an image looks."""
-
-    def __init__(self, in_features: int, *, dtype: DTypeLike | None = None, rngs: nnx.Rngs):
-        options = {"dtype": dtype, "rngs": rngs}
-        self.layer0 = nnx.Conv(in_features, 16, (3, 3), strides=(2, 2), **options)
-        self.layer1 = nnx.Conv(16, 32, (3, 3), strides=(2, 2), **options)
-        self.layer2 = nnx.Conv(32, 32, (3, 3), **options)
-        self.top = nnx.Linear(32, 1, rngs=rngs)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """``[N, H, W, C]`` to ``[N, 1]``."""
-        for layer in (self.layer0, self.layer1, self.layer2):
-            x = nnx.relu(layer(x))
-        return self.top(x.mean((1, 2)))
 
 
 def adapt_model(

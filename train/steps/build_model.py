@@ -1,5 +1,6 @@
 """The networks of configurations."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +18,6 @@ from ..options.networks import NETWORKS, Symmetry, is_own
 from .adapt_model import adapt_model
 from .own_model import build_own
 from .rescaled import Rescaled
-from .vector_network import VectorNetwork
 
 GROUPS: dict[str, FiniteGroup | LieGroup] = {
     "z2": gconv_jax.Z2,
@@ -155,7 +155,7 @@ def build_model(
     return adapt_model(model, config, group, in_features)  # pyright: ignore[reportArgumentType]
 
 
-def _with_vectors(config: Config, vectors: Vectors, image_shape: tuple[int, ...]) -> VectorNetwork:
+def _with_vectors(config: Config, vectors: Vectors, image_shape: tuple[int, ...]) -> nnx.Module:
     """Return a network of the table that ends in vectors."""
     network: Any = _build(config, classes=0, in_features=image_shape[-1])
     row = NETWORKS[config.model]
@@ -165,8 +165,12 @@ def _with_vectors(config: Config, vectors: Vectors, image_shape: tuple[int, ...]
         group = GROUPS[(config.group or row.default_group) if "group" in row.options else "z2"]
     # Other numbers than those of the network, which come from the seed itself.
     rngs = nnx.Rngs(jax.random.fold_in(jax.random.key(config.seed), 2))
-    shape = {"vectors": vectors, "image_shape": image_shape}
-    return VectorNetwork(network, group=group, **shape, rngs=rngs)  # pyright: ignore[reportArgumentType]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a call says the same
+        image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+        channels = nnx.eval_shape(lambda m, x: m.feature_maps(x), network, image).shape[-1]
+    places = {"targets": vectors.targets, "vectors": vectors.places}
+    return models.VectorOutputs(network, in_features=channels, group=group, **places, rngs=rngs)  # pyright: ignore[reportArgumentType]
 
 
 def _build(config: Config, *, classes: int, in_features: int) -> nnx.Module:

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 from flax import linen, nnx
 
 from gconv_jax import FiniteGroup, LieGroup
+from gconv_jax.models import LinenModel
 
 from ..config import Config
 from ..options.networks import is_own
 from ..options.own_model import GroupName, parse_arguments
 from ..options.plain import TRANSLATIONS
 from ..python_objects import load_object, source_file
-from .linen_model import LinenModel
 
 Groups = Mapping[str, FiniteGroup | LieGroup]
 _KINDS = "an nnx.Module or a linen.Module"

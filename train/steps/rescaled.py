@@ -6,7 +6,7 @@ import numpy as np
 from flax import nnx
 
 from gconv_jax.models import RescaledOutputs
-from gconv_jax.nnx import Symmetrized
+from gconv_jax.nnx import Canonicalized, Symmetrized
 
 
 class Rescaled(nnx.Module):
@@ -35,16 +35,12 @@ class Rescaled(nnx.Module):
 
 def with_fixed_numbers(model: nnx.Module) -> nnx.Module:
     """Return a network of a run with a `RescaledOutputs` in place of a `Rescaled`, which may be
-    behind a `Symmetrized`: its arguments have the numbers."""
+    behind a `Symmetrized` or a `Canonicalized`: its arguments have the numbers."""
     if isinstance(model, Symmetrized):
         return Symmetrized(with_fixed_numbers(model.model), group=model.group)  # pyright: ignore[reportArgumentType]
+    if isinstance(model, Canonicalized):
+        return Canonicalized(with_fixed_numbers(model.model), model.by, group=model.group)  # pyright: ignore[reportArgumentType]
     if not isinstance(model, Rescaled):
         return model
     mean, std = (np.asarray(n[...]).tolist() for n in (model.mean, model.std))
     return RescaledOutputs(model.model, mean=mean, std=std)  # pyright: ignore[reportArgumentType]
-
-
-def rescaled_part(model: nnx.Module) -> RescaledOutputs | None:
-    """Return the part of a saved network that rescales its outputs, if they are numbers."""
-    parts = (part for _, part in nnx.iter_graph(model) if isinstance(part, RescaledOutputs))
-    return next(parts, None)

@@ -21,6 +21,8 @@ KINDS = {
     "GroupUNet": "group-unet",
 } | {kind.__name__: name for name, kind in CLASSES.items() if isinstance(kind, type)}
 """The networks of the table by the names of their classes."""
+ADAPTED = {"Symmetrized": "symmetrize", "Canonicalized": "canonicalize"}
+"""The modules that make networks equivariant, with the values of the option ``--adapt``."""
 _OF_IMAGES = ("classes", "out_features", "in_features", "dtype")
 """The arguments that follow the images and how they are computed with."""
 
@@ -35,13 +37,11 @@ def saved_options(description: dict[str, Any]) -> dict[str, Any]:
     'p4cnn'
     """
     kind, arguments = description["network"], description["arguments"]
-    if kind in ("Standardized", "Whitened", "RescaledOutputs"):
+    if kind in ("Standardized", "Whitened", "RescaledOutputs", "VectorOutputs"):
         return saved_options(arguments["model"])
-    if kind == "Symmetrized":
-        return saved_options(arguments["model"]) | {
-            "adapt": "symmetrize",
-            "adapt_group": _group(arguments["group"]),
-        }
+    if kind in ADAPTED:
+        group = _group(arguments["group"])
+        return saved_options(arguments["model"]) | {"adapt": ADAPTED[kind], "adapt_group": group}
     if kind not in KINDS:
         raise ValueError(f"no option --model stands for a network {kind}")
     model = KINDS[kind]

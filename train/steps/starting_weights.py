@@ -1,6 +1,6 @@
 """The weights that a network starts from: those of another one, but for a last layer of its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from gconv_jax.models import RescaledOutputs
+from gconv_jax.models import RescaledOutputs, VectorOutputs
 
+from .model_parts import find_part
 from .rescaled import Rescaled
+
+_MAKE_VECTORS = ("project.", "moment.")
+"""The beginnings of the names of arrays that make vectors of feature maps."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class StartingWeights:
     """Its outputs."""
     shape: tuple[int, ...]
     """That of an image, ``(*spatial, C)``."""
+    vectors: bool = False
+    """True if it ends in vectors."""
 
     def require_images(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError unless the network takes images of a shape, as far as its weights say.
@@ -57,16 +63,20 @@ def arrays_of(model: nnx.Module) -> dict[str, np.ndarray]:
 def start_from(model: nnx.Module, weights: StartingWeights, head: frozenset[str]) -> nnx.Module:
     """Return the network with the weights of another one.
 
-    Arrays of the ``head`` that have another shape there keep their own numbers.
+    Arrays of the ``head`` that have another shape there keep their own numbers. If one of the two
+    networks alone ends in vectors, so do the layers of the other end.
 
     ValueError names an array that is another one, or none, in one of the two.
     """
-    found = dict(weights.arrays)
-    for name, path, variable in _variables(model):
+    here = {name: (path, variable) for name, path, variable in _variables(model)}
+    found = _with_same_end(weights, model, here.keys())
+    layers = {_layer(name) for name in found}
+    end_is_new = weights.vectors and find_part(model, VectorOutputs) is None
+    for name, (path, variable) in here.items():
         old, shape = found.pop(name, None), variable[...].shape
         if old is not None and old.shape == shape:
             variable[...] = jnp.asarray(old, variable[...].dtype)
-        elif path not in head:
+        elif path not in head and not (end_is_new and _layer(name) not in layers):
             there = "is missing" if old is None else f"has shape {old.shape}"
             raise ValueError(
                 f"`init` {weights.place} is another network: `{name}` has shape {shape} here, and "
@@ -77,17 +87,33 @@ def start_from(model: nnx.Module, weights: StartingWeights, head: frozenset[str]
     return model
 
 
+def _with_same_end(
+    weights: StartingWeights, model: nnx.Module, names: Collection[str]
+) -> dict[str, np.ndarray]:
+    """Return the arrays of weights without those of their end, if they or the model, but not both,
+    end in vectors."""
+    ends_in_vectors = find_part(model, VectorOutputs) is not None
+    if weights.vectors == ends_in_vectors:
+        return dict(weights.arrays)
+    if weights.vectors:
+        return {n: a for n, a in weights.arrays.items() if not n.startswith(_MAKE_VECTORS)}
+    layers = set(map(_layer, names))
+    return {name: array for name, array in weights.arrays.items() if _layer(name) in layers}
+
+
 def head_of(build: Callable[[int], nnx.Module], *classes: int) -> frozenset[str]:
-    """Return the paths of the last layer: of the arrays whose shape depends on the classes.
+    """Return the paths of the last layer: of the arrays whose shape depends on the classes, or of
+    those that make vectors.
 
     Args:
         build: a function of the number of classes to the network; nothing is computed.
         *classes: two or more different numbers.
     """
-    shapes = [
-        {path: _shape(v) for _, path, v in _variables(nnx.eval_shape(lambda n=n: build(n)))}
-        for n in dict.fromkeys(classes)
-    ]
+    models = [nnx.eval_shape(lambda n=n: build(n)) for n in dict.fromkeys(classes)]
+    shapes = [{path: _shape(v) for _, path, v in _variables(model)} for model in models]
+    if find_part(models[0], VectorOutputs) is not None:
+        named = ((name, path) for name, path, _ in _variables(models[0]))
+        return frozenset(path for name, path in named if name.startswith(_MAKE_VECTORS))
     paths = set().union(*shapes)
     return frozenset(p for p in paths if len({found.get(p) for found in shapes}) > 1)
 
@@ -105,20 +131,22 @@ def parameter_paths(params: nnx.State) -> list[str]:
 def _variables(model: nnx.Module) -> Iterator[tuple[str, str, Any]]:
     """Yield the variables of a network but random keys, each with a name and its dotted path.
 
-    Names are paths without the level of a `Rescaled` or a `RescaledOutputs`: whether outputs are
-    numbers or classes, the network is the same.
+    Names are paths without the levels of `Rescaled`, `RescaledOutputs` and `VectorOutputs`: whether
+    outputs are numbers, vectors or classes, the network is the same.
     """
-    kinds = Rescaled | RescaledOutputs
-    outer = next((p for p, m in nnx.iter_graph(model) if isinstance(m, kinds)), None)
+    kinds = Rescaled | RescaledOutputs | VectorOutputs
+    levels = {path: part for path, part in nnx.iter_graph(model) if isinstance(part, kinds)}
     for path, variable in nnx.iter_graph(model):
         if not isinstance(variable, nnx.Variable) or isinstance(variable, nnx.RngState):
             continue
-        name = path
-        if outer is not None and path[: len(outer)] == outer:
-            if path[len(outer)] != "model":  # mean and deviation of the numbers
-                continue
-            name = outer + path[len(outer) + 1 :]
-        yield ".".join(map(str, name)), ".".join(map(str, path)), variable
+        if isinstance(levels.get(path[:-1]), Rescaled):  # mean and deviation of the numbers
+            continue
+        within = [k for i, k in enumerate(path) if not (k == "model" and path[:i] in levels)]
+        yield ".".join(map(str, within)), ".".join(map(str, path)), variable
+
+
+def _layer(name: str) -> str:
+    return name.split(".")[0]
 
 
 def _shape(variable: Any) -> tuple[int, ...]:

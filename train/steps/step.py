@@ -18,12 +18,12 @@ from flax import nnx
 from jax import lax
 
 from gconv_jax import FiniteGroup, symmetrize
+from gconv_jax.models import LinenModel
 from gconv_jax.nnx import set_temperature
 
 from ..options.fine_tuning import is_frozen
 from .augment import Prepare
 from .embedding import with_features
-from .linen_model import LinenModel
 from .loss import Loss
 from .penalties import Penalty
 from .starting_weights import dotted

@@ -107,15 +107,21 @@ def test_a_command_is_typed_as_it_was():
 
 
 @pytest.mark.parametrize(
-    "kind", ["digits", "whitened", "symmetrized", "labels", "numbers", "symmetrized numbers"]
+    "kind",
+    [
+        *("digits", "whitened", "symmetrized", "canonicalized", "labels", "numbers"),
+        *("symmetrized numbers", "vectors"),
+    ],
 )
 def test_all_that_a_prediction_needs_is_kept(kind, tmp_path, rng):
     own = dataclasses.replace(PLAIN, dataset="folder", data=Path("photos"), image_size=28)
     numbers = dataclasses.replace(own, task="regression", targets=("age", "height"))
+    flow = {"model": "p4cnn", "group": "p4m", "targets": ("age",), "vectors": ("dx", "dy")}
     config, names, more = {
         "digits": (PLAIN, None, {}),
         "whitened": (dataclasses.replace(own, preprocess="whiten"), ["day", "night"], {}),
         "symmetrized": (dataclasses.replace(PLAIN, adapt="symmetrize", dtype="bfloat16"), None, {}),
+        "canonicalized": (dataclasses.replace(PLAIN, adapt="canonicalize"), None, {}),
         "labels": (
             own,
             ["cat", "dog", "élan"],
@@ -127,14 +133,21 @@ def test_all_that_a_prediction_needs_is_kept(kind, tmp_path, rng):
             ["age", "height"],
             {"scale": [12.0, 0.1]},
         ),
+        "vectors": (
+            dataclasses.replace(numbers, **flow),
+            ["dy", "age", "dx"],
+            {"scale": [0.1, 12.0, 0.1], "vectors": [[2, 0]]},
+        ),
     }[kind]
     run = untrained_run(config, tmp_path / "run", (28, 28, 1), names, more)
     assert main(["export", str(run.path), "--format", "pretrained"]) == 0
     network = open_predictor(open_run(run.path / "pretrained"))
     expected = load_predictor(run)
     assert network.reading == expected.reading
-    if "numbers" in kind:
-        np.testing.assert_array_equal(network.task.scale, np.float32([12, 0.1]))
+    if own.task != config.task:
+        np.testing.assert_array_equal(network.task.scale, np.float32(more["scale"]))
+        assert network.task.vectors == expected.task.vectors
+        assert (network.task.vectors is not None) == (kind == "vectors")
     else:
         assert network.task == expected.task
     assert network.title == expected.title == config.title and network.shape == expected.shape
@@ -144,13 +157,17 @@ def test_all_that_a_prediction_needs_is_kept(kind, tmp_path, rng):
     stored = rng.integers(0, 256, (2, 28, 28, 1)).astype(np.uint8)
     logits = expected(stored)
     # Numbers of their own are rounded in another order.
-    np.testing.assert_allclose(network(stored), logits, rtol=1e-6 if "numbers" in kind else 0)
+    np.testing.assert_allclose(network(stored), logits, rtol=1e-6 if more.get("scale") else 0)
     scale = np.abs(logits.astype(np.float32)).max()
     loaded = load_pretrained(run.path / "pretrained")
     np.testing.assert_allclose(loaded(stored), logits, atol=1e-5 * scale, rtol=0)
     assert pretrained_config(run.path / "pretrained")["figures"] == {}
     if kind == "symmetrized":
         assert loaded(stored).dtype == jnp.bfloat16
+    options = saved_options(pretrained_config(run.path / "pretrained"))
+    named = ("model", "group", "width", "adapt", "adapt_group")
+    given = {name: getattr(config, name) for name in named}
+    assert {name: options.get(name, given[name]) for name in named} == given
 
 
 @pytest.fixture(scope="module")
@@ -258,8 +275,6 @@ def test_mistakes_get_one_clear_line(saved, own_images, tmp_path, monkeypatch, c
     (tmp_path / "damaged" / "model.safetensors").write_bytes(b"0")
     shutil.copytree(saved, "cut")
     (tmp_path / "cut" / "config.json").unlink()
-    pose = dataclasses.replace(PLAIN, adapt="canonicalize", adapt_group="p4")
-    canonical = untrained_run(pose, tmp_path / "run", (28, 28, 1), None)
     plain_run = untrained_run(PLAIN, tmp_path / "plain", (28, 28, 1), None)
     mistakes = {
         "names no shape of images: save the network with image_shape=": [
@@ -297,9 +312,6 @@ def test_mistakes_get_one_clear_line(saved, own_images, tmp_path, monkeypatch, c
         "is a saved network and no run folder: predict, features": ["report", str(saved)],
         "nowhere is not a run folder: it has no config.json": ["predict", "nowhere", image],
         "; ready networks are ": ["predict", "nowhere", image],
-        "is not for networks of --adapt canonicalize": [
-            *("export", str(canonical.path), "--format", "pretrained"),
-        ],
         "has other files; name a new one": [
             *("export", str(plain_run.path), "--format", "pretrained", "--out", str(own_images)),
         ],
@@ -309,4 +321,3 @@ def test_mistakes_get_one_clear_line(saved, own_images, tmp_path, monkeypatch, c
         assert main(command) == 2, command
         err = capsys.readouterr().err
         assert message in err and err.count("\n") == 1, err
-    assert not (tmp_path / "run" / "pretrained").exists()

@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 from gconv_jax import P4, dihedral
+from gconv_jax.models import LinenModel
 from tests.markdown import blocks_of
 from train.config import Config
 from train.options.own_model import parse_arguments
@@ -18,7 +19,6 @@ from train.options.plain import plain_counterpart
 from train.steps.augment import Prepare
 from train.steps.build_model import build_model
 from train.steps.equal_parameters import count_parameters, with_parameters
-from train.steps.linen_model import LinenModel
 from train.steps.own_model import require_own
 from train.steps.step import Steps
 

@@ -1,7 +1,7 @@
-"""A Linen module as an NNX module, as the steps of training take it.
+"""A Linen module as an NNX module, for what takes such: saved networks, and the training program.
 
-``flax.nnx.bridge.ToNNX`` does the same, and not in all versions that this program runs with: that
-of Flax 0.11.2 replaces nested layers by their updated statistics and loses their parameters.
+``flax.nnx.bridge.ToNNX`` does the same, and not in all versions of Flax that this library runs
+with: that of 0.11.2 replaces nested layers by their updated statistics and loses their parameters.
 """
 
 import inspect
@@ -62,11 +62,15 @@ class LinenModel(nnx.Module):
     Raises:
         ValueError: it has batch statistics, and its call takes none of `MODES`.
 
+    ``model.variables.values()`` are the variables of the Linen module, as its ``apply`` takes them,
+    and ``model.variables.set_values(variables)`` sets them.
+
     >>> import jax.numpy as jnp
     >>> from flax import linen, nnx
-    >>> model = LinenModel(linen.Dense(3), (4,), rngs=nnx.Rngs(0))
-    >>> model(jnp.ones((2, 4))).shape
-    (2, 3)
+    >>> from gconv_jax.models import LinenModel
+    >>> model, x = LinenModel(linen.Dense(3), (4,), rngs=nnx.Rngs(0)), jnp.ones((2, 4))
+    >>> bool((model(x) == linen.Dense(3).apply(model.variables.values(), x)).all())
+    True
     """
 
     def __init__(self, module: linen.Module, image_shape: tuple[int, ...], *, rngs: nnx.Rngs):
@@ -103,7 +107,7 @@ class LinenModel(nnx.Module):
         self.variables.set_values(changed)
         return y
 
-    def _mode(self, *, trained: bool) -> dict[str, bool]:
+    def _mode(self, *, trained: bool) -> dict[str, Any]:
         values = {"deterministic": not trained, "use_running_average": not trained}
         return {name: values.get(name, trained) for name in self.takes}
 

@@ -1,4 +1,4 @@
-"""Networks that end in vectors: the law at every element, and vectors that move with images."""
+"""Vectors of images: networks that end in them, and images that move with theirs."""
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +7,7 @@ import optax
 import pytest
 from flax import nnx
 
-from gconv_jax import P4, P4M, full_octahedral, mirror, transform
-from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax import P4M, full_octahedral
 from tests.helpers import RR, E, M, R
 from train.config import Config
 from train.data.vectors import Vectors
@@ -18,70 +17,10 @@ from train.steps.step import Batch, Steps
 from train.steps.task import regression
 from train.steps.turned_images import Turn, turned, turns_of
 from train.steps.turned_volumes import turned_at_random
-from train.steps.vector_network import VectorNetwork
 
 PLANE = Vectors(((2, 0),), 3)
 """The last of three targets is x, the first one y, and the middle one a number."""
-SPACE = Vectors(((3, 0, 1),), 4)
 SHAPE = (28, 28, 1)
-
-
-class Maps(nnx.Module):
-    """Two convolutions, whose features are those of a network without classes."""
-
-    def __init__(self, group, rngs):
-        self.lift = LiftConv(1, 2, 3, group=group, rngs=rngs)
-        self.conv = GroupConv(2, 3, 3, group=group, rngs=rngs)
-
-    def feature_maps(self, x):
-        return nnx.relu(self.conv(nnx.relu(self.lift(x))))
-
-
-def by_hand(values: np.ndarray, matrix: np.ndarray, places) -> np.ndarray:
-    """Turn one vector among targets: the matrix is on the axes of the array, the last one is x."""
-    result = np.array(values)
-    result[..., list(places[::-1])] = values[..., list(places[::-1])] @ np.transpose(matrix)
-    return result
-
-
-@pytest.mark.parametrize(
-    ("group", "vectors"), [(P4M, PLANE), (mirror(2), PLANE), (full_octahedral(), SPACE)],
-    ids=["p4m", "mirror", "cube"],
-)  # fmt: skip
-def test_outputs_turn_with_the_image(group, vectors, rng, x64):
-    (places,), side = vectors.places, (5,) * group.dimension
-    model = VectorNetwork(
-        Maps(group, nnx.Rngs(0)), group=group, vectors=vectors, image_shape=(*side, 1),
-        rngs=nnx.Rngs(1),
-    )  # fmt: skip
-    model.project.bias[...] = jnp.arange(1, 1 + len(model.project.bias[...]), dtype=jnp.float32)
-    x = jnp.asarray(rng.normal(size=(2, *side, 1)))
-    moved = [transform(x, group=group, element=g, lifted=False) for g in group.elements]
-    y = np.asarray(nnx.jit(lambda m, x: m(x))(model, jnp.concatenate(moved)))
-    y = y.reshape(group.order, 2, vectors.targets)
-    upright = y[group.identity]
-    expected = np.stack([by_hand(upright, matrix, places) for matrix in group.matrices])
-    np.testing.assert_allclose(y, expected, rtol=1e-10, atol=1e-12)
-    for g, matrix in enumerate(group.matrices):
-        np.testing.assert_allclose(vectors.turn(upright, matrix), expected[g], rtol=1e-12)
-    # What does not turn, or turns with x and y exchanged, is not the law.
-    exchanged = np.stack([by_hand(upright, matrix, places[::-1]) for matrix in group.matrices])
-    for wrong in (upright, exchanged):
-        assert np.abs(y - wrong).max() > 0.01 * np.abs(y[..., list(places)]).max()
-    assert np.abs(np.diff(upright, axis=0)).min() > 1e-6, "each number says something of the image"
-
-
-def test_a_place_is_measured_from_the_center():
-    """The second term alone, for an image with one light pixel."""
-    model = VectorNetwork(
-        Maps(P4, nnx.Rngs(0)), group=P4, vectors=PLANE, image_shape=(8, 8, 1), rngs=nnx.Rngs(1)
-    )
-    model.model.feature_maps = lambda x: jnp.broadcast_to(x[..., None, :], (*x.shape[:3], 4, 3))
-    model.project.kernel[...] *= 0
-    model.moment.kernel[...] = jnp.ones((3, 1)) / 3
-    x = np.zeros((1, 8, 8, 1), np.float32)
-    x[0, 1, 6] = 64  # of 64 pixels; up and to the right
-    np.testing.assert_allclose(model(x), [[-5 / 8, 0, 5 / 8]], rtol=1e-6)
 
 
 NETWORKS = {
