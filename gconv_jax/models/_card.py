@@ -76,11 +76,15 @@ def _rows(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "input", f"{kind} `[N, {axes}]` with numbers from {low:g} to {high:g}{stored}"
     if "output" in about:
         yield "output", str(about.pop("output"))
-    numbers = _rescaled(config)
+    numbers, vectors = (_nested(config, kind) for kind in ("RescaledOutputs", "VectorOutputs"))
+    names = config["classes"]
     if numbers is not None:
-        yield "numbers", ", ".join(_numbers(config["classes"], **numbers))
-    elif config["classes"]:
-        yield "classes", ", ".join(config["classes"])
+        yield "numbers", ", ".join(_numbers(names, numbers["mean"], numbers["std"]))
+    elif names:
+        yield "classes" if vectors is None else "numbers", ", ".join(names)
+    if vectors is not None:
+        said = ([names[k] if names else f"number {k}" for k in v] for v in vectors["vectors"])
+        yield "vectors", "; ".join(map(", ".join, said))
     for name, value in config["figures"].items():
         yield name, f"{value:.4g}"
     if config["protocol"]:
@@ -89,13 +93,13 @@ def _rows(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "written by", ", ".join(f"{k} {v}" for k, v in config["versions"].items())
 
 
-def _rescaled(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return mean and deviation of the numbers that a network predicts; None of other networks."""
+def _nested(config: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
+    """Return the arguments of the network of a kind in a description, if it has one."""
     arguments = config["arguments"]
-    if config[NETWORK] == "RescaledOutputs":
-        return {name: arguments[name] for name in ("mean", "std")}
+    if config[NETWORK] == kind:
+        return arguments
     nested = arguments.get("model")
-    return _rescaled(nested) if isinstance(nested, dict) and NETWORK in nested else None
+    return _nested(nested, kind) if isinstance(nested, dict) and NETWORK in nested else None
 
 
 def _numbers(names: Sequence[str] | None, mean: Any, std: Any) -> Iterator[str]:

@@ -93,6 +93,11 @@ def describe(model: nnx.Module) -> dict[str, Any]:
                 f"`{key}` of {name} is or has {kind}, which config.json cannot hold: leave it out, "
                 "or save the model with orbax"
             )
+    for key, kind in _own_elsewhere(found):
+        raise TypeError(
+            f"`{key}` is or has a module of your own, {kind}, and config.json can say so of "
+            "`model` alone: take a network of gconv_jax.models, or save the model with orbax"
+        )
     return found
 
 
@@ -151,6 +156,18 @@ def has_own(description: Any) -> bool:
     arguments = description.get("arguments")
     nested = arguments.values() if isinstance(arguments, dict) else ()
     return description.get(NETWORK) == OWN or any(map(has_own, nested))
+
+
+def _own_elsewhere(description: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the arguments, other than a nested ``model``, that are or have a module of the user's
+    own, with the name of its class."""
+    for key, value in description["arguments"].items():
+        if key == "model" and isinstance(value, dict) and NETWORK in value:
+            yield from _own_elsewhere(value)
+        elif has_own(value):
+            while value[NETWORK] != OWN:
+                value = next(v for v in value["arguments"].values() if has_own(v))
+            yield key, value["arguments"][CLASS]
 
 
 def _remembering(init: Callable[..., None]) -> Callable[..., None]:

@@ -193,13 +193,13 @@ def load_pretrained(
         raise TypeError(f"`model` must be an nnx.Module or a linen.Module, got {kind}")
     if model is not None and not has_own(config):
         raise ValueError(f"`model` is for modules of your own, and {path} has none: leave it out")
-    if isinstance(model, linen.Module):
-        model = _as_nnx(model, path, config)
     data = read_file(path / WEIGHTS)
     if _checksum(data) != config["files"][WEIGHTS]["sha256"]:
         raise ValueError(
             f"{path / WEIGHTS} is damaged or another file: its SHA-256 is not the one in {CONFIG}"
         )
+    if isinstance(model, linen.Module):
+        model = _as_nnx(model, path, config)
     try:
         built = _abstract(config, None if model is None else nnx.split(model))
         expected = expected_arrays(built, check_dtype(config["param_dtype"]))
@@ -296,7 +296,8 @@ def _own_part(model: Any) -> nnx.Module:
 
 
 def _as_nnx(module: linen.Module, path: Path, config: Mapping[str, Any]) -> LinenModel:
-    """Return a Linen module with the variables that it has for the images of a saved network.
+    """Return a Linen module with the shapes of the variables that it has for the images of a saved
+    network.
 
     ValueError if it cannot be called with these, or they have no shape.
     """
@@ -307,10 +308,10 @@ def _as_nnx(module: linen.Module, path: Path, config: Mapping[str, Any]) -> Line
             "parameters: give model=LinenModel(module, image_shape, rngs=...)"
         )
     try:
-        return LinenModel(module, tuple(shape), rngs=nnx.Rngs(0))
+        return nnx.eval_shape(lambda: LinenModel(module, tuple(shape), rngs=nnx.Rngs(0)))
     except Exception as error:
-        name = type(module).__name__
-        raise ValueError(f"`model` {name} fails on images of {tuple(shape)}: {error}") from error
+        name, (line, *_) = type(module).__name__, str(error).splitlines() or [""]
+        raise ValueError(f"`model` {name} fails on images of {tuple(shape)}: {line}") from error
 
 
 def _require_free(path: Path, overwrite: bool) -> None:

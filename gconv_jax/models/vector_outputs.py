@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 
 from gconv_jax.groups.fields import Fields
-from gconv_jax.groups.finite import FiniteGroup
+from gconv_jax.groups.finite import FiniteGroup, check_group
 from gconv_jax.models._network import Network
 from gconv_jax.ops.arguments import check_integer
 from gconv_jax.pooling.fields import project_fields
@@ -36,19 +36,23 @@ class VectorOutputs(Network):
     whereas a plain network has it as any linear layer.
 
     Args:
-        model: a network without classes, ``classes=0``, with ``feature_maps``. It is copied without
-            the layers behind these maps.
+        model: a network without classes, ``classes=0``, or any module with ``feature_maps``. It is
+            copied; the networks of `gconv_jax.models` without the layers behind these maps.
         in_features: the channels of its last feature maps.
         group: the group of its last feature maps; a trivial one if these have no axis of a group.
         targets: the number of outputs.
         vectors: the places of the components of each vector among the outputs, along x (to the
             right), y (down), and in volumes along x, y and z: along the width, the height and the
-            depth. All other outputs are numbers.
+            depth. All other outputs are numbers. These are the components of ``Fields(vectors=1)``
+            in the reverse order: with the numbers first, and then ``vectors=((1, 0),)`` or
+            ``((2, 1, 0),)``, outputs are those of `gconv_jax.Fields`, as
+            `gconv_jax.testing.assert_equivariant` takes them.
         rngs: the random key ``params``.
 
     Raises:
         ValueError: a vector that has not one component along each axis, or a place that two
-            components have, or none.
+            components have, or that is no output; a model without ``feature_maps``, or whose maps
+            have other channels.
 
     >>> import jax
     >>> from flax import nnx
@@ -78,12 +82,16 @@ class VectorOutputs(Network):
         vectors: Sequence[Sequence[int]],
         rngs: nnx.Rngs,
     ):
+        check_group(group)
+        if not callable(getattr(model, "feature_maps", None)):
+            raise ValueError(f"`model` must have a method feature_maps: {type(model).__name__}")
         self.targets = check_integer("targets", targets, least=1)
-        self.vectors = tuple(tuple(map(int, places)) for places in vectors)
-        _check_places(self.vectors, self.targets, group)
+        self.in_features = check_integer("in_features", in_features, least=1)
+        self.vectors = _places_of_components(vectors, self.targets, group)
         self.model, self.group = nnx.clone(model), group
-        for name in [name for name in vars(model) if name.startswith(_UNUSED)]:
-            delattr(self.model, name)
+        for name in list(vars(model)) if isinstance(model, Network) else ():
+            if name.startswith(_UNUSED):
+                delattr(self.model, name)
         count, dimension = len(self.vectors), group.dimension
         used = {place for places in self.vectors for place in places}
         scalars = [k for k in range(targets) if k not in used]
@@ -97,7 +105,8 @@ class VectorOutputs(Network):
         self.order = tuple(order.tolist())
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return the targets ``[N, targets]`` of images ``[N, *spatial, C]``, float32."""
+        """Return the targets ``[N, targets]`` of images ``[N, *spatial, C]``, in float32 or
+        wider."""
         maps = self._maps(x)
         space = tuple(range(1, 1 + self.group.dimension))
         y = self.project(maps.mean(space))
@@ -121,6 +130,11 @@ class VectorOutputs(Network):
     def _maps(self, x: jax.Array) -> jax.Array:
         """Return the last feature maps ``[N, *spatial, |G|, C]``, in float32 or wider."""
         maps = self.model.feature_maps(x)
+        if maps.shape[-1] != self.in_features:
+            raise ValueError(
+                f"`in_features` {self.in_features} must be the channels of the last feature maps "
+                f"of {type(self.model).__name__}, which have {maps.shape[-1]}"
+            )
         maps = maps.astype(jnp.promote_types(maps.dtype, jnp.float32))
         plain = maps.ndim == self.group.dimension + 2
         return maps[..., None, :] if plain else maps
@@ -132,18 +146,26 @@ def _places(sides: tuple[int, ...]) -> np.ndarray:
     return np.stack(np.meshgrid(*lines, indexing="ij"), -1)
 
 
-def _check_places(vectors: tuple[tuple[int, ...], ...], targets: int, group: FiniteGroup) -> None:
-    """Raise ValueError unless each vector has its components among the targets."""
-    for places in vectors:
+def _places_of_components(
+    vectors: Sequence[Sequence[int]], targets: int, group: FiniteGroup
+) -> tuple[tuple[int, ...], ...]:
+    """Return the places of the components of each vector; ValueError unless they are such."""
+    if not len(vectors) or any(np.ndim(places) != 1 for places in vectors):
+        raise ValueError(f"`vectors` must be one or more vectors, such as ((0, 1),), got {vectors}")
+    found = tuple(tuple(check_integer("vectors", k, least=0) for k in v) for v in vectors)
+    used = [place for places in found for place in places]
+    for places in found:
         if len(places) != group.dimension:
             raise ValueError(
                 f"`vectors` must have {group.dimension} components each, as the axes of {group!r}; "
                 f"got {places}"
             )
-    used = [place for places in vectors for place in places]
-    for place in used:
-        if not 0 <= place < targets or used.count(place) > 1:
-            wrong = (
-                "twice" if used.count(place) > 1 else f"of {targets} targets, 0 to {targets - 1}"
-            )
-            raise ValueError(f"`vectors` must be places of outputs, each once: got {place} {wrong}")
+        for place in places:
+            if used.count(place) > 1:
+                raise ValueError(f"`vectors` must name each output once, got {place} twice")
+            if place >= targets:
+                raise ValueError(
+                    f"`vectors` must be places among {targets} targets, 0 to {targets - 1}: got "
+                    f"{place}"
+                )
+    return found

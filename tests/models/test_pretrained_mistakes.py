@@ -18,12 +18,22 @@ from gconv_jax import (
 from gconv_jax.models import load_pretrained, save_pretrained
 from gconv_jax.models._weights import state_of
 from gconv_jax.models.pretrained_folder import CARD, CONFIG, WEIGHTS
-from gconv_jax.nnx import Symmetrized
+from gconv_jax.nnx import Canonicalized, ScorePoses, Symmetrized
 from tests.models.tiny_networks import made, small
 
 
 def attention(*args):
     """No attention at all."""
+
+
+class Own(nnx.Module):
+    """A user's own network."""
+
+    def __init__(self):
+        self.scale = nnx.Param(jnp.ones(()))
+
+    def __call__(self, x):
+        return self.scale * x.mean((1, 2, 3))
 
 
 def test_what_a_file_cannot_name_is_refused(tmp_path):
@@ -37,6 +47,9 @@ def test_what_a_file_cannot_name_is_refused(tmp_path):
         "`attention_fn` of GroupViT is or has a value of the type function, which": vit,
         "`model` of Standardized is or has a value of the type func": models.Standardized(
             attention
+        ),
+        "`by` is or has a module of your own, Own, and config.json can say so of `model` alone": (
+            Canonicalized(small(), ScorePoses(Own(), group=P4), group=P4)
         ),
         "`input_action` of Symmetrized is or has a value of the type func": Symmetrized(
             small(), group=P4, input_action=attention

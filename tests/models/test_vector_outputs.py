@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gconv_jax import P4, P4M, full_octahedral, mirror, models, transform
+from gconv_jax import P4, P4M, Fields, full_octahedral, mirror, models, transform
 from gconv_jax.models import VectorOutputs
 from gconv_jax.nnx import GroupConv, LiftConv
+from gconv_jax.testing import assert_equivariant
 
 
 class Maps(nnx.Module):
@@ -77,17 +78,67 @@ def test_the_network_that_is_given_stays_as_it_is():
     np.testing.assert_array_equal(model.feature_maps(x), model.model.feature_maps(x))
 
 
+def test_in_the_reverse_order_outputs_are_fields(rng):
+    """As `Symmetrized` and the checks of equivariance take them."""
+    x = jnp.asarray(rng.normal(size=(2, 8, 8, 1)), jnp.float32)
+    right, exchanged = (
+        VectorOutputs(
+            Maps(P4M, nnx.Rngs(0)), in_features=3, group=P4M, targets=3, vectors=(places,),
+            rngs=nnx.Rngs(1),
+        )
+        for places in ((2, 1), (1, 2))
+    )  # fmt: skip
+    law = {"group": P4M, "output_action": Fields(scalars=1, vectors=1)}
+    assert_equivariant(right, x, **law)
+    with pytest.raises(AssertionError, match="not equivariant"):
+        assert_equivariant(exchanged, x, **law)
+
+
+class Own(nnx.Module):
+    """A module of one's own with a layer of a name that the end of others has."""
+
+    def __init__(self, rngs):
+        self.linear_in = nnx.Linear(1, 1, rngs=rngs)
+        self.maps = Maps(P4, rngs)
+
+    def feature_maps(self, x):
+        return self.maps.feature_maps(self.linear_in(x))
+
+
+def test_modules_of_ones_own_are_copied_whole():
+    model = VectorOutputs(
+        Own(nnx.Rngs(0)), in_features=3, group=P4, targets=2, vectors=((0, 1),), rngs=nnx.Rngs(1)
+    )
+    assert model(jnp.ones((1, 5, 5, 1))).shape == (1, 2)
+    wrong = VectorOutputs(
+        Own(nnx.Rngs(0)), in_features=5, group=P4, targets=2, vectors=((0, 1),), rngs=nnx.Rngs(1)
+    )
+    with pytest.raises(ValueError, match=r"`in_features` 5 must be the channels .* have 3"):
+        wrong(jnp.ones((1, 5, 5, 1)))
+    with pytest.raises(ValueError, match="`model` must have a method feature_maps: Linear"):
+        VectorOutputs(
+            nnx.Linear(1, 1, rngs=nnx.Rngs(0)), in_features=1, group=P4, targets=2,
+            vectors=((0, 1),), rngs=nnx.Rngs(1),
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"vectors": (0, 1)}, r"must be one or more vectors, such as .*got \(0, 1\)"),
+        ({"vectors": ()}, r"must be one or more vectors, such as .*got \(\)"),
+        ({"vectors": ("01",)}, "must be one or more vectors"),
+        ({"vectors": ((0.7, 1.2),)}, "`vectors` must be an integer, got 0.7"),
+        ({"in_features": 3.0}, "`in_features` must be an integer"),
+        ({"group": "p4"}, "`group` must be"),
         ({"vectors": ((0, 1, 2),)}, r"`vectors` must have 2 components each.*got \(0, 1, 2\)"),
-        ({"vectors": ((0, 3),)}, "got 3 of 3 targets, 0 to 2"),
-        ({"vectors": ((0, -1),)}, "got -1 of 3 targets"),
-        ({"vectors": ((0, 0),)}, "each once: got 0 twice"),
+        ({"vectors": ((0, 3),)}, "must be places among 3 targets, 0 to 2: got 3"),
+        ({"vectors": ((0, -1),)}, "`vectors` must be at least 0, got -1"),
+        ({"vectors": ((0, 0),)}, "must name each output once, got 0 twice"),
         ({"targets": 0}, "`targets` must be at least 1"),
     ],
 )
 def test_places_that_vectors_cannot_have(options, message):
     options = {"in_features": 3, "group": P4, "targets": 3, "vectors": ((0, 1),)} | options
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         VectorOutputs(Maps(P4, nnx.Rngs(0)), **options, rngs=nnx.Rngs(1))

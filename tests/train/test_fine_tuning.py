@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gconv_jax.models import P4CNN, LeNet, load_pretrained
+from gconv_jax import P4
+from gconv_jax.models import P4CNN, LeNet, VectorOutputs, load_pretrained
 from gconv_jax.models._network import describe
 from tests.train.runs import assert_same_bits
 from train.config import Config
@@ -121,6 +122,55 @@ def test_another_number_of_classes_has_a_new_last_layer():
         start_from(P4CNN(width=3, rngs=nnx.Rngs(0)), weights, head)
     with pytest.raises(ValueError, match=r"`conv0.bias` has shape .* here, and is missing there"):
         start_from(LeNet(widths=1, hidden=2, rngs=nnx.Rngs(0)), weights, head)
+
+
+def flow(vectors, targets: int, seed: int) -> VectorOutputs:
+    network = P4CNN(width=2, classes=0, rngs=nnx.Rngs(seed))
+    options = {"targets": targets, "vectors": vectors, "rngs": nnx.Rngs(seed)}
+    return VectorOutputs(network, in_features=2, group=P4, **options)
+
+
+@pytest.mark.parametrize("kind", ["vectors", "as many", "other vectors", "classes", "from classes"])
+def test_layers_that_make_vectors_are_new_if_others_make_them(kind):
+    ours, theirs = flow(((0, 1),), 4, 1), flow(((0, 1),), 4, 2)
+    if kind == "as many":  # at other places
+        theirs = flow(((3, 2),), 4, 2)
+    elif kind == "other vectors":  # with as many channels
+        theirs = flow(((0, 1), (2, 3)), 4, 2)
+    elif kind == "classes":
+        ours = P4CNN(width=2, classes=3, rngs=nnx.Rngs(1))
+    elif kind == "from classes":
+        theirs = P4CNN(width=2, classes=3, rngs=nnx.Rngs(2))
+    there, before = arrays_of(theirs), arrays_of(ours)
+    head = head_of(lambda n: ours, 3, 4) if kind != "classes" else frozenset({"top.bias"})
+    has_vectors = isinstance(theirs, VectorOutputs)
+    weights = StartingWeights("theirs", there, 4, (28, 28, 1), has_vectors)
+    found = arrays_of(start_from(ours, weights, head))
+    for name, array in found.items():
+        layer = name.split(".")[0]
+        new = layer == "top" or (
+            layer in ("project", "moment") and kind not in ("vectors", "as many")
+        )
+        assert np.array_equal(array, before[name] if new else there[name]), name
+    narrow = P4CNN(width=3, classes=0, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="theirs is another network: `layer0"):
+        start_from(narrow, weights, head)
+
+
+def test_a_model_of_ones_own_with_vectors_starts_whole():
+    """Its layers have any names, and none is new without a word."""
+
+    class Own(nnx.Module):
+        def __init__(self, seed: int, more: bool = False):
+            self.project = nnx.Linear(2, 3, rngs=nnx.Rngs(seed))
+            if more:
+                self.other = nnx.Linear(2, 3, rngs=nnx.Rngs(seed))
+
+    weights = StartingWeights("theirs", arrays_of(Own(1)), 3, (28, 28, 1))
+    found = start_from(Own(2), weights, frozenset())
+    np.testing.assert_array_equal(found.project.kernel[...], Own(1).project.kernel[...])
+    with pytest.raises(ValueError, match="theirs is another network: `other"):
+        start_from(Own(2, more=True), weights, frozenset())
 
 
 def test_the_last_layer_has_its_own_rate(few):

@@ -36,8 +36,9 @@ class Evaluate:
     """The folder of the original files of the data set, if it is not that of the training."""
     data: Path | None = None
     """A folder or file of your own images: that of the training, if it was moved, or new ones with
-    folders of some of the classes, or with those in test/. It is a new set if none of the files
-    that the run recorded is in it. A saved network has no images of its own, and needs them."""
+    folders of some of the classes, or with those in test/. Of a file that has or lists test images,
+    these alone are evaluated. It is a new set if none of the files that the run recorded is in it.
+    A saved network has no images of its own, and needs them."""
     symmetrize: Symmetry | None = None
     """Average the logits over all poses of each image under this symmetry; for finished
     runs, and for new images."""

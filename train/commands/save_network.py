@@ -66,6 +66,8 @@ def training_command(config: Config) -> str:
         value = getattr(config, field.name)
         if field.name in (*NO_MATTER, "preset") or value == getattr(base, field.name):
             continue
+        if value is None and config.model != base.model:  # what --model alone does
+            continue
         if field.name == "init":
             value = Path(value).name  # where that lay is of no use to others
         words += _option(field.name.replace("_", "-"), value)
@@ -94,9 +96,6 @@ def _about(run: Run, network: Predictor, results: dict) -> dict[str, Any]:
         "output": _output(network),
         "trained by": f"`{training_command(config)}`",
     }
-    if network.task.vectors is not None:
-        groups = ((network.name(k) for k in places) for places in network.task.vectors.places)
-        about["vectors"] = "; ".join(map(", ".join, groups))
     if "train_seconds" in results:
         epochs = f"{results['epochs']} of {config.epochs} epochs"
         about["training"] = (

@@ -112,6 +112,12 @@ def listed_labels(
     return {row.name: row.labels for row in rows}
 
 
+def listed_tests(path: Path, *, several: bool = False, targets: Targets = None) -> set[str]:
+    """Return the files whose row says that they are to test on; arguments of `listed_labels`."""
+    rows = _rows(path, _read(path, targets), there=False, several=several)
+    return {row.name for row in rows if row.split == "test"}
+
+
 class _Table(NamedTuple):
     header: list[str]
     rows: list[tuple[int, list[str]]]
@@ -175,14 +181,19 @@ def _targets(
         if len(found) != 1:
             many = "no column" if not found else f"{len(found)} columns"
             raise ValueError(
-                f"`targets` {name}: `data` {path} has {many} of that name; the columns are "
-                f"{join_names(header)}"
+                f"`data` {path} has {many} {name}, which `targets` or `vectors` names; the columns "
+                f"are {join_names(header)}"
             )
         if found[0] in (columns["path"], columns.get("split"), columns.get("group")):
-            raise ValueError(f"`targets` {name} is the column of paths, splits or groups of {path}")
+            raise ValueError(
+                f"`data` {path} has paths, splits or groups in the column {name}, which "
+                "`targets` or `vectors` names: it is none of numbers"
+            )
         places += found
     if len(set(places)) < len(places):
-        raise ValueError(f"`targets` names a column of {path} twice: {join_names(targets)}")
+        raise ValueError(
+            f"`targets` and `vectors` name a column of {path} twice: {join_names(targets)}"
+        )
     return tuple(places)
 
 

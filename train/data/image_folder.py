@@ -223,7 +223,7 @@ def targets_of(config: Config) -> Targets:
         return None
     if config.data is not None and is_array_file(config.data):  # which names them itself
         return config.targets
-    return tuple(dict.fromkeys((*config.targets, *config.vectors)))
+    return (*config.targets, *(name for name in config.vectors if name not in config.targets))
 
 
 def _dimension(source: Source) -> int:

@@ -14,7 +14,7 @@ class FineTuningOptions:
     init: str | None = None
     """Start from the weights of a finished run, of the folder of a saved network, or of a ready
     network by its name, such as blood-p4m. The network and its sizes are those of it; with another
-    number of classes its last layer is new."""
+    number of classes, or with vectors, its last layer is new."""
     freeze: tuple[str, ...] = ()
     """Parameters that stay as they are (with init): layers such as lift, or patterns of dotted
     paths such as 'stage0*' '*.norm*'. Frozen batch normalization keeps its statistics, too."""

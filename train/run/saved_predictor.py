@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from flax import nnx
 
 from gconv_jax import FiniteGroup
 from gconv_jax.models import (
@@ -17,6 +18,7 @@ from gconv_jax.models import (
     load_pretrained,
 )
 from gconv_jax.models.pretrained_folder import CONFIG
+from gconv_jax.nnx import Canonicalized, Symmetrized
 
 from ..data.mask_classes import MaskClasses, kept_classes
 from ..data.reading import EARLIER, Reading
@@ -74,6 +76,10 @@ def _saved_predictor(saved: SavedNetwork, symmetry: FiniteGroup | None) -> Predi
         model = model.model
 
     rescaled, vectors = (find_part(model, kind) for kind in (RescaledOutputs, VectorOutputs))
+    try:
+        _require_turning(model)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
     if rescaled is not None and names is not None:
         for name in ("mean", "std"):
             given = np.shape(getattr(rescaled, name))
@@ -103,6 +109,32 @@ def _saved_predictor(saved: SavedNetwork, symmetry: FiniteGroup | None) -> Predi
         raise ValueError(f"{file}: {error}") from None
     form = (shape, classes, whitening, names, reading, saved.title, masks)
     return Predictor(steps_of(task), state.params, state.stats, *form)
+
+
+def _require_turning(model: nnx.Module) -> None:
+    """Raise ValueError if the vectors of a network do not turn with the image, since something
+    around it treats them as other numbers."""
+    vectors = find_part(model, VectorOutputs)
+    if vectors is None:
+        return
+    for kind in (Symmetrized, Canonicalized):
+        around = find_part(model, kind)
+        if around is not None and around.output_action is None:
+            raise ValueError(
+                f"`output_action` None of {kind.__name__} does not turn vectors: save the "
+                "VectorOutputs in it, and average over poses with --symmetrize"
+            )
+    rescaled = find_part(model, RescaledOutputs)
+    if rescaled is None:
+        return
+    shape = (vectors.targets,)
+    mean, std = (np.broadcast_to(np.asarray(n), shape) for n in (rescaled.mean, rescaled.std))
+    for places in map(list, vectors.vectors):
+        if mean[places].any() or np.ptp(std[places]):
+            raise ValueError(
+                f"the components {places} of a vector must have the `mean` 0 and one `std`, or it "
+                f"does not turn; got {mean[places].tolist()} and {std[places].tolist()}"
+            )
 
 
 def _task(

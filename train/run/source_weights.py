@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from gconv_jax.models import VectorOutputs
+
 from ..config import Config
 from ..run_folder.command_line import command
 from ..run_folder.folder import Run
 from ..run_folder.saved_network import open_run
+from ..steps.model_parts import find_part
 from ..steps.starting_weights import StartingWeights, arrays_of
 from .initial_weights import has_weights
 from .saved_predictor import open_predictor
@@ -35,5 +38,5 @@ def read_weights(init: str) -> StartingWeights:
         )
     network = open_predictor(found)
     model = network.steps.model(network.params, network.stats)
-    vectors = network.task.vectors is not None
+    vectors = find_part(model, VectorOutputs) is not None
     return StartingWeights(init, arrays_of(model), network.classes, network.shape, vectors)

@@ -1,6 +1,6 @@
 """The weights that a network starts from: those of another one, but for a last layer of its own."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ class StartingWeights:
     shape: tuple[int, ...]
     """That of an image, ``(*spatial, C)``."""
     vectors: bool = False
-    """True if it ends in vectors."""
+    """True if it ends in a `VectorOutputs`."""
 
     def require_images(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError unless the network takes images of a shape, as far as its weights say.
@@ -64,12 +64,13 @@ def start_from(model: nnx.Module, weights: StartingWeights, head: frozenset[str]
     """Return the network with the weights of another one.
 
     Arrays of the ``head`` that have another shape there keep their own numbers. If one of the two
-    networks alone ends in vectors, so do the layers of the other end.
+    networks alone ends in vectors, so do the layers of its end; and so does all that makes vectors,
+    if the other one makes others.
 
     ValueError names an array that is another one, or none, in one of the two.
     """
     here = {name: (path, variable) for name, path, variable in _variables(model)}
-    found = _with_same_end(weights, model, here.keys())
+    found = _with_same_end(weights, model, {name: v for name, (_, v) in here.items()})
     layers = {_layer(name) for name in found}
     end_is_new = weights.vectors and find_part(model, VectorOutputs) is None
     for name, (path, variable) in here.items():
@@ -88,17 +89,18 @@ def start_from(model: nnx.Module, weights: StartingWeights, head: frozenset[str]
 
 
 def _with_same_end(
-    weights: StartingWeights, model: nnx.Module, names: Collection[str]
+    weights: StartingWeights, model: nnx.Module, here: dict[str, Any]
 ) -> dict[str, np.ndarray]:
-    """Return the arrays of weights without those of their end, if they or the model, but not both,
-    end in vectors."""
-    ends_in_vectors = find_part(model, VectorOutputs) is not None
-    if weights.vectors == ends_in_vectors:
-        return dict(weights.arrays)
-    if weights.vectors:
-        return {n: a for n, a in weights.arrays.items() if not n.startswith(_MAKE_VECTORS)}
-    layers = set(map(_layer, names))
-    return {name: array for name, array in weights.arrays.items() if _layer(name) in layers}
+    """Return the arrays of weights without those of their end, unless they and the model, whose
+    variables are ``here``, both end in classes, or in as many numbers and vectors."""
+    there = weights.arrays
+    if not weights.vectors and find_part(model, VectorOutputs) is not None:
+        layers = set(map(_layer, here))
+        return {name: array for name, array in there.items() if _layer(name) in layers}
+    ends = [name for name in there if weights.vectors and name.startswith(_MAKE_VECTORS)]
+    if all(name in here and here[name][...].shape == there[name].shape for name in ends):
+        return dict(there)
+    return {name: array for name, array in there.items() if name not in ends}
 
 
 def head_of(build: Callable[[int], nnx.Module], *classes: int) -> frozenset[str]:

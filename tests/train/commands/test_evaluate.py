@@ -178,6 +178,11 @@ def test_a_list_and_arrays_are_new_sets_too(own_run, new_images, tmp_path, capsy
     (new_images / "new.csv").write_text("\n".join(["path,label", *rows]))
     try:
         assert evaluate(Evaluate(own_run.path, data=new_images / "new.csv"), silent) == whole
+        others = [f"{row.replace('.png', '-train.png')},train" for row in rows]
+        rows = ["path,label,split", *(f"{row},test" for row in rows), *others]
+        (new_images / "new.csv").write_text("\n".join(rows))
+        assert evaluate(Evaluate(own_run.path, data=new_images / "new.csv")) == whole
+        assert "only the test images of" in capsys.readouterr().out
     finally:
         (new_images / "new.csv").unlink()
     arrays = {"test_labels": np.array([path.parent.name for path in files])}

@@ -12,8 +12,9 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from gconv_jax import models
+from gconv_jax import P4, models
 from gconv_jax.models import load_pretrained, pretrained_config, save_pretrained
+from gconv_jax.nnx import Symmetrized
 from tests.train.masks import draw_masks
 from tests.train.runs import untrained_run
 from train.__main__ import main
@@ -259,6 +260,12 @@ def test_mistakes_get_one_clear_line(saved, own_images, tmp_path, monkeypatch, c
     save_pretrained(ages, "ages", image_shape=(28, 28, 1), about=both)
     named = {"classes": [f"age {i}" for i in range(10)]}
     save_pretrained(ages, "three", image_shape=(28, 28, 1), **named)
+    maps = {"in_features": 2, "group": P4, "targets": 2, "vectors": ((0, 1),)}
+    still = models.LeNet(widths=2, hidden=2, classes=0, rngs=nnx.Rngs(0))
+    flow = models.VectorOutputs(still, **maps, rngs=nnx.Rngs(1))
+    save_pretrained(Symmetrized(flow, group=P4), "averaged", image_shape=(28, 28, 1))
+    moved = models.RescaledOutputs(flow, mean=(0, 1), std=2)
+    save_pretrained(moved, "moved", image_shape=(28, 28, 1))
     config = json.loads(Path("three/config.json").read_text())
     config["arguments"]["std"] = [1, 2, 3]
     Path("three/config.json").write_text(json.dumps(config))
@@ -283,6 +290,8 @@ def test_mistakes_get_one_clear_line(saved, own_images, tmp_path, monkeypatch, c
             image,
         ],
         "odd does not take images of (28, 28, 2): ": ["predict", "odd", image],
+        "`output_action` None of Symmetrized does not turn": ["predict", "averaged", image],
+        "the components [0, 1] of a vector must have the `mean` 0": ["predict", "moved", image],
         "names 2 classes of a network with 10": ["predict", "named", image],
         "config.json is damaged: `reading`: ": ["predict", "read", image],
         "`several_labels` must be true or false, got 3": ["predict", "several", image],

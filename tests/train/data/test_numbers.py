@@ -133,10 +133,11 @@ def test_cells_that_are_no_numbers(folder, cell, message):
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (("weight",), r"`targets` weight: `data` .* has no column of that name; the columns are"),
-        (("age", "Age"), r"`targets` names a column of .* twice"),
-        (("path",), r"`targets` path is the column of paths"),
-        (("patient",), r"`targets` patient is the column of paths, splits or groups"),
+        (("weight",), r"`data` .* has no column weight, which `targets` or `vectors` names; the"),
+        (("age", "Age"), r"`targets` and `vectors` name a column of .* twice"),
+        (("age", "age"), r"`targets` and `vectors` name a column of .* twice"),
+        (("path",), r"has paths, splits or groups in the column path, which"),
+        (("patient",), r"has paths, splits or groups in the column patient"),
         ((), r"must be a header with a column label"),
     ],
 )
@@ -198,7 +199,12 @@ def test_new_images_with_numbers(folder, tmp_path):
     assert found.labels == [as_text([i, -2 * i]) for i in range(40)]
     with pytest.raises(ValueError, match=r"is a folder, .* predicts age, size"):
         list_labelled(folder, ["age", "size"], numbers=True)
-    with pytest.raises(ValueError, match="`targets` weight"):
+    rows = [(r[0], r[2], r[1], "test" if i < 3 else "train") for i, r in enumerate(table())]
+    path = write(folder / "l.csv", "path,size,age,split", rows)
+    found = list_labelled(path, ["age", "size"], numbers=True)
+    assert found.labels == [as_text([i, -2 * i]) for i in range(3)]
+    assert f"only the test images of {path} are evaluated" in found.notes
+    with pytest.raises(ValueError, match="has no column weight"):
         list_labelled(path, ["weight"], numbers=True)
     arrays = tmp_path / "x.npz"
     np.savez(arrays, test_images=np.zeros((3, 8, 8)), test_labels=np.arange(3.0),
