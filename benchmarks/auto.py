@@ -1,6 +1,6 @@
 """The choice of ``algorithm="auto"`` for finer rotations and volumes: is it the faster form?
 
-    python benchmarks/auto.py [--quick] [--rounds N] [--json PATH]
+    python benchmarks/auto.py [--groups cyclic8,octahedral] [--quick] [--rounds N] [--json PATH]
 
 Layers over C8, C16 and D8 have harmonic filters, those over the rotations of the cube voxels.
 ``dense`` and ``fourier`` are the algorithms of `gconv_jax.group_conv`, in milliseconds, ``auto`` is
@@ -52,8 +52,12 @@ def group_conv(name: str, kernel: int, pixels: int, batch: int, channels: int, *
 
 
 def main() -> None:
-    args = harness.options(__doc__, rounds=7).parse_args()
-    layers = [("cyclic8", 5, 8, 2, 2)] if args.quick else LAYERS
+    parser = harness.options(__doc__, rounds=7)
+    names = ",".join(dict.fromkeys(layer[0] for layer in LAYERS))
+    parser.add_argument("--groups", type=harness.comma(), default=names)
+    args = parser.parse_args()
+    layers = [layer for layer in LAYERS if layer[0] in args.groups]
+    layers = [("cyclic8", 5, 8, 2, 2)] if args.quick else layers
     rounds = 2 if args.quick else args.rounds
     print(harness.header())
     rows = []

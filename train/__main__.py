@@ -10,6 +10,7 @@ import io
 import itertools
 import multiprocessing
 import os
+import select
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,8 @@ NEEDED = (
 """The modules that the extra ``train`` brings, beside tyro."""
 STOPPED = 130
 """The exit status after Ctrl-C, the same as that of shells."""
+UNREAD = 141
+"""The exit status if nobody reads what is printed any more, the same as that of shells."""
 OTHERS = {
     "digits": "train a plain CNN beside a G-CNN on embedded digits; the default",
     "evaluate": "measure a run again, finished or not, or on new labelled images (--data DIR)",
@@ -85,6 +88,11 @@ def _reported(work: Callable[[], int], given: list[str], several: Distributed | 
     status. ``given`` is the command line, and ``several`` what it says of other processes."""
     try:
         return work()
+    except BrokenPipeError as error:
+        if _has_reader(sys.stdout):  # it is another pipe
+            print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+            return 2
+        return UNREAD
     except (ValueError, TypeError, OSError, ImportError) as error:  # the last: of extras
         missing = isinstance(error, ModuleNotFoundError) and error.name in NEEDED
         remedy = '; pip install "gconv_jax[train]"' if missing else ""
@@ -96,6 +104,18 @@ def _reported(work: Callable[[], int], given: list[str], several: Distributed | 
     except KeyboardInterrupt as stop:
         print(f"\n{PROGRAM}: stopped{_how_to_go_on(stop, given, several)}", file=sys.stderr)
         return STOPPED
+
+
+def _has_reader(output: Any) -> bool:
+    """Return whether what is printed is read. If not, as behind ``| head``, the rest is dropped."""
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    state = select.poll()
+    state.register(output.fileno(), 0)
+    if not any(events & select.POLLERR for _, events in state.poll(0)):
+        return True
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())  # for the flush at the end
+    return False
 
 
 def _how_to_go_on(stop: KeyboardInterrupt, given: list[str], several: Distributed | None) -> str:

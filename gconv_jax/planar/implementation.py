@@ -14,11 +14,11 @@ from jax import lax
 from gconv_jax._native import door
 from gconv_jax.ops.accumulation import accumulation_dtype
 from gconv_jax.ops.arguments import spatial_axes
-from gconv_jax.planar import patches, winograd
+from gconv_jax.planar import blocks, patches, winograd
 from gconv_jax.planar.geometry import Geometry
 from gconv_jax.planar.primitive import Convolution, Form, Shape, by_transposes, make_primitive
 
-IMPLEMENTATIONS = ("auto", "xla", "patches", "winograd", "onednn")
+IMPLEMENTATIONS = ("auto", "xla", "patches", "blocks", "winograd", "onednn")
 # Up to so many pixels in all results together, XLA's way for symmetric padding is the faster one.
 FEW_PIXELS = 4096
 _implementation = "auto"
@@ -33,8 +33,9 @@ def planar_implementation(name: str) -> Iterator[None]:
 
     Args:
         name: ``xla`` for XLA's convolution, ``patches`` for matrix products of patches,
-            ``winograd`` for fewer of them where filters have three taps on each axis, and patches
-            elsewhere, ``onednn`` for oneDNN (`gconv_jax._native`), or ``auto``, the default: oneDNN
+            ``blocks`` for the same with blocks of pixels in place of strides, ``winograd`` for
+            fewer of them where filters have three taps on each axis, both with patches elsewhere,
+            ``onednn`` for oneDNN (`gconv_jax._native`), or ``auto``, the default: oneDNN
             where it is installed, else the fastest one of the others.
     """
     global _implementation
@@ -139,6 +140,8 @@ def choose_implementation(
         return "transposes"
     if name == "auto":
         name = best
+        if name == "patches" and _blocks_are_faster(form, geometry, rhs):
+            return "blocks"
         if name == "patches" and _xla_is_faster(form, geometry, rhs):
             return "column"
     if name == "onednn" and (dtype != jnp.float32 or geometry.crops):
@@ -148,6 +151,8 @@ def choose_implementation(
         c_in = lhs[-1] if form is Form.FILTER_GRADIENT else rhs[-2]
         if winograd.is_faster(geometry, c_in, rhs[-1], jnp.dtype(dtype).itemsize):
             name = "winograd"
+    if name == "blocks" and not blocks.is_possible(geometry):
+        name = "patches"
     return "patches" if name == "winograd" and not possible else name
 
 
@@ -186,12 +191,38 @@ def _patches(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> 
     return compute(lhs, rhs, static.geometry)
 
 
+def _blocks(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
+    """Return any form of a strided convolution, computed by that of one without strides."""
+    geometry = static.geometry
+    inner = static._replace(geometry=blocks.of_blocks(geometry))
+    if form is Form.FILTER_GRADIENT:
+        lhs = blocks.to_blocks(lhs, geometry)
+        return blocks.filter_from_blocks(_cpu(form, lhs, rhs, inner), geometry)
+    rhs = blocks.filter_to_blocks(rhs, geometry)
+    if form is Form.OUTPUT:
+        return _cpu(form, blocks.to_blocks(lhs, geometry), rhs, inner)
+    return blocks.from_blocks(_cpu(form, lhs, rhs, inner), geometry)
+
+
 def _winograd(form: Form, lhs: jax.Array, rhs: jax.Array, static: PlanarConv) -> jax.Array:
     if form is Form.FILTER_GRADIENT:
         return winograd.filter_gradient(lhs, rhs, static.geometry)
     if form is Form.INPUT_GRADIENT:
         rhs, static = _adjoint(rhs, static)
     return winograd.conv(lhs, rhs, static.geometry)
+
+
+def _blocks_are_faster(form: Form, geometry: Geometry, filter_shape: Shape) -> bool:
+    """Return whether blocks of pixels are faster than strides, measured with jaxlib 0.10
+    (benchmarks/strides.py)."""
+    if not blocks.is_possible(geometry):
+        return False
+    apart = geometry.kernel == geometry.strides
+    if form is Form.OUTPUT and patches.is_short(geometry, filter_shape[-2]):
+        return apart and len(geometry.kernel) > 2  # XLA is slow for volumes alone
+    if form is Form.INPUT_GRADIENT:
+        return not apart and filter_shape[-2] > 1
+    return apart
 
 
 def _xla_is_faster(form: Form, geometry: Geometry, filter_shape: Shape) -> bool:
@@ -262,12 +293,13 @@ def on_one_image(compute: Callable, form: Form, lhs, rhs, static: PlanarConv) ->
 
 # The ways to compute a form on a CPU, by name: XLA's convolution and its derivatives; the same with
 # input gradients as convolutions; that with one more column where it is faster; im2col products;
-# fewer products for filters of three taps; oneDNN.
+# these with blocks of pixels in place of strides; fewer products for filters of three taps; oneDNN.
 _COMPUTE = {
     "transposes": _xla,
     "xla": _xla_by_adjoint,
     "column": functools.partial(_xla_by_adjoint, conv=_xla_in_its_faster_way),
     "patches": _patches,
+    "blocks": _blocks,
     "winograd": _winograd,
     "onednn": _onednn,
 }

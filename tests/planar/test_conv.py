@@ -19,7 +19,7 @@ pytestmark = pytest.mark.optimized
 
 needs_onednn = pytest.mark.skipif(not door.available("onednn"), reason="oneDNN is not installed")
 IMPLEMENTATIONS = [
-    *("auto", "xla", "patches", "winograd"),
+    *("auto", "xla", "patches", "blocks", "winograd"),
     pytest.param("onednn", marks=needs_onednn),
 ]
 SAME = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}

@@ -129,6 +129,17 @@ def test_a_command_line_without_a_recipe(words, begun, monkeypatch):
     assert main(words) == 0 and found == [begun]
 
 
+def test_a_reader_that_has_seen_enough_is_no_error():
+    """As behind ``| head``: no traceback, and no line."""
+    command = [sys.executable, "-m", "train", "list"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as run:
+        assert run.stdout is not None and run.stderr is not None
+        run.stdout.close()
+        assert run.stderr.read() == ""
+    assert run.returncode == program.UNREAD
+
+
 def test_without_the_extra_it_is_said_what_to_install(tmp_path):
     script = "import sys; sys.modules['tyro'] = None; import train.__main__"
     command = [sys.executable, "-c", script]

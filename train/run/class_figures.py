@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..names import pluralize
+
 MOST_CLASSES = 25
 """The classes of a confusion matrix; of more there is a list of the most frequent confusions."""
 BINS = 15
@@ -179,10 +181,10 @@ def recall_lines(results: dict, chosen: Sequence[int], most: int, others: str) -
     names, by_class = class_names(results), results["by_class"]
     lines = []
     for c in chosen[:most]:
-        count = f"{by_class['images'][c]:,} image{'s' * (by_class['images'][c] != 1)}"
+        count = pluralize(by_class["images"][c], "image")
         lines.append(f"class {names[c]}: recall {100 * by_class['recall'][c]:.1f} % of {count}")
     if len(chosen) > most:
-        lines.append(f"and {len(chosen) - most} more classes {others}")
+        lines.append(f"and {pluralize(len(chosen) - most, 'more class')} {others}")
     return lines
 
 

@@ -97,7 +97,7 @@ def label_lines(results: dict, most: int = 5) -> list[str]:
     if one_sided := one_sided_sentence(results):
         lines.append(one_sided)
     lost = [c for c, recall in enumerate(results["by_class"]["recall"]) if recall == 0]
-    return lines + recall_lines(results, lost, most, "that are never found")
+    return lines + recall_lines(results, lost, most, "never found")
 
 
 def one_sided_sentence(results: dict) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..data.splits import Data
+from ..names import pluralize
 from .class_figures import mean
 from .examples import EXAMPLES, file_names
 
@@ -113,7 +114,8 @@ def mask_lines(results: dict, most: int = 10) -> list[str]:
             names, found["dice"], found["iou"], found["pixels"], strict=True
         )
     ][:most]
-    return lines + ([f"and {len(names) - most} more classes"] if len(names) > most else [])
+    more = len(names) - most
+    return lines + ([f"and {pluralize(more, 'more class')}"] if more > 0 else [])
 
 
 def shown_share(share: float | None) -> str:

@@ -158,6 +158,8 @@ def test_the_worst_of_many_classes_are_told():
     assert lines[5:] == ["class 0: recall 0.0 % of 1 image"]
     lines = class_lines(results_of([4] * 8, [0] * 7 + [4]))
     assert len(lines) == 6 and lines[-1] == "and 2 more classes of low recall"
+    lines = class_lines(results_of([4] * 7, [0] * 6 + [4]))
+    assert lines[-1] == "and 1 more class of low recall"
 
 
 def test_unbalanced_classes():
