@@ -382,4 +382,18 @@ MISTAKES = [
         "        return jnp.broadcast_to(jnp.eye(2), (len(keys), 2, 2))",
         "train/steps/test_vectors_of_images.py",
     ),
+    Mistake(
+        "pixels of a block are put apart",
+        "gconv_jax/planar/blocks.py",
+        "for i in range(rank) for half in (0, 1)]",
+        "for i in range(rank) for half in (1, 0)]",
+        "planar/test_blocks.py",
+    ),
+    Mistake(
+        "vectors begin with the layers of other vectors",
+        "train/steps/starting_weights.py",
+        "    if all(name in here and here[name][...].shape == there[name].shape for name in ends):",
+        "    if all(name in here for name in ends):",
+        "train/test_fine_tuning.py",
+    ),
 ]
