@@ -12,7 +12,7 @@ import pytest
 from flax import nnx
 
 from gconv_jax.models import load_pretrained
-from tests.train.own_nets import Plain
+from tests.train.own_nets import Linen, Plain
 from tests.train.runs import final_arrays
 from train.__main__ import _recipe_of
 from train.commands.export import Export, export
@@ -66,8 +66,10 @@ def test_a_run_goes_on_with_the_file_that_it_began_with(few, nets, tmp_path, cap
     out = tmp_path / "a new" / "folder" / "net.stablehlo"
     export(Export(run.path, out=out), lambda line: None)
     program = jax.export.deserialize(out.read_bytes())
-    with pytest.raises(ValueError, match="is a Linen module: use --format stablehlo or onnx"):
-        export(Export(run.path, format="pretrained"), lambda line: None)
+    export(Export(run.path, format="pretrained", out=tmp_path / "saved"), lambda line: None)
+    loaded = load_pretrained(tmp_path / "saved", model=Linen(num_classes=10, width=2, rate=0.1))
+    logits = load_predictor(longer)(image)
+    np.testing.assert_allclose(loaded(image), logits, atol=1e-5 * np.abs(logits).max())
     p = np.asarray(program.call(image))
     np.testing.assert_allclose(p, load_predictor(longer).batch_probabilities(image), atol=1e-5)
 
