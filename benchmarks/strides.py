@@ -4,8 +4,8 @@
 
 Filters are whole blocks of s x s pixels. `patches` are products of patches that are read at
 strides, `blocks` take a block for a pixel with more channels, and `xla` is XLA's convolution and
-its derivatives. Milliseconds; ratios are "A / auto": below 1 is faster than its choice. The input
-gradient is what a transposed convolution computes.
+its derivatives. Times are in milliseconds, and ratios are "A / auto": below 1 is faster than its
+choice. The input gradient is what a transposed convolution computes.
 """
 
 import harness
@@ -87,7 +87,8 @@ def main() -> None:
                     return built
 
                 builders = {c: lambda c=c, build=build: build(c) for c in CONTENDERS}
-                seconds, notes = harness.measure(builders, 2 if args.quick else args.rounds)
+                seconds, new = harness.measure(builders, 2 if args.quick else args.rounds)
+                notes |= new
                 size = "x".join([str(side)] * rank)
                 same = [c for c in CONTENDERS[1:] if programs[c] == programs["auto"]]
                 rows.append(

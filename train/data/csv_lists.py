@@ -108,14 +108,13 @@ def listed_labels(
             from elsewhere that images may have several.
         targets: the columns of numbers, one text of which is the label.
     """
-    rows = _rows(path, _read(path, targets), there=False, several=several)
+    rows = listed_rows(path, several=several, targets=targets)
     return {row.name: row.labels for row in rows}
 
 
-def listed_tests(path: Path, *, several: bool = False, targets: Targets = None) -> set[str]:
-    """Return the files whose row says that they are to test on; arguments of `listed_labels`."""
-    rows = _rows(path, _read(path, targets), there=False, several=several)
-    return {row.name for row in rows if row.split == "test"}
+def listed_rows(path: Path, *, several: bool = False, targets: Targets = None) -> list[Row]:
+    """Return the rows of a CSV file; the arguments are those of `listed_labels`."""
+    return list(_rows(path, _read(path, targets), there=False, several=several))
 
 
 class _Table(NamedTuple):

@@ -11,7 +11,7 @@ from ..config import FOLDER
 from ..names import composed, join_names, pluralize, printable
 from ..run_folder.folder import Run
 from . import provenance
-from .csv_lists import Targets, listed_tests
+from .csv_lists import listed_rows
 from .image_files import in_threads
 from .image_folder import targets_of
 from .labels import Label
@@ -19,7 +19,7 @@ from .layouts import SPLITS, is_array_file, require_folder
 from .listing import File
 from .provenance import Record, read_record
 from .scan import SUFFIXES, entries, image_files, suffix_of
-from .sources import ArraySource, Source, open_masks, open_source
+from .sources import ArraySource, FileSource, Source, open_masks, open_source
 
 _NAMED = 3
 
@@ -139,35 +139,33 @@ def _with_numbers(data: Path, names: Sequence[str]) -> LabelledFiles:
             f"`data` {data} has the numbers {join_names(source.target_names)}, and the network "
             f"predicts {join_names(names)}"
         )
-    texts, notes = _to_test(source, provenance.labels_of(data, targets=targets), targets=targets)
+    texts, notes = _to_test(source)
     return LabelledFiles(
         [source.item(name) for name in texts], [t for (t,) in texts.values()], notes
     )
 
 
 def _to_test(
-    source: Source,
-    labels: dict[str, tuple[str, ...]],
-    *,
-    several: bool = False,
-    targets: Targets = None,
+    source: FileSource | ArraySource, *, several: bool = False
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """Return the labels of the images to test on, if the file has such, or of all."""
+    """Return the labels of the images to test on, if a list or an array file has such, or of
+    all."""
     if isinstance(source, ArraySource):
-        names = {name for name in labels if name.startswith("test/")}
+        labels = source.file.labels
+        tests = {name: of for name, of in labels.items() if name.startswith("test/")}
     else:
-        names = listed_tests(source.data, several=several, targets=targets)
-    if not names or len(names) == len(labels):
+        rows = listed_rows(source.data, several=several, targets=source.targets)
+        labels = {row.name: row.labels for row in rows}
+        tests = {row.name: row.labels for row in rows if row.split == "test"}
+    if not tests or len(tests) == len(labels):
         return labels, []
-    tests = {name: of for name, of in labels.items() if name in names}
     return tests, [f"only the test images of {source.data} are evaluated"]
 
 
 def _listed(data: Path, names: Sequence[str], several: bool) -> LabelledFiles:
     """Return the images of a CSV file or of an array file: those to test on, if it has such."""
     source = open_source(data)
-    labelled = provenance.labels_of(data, several=several)
-    classes, notes = _to_test(source, labelled, several=several)
+    classes, notes = _to_test(source, several=several)
     labels = {_compared(name): label for label, name in enumerate(names)}
     every = {of for of_image in classes.values() for of in of_image}
     if unknown := sorted(of for of in every if _compared(of) not in labels):

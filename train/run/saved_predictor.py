@@ -76,10 +76,6 @@ def _saved_predictor(saved: SavedNetwork, symmetry: FiniteGroup | None) -> Predi
         model = model.model
 
     rescaled, vectors = (find_part(model, kind) for kind in (RescaledOutputs, VectorOutputs))
-    try:
-        _require_turning(model)
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
     if rescaled is not None and names is not None:
         for name in ("mean", "std"):
             given = np.shape(getattr(rescaled, name))
@@ -88,6 +84,10 @@ def _saved_predictor(saved: SavedNetwork, symmetry: FiniteGroup | None) -> Predi
                     f"{file}: `{name}` must be one number, or one for each of {len(names)} "
                     f"outputs; it has {given[0]}"
                 )
+    try:
+        _require_turning(model)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
 
     def steps_of(task: Task) -> Steps:
         return Steps(model, optax.identity(), Prepare(mean, std), symmetry=symmetry, task=task)
